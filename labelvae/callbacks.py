@@ -1,0 +1,119 @@
+"""What a run leaves and shows while it trains: its last checkpoint, and counterfactuals of fixed images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+from torch import Tensor
+
+from labelvae.classifier import LabelClassifier
+from labelvae.figures import save_picture, wrong_labels_grid
+from labelvae.inputs import wrong_labels
+from labelvae.training import VAETraining
+from labelvae.vae import evaluation_mode
+
+
+def log_picture(trainer: Trainer, key: str, picture: Image.Image) -> None:
+    """Sends a picture to Weights & Biases, where that is a logger of the trainer.
+
+    As a PIL image: wandb casts float tensors to 8 bits without scaling, which makes them black.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key, [picture])
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps the state at the end of the last whole epoch in one file, random numbers included.
+
+    The file is replaced only by a complete one. A run resumed from it goes the way of one never stopped.
+
+    Args:
+        path: the file.
+        every_n_epochs: how often; the last epoch is always kept.
+    """
+
+    def __init__(self, path: Path, every_n_epochs: int = 1) -> None:
+        self.path = path
+        self.every_n_epochs = every_n_epochs
+        self._random_states: dict[str, Any] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
+            return
+        temporary = self.path.with_name(f".{self.path.name}")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the random number generators."""
+        states: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.get_rng_state_all()
+        return states
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the states until training starts."""
+        self._random_states = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sets the random number generators to where the checkpoint left them."""
+        if "cpu" in self._random_states:
+            torch.set_rng_state(self._random_states["cpu"].cpu())
+        if "cuda" in self._random_states and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([state.cpu() for state in self._random_states["cuda"]])
+
+
+class Relabelled(Callback):
+    """After each validation: 25 fixed images under fixed wrong labels, and how many the judge takes for what was asked.
+
+    The judge looks on; nothing is chosen by what it says.
+
+    Args:
+        images: held-out images `(N, C, H, W)` in [0, 1].
+        labels: their labels `(N,)`.
+        class_names: name of each label.
+        judge: an independent classifier; None leaves the count out.
+        path: file the latest picture is written to.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        class_names: list[str],
+        judge: LabelClassifier | None,
+        path: Path,
+    ) -> None:
+        self.images, self.labels, self.class_names = images, labels, class_names
+        self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
+        self.judge = judge
+        self.path = path
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws, counts and logs."""
+        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking:
+            return
+        counterfactuals = pl_module.vae.relabel(self.images, self.asked, self.labels)
+        if self.judge is not None:
+            with evaluation_mode(self.judge):
+                judged = self.judge(counterfactuals.to(self.judge.device)).argmax(dim=1).cpu()
+            agreed = (judged == self.asked).float().mean()
+            pl_module.log(f"{pl_module.prefix}relabel/effectiveness", agreed, prog_bar=True, rank_zero_only=True)
+        if trainer.is_global_zero:
+            first = slice(0, 25)
+            picture = wrong_labels_grid(
+                self.images[first], counterfactuals[first], self.labels[first], self.asked[first], self.class_names
+            )
+            save_picture(picture, self.path)
+            log_picture(trainer, f"{pl_module.prefix}samples/wrong_labels", picture)

@@ -1,0 +1,44 @@
+"""Checks of numbers and choices, shared by settings and models; they need no torch, so settings stay light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_number(name: str, value: Any, *, above: float | None = None, at_least: float | None = None) -> None:
+    """A `ValueError` unless `value` is a finite number within its bound.
+
+    >>> check_number("beta", -1.0, at_least=0)
+    Traceback (most recent call last):
+    ValueError: beta: expected a finite number of at least 0, got -1.0
+    """
+    bound = f" above {above}" if above is not None else f" of at least {at_least}" if at_least is not None else ""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
+    if not inside:
+        raise ValueError(f"{name}: expected a finite number{bound}, got {value!r}")
+
+
+def check_count(name: str, value: Any, at_least: int = 1) -> None:
+    """A `ValueError` unless `value` is an integer of at least `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r}")
+
+
+def check_widths(name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    """The widths of a network as a tuple of positive integers, at least one, or a `ValueError`."""
+    widths = tuple(values)
+    if not widths:
+        raise ValueError(f"{name}: expected at least one width, got none")
+    for index, width in enumerate(widths):
+        check_count(f"{name}[{index}]", width)
+    return widths
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """A `ValueError` unless `value` is one of `choices`."""
+    allowed = tuple(choices)
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,120 @@
+"""The label classifier: a guide inside the loss, or a judge outside it.
+
+One class serves both; they differ in architecture (`kind`, `widths`), in seed, and in what they are used
+for. A frozen classifier is frozen for good: no gradient on its weights, evaluation statistics that survive
+`.train()`, and the gradient still flows to the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self, get_args
+
+from torch import Tensor, nn
+
+from labelvae.checks import check_choice, check_count, check_number, check_widths
+from labelvae.inputs import ImageShape, check_image_shape, check_images
+from labelvae.networks import down_sampling, pyramid
+from labelvae.saving import Pretrained
+from labelvae.settings import ClassifierKind
+
+
+class LabelClassifier(Pretrained):
+    """Images to logits over the labels.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        num_classes: K, at least 2.
+        kind: "convolutional", maps pooled over the image; or "mlp", fully connected layers on the pixels,
+            a judge of another kind.
+        widths: channels after each halving of the resolution, or units of each layer.
+        blocks: residual blocks at each resolution (convolutional).
+        feature_dim: units of the last hidden layer, whose activations are the classifier's features.
+        dropout: share of features dropped while training.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int,
+        kind: ClassifierKind = "convolutional",
+        widths: Sequence[int] = (32, 64),
+        blocks: int = 0,
+        feature_dim: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        image_shape = check_image_shape(image_shape)
+        check_choice("kind", kind, get_args(ClassifierKind))
+        check_count("num_classes", num_classes, at_least=2)
+        check_count("blocks", blocks, at_least=0)
+        check_count("feature_dim", feature_dim)
+        check_number("dropout", dropout, at_least=0)
+        widths = check_widths("widths", widths)
+        super().__init__(
+            {
+                "image_shape": image_shape,
+                "num_classes": num_classes,
+                "kind": kind,
+                "widths": widths,
+                "blocks": blocks,
+                "feature_dim": feature_dim,
+                "dropout": dropout,
+            }
+        )
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+        self.feature_dim = feature_dim
+        self.frozen = False
+        if kind == "convolutional":
+            self.maps = down_sampling(image_shape[0], widths, blocks, nn.BatchNorm2d)
+            size = widths[-1] * math.prod(pyramid(image_shape, len(widths))[-1])
+        else:
+            self.maps, size = _dense(image_shape, widths), widths[-1]
+        self.to_features = nn.Sequential(
+            nn.Flatten(), nn.Linear(size, feature_dim), nn.BatchNorm1d(feature_dim), nn.SiLU()
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.to_logits = nn.Linear(feature_dim, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last hidden layer, `(B, feature_dim)`, of images `(B, C, H, W)` in [0, 1]."""
+        check_images(images, self.image_shape)
+        features: Tensor = self.to_features(self.maps(images.to(self.dtype) * 2.0 - 1.0))
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits `(B, K)` of features `(B, feature_dim)`."""
+        logits: Tensor = self.to_logits(self.dropout(features))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1].
+
+        Raises:
+            ValueError: images of another shape, type or range.
+        """
+        return self.logits(self.features(images))
+
+    def freeze(self) -> Self:
+        """Freezes the weights and the batch statistics, for good; gradients still reach the images."""
+        self.frozen = True
+        self.requires_grad_(False)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`; a frozen classifier stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+
+def _dense(image_shape: ImageShape, widths: Sequence[int]) -> nn.Sequential:
+    channels, height, width = image_shape
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = channels * height * width
+    for units in widths:
+        layers += [nn.Linear(size, units, bias=False), nn.BatchNorm1d(units), nn.SiLU()]
+        size = units
+    return nn.Sequential(*layers)

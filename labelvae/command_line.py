@@ -1,0 +1,68 @@
+"""A command line from the settings: every field is an option, its docstring the help.
+
+Nothing here imports torch before a run is asked for, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from jsonargparse import ActionYesNo, ArgumentParser
+
+from labelvae.settings import Settings
+
+
+class DashParser(ArgumentParser):
+    """Options with dashes (`--data-dir`), and flags that take no value (`--resume`, `--no-resume`)."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse's."""
+        if kwargs.get("type") is bool:
+            del kwargs["type"]
+            kwargs["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
+        dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
+        return super().add_argument(*dashed, **kwargs)
+
+
+def run(
+    main: Callable[[Settings], Any], defaults: Settings, description: str, args: Sequence[str] | None = None
+) -> None:
+    """Reads settings from the command line and calls `main` with them.
+
+    What cannot be leaves one sentence on standard error and exit status 2; Ctrl-C leaves what is made and
+    exit status 130.
+
+    Args:
+        main: the run.
+        defaults: a preset.
+        description: the head of the help.
+        args: the words; None takes the command line's.
+    """
+    parser = DashParser(description=description, usage="python %(prog)s [options]")
+    parser.add_argument(
+        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
+    )
+    parser.add_class_arguments(Settings)
+    parser.set_defaults(_flat(asdict(defaults)))
+    words = parser.parse_args(args)
+    try:
+        settings = parser.instantiate(words)
+        settings.pop("config", None)
+        settings = Settings(**vars(settings))
+        main(settings)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"\nstopped; what is made is under {settings.out}, --resume goes on from there", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

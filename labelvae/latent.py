@@ -1,0 +1,73 @@
+"""The latent code of an image is a Gaussian with a diagonal covariance.
+
+    q(z | x) = N(mean, diag(exp(log_variance)))        p(z) = N(0, I)
+
+The prior does not depend on the label: a label-conditional prior would invite z to carry the label
+itself (Kingma & Welling, 2014, "Auto-Encoding Variational Bayes", arXiv 1312.6114, appendix B, has the
+closed form of the divergence).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOG_VARIANCE_RANGE = (-8.0, 4.0)
+"""Log-variances are clamped to this range: outside it exp() is of no use and gradients explode."""
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """A batch of Gaussians over the latent space.
+
+    Args:
+        mean: `(B, D)`.
+        log_variance: `(B, D)`, natural logarithm of the variance.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @property
+    def standard_deviation(self) -> Tensor:
+        """`(B, D)`, positive."""
+        return torch.exp(0.5 * self.log_variance)
+
+    def rsample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One sample a Gaussian, `(B, D)`, differentiable in mean and log-variance."""
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + self.standard_deviation * noise
+
+    def kl_per_dimension(self) -> Tensor:
+        """Divergence from the prior N(0, 1) of each latent dimension, `(B, D)`, in nats, float32."""
+        mean, log_variance = self.mean.float(), self.log_variance.float()
+        return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
+
+    def kl(self) -> Tensor:
+        """Divergence from the prior N(0, I), `(B,)`, in nats per image.
+
+        >>> posterior = DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3))
+        >>> posterior.kl()
+        tensor([1.5000, 1.5000])
+        """
+        return self.kl_per_dimension().sum(dim=1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of `z` `(B, D)` under each Gaussian, `(B,)`, in nats."""
+        mean, log_variance = self.mean.float(), self.log_variance.float()
+        squared = (z.float() - mean).square() * torch.exp(-log_variance)
+        return -0.5 * (squared + log_variance + math.log(2.0 * math.pi)).sum(dim=1)
+
+    def detach(self) -> DiagonalGaussian:
+        """The same Gaussians, cut from the graph."""
+        return DiagonalGaussian(self.mean.detach(), self.log_variance.detach())
+
+    def __getitem__(self, index: slice | Tensor) -> DiagonalGaussian:
+        """The Gaussians at `index` of the batch."""
+        return DiagonalGaussian(self.mean[index], self.log_variance[index])
+
+    def __len__(self) -> int:
+        return len(self.mean)

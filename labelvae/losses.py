@@ -1,0 +1,266 @@
+"""The objective: an evidence lower bound, and what makes a *wrong* label followed.
+
+For an image x with label y, a code z ~ q(z | x), a wrong label y' drawn for it, the reconstruction
+x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
+
+    loss = reconstruction          -log p(x | z, y)
+         + beta kl                 KL(q(z | x) || N(0, I))
+         + counterfactual_label    cross-entropy of the guide on x', asked for y'
+         + own_label               cross-entropy of the guide on x~, asked for y
+         + cycle                   -log q(z | x'): x' is encoded to the code it came from
+         + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
+                                   relabel may swap places, so a style means the same under every label
+         + adversarial             -critic(x', y')
+         + critic                  the critic's own hinge loss
+
+each with its weight. There is no pixel term between a counterfactual and its original: what ties them is z.
+Every term is a pure function that returns `(B,)`, in nats per image (a critic's scores have no unit). The
+critic's loss reaches the critic alone and the other terms never do, so one backward pass and one optimizer
+over all parameters train everything.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from labelvae.augmentation import augment, draw_warp, warp
+from labelvae.classifier import LabelClassifier
+from labelvae.inputs import check_labels, wrong_labels
+from labelvae.latent import DiagonalGaussian
+from labelvae.networks import Critic
+from labelvae.settings import Objective
+from labelvae.vae import ConditionalVAE
+
+
+def gaussian_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log N(x; mean, scale^2), summed over channels and pixels, `(B,)`, in nats.
+
+    With a learned scale: sigma-VAE (Rybkin et al., 2021, arXiv 2006.13202).
+    """
+    squared = ((images - mean) * torch.exp(-log_scale)).square()
+    return (0.5 * squared + log_scale + 0.5 * math.log(2.0 * math.pi)).flatten(1).sum(dim=1)
+
+
+def laplace_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """-log Laplace(x; mean, scale), summed over channels and pixels, `(B,)`, in nats."""
+    return ((images - mean).abs() * torch.exp(-log_scale) + log_scale + math.log(2.0)).flatten(1).sum(dim=1)
+
+
+def bernoulli_nll(images: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of sigmoid(logits) with grey levels in [0, 1], summed over channels and pixels, `(B,)`, in nats."""
+    return F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(dim=1)
+
+
+def kl_divergence(posterior: DiagonalGaussian, free_bits: float = 0.0) -> Tensor:
+    """KL(q || N(0, I)), `(B,)`, in nats.
+
+    Dimensions that hold fewer than `free_bits` nats, as a mean over the batch, count as `free_bits` and get
+    no gradient (Kingma et al., 2016, arXiv 1606.04934).
+    """
+    kl = posterior.kl_per_dimension()
+    if free_bits > 0:
+        kl = torch.where(kl.mean(dim=0, keepdim=True) < free_bits, torch.full_like(kl, free_bits), kl)
+    return kl.sum(dim=1)
+
+
+def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of a guide's logits `(B, K)` with labels `(B,)`, `(B,)`, in nats."""
+    return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+
+
+def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
+    """-log q(z | x'), `(B,)`, in nats: how far the code `(B, D)` is from what the counterfactual is encoded to.
+
+    Its mean bounds what the counterfactual lost of the code (InfoGAN, Chen et al., 2016, arXiv 1606.03657).
+    """
+    return -posterior.log_prob(z)
+
+
+def hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """The critic's loss, `(B,)`, on scores `(B,)` of real images and of fakes (Lim & Ye, 2017, arXiv 1705.02894)."""
+    return F.relu(1.0 - real_scores) + F.relu(1.0 + fake_scores)
+
+
+def linear_warm_up(progress: float, share: float) -> float:
+    """A weight that grows from 0 at the start of the training to 1 after `share` of it.
+
+    >>> linear_warm_up(0.05, share=0.1), linear_warm_up(0.5, share=0.1), linear_warm_up(0.0, share=0.0)
+    (0.5, 1.0, 1.0)
+    """
+    return 1.0 if share <= 0 else min(1.0, progress / share)
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The unweighted terms of the objective, each `(B,)` in nats per image; None where a term is not used.
+
+    Attributes:
+        total: the weighted sum, mean over the batch, a scalar: what is minimized.
+    """
+
+    total: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+    counterfactual_label: Tensor | None = None
+    own_label: Tensor | None = None
+    cycle: Tensor | None = None
+    equivariance: Tensor | None = None
+    adversarial: Tensor | None = None
+    critic: Tensor | None = None
+
+    def means(self) -> dict[str, Tensor]:
+        """Every used term's mean over the batch, by name: detached scalars."""
+        used = {term.name: getattr(self, term.name) for term in fields(self)}
+        return {name: value.detach().mean() for name, value in used.items() if value is not None}
+
+
+class GuidedELBO(nn.Module):
+    """Computes the terms for a batch and weighs them.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
+    >>> guide = LabelClassifier(image_shape=(1, 8, 8), num_classes=3)
+    >>> terms = GuidedELBO(guide)(vae, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
+    >>> terms.total.backward()
+    >>> sorted(terms.means())
+    ['counterfactual_label', 'kl', 'reconstruction', 'total']
+
+    Args:
+        guide: a pretrained classifier of the same images and classes, which is frozen here; None leaves the
+            label terms out.
+        critic: scores counterfactuals as images of their label, and learns to; None leaves its terms out.
+        objective: the likelihood and the weights.
+
+    Raises:
+        ValueError: `adversarial_weight` without a critic.
+    """
+
+    def __init__(
+        self,
+        guide: LabelClassifier | None = None,
+        critic: Critic | None = None,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__()
+        self.objective = objective or Objective()
+        if self.objective.adversarial_weight > 0 and critic is None:
+            raise ValueError(
+                "critic: adversarial_weight is above 0, got None; pass critic=Critic(image_shape, num_classes)"
+            )
+        self.guide = guide.freeze() if guide is not None else None
+        self.critic = critic if self.objective.adversarial_weight > 0 else None
+        learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
+        self.log_scale = nn.Parameter(torch.tensor(math.log(self.objective.scale)), requires_grad=learned)
+
+    def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
+        """-log p(x | z, y) under the likelihood, `(B,)`, in nats, of images given the decoder's logits."""
+        images, logits = images.float(), logits.float()
+        if self.objective.likelihood == "bernoulli":
+            return bernoulli_nll(images, logits)
+        nll = gaussian_nll if self.objective.likelihood == "gaussian" else laplace_nll
+        return nll(images, torch.sigmoid(logits), self.log_scale)
+
+    def forward(
+        self,
+        vae: ConditionalVAE,
+        images: Tensor,
+        labels: Tensor,
+        wrong: Tensor | None = None,
+        progress: float = 1.0,
+    ) -> LossTerms:
+        """The terms for a batch.
+
+        Args:
+            vae: the model.
+            images: `(B, C, H, W)` in [0, 1].
+            labels: their own labels, `(B,)`.
+            wrong: the labels asked of the counterfactuals, `(B,)`; None draws wrong ones.
+            progress: share of the training that is done, in [0, 1], for the warm-up.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range; a guide of other images or classes.
+        """
+        how = self.objective
+        self._check_guide(vae)
+        check_labels(labels, vae.num_classes, len(images))
+        if wrong is None:
+            wrong = wrong_labels(labels, vae.num_classes)
+        check_labels(wrong, vae.num_classes, len(images), name="wrong")
+
+        # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
+        # wrong labels and changed styles alike.
+        style = draw_warp(images, how.style_change) if how.equivariance_weight > 0 else None
+        seen = [images] if style is None else [images, warp(images, style, how.style_change)]
+        posteriors = vae.encode(torch.cat(seen), labels.repeat(len(seen)))
+        posterior = posteriors[: len(images)]
+        z, *z_changed = posteriors.rsample().split(len(images))
+        asked = [labels, wrong, wrong][: 1 if not self._swaps else 2 + len(z_changed)]
+        codes = [z, z, *z_changed][: len(asked)]
+        logits, *others = vae.decode_logits(torch.cat(codes), torch.cat(asked)).split(len(images))
+
+        terms = LossTerms(
+            images.new_zeros(()), self.reconstruction(images, logits), kl_divergence(posterior, how.free_bits)
+        )
+        if self.guide is not None and how.own_label_weight > 0:
+            terms = replace(terms, own_label=self._guided(torch.sigmoid(logits), labels))
+        if others:
+            counterfactual = torch.sigmoid(others[0])
+            if self.guide is not None and how.label_weight > 0:
+                terms = replace(terms, counterfactual_label=self._guided(counterfactual, wrong))
+            if how.cycle_weight > 0:
+                noise = how.cycle_noise * torch.randn_like(counterfactual)
+                again = vae.encode((counterfactual + noise).clamp(0.0, 1.0), wrong)
+                terms = replace(terms, cycle=cycle_loss(z.detach(), again))
+            if style is not None:
+                target = warp(counterfactual.detach(), style, how.style_change)
+                terms = replace(terms, equivariance=self.reconstruction(target, others[1]))
+            if self.critic is not None:
+                terms = self._criticized(self.critic, terms, images, labels, counterfactual, wrong)
+        return replace(terms, total=self._total(terms, linear_warm_up(progress, how.warm_up_share)))
+
+    @property
+    def _swaps(self) -> bool:
+        how = self.objective
+        guided = self.guide is not None and how.label_weight > 0
+        return guided or how.cycle_weight > 0 or how.equivariance_weight > 0 or self.critic is not None
+
+    def _guided(self, images: Tensor, labels: Tensor) -> Tensor:
+        assert self.guide is not None
+        logits = self.guide(augment(images, self.objective.guide_augmentation))
+        return label_loss(logits, labels, self.objective.label_smoothing)
+
+    def _criticized(
+        self, critic: Critic, terms: LossTerms, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
+    ) -> LossTerms:
+        own, asked = (F.one_hot(y, critic.num_classes).to(images.dtype) for y in (labels, wrong))
+        fixed = {name: value.detach() for name, value in critic.named_parameters()}
+        score: Tensor = functional_call(critic, fixed, (counterfactual, asked))
+        both = critic(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked])).chunk(2)
+        return replace(terms, adversarial=-score.float(), critic=hinge_loss(both[0].float(), both[1].float()))
+
+    def _total(self, terms: LossTerms, warm_up: float) -> Tensor:
+        how = self.objective
+        weighted = (
+            (1.0, terms.reconstruction),
+            (warm_up * how.beta, terms.kl),
+            (warm_up * how.label_weight, terms.counterfactual_label),
+            (warm_up * how.own_label_weight, terms.own_label),
+            (warm_up * how.cycle_weight, terms.cycle),
+            (warm_up * how.equivariance_weight, terms.equivariance),
+            (warm_up * how.adversarial_weight, terms.adversarial),
+            (1.0, terms.critic),
+        )
+        return torch.stack([weight * term.mean() for weight, term in weighted if term is not None]).sum()
+
+    def _check_guide(self, vae: ConditionalVAE) -> None:
+        guide = self.guide
+        if guide is not None and (guide.num_classes, guide.image_shape) != (vae.num_classes, vae.image_shape):
+            raise ValueError(
+                f"guide: knows {guide.num_classes} classes of images {guide.image_shape}, the model has "
+                f"{vae.num_classes} classes of images {vae.image_shape}; train a guide on the same data"
+            )

@@ -1,0 +1,233 @@
+"""The networks: an encoder to a Gaussian, a decoder to pixel logits, a critic of images and their labels.
+
+All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
+down and cropped on the way up, so any image from 8x8 works. No convolution runs at full resolution: the
+first step down folds 2x2 pixels into channels and the last step up unfolds them (Shi et al., 2016,
+"sub-pixel convolution", arXiv 1609.05158), where the arithmetic is cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes
+from labelvae.inputs import ImageShape
+from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+
+
+def pyramid(image_shape: ImageShape, steps: int) -> list[tuple[int, int]]:
+    """The sizes `(H, W)` of an image and its `steps` halvings, rounded up.
+
+    >>> pyramid((1, 28, 33), 3)
+    [(28, 33), (14, 17), (7, 9), (4, 5)]
+    """
+    sizes = [(image_shape[1], image_shape[2])]
+    for _ in range(steps):
+        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
+    return sizes
+
+
+class Fold(nn.Module):
+    """2x2 pixels into channels: `(B, C, H, W)` to `(B, 4C, ceil(H / 2), ceil(W / 2))`, odd edges repeated."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As above."""
+        height, width = maps.shape[-2:]
+        if height % 2 or width % 2:
+            maps = F.pad(maps, (0, width % 2, 0, height % 2), mode="replicate")
+        return F.pixel_unshuffle(maps, 2)
+
+
+class Unfold(nn.Module):
+    """Channels into 2x2 pixels, cropped: `(B, 4C, h, w)` to `(B, C, *size)`."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As above."""
+        return F.pixel_shuffle(maps, 2)[..., : self.size[0], : self.size[1]]
+
+
+class ImageNorm(nn.GroupNorm):
+    """Normalizes each image by itself (one group of all channels), so that a code depends on its image alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity (He et al., 2016, arXiv 1603.05027), resolution kept."""
+
+    def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(B, C, H, W)` to the same."""
+        out: Tensor = maps + self.body(maps)
+        return out
+
+
+class ConditionalResidualBlock(nn.Module):
+    """`ResidualBlock` with conditional batch norm."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm2d(channels, num_classes)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = ConditionalBatchNorm2d(channels, num_classes)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        inner = self.conv1(F.silu(self.norm1(maps, label)))
+        out: Tensor = maps + self.conv2(F.silu(self.norm2(inner, label)))
+        return out
+
+
+def down_sampling(channels: int, widths: Sequence[int], blocks: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    """Maps of `channels` to maps of `widths[-1]`, halved once a width, with `blocks` residual blocks after each."""
+    layers: list[nn.Module] = [Fold(), nn.Conv2d(4 * channels, widths[0], 3, padding=1, bias=False)]
+    for index, width in enumerate(widths):
+        if index:
+            layers += [nn.Conv2d(widths[index - 1], width, 3, stride=2, padding=1, bias=False)]
+        layers += [norm(width), nn.SiLU(), *(ResidualBlock(width, norm) for _ in range(blocks))]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Images to the Gaussian posterior over their latent codes.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        latent_dim: D.
+        widths: channels after each halving of the resolution.
+        hidden_dim: units between the maps and the Gaussian.
+        blocks: residual blocks at each resolution.
+        num_classes: K, for an encoder that sees the label as planes beside the image; None for one that
+            does not. A blind encoder has no way to code an image differently under another label.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        widths: Sequence[int] = (32, 64),
+        hidden_dim: int = 128,
+        blocks: int = 0,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.planes = LabelPlanes(num_classes) if num_classes else None
+        channels = image_shape[0] + (self.planes.channels if self.planes else 0)
+        height, width = pyramid(image_shape, len(widths))[-1]
+        self.maps = down_sampling(channels, widths, blocks, ImageNorm)
+        self.hidden = nn.Linear(widths[-1] * height * width, hidden_dim)
+        self.gaussian = nn.Linear(hidden_dim, 2 * latent_dim)
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
+        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, K)` to a posterior `(B, D)`."""
+        maps = images * 2.0 - 1.0
+        if self.planes is not None:
+            if label is None:
+                raise ValueError(
+                    "labels: this encoder sees the label of the image, got None; pass the images' own labels"
+                )
+            maps = self.planes(maps, label)
+        hidden = F.silu(self.hidden(self.maps(maps).flatten(1)))
+        mean, log_variance = self.gaussian(hidden).chunk(2, dim=1)
+        return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+
+class Decoder(nn.Module):
+    """Latent codes and labels to pixel logits; the label enters beside z and in every normalization.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        latent_dim: D.
+        num_classes: K.
+        widths: channels before each doubling of the resolution, coarsest first.
+        hidden_dim: units between the code and the coarsest maps.
+        blocks: residual blocks at each resolution.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int,
+        widths: Sequence[int] = (64, 32),
+        hidden_dim: int = 128,
+        blocks: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = pyramid(image_shape, len(widths))[::-1]
+        self.start = (widths[0], *sizes[0])
+        self.hidden = nn.Linear(latent_dim + num_classes, hidden_dim)
+        self.spread = nn.Linear(hidden_dim, math.prod(self.start))
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(width, num_classes) for width in widths)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(ConditionalResidualBlock(width, num_classes) for _ in range(blocks)) for width in widths
+        )
+        channels = [*widths, image_shape[0]]
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
+            for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
+        )
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """`(B, D)` codes and `(B, K)` label weights to logits `(B, C, H, W)`; their sigmoid is the image."""
+        hidden = F.silu(self.hidden(torch.cat([z, label.to(z.dtype)], dim=1)))
+        maps = self.spread(hidden).unflatten(1, self.start)
+        for norm, blocks, up in zip(self.norms, self.blocks, self.ups, strict=True):
+            maps = F.silu(norm(maps, label))
+            for block in blocks:  # type: ignore[attr-defined]
+                maps = block(maps, label)
+            maps = up(maps)
+        logits: Tensor = maps
+        return logits
+
+
+class Critic(nn.Module):
+    """Scores how real an image is *as its label*: a projection discriminator with spectral normalization.
+
+    score = psi(h) + <embedding(label), h> with h the sum of the last maps (Miyato & Koyama, 2018,
+    arXiv 1802.05637; Miyato et al., 2018, arXiv 1802.05957).
+
+    Args:
+        image_shape: `(C, H, W)`.
+        num_classes: K.
+        widths: channels after each halving of the resolution.
+    """
+
+    def __init__(self, image_shape: ImageShape, num_classes: int, widths: Sequence[int] = (32, 64, 64)) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        layers: list[nn.Module] = [Fold(), spectral_norm(nn.Conv2d(4 * image_shape[0], widths[0], 3, padding=1))]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(narrow, wide, 3, stride=2, padding=1))]
+        self.maps = nn.Sequential(*layers, nn.LeakyReLU(0.2))
+        self.score = spectral_norm(nn.Linear(widths[-1], 1))
+        self.embedding = spectral_norm(nn.Linear(num_classes, widths[-1], bias=False))
+
+    def forward(self, images: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` in [0, 1] and label weights `(B, K)` to scores `(B,)`; higher is more real."""
+        features = self.maps(images * 2.0 - 1.0).sum(dim=(2, 3))
+        score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
+        return score

@@ -1,0 +1,84 @@
+"""Settings known to work, by data set; the figures behind them are in docs/results.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from labelvae.settings import (
+    Augmentation,
+    ClassifierSettings,
+    DataSettings,
+    Objective,
+    Optimization,
+    Settings,
+    VAESettings,
+)
+
+DIGITS = Settings(
+    out=Path("runs/digits"),
+    rounds=9,
+    data=DataSettings(name="digits", test_share=1 / 6, validation_share=0.2),
+    guide=ClassifierSettings(
+        widths=(64, 128),
+        augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08, noise=0.2),
+        optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=1),
+    ),
+    judge=ClassifierSettings(
+        kind="mlp",
+        widths=(256, 256),
+        augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08, noise=0.1),
+        optimization=Optimization(epochs=60, batch_size=64, learning_rate=3e-3, seed=2),
+    ),
+    vae=VAESettings(
+        latent_dim=12,
+        encoder_widths=(48, 96),
+        decoder_widths=(96, 48),
+        critic_widths=(48, 96),
+        critic_learning_rate=5e-4,
+        objective=Objective(
+            likelihood="gaussian",
+            scale=0.12,
+            label_weight=10,
+            cycle_weight=0.5,
+            equivariance_weight=1.0,
+            style_change=Augmentation(shear=0.4, shift=0.07, interpolation="nearest"),
+            adversarial_weight=2.0,
+            guide_augmentation=Augmentation(rotation=5, shear=0.08, shift=0.05, noise=0.15),
+        ),
+        optimization=Optimization(epochs=100, batch_size=64, learning_rate=2e-3, weight_decay=0.0, seed=3),
+    ),
+)
+
+MNIST = Settings(
+    out=Path("runs/mnist"),
+    precision="bf16-mixed",
+    data=DataSettings(name="mnist"),
+    guide=ClassifierSettings(
+        widths=(32, 64, 64),
+        augmentation=Augmentation(rotation=12, scale=0.12, shear=0.15, shift=0.08, noise=0.3),
+        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=1),
+    ),
+    judge=ClassifierSettings(
+        widths=(24, 48),
+        blocks=1,
+        augmentation=Augmentation(rotation=10, scale=0.1, shear=0.1, shift=0.08),
+        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=2),
+    ),
+    vae=VAESettings(
+        latent_dim=16,
+        objective=Objective(
+            label_weight=10,
+            cycle_weight=0.5,
+            cycle_noise=0.2,
+            equivariance_weight=0.2,
+            style_change=Augmentation(rotation=8, scale=0.1, shear=0.2, shift=0.05),
+            adversarial_weight=2.0,
+            guide_augmentation=Augmentation(rotation=5, shear=0.08, shift=0.05, noise=0.3),
+        ),
+        optimization=Optimization(epochs=3, weight_decay=0.0, seed=3),
+    ),
+)
+
+FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
+KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))

@@ -1,0 +1,199 @@
+"""Where images come from: scikit-learn, torchvision's files, or a folder a class; all become 8-bit integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision import datasets
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from tqdm import tqdm
+
+DEFAULT_SIZE = 64
+"""Height and width where the images differ in size and none was asked for."""
+
+LARGEST_OWN_SIZE = 128
+"""Images larger than this are not kept at their own size unless it is asked for."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one split.
+
+    Attributes:
+        images: uint8 `(N, C, H, W)`.
+        labels: int64 `(N,)`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: Tensor) -> ImageSet:
+        """The images at `index` `(M,)`."""
+        return ImageSet(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read: images for training, images for the test if the data set has its own, the name of each label."""
+
+    train: ImageSet
+    test: ImageSet | None
+    class_names: list[str]
+
+
+def read_digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998)."""
+    from sklearn.datasets import load_digits  # half a second that no other data set needs
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).mul(255.0 / 16.0).round().byte()
+    names = [str(digit) for digit in range(10)]
+    return Source(ImageSet(images[:, None], torch.from_numpy(digits.target).long()), None, names)
+
+
+def read_torchvision(name: str, data_dir: Path) -> Source:
+    """MNIST, FashionMNIST, KMNIST or CIFAR10 from torchvision's files under `data_dir`, downloaded if they are missing.
+
+    Raises:
+        ValueError: no usable files, and no network to download them.
+    """
+    kind = {
+        "mnist": datasets.MNIST,
+        "fashion_mnist": datasets.FashionMNIST,
+        "kmnist": datasets.KMNIST,
+        "cifar10": datasets.CIFAR10,
+    }[name]
+    sets = []
+    for train in (True, False):
+        try:
+            files: Any = _found_or_downloaded(kind, data_dir, train)
+        except (RuntimeError, URLError, OSError, ValueError, AssertionError, EOFError) as error:
+            where = data_dir / "cifar-10-batches-py" if name == "cifar10" else data_dir / kind.__name__ / "raw"
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"{name}: no usable files were found under {where}, and the download failed ({first}); put "
+                "torchvision's files there or name their folder with --data-dir (data_dir=); "
+                "'digits' needs no files at all"
+            ) from error
+        images, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets).long()
+        images = images.permute(0, 3, 1, 2).contiguous() if images.ndim == 4 else images[:, None]
+        sets.append(ImageSet(images, labels))
+    names = [str(digit) for digit in range(10)] if name == "mnist" else list(files.classes)
+    return Source(sets[0], sets[1], names)
+
+
+def _found_or_downloaded(kind: Any, data_dir: Path, train: bool) -> Any:
+    try:
+        return kind(str(data_dir), train=train)
+    except RuntimeError:
+        return kind(str(data_dir), train=train, download=True)
+
+
+def read_folder(root: Path, image_size: tuple[int, int] | None = None) -> Source:
+    """Reads `root/train/CLASS/*` and `root/test/CLASS/*`, or `root/CLASS/*`.
+
+    Images are turned upright, made grey if all of them are, else RGB, and scaled and cropped at the centre to
+    one size: `image_size` (H, W), or their own if all are alike and at most 128x128, or 64x64.
+
+    Raises:
+        ValueError: no such folder, fewer than two classes, a class without images, classes that only the
+            test has, images that cannot be read (named).
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; expected train/CLASS/*.png (or .jpg) or CLASS/*.png inside it")
+    has_test = (root / "train").is_dir() and (root / "test").is_dir()
+    train_root = root / "train" if (root / "train").is_dir() else root
+    class_names = sorted(path.name for path in train_root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{train_root}: expected one folder of images a class, at least 2, got {class_names or 'none'}; "
+            "sort the images into folders named after their class"
+        )
+    files = [_list(train_root, class_names)]
+    if has_test:
+        unknown = sorted({path.name for path in (root / "test").iterdir() if path.is_dir()} - set(class_names))
+        if unknown:
+            raise ValueError(f"{root / 'test'}: has classes that {train_root} does not: {', '.join(unknown)}")
+        files.append(_list(root / "test", class_names))
+    paths = [path for split in files for path, _ in split]
+    mode, size = _common_form(paths)
+    images = _read(paths, mode, image_size or size)
+    labels = torch.tensor([label for split in files for _, label in split])
+    cut = len(files[0])
+    test = ImageSet(images[cut:], labels[cut:]) if has_test else None
+    return Source(ImageSet(images[:cut], labels[:cut]), test, class_names)
+
+
+def _list(root: Path, class_names: list[str]) -> list[tuple[Path, int]]:
+    files = []
+    for label, name in enumerate(class_names):
+        folder = root / name
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMG_EXTENSIONS) if folder.is_dir() else []
+        if not found:
+            raise ValueError(f"{folder}: the class {name!r} has no images; expected .png, .jpg or similar files")
+        files += [(path, label) for path in found]
+    return files
+
+
+def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
+    """The mode ("L" or "RGB") and size `(H, W)` that suit all images; headers only are read."""
+    grey, sizes, broken = True, set(), []
+    for path in _progress(paths, "looking at images"):
+        try:
+            with Image.open(path) as image:
+                grey = grey and image.mode in ("1", "L", "I", "I;16", "F")
+                turned = image.getexif().get(0x0112, 1) >= 5  # stored on its side
+                sizes.add((image.width, image.height) if turned else (image.height, image.width))
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            broken.append((path, error))
+    _refuse(broken)
+    size = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)
+    return "L" if grey else "RGB", size if max(size) <= LARGEST_OWN_SIZE else (DEFAULT_SIZE, DEFAULT_SIZE)
+
+
+def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
+    images = torch.empty(len(paths), 1 if mode == "L" else 3, *size, dtype=torch.uint8)
+    broken = []
+    for index, path in enumerate(_progress(paths, "reading images")):
+        try:
+            images[index] = _decode(path, mode, size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            broken.append((path, error))
+    _refuse(broken)
+    return images
+
+
+def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
+    with Image.open(path) as file:
+        image: Image.Image = file
+        if file.mode in ("I", "I;16", "F"):  # 16 bits: the upper eight
+            values = np.asarray(image, dtype=np.float64)
+            scale = 255.0 / 65535.0 if values.max() > 255 else 1.0
+            image = Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
+        upright = ImageOps.exif_transpose(image).convert(mode)
+    if upright.size != size[::-1]:
+        upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(upright))
+    return pixels[None] if mode == "L" else pixels.permute(2, 0, 1)
+
+
+def _refuse(broken: Sequence[tuple[Path, Exception]]) -> None:
+    if broken:
+        named = "; ".join(f"{path} ({error})" for path, error in broken[:5])
+        more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise ValueError(f"{len(broken)} images cannot be read: {named}{more}; repair them or take them away")
+
+
+def _progress(paths: list[Path], title: str) -> tqdm[Path]:
+    return tqdm(paths, desc=title, unit="image", leave=False, disable=len(paths) < 2000)

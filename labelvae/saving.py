@@ -1,0 +1,139 @@
+"""Models as folders: `config.json` (readable) and `model.safetensors` (weights only, no pickle).
+
+Every file is written whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+The configuration also travels inside the weights file, so a folder whose two files belong to different
+models is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+
+FORMAT_VERSION = 1
+"""Raised when a saved model of an older format could no longer be read as it is."""
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class Pretrained(nn.Module):
+    """A module that saves itself to a folder and comes back from it.
+
+    Subclasses pass their constructor's arguments, all JSON values, to `super().__init__`.
+    """
+
+    config: Mapping[str, Any]
+    kind: ClassVar[str] = "Pretrained"
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__name__
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config = json.loads(json.dumps(dict(config)))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the weights."""
+        return next(self.parameters()).dtype
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes `config.json` and `model.safetensors` under `folder`, which is made if it is missing."""
+        header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
+        text = json.dumps(header, indent=2) + "\n"
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        write_whole(Path(folder) / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
+        write_whole(Path(folder) / "config.json", text)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+        """The model saved under `folder`, in evaluation mode, on `device`.
+
+        Raises:
+            ValueError: no such folder or file; a file that is truncated or of another kind, another
+                version or another model. The message says which, and what to do.
+        """
+        folder = Path(folder)
+        header = _read_header(folder / "config.json", cls.kind)
+        weights = _read_weights(folder / "model.safetensors", header)
+        arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
+        try:
+            model = cls(**arguments)
+        except TypeError as error:
+            raise ValueError(f"{folder / 'config.json'}: not a configuration of {cls.kind}: {error}") from error
+        expected = model.state_dict()
+        wrong = sorted(set(expected) ^ set(weights)) or sorted(
+            name for name, value in expected.items() if value.shape != weights[name].shape
+        )
+        if wrong:
+            raise ValueError(
+                f"{folder / 'model.safetensors'}: the weights are not those of the model in config.json "
+                f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again"
+            )
+        model.load_state_dict(weights)
+        return model.to(device).eval()
+
+
+def _read_header(path: Path, kind: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")
+    try:
+        header = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}); save the model again") from error
+    if not isinstance(header, dict) or "format" not in header or "model" not in header:
+        raise ValueError(f"{path}: not written by save_pretrained: 'format' and 'model' are missing")
+    if header["format"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format {header['format']!r}, this labelvae reads format {FORMAT_VERSION}; "
+            "use the version of labelvae that wrote it, or train again"
+        )
+    if header["model"] != kind:
+        raise ValueError(f"{path}: holds a {header['model']}, expected a {kind}; use {header['model']}.from_pretrained")
+    return header
+
+
+def _read_weights(path: Path, header: dict[str, Any]) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; the folder holds a configuration without its weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
+    if "config" in metadata and json.loads(metadata["config"]) != header:
+        raise ValueError(f"{path}: belongs to another model than config.json beside it; copy both files of one model")
+    return weights

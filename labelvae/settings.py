@@ -1,0 +1,269 @@
+"""Every setting of a run, with its unit and default, as plain dataclasses.
+
+They are what the examples show as command-line options, what `settings.yaml` holds, and what `presets.py`
+fills in for each data set. Nothing here imports torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from labelvae.checks import check_choice, check_count, check_number, check_widths
+
+Likelihood = Literal["gaussian", "bernoulli", "laplace"]
+ClassifierKind = Literal["convolutional", "mlp"]
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+WandbMode = Literal["online", "offline", "disabled"]
+Accelerator = Literal["auto", "cpu", "gpu", "mps"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each image of a batch may be changed, on its own, without changing its label.
+
+    Attributes:
+        rotation: Largest angle, degrees.
+        scale: Largest relative change of size; 0.1 for 0.9 to 1.1.
+        shear: Largest horizontal shear, as a share of the height.
+        shift: Largest translation, as a share of the size.
+        flip: Mirror half of the images left to right.
+        noise: Largest standard deviation of Gaussian noise; each image draws its own.
+        interpolation: "nearest" moves pixels whole, without blur.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+    noise: float = 0.0
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name in ("rotation", "scale", "shear", "shift", "noise"):
+            check_number(name, getattr(self, name), at_least=0)
+        if self.scale >= 1:
+            raise ValueError(f"scale: expected a relative change below 1, got {self.scale!r}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The likelihood and the weight of every term. Terms are in nats per image, so a weight means one thing.
+
+    Attributes:
+        likelihood: Of the pixels. Bernoulli takes grey levels as probabilities.
+        scale: Standard deviation (gaussian) or scale (laplace) of a pixel; the smaller, the more the
+            reconstruction outweighs every other term.
+        learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
+        beta: Weight of the divergence of the posterior from the prior.
+        free_bits: Nats that each latent dimension may hold for free.
+        label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
+        own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
+        label_smoothing: Of both cross-entropies, in [0, 1).
+        cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
+        cycle_noise: Standard deviation of the noise put on a counterfactual before it is encoded again,
+            so that the code cannot hide in specks.
+        equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
+        style_change: The changes of style that equivariance is asked for.
+        adversarial_weight: Weight of the critic's score of the counterfactuals.
+        guide_augmentation: Changes put on an image before the guide sees it.
+        warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
+    """
+
+    likelihood: Likelihood = "bernoulli"
+    scale: float = 0.1
+    learn_scale: bool = False
+    beta: float = 1.0
+    free_bits: float = 0.0
+    label_weight: float = 5.0
+    own_label_weight: float = 0.0
+    label_smoothing: float = 0.0
+    cycle_weight: float = 0.0
+    cycle_noise: float = 0.1
+    equivariance_weight: float = 0.0
+    style_change: Augmentation = field(default_factory=lambda: Augmentation(shear=0.2, shift=0.05))
+    adversarial_weight: float = 0.0
+    guide_augmentation: Augmentation = field(default_factory=Augmentation)
+    warm_up_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_choice("likelihood", self.likelihood, get_args(Likelihood))
+        check_number("scale", self.scale, above=0)
+        for name in ("beta", "free_bits", "label_weight", "own_label_weight", "label_smoothing", "cycle_weight"):
+            check_number(name, getattr(self, name), at_least=0)
+        for name in ("cycle_noise", "equivariance_weight", "adversarial_weight", "warm_up_share"):
+            check_number(name, getattr(self, name), at_least=0)
+        if self.label_smoothing >= 1 or self.warm_up_share > 1:
+            raise ValueError(
+                "label_smoothing and warm_up_share: expected shares below 1, "
+                f"got {self.label_smoothing!r} and {self.warm_up_share!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a model is trained.
+
+    Attributes:
+        epochs: Times every training image is seen.
+        batch_size: Images a step.
+        learning_rate: Largest step size of AdamW, reached after a linear warm-up and left along a cosine.
+        weight_decay: Of AdamW.
+        seed: Of the weights, the order of the images and every draw.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+        check_count("seed", self.seed, at_least=0)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """A guide or a judge.
+
+    Attributes:
+        kind: Convolutional, or fully connected layers on the pixels.
+        widths: Channels after each halving of the resolution, or units of each layer.
+        blocks: Residual blocks at each resolution.
+        feature_dim: Units of the last hidden layer.
+        dropout: Share of those dropped while training.
+        label_smoothing: Of the cross-entropy, in [0, 1).
+        augmentation: Changes to the training images; a guide that has seen them is hard to fool.
+        optimization: How it is trained.
+    """
+
+    kind: ClassifierKind = "convolutional"
+    widths: tuple[int, ...] = (32, 64)
+    blocks: int = 0
+    feature_dim: int = 64
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, get_args(ClassifierKind))
+        check_widths("widths", self.widths)
+        check_number("label_smoothing", self.label_smoothing, at_least=0)
+
+
+@dataclass(frozen=True)
+class VAESettings:
+    """The conditional VAE and its objective.
+
+    Attributes:
+        latent_dim: Dimensions of the latent code.
+        encoder_widths: Channels after each halving of the resolution; none chooses by the image's size.
+        decoder_widths: Channels before each doubling, coarsest first; none mirrors the encoder.
+        hidden_dim: Units between the maps and the code.
+        blocks: Residual blocks at each resolution.
+        encoder_sees_label: Whether the label is laid beside the image for the encoder, too.
+        critic_widths: Channels of the critic, used where adversarial_weight is above 0.
+        critic_learning_rate: Its largest step size.
+        objective: The loss.
+        optimization: How it is trained.
+    """
+
+    latent_dim: int = 16
+    encoder_widths: tuple[int, ...] | None = None
+    decoder_widths: tuple[int, ...] | None = None
+    hidden_dim: int = 128
+    blocks: int = 0
+    encoder_sees_label: bool = False
+    critic_widths: tuple[int, ...] = (32, 64, 64)
+    critic_learning_rate: float = 4e-4
+    objective: Objective = field(default_factory=Objective)
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        check_count("latent_dim", self.latent_dim)
+        check_widths("critic_widths", self.critic_widths)
+        check_number("critic_learning_rate", self.critic_learning_rate, above=0)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The images, and how they are split.
+
+    Attributes:
+        name: Which data set; `folder` reads images in class folders.
+        image_size: Height and width of the images of a folder; none keeps their own where all are alike.
+        validation_share: Share of the training images held out for choosing settings.
+        test_share: Share held out for the final table, of data that has no test images of its own.
+        seed: Of the split.
+    """
+
+    name: DataName = "digits"
+    image_size: tuple[int, int] | None = None
+    validation_share: float = 0.1
+    test_share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("name", self.name, get_args(DataName))
+        for name in ("validation_share", "test_share"):
+            share = getattr(self, name)
+            check_number(name, share, above=0)
+            if share >= 0.5:
+                raise ValueError(f"{name}: expected a share below 0.5, got {share!r}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run's result, and where and how it runs.
+
+    Attributes:
+        data_dir: Where the files of the data set are, or are downloaded to.
+        out: Folder for everything that the run makes.
+        accelerator: Where it runs; auto takes a GPU if there is one.
+        precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
+        wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
+        resume: Go on with the run under `out`, from its last checkpoint.
+        fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
+        rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
+        data: The images.
+        guide: The frozen classifier inside the loss.
+        judge: The independent classifier that evaluates.
+        vae: The model.
+    """
+
+    data_dir: Path = Path("data")
+    out: Path = Path("runs/labelvae")
+    accelerator: Accelerator = "auto"
+    precision: Precision = "32-true"
+    wandb: WandbMode = "offline"
+    resume: bool = False
+    fast_dev_run: bool = False
+    rounds: int = 1
+    data: DataSettings = field(default_factory=DataSettings)
+    guide: ClassifierSettings = field(default_factory=ClassifierSettings)
+    judge: ClassifierSettings = field(
+        default_factory=lambda: ClassifierSettings(kind="mlp", widths=(256, 256), optimization=Optimization(seed=1))
+    )
+    vae: VAESettings = field(default_factory=VAESettings)
+
+    def __post_init__(self) -> None:
+        check_count("rounds", self.rounds)
+        check_choice("accelerator", self.accelerator, get_args(Accelerator))
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("wandb", self.wandb, get_args(WandbMode))
+        object.__setattr__(self, "out", Path(self.out))
+        object.__setattr__(self, "data_dir", Path(self.data_dir))
+        network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]
+        if network[0] == network[1] or self.guide.optimization.seed == self.judge.optimization.seed:
+            raise ValueError(
+                "judge: expected another architecture and another seed than the guide's, so that its opinion is "
+                f"its own; got {self.judge} beside {self.guide}"
+            )

@@ -1,0 +1,213 @@
+"""The model: an image and a label in, the image as that label out.
+
+    z ~ q(z | x)            the encoder: what is *this* image, apart from its label
+    x ~ p(x | z, y)         the decoder: the image with that style, as label y
+
+Relabelling decodes the latent of an image under another label; the result is its counterfactual.
+(Conditional VAE: Kingma et al., 2014, arXiv 1406.5298, model M2; Sohn et al., 2015.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.checks import check_count, check_widths
+from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
+from labelvae.latent import DiagonalGaussian
+from labelvae.networks import Decoder, Encoder
+from labelvae.saving import Pretrained
+
+
+def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
+    """Channels after each halving, chosen so that the coarsest maps are 4 to 7 pixels along the shorter side.
+
+    >>> default_widths((1, 28, 28)), default_widths((3, 128, 128))
+    ((32, 64), (32, 64, 128, 128, 128))
+    """
+    steps = max(1, int(math.log2(min(image_shape[1:]) / 4)))
+    return tuple(min(32 * 2**step, 128) for step in range(steps))
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every submodule's own mode is restored after.
+
+    `no_grad` and not `inference_mode`: the images that come out may be used to train something else.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+class ConditionalVAE(Pretrained):
+    """A label-conditional variational autoencoder.
+
+    `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
+    `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
+    model's mode, in chunks that fit memory, on the model's device, the result on the images' device.
+
+    Labels may be an int for the whole batch, `(B,)` class indices, or `(B, K)` weights over the classes.
+
+    Args:
+        image_shape: `(C, H, W)`, any size from 8x8, square or not.
+        num_classes: K, at least 2.
+        latent_dim: D.
+        encoder_widths: channels after each halving of the resolution; None chooses by the image's size.
+        decoder_widths: channels before each doubling, coarsest first; None mirrors the encoder.
+        hidden_dim: units between the maps and the latent, both ways.
+        blocks: residual blocks at each resolution.
+        encoder_sees_label: whether the label is laid beside the image for the encoder, too. A blind encoder
+            relabels better: it cannot code an image differently because of its label.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 28, 28), num_classes=10)
+    >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
+    torch.Size([5, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int,
+        latent_dim: int = 16,
+        encoder_widths: Sequence[int] | None = None,
+        decoder_widths: Sequence[int] | None = None,
+        hidden_dim: int = 128,
+        blocks: int = 0,
+        encoder_sees_label: bool = False,
+    ) -> None:
+        image_shape = check_image_shape(image_shape)
+        encoder_widths = check_widths("encoder_widths", encoder_widths or default_widths(image_shape))
+        decoder_widths = check_widths("decoder_widths", decoder_widths or encoder_widths[::-1])
+        check_count("num_classes", num_classes, at_least=2)
+        check_count("latent_dim", latent_dim)
+        check_count("hidden_dim", hidden_dim)
+        check_count("blocks", blocks, at_least=0)
+        super().__init__(
+            {
+                "image_shape": image_shape,
+                "num_classes": num_classes,
+                "latent_dim": latent_dim,
+                "encoder_widths": encoder_widths,
+                "decoder_widths": decoder_widths,
+                "hidden_dim": hidden_dim,
+                "blocks": blocks,
+                "encoder_sees_label": encoder_sees_label,
+            }
+        )
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+        self.latent_dim = latent_dim
+        self.encoder_sees_label = encoder_sees_label
+        self.encoder = Encoder(
+            image_shape, latent_dim, encoder_widths, hidden_dim, blocks, num_classes if encoder_sees_label else None
+        )
+        self.decoder = Decoder(image_shape, latent_dim, num_classes, decoder_widths, hidden_dim, blocks)
+
+    def encode(self, images: Tensor, labels: Labels | None = None) -> DiagonalGaussian:
+        """The posterior over the latent codes, `(B, D)`, of images `(B, C, H, W)` in [0, 1].
+
+        Args:
+            labels: the images' own labels; only an encoder that sees the label reads them.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range.
+        """
+        check_images(images, self.image_shape)
+        label = None
+        if self.encoder_sees_label and labels is not None:
+            label = label_weights(labels, self.num_classes, len(images), images.device)
+        posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
+        return posterior
+
+    def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
+        """Pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; the image is their sigmoid."""
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
+            shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
+        label = label_weights(labels, self.num_classes, len(z), z.device)
+        logits: Tensor = self.decoder(z, label)
+        return logits
+
+    def decode(self, z: Tensor, labels: Labels) -> Tensor:
+        """Images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
+        return torch.sigmoid(self.decode_logits(z, labels))
+
+    def forward(self, images: Tensor, labels: Labels) -> Tensor:
+        """The images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
+        return self.decode(self.encode(images, labels).rsample(), labels)
+
+    def reconstruct(self, images: Tensor, labels: Labels, chunk_size: int = 1024) -> Tensor:
+        """Images `(B, C, H, W)` in [0, 1] from the posterior mean of `images`, under their own labels."""
+        return self.relabel(images, labels, labels, chunk_size)
+
+    def relabel(
+        self, images: Tensor, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+    ) -> Tensor:
+        """The counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            labels: what each image is asked to be.
+            own_labels: what each image is; only an encoder that sees the label needs it.
+            chunk_size: images decoded at a time.
+
+        Returns:
+            `(B, C, H, W)` in [0, 1], on the device of `images`.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range.
+        """
+        check_images(images, self.image_shape)
+        asked = label_weights(labels, self.num_classes, len(images))
+        own = (
+            None if own_labels is None else label_weights(own_labels, self.num_classes, len(images), name="own_labels")
+        )
+        results = []
+        with evaluation_mode(self):
+            for part in _chunks(len(images), chunk_size):
+                own_part = None if own is None else own[part].to(self.device)
+                mean = self.encode(images[part].to(self.device), own_part).mean
+                results.append(self.decode(mean, asked[part].to(self.device)).to(images.device))
+        return torch.cat(results)
+
+    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
+        """New images `(B, C, H, W)` in [0, 1] of the given labels `(B,)`, codes drawn from the prior N(0, I)."""
+        labels = torch.as_tensor(labels)
+        labels = labels[None] if labels.ndim == 0 else labels
+        asked = label_weights(labels, self.num_classes, len(labels))
+        where = generator.device if generator is not None else "cpu"
+        z = torch.randn(len(asked), self.latent_dim, generator=generator, device=where)
+        with evaluation_mode(self):
+            parts = _chunks(len(asked), chunk_size)
+            return torch.cat([self.decode(z[p].to(self.device, self.dtype), asked[p].to(self.device)) for p in parts])
+
+    def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9) -> Tensor:
+        """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
+
+        The label's weights move linearly from `start` to `end`; `start` is what the images are, for an
+        encoder that sees the label.
+        """
+        check_count("steps", steps, at_least=2)
+        check_images(images, self.image_shape)
+        first = label_weights(start, self.num_classes, len(images), name="start")
+        last = label_weights(end, self.num_classes, len(images), name="end")
+        way = [torch.lerp(first, last, float(w)) for w in torch.linspace(0, 1, steps)]
+        return torch.stack([self.relabel(images, label, own_labels=first) for label in way], dim=1)
+
+
+def _chunks(length: int, size: int) -> list[slice]:
+    check_count("chunk_size", size)
+    return [slice(start, start + size) for start in range(0, length, size)]
