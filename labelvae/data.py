@@ -120,7 +120,7 @@ class ImageData(LightningDataModule):
 
     >>> data = ImageData("digits")
     >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
-    ((1, 8, 8), 10, {'train': 1299, 'validation': 140, 'test': 358})
+    ((1, 8, 8), 10, {'train': 1295, 'validation': 143, 'test': 359})
     """
 
     def __init__(

@@ -31,11 +31,18 @@ def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
 
 def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
     """SSIM of each pair of images `(B, C, H, W)` in [0, 1], `(B,)`, with a uniform 7x7 window (Wang et al., 2004)."""
-    values = structural_similarity_index_measure(
-        images.float(), others.float(), gaussian_kernel=False, kernel_size=7, data_range=1.0, reduction="none"
+    _, maps = structural_similarity_index_measure(
+        images.double(),
+        others.double(),
+        gaussian_kernel=False,
+        kernel_size=7,
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
     )
-    values = values[0] if isinstance(values, tuple) else values
-    return values.reshape(len(images)).double()
+    inside: Tensor = maps[..., 3:-3, 3:-3]  # where the window lies inside the image
+    similarity: Tensor = inside.flatten(1).mean(dim=1)
+    return similarity
 
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:

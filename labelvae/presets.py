@@ -82,3 +82,45 @@ MNIST = Settings(
 
 FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))
+
+_COLOUR = Augmentation(shift=0.1, flip=True, noise=0.15)
+
+CIFAR10 = Settings(
+    out=Path("runs/cifar10"),
+    precision="bf16-mixed",
+    data=DataSettings(name="cifar10"),
+    guide=ClassifierSettings(
+        widths=(64, 128, 256),
+        blocks=1,
+        feature_dim=128,
+        augmentation=_COLOUR,
+        optimization=Optimization(epochs=20, batch_size=256, learning_rate=3e-3, seed=1),
+    ),
+    judge=ClassifierSettings(
+        widths=(96, 192, 384),
+        feature_dim=128,
+        augmentation=Augmentation(shift=0.12, flip=True),
+        optimization=Optimization(epochs=20, batch_size=256, learning_rate=3e-3, seed=2),
+    ),
+    vae=VAESettings(
+        latent_dim=256,
+        encoder_widths=(64, 128, 256),
+        decoder_widths=(256, 128, 64),
+        hidden_dim=512,
+        blocks=1,
+        critic_widths=(64, 128, 256, 256),
+        objective=Objective(
+            likelihood="gaussian",
+            scale=0.1,
+            label_weight=250,
+            cycle_weight=0.5,
+            equivariance_weight=0.1,
+            style_change=Augmentation(shift=0.1, scale=0.1, flip=True),
+            adversarial_weight=300,
+            guide_augmentation=_COLOUR,
+        ),
+        optimization=Optimization(epochs=30, weight_decay=0.0, seed=3),
+    ),
+)
+
+FOLDER = replace(CIFAR10, out=Path("runs/folder"), data=DataSettings(name="folder"))

@@ -7,6 +7,7 @@ makes the host wait: the terms are summed on the device and logged every `log_ev
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -98,6 +99,9 @@ class ClassifierTraining(Task):
         augmentation: changes to the training images; with noise among them the guide becomes robust.
         label_smoothing: of the cross-entropy, in [0, 1).
         prefix: of the names in the log.
+
+    Raises:
+        ValueError: the classifier is frozen already, as `GuidedELBO` freezes its guide.
     """
 
     def __init__(
@@ -109,6 +113,10 @@ class ClassifierTraining(Task):
         prefix: str = "",
     ) -> None:
         super().__init__(optimization or Optimization(), prefix)
+        if classifier.frozen:
+            raise ValueError(
+                "classifier: is frozen and cannot be trained; train the guide before it goes into GuidedELBO"
+            )
         self.classifier = classifier
         self.augmentation = augmentation or Augmentation()
         self.label_smoothing = label_smoothing
@@ -158,6 +166,11 @@ class VAETraining(Task):
         self.vae = vae
         self.loss = loss
         self.critic_learning_rate = critic_learning_rate
+
+    def on_fit_start(self) -> None:
+        """Counts the steps; that the frozen guide is in evaluation mode is as it should be."""
+        super().on_fit_start()
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's weights, the learned scale, and the critic's weights at their own step size."""

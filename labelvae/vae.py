@@ -24,12 +24,12 @@ from labelvae.saving import Pretrained
 
 
 def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
-    """Channels after each halving, chosen so that the coarsest maps are 4 to 7 pixels along the shorter side.
+    """Channels after each halving, chosen so that the coarsest maps are 3 to 5 pixels along the shorter side.
 
     >>> default_widths((1, 28, 28)), default_widths((3, 128, 128))
-    ((32, 64), (32, 64, 128, 128, 128))
+    ((32, 64, 128), (32, 64, 128, 128, 128))
     """
-    steps = max(1, int(math.log2(min(image_shape[1:]) / 4)))
+    steps = max(1, round(math.log2(min(image_shape[1:]) / 4)))
     return tuple(min(32 * 2**step, 128) for step in range(steps))
 
 

@@ -1,0 +1,22 @@
+"""Relabel images of your own: a folder of images a class.
+
+    python examples/folder.py --data-dir DIR
+
+with DIR/train/CLASS/*.png (or .jpg) and DIR/test/CLASS/*.png; without test/, or with DIR/CLASS/*.png alone, images
+are held out by seed. `--data.image-size '[64, 64]'` resizes them.
+"""
+
+from labelvae.command_line import run
+from labelvae.presets import FOLDER
+from labelvae.settings import Settings
+
+
+def main(settings: Settings) -> None:
+    """Guide, judge, model and reference; scores; pictures."""
+    from labelvae.experiment import relabelling  # after --help: importing torch takes seconds
+
+    relabelling(settings)
+
+
+if __name__ == "__main__":
+    run(main, FOLDER, __doc__)

@@ -1,0 +1,44 @@
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from labelvae import ConditionalVAE, ImageData, LabelClassifier
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shape() -> tuple[int, int, int]:
+    return (1, 8, 8)
+
+
+@pytest.fixture
+def vae(shape) -> ConditionalVAE:
+    return ConditionalVAE(shape, num_classes=3, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
+
+
+@pytest.fixture
+def guide(shape) -> LabelClassifier:
+    return LabelClassifier(shape, num_classes=3, widths=(8, 8), feature_dim=8)
+
+
+@pytest.fixture
+def images(shape) -> Tensor:
+    return torch.rand(6, *shape)
+
+
+@pytest.fixture
+def labels() -> Tensor:
+    return torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageData:
+    return ImageData("digits", test_share=1 / 6, validation_share=0.2, batch_size=64)

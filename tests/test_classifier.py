@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from labelvae import LabelClassifier
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "mlp"])
+def test_logits_and_features(kind, images):
+    classifier = LabelClassifier((1, 8, 8), 3, kind=kind, widths=(8, 16), feature_dim=5)
+    assert classifier(images).shape == (6, 3)
+    assert classifier.features(images).shape == (6, 5)
+    torch.testing.assert_close(classifier.logits(classifier.features(images)), classifier(images))
+
+
+def test_frozen_for_good(guide, images):
+    guide.freeze()
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    guide.train()
+    assert not any(part.training for part in guide.modules())
+    images.requires_grad_()
+    guide(images).sum().backward()
+    assert images.grad.abs().sum() > 0
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in guide.parameters())
+    for name, value in guide.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_frozen_inside_another_module(guide):
+    outer = torch.nn.Sequential(guide.freeze(), torch.nn.Linear(3, 3)).train()
+    assert outer[1].training
+    assert not any(part.training for part in guide.modules())
+
+
+def test_unfrozen_it_trains(guide):
+    assert guide.train().training
+    assert all(parameter.requires_grad for parameter in guide.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"kind": "transformer"}, "kind: expected one of convolutional, mlp"),
+        ({"num_classes": 1}, "num_classes"),
+        ({"widths": ()}, "widths"),
+        ({"feature_dim": 0}, "feature_dim"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"image_shape": (1, 2, 2)}, "image_shape"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        LabelClassifier(**({"image_shape": (1, 8, 8), "num_classes": 3} | arguments))
+
+
+def test_bad_images_are_refused(guide):
+    with pytest.raises(ValueError, match="divide 8-bit values"):
+        guide(torch.full((1, 1, 8, 8), 200.0))

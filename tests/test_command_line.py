@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from labelvae.command_line import run
+from labelvae.presets import DIGITS
+
+
+def settings_of(*words):
+    seen = []
+    run(seen.append, DIGITS, "test", list(words))
+    return seen[0]
+
+
+def test_defaults_are_the_preset():
+    assert settings_of() == DIGITS
+
+
+def test_every_setting_from_the_shell():
+    settings = settings_of(
+        "--data-dir=x",
+        "--out",
+        "y",
+        "--resume",
+        "--vae.objective.label-weight=3",
+        "--vae.encoder-widths=[8,9]",
+        "--guide.augmentation.flip",
+        "--judge.optimization.epochs=2",
+        "--wandb=disabled",
+    )
+    assert (str(settings.data_dir), str(settings.out), settings.resume, settings.wandb) == ("x", "y", True, "disabled")
+    assert settings.vae.objective.label_weight == 3
+    assert settings.vae.objective.scale == DIGITS.vae.objective.scale
+    assert settings.vae.encoder_widths == (8, 9)
+    assert settings.guide.augmentation.flip
+    assert settings.judge.optimization.epochs == 2
+
+
+def test_a_settings_file_is_read_back(tmp_path):
+    from dataclasses import asdict, replace
+
+    from labelvae.experiment import _plain
+
+    settings = replace(DIGITS, rounds=4, vae=replace(DIGITS.vae, latent_dim=5))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(_plain(asdict(settings))))
+    assert settings_of("--config", str(tmp_path / "settings.yaml")) == settings
+    assert settings_of("--config", str(tmp_path / "settings.yaml"), "--rounds=2").rounds == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--vae.objective.label-weight=-1"], "label_weight: expected a finite number of at least 0, got -1"),
+        (["--vae.latent-dim=many"], "vae.latent_dim"),
+        (["--accelerator=abacus"], "accelerator"),
+        (["--colour=red"], "colour"),
+        (["--config=nothing.yaml"], "nothing.yaml"),
+    ],
+)
+def test_bad_words_exit_with_2_and_say_so(words, says, capsys):
+    with pytest.raises(SystemExit) as stop:
+        settings_of(*words)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert "Traceback" not in message
+
+
+def test_bad_input_in_a_run_exits_with_2_and_one_sentence(capsys):
+    def main(_):
+        raise ValueError("data: this is wrong; do that")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, DIGITS, "test", [])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: data: this is wrong; do that\n"
+
+
+def test_ctrl_c_says_how_to_go_on(capsys):
+    def main(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        run(main, DIGITS, "test", [])
+    assert stop.value.code == 130
+    assert "--resume goes on from there" in capsys.readouterr().err
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['digits.py', '--help']\n"
+        "from labelvae.command_line import run\nfrom labelvae.presets import DIGITS\n"
+        "try: run(print, DIGITS, 'digits')\n"
+        "finally: assert 'torch' not in sys.modules and 'lightning' not in sys.modules\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--vae.objective.label-weight" in result.stdout
+    assert "Lambda, weight of the guide's cross-entropy on counterfactuals" in " ".join(result.stdout.split())

@@ -1,0 +1,275 @@
+import pickle
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from labelvae import ImageData
+from labelvae.data import ResidentLoader
+from labelvae.reading import ImageSet
+
+
+def numbered(count: int) -> ImageSet:
+    """Images that carry their number, so that batches can be traced."""
+    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(count, dtype=torch.uint8)
+    return ImageSet(images, torch.arange(count))
+
+
+def numbers(loader) -> list[int]:
+    seen = []
+    for images, labels in loader:
+        torch.testing.assert_close((images[:, 0, 0, 0] * 255).round().long(), labels)
+        seen += labels.tolist()
+    return seen
+
+
+def test_batches_are_floats_in_range_beside_their_labels():
+    images, labels = next(iter(ResidentLoader(numbered(10), 4)))
+    assert images.dtype == torch.float32
+    torch.testing.assert_close(images[:, 0, 0, 0] * 255, torch.arange(4.0))
+    assert labels.tolist() == [0, 1, 2, 3]
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 4), st.booleans())
+def test_every_image_once_an_epoch_over_all_processes(count, batch_size, world_size, shuffle):
+    world_size = min(world_size, count)
+    loaders = [
+        ResidentLoader(numbered(count), batch_size, shuffle=shuffle, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    seen = [n for loader in loaders for n in numbers(loader)]
+    assert sorted(seen) == list(range(count))
+    assert all(len(list(loader)) == len(loader) for loader in loaders)
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 3))
+def test_dropping_the_last_batch_leaves_full_ones_on_every_process(count, batch_size, world_size):
+    loaders = [
+        ResidentLoader(numbered(count), batch_size, drop_last=True, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert len({len(loader) for loader in loaders}) == 1
+    if count // world_size >= batch_size:
+        assert {len(labels) for loader in loaders for _, labels in loader} == {batch_size}
+
+
+def test_the_order_is_of_the_seed_and_the_epoch():
+    loader = ResidentLoader(numbered(50), 7, shuffle=True, seed=3)
+    first, second = numbers(loader), numbers(loader)
+    assert first != second
+    loader.set_epoch(1)
+    assert numbers(loader) == second
+    assert numbers(ResidentLoader(numbered(50), 7, shuffle=True, seed=4)) != first
+    assert numbers(ResidentLoader(numbered(50), 7)) == list(range(50))
+
+
+def test_digits_are_split_by_class_and_by_seed(digits):
+    sizes = {name: len(split) for name, split in digits.splits.items()}
+    assert sizes == {"train": 1199, "validation": 299, "test": 299}
+    for split in digits.splits.values():
+        counts = torch.bincount(split.labels, minlength=10)
+        assert counts.min() > 0.8 * counts.max()
+    again = ImageData("digits", test_share=1 / 6, validation_share=0.2)
+    assert torch.equal(again.splits["test"].images, digits.splits["test"].images)
+    other = ImageData("digits", test_share=1 / 6, validation_share=0.2, seed=5)
+    assert not torch.equal(other.splits["test"].images, digits.splits["test"].images)
+
+
+def test_the_splits_share_no_image():
+    images, labels = torch.zeros(90, 1, 8, 8, dtype=torch.uint8), torch.arange(90) % 3
+    images[:, 0, 0, 0] = torch.arange(90)
+    data = ImageData.from_tensors(images, labels, ["a", "b", "c"])
+    seen = torch.cat([split.images[:, 0, 0, 0] for split in data.splits.values()])
+    assert sorted(seen.tolist()) == list(range(90))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "names", "says"),
+    [
+        (torch.rand(9, 1, 8, 8), torch.arange(9) % 3, "abc", r"\(images \* 255\)"),
+        (torch.zeros(9, 8, 8, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"\(N, C, H, W\)"),
+        (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.arange(9), "abc", "from 0 to 2, got 8"),
+        (
+            torch.zeros(9, 1, 8, 8, dtype=torch.uint8),
+            torch.zeros(9, dtype=torch.long),
+            "abc",
+            "class 'b': has 0 images",
+        ),
+        (torch.zeros(9, 1, 4, 4, dtype=torch.uint8), torch.arange(9) % 3, "abc", "8x8"),
+        (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.zeros(9, dtype=torch.long), "a", "at least 2"),
+    ],
+)
+def test_bad_tensors_are_refused(images, labels, names, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData.from_tensors(images, labels, list(names))
+
+
+def idx(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
+)
+def test_the_mnist_family_from_its_files(tmp_path, name, folder):
+    for part, count in (("train", 60), ("t10k", 20)):
+        pixels = np.arange(count)[:, None, None] * np.ones((1, 28, 28))
+        idx(tmp_path / folder / "raw" / f"{part}-images-idx3-ubyte", pixels)
+        idx(tmp_path / folder / "raw" / f"{part}-labels-idx1-ubyte", np.arange(count) % 10)
+    data = ImageData(name, tmp_path)
+    assert data.image_shape == (1, 28, 28)
+    assert {key: len(split) for key, split in data.splits.items()} == {"train": 50, "validation": 10, "test": 20}
+    assert len(data.class_names) == 10
+    assert torch.equal(data.splits["test"].images[:, 0, 5, 5], torch.arange(20, dtype=torch.uint8))
+
+
+def cifar(root):
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    for batch in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        pixels = np.random.default_rng(0).integers(0, 256, (20, 3072), dtype=np.uint8)
+        (folder / batch).write_bytes(pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(20)]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    return folder
+
+
+def test_cifar10_from_its_files(tmp_path, monkeypatch):
+    from torchvision.datasets import cifar as torchvision_cifar
+
+    folder = cifar(tmp_path)
+    monkeypatch.setattr(torchvision_cifar, "check_integrity", lambda path, md5=None: True)
+    data = ImageData("cifar10", tmp_path)
+    assert data.image_shape == (3, 32, 32)
+    assert {key: len(split) for key, split in data.splits.items()} == {"train": 90, "validation": 10, "test": 20}
+    assert data.class_names[2] == "bird"
+    first = pickle.loads((folder / "test_batch").read_bytes())["data"][0].reshape(3, 32, 32)
+    assert np.array_equal(data.splits["test"].images[0], first)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_no_files_and_no_network_is_said_in_words(tmp_path, monkeypatch, name):
+    from torchvision.datasets import cifar as torchvision_cifar
+    from torchvision.datasets import mnist as torchvision_mnist
+
+    def no_network(*args, **kwargs):
+        from urllib.error import URLError
+
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", no_network)
+    monkeypatch.setattr(torchvision_cifar, "download_and_extract_archive", no_network)
+    with pytest.raises(ValueError, match=r"no usable files were found under .*--data-dir .*'digits' needs no files"):
+        ImageData(name, tmp_path)
+
+
+def test_truncated_mnist_files_are_said_in_words(tmp_path):
+    for part in ("train", "t10k"):
+        idx(tmp_path / "MNIST" / "raw" / f"{part}-images-idx3-ubyte", np.zeros((60, 28, 28)))
+        idx(tmp_path / "MNIST" / "raw" / f"{part}-labels-idx1-ubyte", np.zeros(60))
+    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"mnist: no usable files"):
+        ImageData("mnist", tmp_path)
+
+
+def picture(path, size=(12, 10), mode="RGB", value=100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    Image.new(mode, size, value if bands == 1 else (value, 50, 200, 255)[:bands]).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split, count in (("train", 6), ("test", 3)):
+        for index, name in enumerate(("cat", "dog", "owl")):
+            for i in range(count):
+                picture(tmp_path / split / name / f"{i}.{'png' if i % 2 else 'jpg'}", value=10 + 80 * index)
+    return tmp_path
+
+
+def test_a_folder_with_a_test_split(folder):
+    data = ImageData("folder", folder)
+    assert data.class_names == ["cat", "dog", "owl"]
+    assert data.image_shape == (3, 10, 12)
+    assert {key: len(split) for key, split in data.splits.items()} == {"train": 15, "validation": 3, "test": 9}
+    for split in data.splits.values():
+        expected = 10 + 80 * split.labels
+        assert ((split.images[:, 0, 5, 5].long() - expected).abs() <= 3).all()
+
+
+def test_a_folder_without_a_test_split_is_split_by_seed(folder):
+    for root in (folder / "train", folder):
+        shutil.rmtree(folder / "test", ignore_errors=True)
+        data = ImageData("folder", root)
+        assert {key: len(split) for key, split in data.splits.items()} == {"train": 12, "validation": 3, "test": 3}
+
+
+def test_images_of_many_sizes_become_one(folder):
+    picture(folder / "train" / "cat" / "wide.png", size=(300, 90))
+    assert ImageData("folder", folder).image_shape == (3, 64, 64)
+    assert ImageData("folder", folder, image_size=(16, 20)).image_shape == (3, 16, 20)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "P", "RGBA", "CMYK"])
+def test_every_mode_of_image_is_read(folder, mode):
+    path = folder / "train" / "cat" / ("x.png" if mode != "CMYK" else "x.jpg")
+    picture(path, mode=mode)
+    assert ImageData("folder", folder).image_shape == (3, 10, 12)
+
+
+def test_grey_images_have_one_channel(tmp_path):
+    for name, value in (("a", 0), ("b", 200)):
+        for i in range(4):
+            picture(tmp_path / name / f"{i}.png", mode="L", value=value)
+    data = ImageData("folder", tmp_path)
+    assert data.image_shape == (1, 10, 12)
+    assert {int(v) for v in data.splits["train"].images.unique()} == {0, 200}
+
+
+def test_sixteen_bit_images_keep_their_brightness(tmp_path):
+    for name, value in (("a", 0), ("b", 65535)):
+        for i in range(4):
+            picture(tmp_path / name / f"{i}.png", mode="I;16", value=value)
+    assert {int(v) for v in ImageData("folder", tmp_path).splits["train"].images.unique()} == {0, 255}
+
+
+def test_bad_folders_are_said_in_words(folder, tmp_path):
+    with pytest.raises(ValueError, match="no such folder"):
+        ImageData("folder", tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"one folder of images a class, at least 2, got none"):
+        ImageData("folder", tmp_path / "empty")
+    (folder / "train" / "cat" / "broken.png").write_bytes(b"no image")
+    (folder / "test" / "owl" / "cut.jpg").write_bytes((folder / "test" / "owl" / "0.jpg").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"2 images cannot be read: .*broken\.png.*cut\.jpg.*repair them"):
+        ImageData("folder", folder)
+    (folder / "train" / "cat" / "broken.png").unlink()
+    picture(folder / "test" / "owl" / "cut.jpg", size=(200, 200))
+    whole = (folder / "test" / "owl" / "cut.jpg").read_bytes()
+    (folder / "test" / "owl" / "cut.jpg").write_bytes(whole[: len(whole) // 2])  # the header is whole
+    with pytest.raises(ValueError, match=r"1 images cannot be read: .*cut\.jpg"):
+        ImageData("folder", folder)
+    (folder / "test" / "owl" / "cut.jpg").unlink()
+    (folder / "train" / "yak").mkdir()
+    with pytest.raises(ValueError, match="the class 'yak' has no images"):
+        ImageData("folder", folder)
+    (folder / "train" / "yak").rmdir()
+    picture(folder / "test" / "zebra" / "0.png")
+    with pytest.raises(ValueError, match=r"has classes that .*train does not: zebra"):
+        ImageData("folder", folder)
+
+
+def test_unknown_data_is_refused():
+    with pytest.raises(ValueError, match="name: expected one of digits, mnist"):
+        ImageData("imagenet")
+    with pytest.raises(ValueError, match="batch_size"):
+        ImageData("digits", batch_size=0)

@@ -1,0 +1,127 @@
+"""End to end on real digits: a short run, what it leaves, and what it is worth."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.experiment import elbo_only, relabelling
+from labelvae.presets import DIGITS
+from labelvae.settings import Settings
+
+FILES = {
+    "settings.yaml",
+    "scores.json",
+    "wrong_labels.png",
+    "reconstructions.png",
+    "samples.png",
+    "style_transfer.png",
+    "guide",
+    "judge",
+    "vae",
+    "elbo_only",
+    "checkpoints",
+    "progress",
+}
+
+
+def short(out, epochs=12, **changes) -> Settings:
+    def brief(how, count):
+        return replace(how, optimization=replace(how.optimization, epochs=count))
+
+    settings = replace(
+        DIGITS,
+        out=out,
+        rounds=2,
+        guide=brief(DIGITS.guide, 12),
+        judge=brief(DIGITS.judge, 20),
+        vae=brief(DIGITS.vae, epochs),
+    )
+    return replace(settings, **changes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    scores = relabelling(short(out))
+    return out, {score.name: score for score in scores}
+
+
+def test_the_label_loss_is_what_makes_the_label_followed(run):
+    _, scores = run
+    model, reference = scores["labelvae"], scores["ELBO only (lambda = 0)"]
+    assert model.judge_accuracy > 0.95
+    assert model.effectiveness > 0.95
+    assert 1 - model.effectiveness < 0.5 * (1 - reference.effectiveness)
+    assert model.psnr > 16
+    assert model.reversed_psnr > 15
+    assert model.style["ink"] > 0.6
+
+
+def test_the_references_are_where_they_must_be(run):
+    _, scores = run
+    assert scores["image itself"].effectiveness < 0.05
+    assert scores["image itself"].style["ink"] > 0.9
+    assert scores["class mean"].effectiveness > 0.95
+    assert abs(scores["class mean"].style["ink"]) < 0.05
+
+
+def test_everything_is_left_beside_each_other(run):
+    out, _ = run
+    assert {path.name for path in out.iterdir()} == FILES | {"wandb"}
+    rows = json.loads((out / "scores.json").read_text())
+    assert [row["name"] for row in rows] == ["labelvae", "image itself", "class mean", "ELBO only (lambda = 0)"]
+    settings = yaml.safe_load((out / "settings.yaml").read_text())
+    assert settings["vae"]["optimization"]["epochs"] == 12
+    assert "1199 train, 299 validation, 299 test" in (out / "settings.yaml").read_text()
+
+
+def test_the_saved_models_are_the_ones_that_were_scored(run, digits):
+    out, _ = run
+    vae = ConditionalVAE.from_pretrained(out / "vae")
+    judge = LabelClassifier.from_pretrained(out / "judge")
+    images, labels = next(iter(digits.loader("test")))
+    agreed = (judge(vae.relabel(images, 8)).argmax(1) == 8)[labels != 8]
+    assert agreed.float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs"), [("wrong_labels", 25), ("reconstructions", 40), ("samples", 100), ("style_transfer", 110)]
+)
+def test_the_pictures_show_something(run, name, pairs):
+    out, _ = run
+    with Image.open(out / f"{name}.png") as picture:
+        levels = torch.tensor(picture.convert("L").getcolors(1 << 16))
+    dark = levels[levels[:, 1] < 60, 0].sum()
+    bright = levels[(levels[:, 1] > 180) & (levels[:, 1] < 255), 0].sum()
+    assert dark > pairs * 96 * 96 * 0.2
+    assert bright > pairs * 96 * 96 * 0.05
+
+
+def test_resuming_a_finished_run_repeats_its_scores(run):
+    out, scores = run
+    again = relabelling(short(out, resume=True, wandb="disabled"))
+    assert again[0].row() == scores["labelvae"].row()
+
+
+def test_resuming_with_other_settings_is_refused(run):
+    out, _ = run
+    with pytest.raises(ValueError, match=r"resume: rounds is 5, but the run in .*settings.yaml has 2"):
+        relabelling(short(out, resume=True, rounds=5))
+
+
+def test_a_fast_dev_run_touches_no_other_results(tmp_path):
+    scores = relabelling(short(tmp_path, fast_dev_run=True))
+    assert len(scores) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["fast-dev-run"]
+    assert {path.name for path in (tmp_path / "fast-dev-run").iterdir()} == FILES
+
+
+def test_elbo_only_leaves_the_elbo():
+    objective = elbo_only(DIGITS.vae).objective
+    assert objective.label_weight == objective.adversarial_weight == objective.equivariance_weight == 0
+    assert (objective.beta, objective.likelihood) == (DIGITS.vae.objective.beta, DIGITS.vae.objective.likelihood)

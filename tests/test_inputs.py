@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelvae import wrong_labels
+from labelvae.inputs import check_image_shape, check_images, check_labels, label_weights
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (np.zeros((2, 1, 8, 8), dtype=np.float32), "torch tensor"),
+        (torch.rand(1, 8, 8), r"images\[None\]"),
+        (torch.rand(2, 3, 8, 8), r"\(B, 1, 8, 8\), got \(2, 3, 8, 8\)"),
+        (torch.rand(2, 1, 9, 8), r"\(B, 1, 8, 8\), got \(2, 1, 9, 8\)"),
+        (torch.rand(0, 1, 8, 8), "empty batch"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "torch.uint8; 8-bit images become that by"),
+        (torch.rand(2, 1, 8, 8) * 255, "divide 8-bit values by 255"),
+        (torch.rand(2, 1, 8, 8) - 0.5, "undo any normalization"),
+        (torch.full((2, 1, 8, 8), float("nan")), "NaN or infinity"),
+        (torch.full((2, 1, 8, 8), float("inf")), "NaN or infinity"),
+    ],
+)
+def test_bad_images_are_refused_in_words(images, says):
+    with pytest.raises(ValueError, match=says):
+        check_images(images, SHAPE)
+
+
+def test_one_bad_pixel_is_noticed():
+    images = torch.rand(100, *SHAPE)
+    images[57, 0, 3, 3] = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        check_images(images, SHAPE)
+
+
+def test_rounding_beyond_the_range_is_accepted():
+    check_images(torch.full((1, *SHAPE), 1.0000001), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (torch.tensor([0, 3]), "from 0 to 2, got 3"),
+        (torch.tensor([-1, 0]), "from 0 to 2, got -1"),
+        (torch.tensor([0, 1, 2]), r"shape \(2,\), got \(3,\)"),
+        (torch.tensor([[0], [1]]), r"shape \(2,\), got \(2, 1\)"),
+        (torch.tensor([0.0, 1.0]), r"torch.float32; use labels.long\(\)"),
+        (torch.tensor([True, False]), "torch.bool"),
+        ([0, 1], "got list"),
+    ],
+)
+def test_bad_class_indices_are_refused_in_words(labels, says):
+    with pytest.raises(ValueError, match=says):
+        check_labels(labels, num_classes=3, batch=2)
+
+
+@pytest.mark.parametrize(
+    "labels", [1, [1, 1], (1, 1), np.array([1, 1]), np.int64(1), torch.tensor([1, 1]), torch.tensor(1)]
+)
+def test_labels_in_every_form(labels):
+    torch.testing.assert_close(label_weights(labels, 3, 2), torch.tensor([[0.0, 1.0, 0.0]] * 2))
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ("seven", "expected class indices, got 'seven'"),
+        (None, "expected class indices, got None"),
+        (3, "from 0 to 2, got 3"),
+        (10**30, "expected class indices"),
+        (1.5, "use labels.long"),
+        ([[0.5, 0.5]], r"shape \(2, 3\), got \(1, 2\)"),
+        ([[0.5, 0.5, 0.5]] * 2, "sum to one"),
+        ([[1.5, -0.5, 0.0]] * 2, "non-negative"),
+        ([[float("nan"), 0.5, 0.5]] * 2, "sum to one"),
+    ],
+)
+def test_bad_labels_are_refused_in_words(labels, says):
+    with pytest.raises(ValueError, match=says):
+        label_weights(labels, 3, 2)
+
+
+@given(st.integers(2, 30), st.integers(1, 50), st.integers(0, 1000))
+def test_wrong_labels_are_wrong_and_in_range(classes, batch, seed):
+    labels = torch.randint(classes, (batch,), generator=torch.Generator().manual_seed(seed))
+    wrong = wrong_labels(labels, classes, torch.Generator().manual_seed(seed))
+    assert (wrong != labels).all()
+    check_labels(wrong, classes, batch)
+
+
+def test_wrong_labels_are_uniform():
+    counts = torch.bincount(wrong_labels(torch.full((30_000,), 2), 4), minlength=4)
+    assert counts[2] == 0
+    torch.testing.assert_close(counts[[0, 1, 3]] / 10_000, torch.ones(3), atol=0.05, rtol=0)
+
+
+def test_one_class_has_no_wrong_label():
+    with pytest.raises(ValueError, match="at least 2 classes, got 1"):
+        wrong_labels(torch.zeros(3, dtype=torch.long), 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 8, 8.0), (0, 8, 8), (1, 7, 8), (1, 8, True), "abc"])
+def test_bad_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="image_shape"):
+        check_image_shape(shape)

@@ -1,0 +1,236 @@
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Laplace, Normal
+
+from labelvae import Augmentation, Critic, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective
+from labelvae.losses import (
+    bernoulli_nll,
+    cycle_loss,
+    gaussian_nll,
+    hinge_loss,
+    kl_divergence,
+    label_loss,
+    laplace_nll,
+    linear_warm_up,
+)
+
+EVERYTHING = Objective(
+    likelihood="gaussian",
+    learn_scale=True,
+    label_weight=3.0,
+    own_label_weight=1.5,
+    cycle_weight=0.5,
+    equivariance_weight=0.25,
+    adversarial_weight=2.0,
+    guide_augmentation=Augmentation(rotation=5, noise=0.1),
+)
+
+
+def total(distribution, images):
+    return -distribution.log_prob(images).flatten(1).sum(1)
+
+
+def test_likelihoods_are_those_of_torch_distributions(images):
+    mean, log_scale = torch.rand_like(images), torch.tensor(-1.3)
+    torch.testing.assert_close(gaussian_nll(images, mean, log_scale), total(Normal(mean, log_scale.exp()), images))
+    torch.testing.assert_close(laplace_nll(images, mean, log_scale), total(Laplace(mean, log_scale.exp()), images))
+    logits, binary = torch.randn_like(images), images.round()
+    torch.testing.assert_close(bernoulli_nll(binary, logits), total(Bernoulli(logits=logits), binary))
+
+
+def test_the_best_gaussian_scale_is_the_root_of_the_mean_squared_error(images):
+    mean = torch.rand_like(images)
+    log_scale = torch.tensor(0.0, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_scale], max_iter=50)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = gaussian_nll(images, mean, log_scale).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    torch.testing.assert_close(log_scale.exp(), (images - mean).square().mean().sqrt(), rtol=1e-3, atol=0)
+
+
+def test_label_loss_is_nats():
+    uniform = label_loss(torch.zeros(4, 10), torch.arange(4))
+    torch.testing.assert_close(uniform, torch.full((4,), math.log(10)))
+    certain = label_loss(torch.eye(10)[:4] * 100, torch.arange(4))
+    torch.testing.assert_close(certain, torch.zeros(4))
+    smoothed = label_loss(torch.eye(10)[:4] * 100, torch.arange(4), smoothing=0.1)
+    torch.testing.assert_close(smoothed, torch.full((4,), 9.0))
+
+
+def test_free_bits_set_a_floor_without_a_gradient():
+    mean = torch.tensor([[0.1, 3.0], [0.1, 3.0]], requires_grad=True)
+    posterior = DiagonalGaussian(mean, torch.zeros(2, 2))
+    torch.testing.assert_close(kl_divergence(posterior), torch.full((2,), 4.505))
+    floored = kl_divergence(posterior, free_bits=0.5)
+    torch.testing.assert_close(floored, torch.full((2,), 5.0))
+    floored.sum().backward()
+    torch.testing.assert_close(mean.grad, torch.tensor([[0.0, 3.0], [0.0, 3.0]]))
+
+
+def test_the_cycle_is_least_where_the_code_came_from():
+    posterior = DiagonalGaussian(torch.randn(3, 4), torch.randn(3, 4))
+    at_mean, beside = cycle_loss(posterior.mean, posterior), cycle_loss(posterior.mean + 0.5, posterior)
+    assert (at_mean < beside).all()
+
+
+def test_hinge_loss():
+    torch.testing.assert_close(
+        hinge_loss(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.5])), torch.tensor([0.0, 2.5])
+    )
+
+
+def test_warm_up_grows_and_stays():
+    weights = [linear_warm_up(progress / 10, 0.5) for progress in range(11)]
+    assert weights == sorted(weights)
+    assert weights[0] == 0
+    assert weights[5:] == [1.0] * 6
+
+
+def test_terms_and_their_weighted_sum(vae, guide, images, labels):
+    loss = GuidedELBO(guide, Critic((1, 8, 8), 3), EVERYTHING)
+    terms = loss(vae, images, labels)
+    for field in fields(terms):
+        value = getattr(terms, field.name)
+        assert value.shape == (() if field.name == "total" else (6,)), field.name
+        assert torch.isfinite(value).all()
+    mean = terms.means()
+    expected = mean["reconstruction"] + mean["kl"] + mean["critic"]
+    expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
+    expected += 0.5 * mean["cycle"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
+    torch.testing.assert_close(terms.total, expected)
+
+
+def test_at_the_start_of_the_warm_up_only_the_reconstruction_counts(vae, guide, images, labels):
+    terms = GuidedELBO(guide, None, replace(EVERYTHING, adversarial_weight=0.0))(vae, images, labels, progress=0.0)
+    torch.testing.assert_close(terms.total, terms.reconstruction.mean())
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "laplace"])
+def test_without_a_guide_it_is_the_elbo(vae, images, labels, likelihood):
+    terms = GuidedELBO(objective=Objective(likelihood=likelihood))(vae, images, labels)
+    assert set(terms.means()) == {"total", "reconstruction", "kl"}
+    torch.testing.assert_close(terms.total, (terms.reconstruction + terms.kl).mean())
+
+
+def test_gradients_go_where_they_belong(vae, guide, images, labels):
+    critic = Critic((1, 8, 8), 3)
+    loss = GuidedELBO(guide, critic, EVERYTHING)
+    loss(vae, images, labels).total.backward()
+    silent = [name for name, p in [*vae.named_parameters(), *critic.named_parameters()] if p.grad is None]
+    assert not silent
+    assert loss.log_scale.grad.abs() > 0
+    assert all(parameter.grad is None for parameter in guide.parameters())
+
+
+def test_the_critic_learns_from_its_own_loss_alone(vae, guide, images, labels):
+    critic = Critic((1, 8, 8), 3)
+    loss = GuidedELBO(guide, critic, EVERYTHING)
+    terms = loss(vae, images, labels)
+    (terms.total - terms.critic.mean()).backward()
+    assert all(p.grad is None or not p.grad.any() for p in critic.parameters())
+    vae.zero_grad()
+    loss(vae, images, labels).critic.mean().backward()
+    assert all(p.grad is None for p in vae.parameters())
+    assert all(p.grad is not None for p in critic.parameters())
+
+
+def test_the_label_loss_alone_moves_the_counterfactual_to_the_asked_label(vae, guide):
+    with torch.no_grad():
+        guide.to_logits.weight *= 30.0  # an untrained guide with opinions
+    loss = GuidedELBO(guide, objective=Objective(label_weight=1.0, warm_up_share=0.0))
+    images, labels, wrong = torch.rand(32, 1, 8, 8), torch.arange(32) % 3, (torch.arange(32) + 1) % 3
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-2)
+    before = loss(vae, images, labels, wrong).counterfactual_label.mean()
+    for _ in range(60):
+        term = loss(vae, images, labels, wrong).counterfactual_label.mean()
+        optimizer.zero_grad()
+        term.backward()
+        optimizer.step()
+    assert term < 0.5 * before
+
+
+def test_equivariance_vanishes_for_a_model_that_is_equivariant(images, labels):
+    class Copy(torch.nn.Module):
+        """Codes an image as its pixels and ignores the label: to relabel is to copy, which any change commutes with."""
+
+        image_shape, num_classes = (1, 8, 8), 3
+
+        def encode(self, images, labels=None):
+            return DiagonalGaussian(images.flatten(1), torch.full((len(images), 64), -60.0))
+
+        def decode_logits(self, z, labels):
+            return torch.logit(z, eps=1e-6).unflatten(1, (1, 8, 8))
+
+    change = Augmentation(shear=0.4, shift=0.1, interpolation="nearest")
+    objective = Objective(likelihood="gaussian", scale=1.0, equivariance_weight=1.0, style_change=change)
+    terms = GuidedELBO(objective=objective)(Copy(), images, labels)
+    torch.testing.assert_close(terms.equivariance, torch.full((6,), 64 * 0.5 * math.log(2 * math.pi)))
+
+
+def test_a_learned_scale_is_only_for_likelihoods_that_have_one():
+    assert GuidedELBO(objective=Objective(likelihood="laplace", learn_scale=True)).log_scale.requires_grad
+    assert not GuidedELBO(objective=Objective(likelihood="gaussian")).log_scale.requires_grad
+    assert not GuidedELBO(objective=Objective(likelihood="bernoulli", learn_scale=True)).log_scale.requires_grad
+
+
+def test_terms_are_float32_under_bfloat16(vae, guide, images, labels):
+    loss = GuidedELBO(guide, Critic((1, 8, 8), 3), EVERYTHING)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = loss(vae, images, labels)
+    assert {value.dtype for value in terms.means().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("guide", "says"),
+    [
+        (LabelClassifier((1, 8, 8), 5), "knows 5 classes of images"),
+        (LabelClassifier((3, 8, 8), 3), r"images \(3, 8, 8\)"),
+        (LabelClassifier((1, 9, 8), 3), "train a guide on the same data"),
+    ],
+)
+def test_a_guide_of_other_images_or_classes_is_refused(vae, images, labels, guide, says):
+    with pytest.raises(ValueError, match=says):
+        GuidedELBO(guide)(vae, images, labels)
+
+
+def test_bad_batches_are_refused(vae, guide, images, labels):
+    loss = GuidedELBO(guide)
+    with pytest.raises(ValueError, match=r"labels: .*shape \(6,\), got \(5,\)"):
+        loss(vae, images, labels[:5])
+    with pytest.raises(ValueError, match="from 0 to 2, got 3"):
+        loss(vae, images, labels + 1)
+    with pytest.raises(ValueError, match="wrong: .*from 0 to 2, got 7"):
+        loss(vae, images, labels, torch.full((6,), 7))
+    with pytest.raises(ValueError, match="NaN"):
+        loss(vae, images * float("nan"), labels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"label_weight": -1.0}, "label_weight: expected a finite number of at least 0, got -1.0"),
+        ({"beta": float("nan")}, "beta"),
+        ({"beta": float("inf")}, "beta"),
+        ({"cycle_weight": "much"}, "cycle_weight"),
+        ({"scale": 0.0}, "scale: expected a finite number above 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"warm_up_share": 2.0}, "warm_up_share"),
+        ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, bernoulli, laplace, got 'poisson'"),
+    ],
+)
+def test_bad_objectives_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        Objective(**arguments)
+
+
+def test_an_adversarial_weight_needs_a_critic():
+    with pytest.raises(ValueError, match=r"pass critic=Critic\("):
+        GuidedELBO(objective=Objective(adversarial_weight=1.0))

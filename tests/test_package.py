@@ -1,0 +1,65 @@
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import labelvae
+
+
+def modules_after(code: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in result.stdout.split()}
+
+
+HEAVY = {"lightning", "torchvision", "torchmetrics", "wandb", "sklearn", "skimage", "PIL", "matplotlib"}
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    assert not modules_after("import labelvae") & (HEAVY | {"torch"})
+
+
+def test_models_need_torch_alone():
+    loaded = modules_after("from labelvae import ConditionalVAE, LabelClassifier, GuidedELBO, DiagonalGaussian")
+    assert "torch" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("name", labelvae.__all__)
+def test_every_public_name_is_there_and_described(name):
+    assert inspect.getdoc(getattr(labelvae, name))
+    assert name in dir(labelvae)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = labelvae.Nothing
+
+
+LAYERS = [
+    {"checks"},
+    {"settings", "inputs", "latent", "saving"},
+    {"augmentation", "conditioning", "presets", "command_line"},
+    {"networks", "style", "figures", "reading"},
+    {"vae", "classifier"},
+    {"losses", "metrics"},
+    {"evaluation", "data"},
+    {"training"},
+    {"callbacks"},
+    {"experiment"},
+]
+
+
+def test_imports_run_one_way():
+    floor = {name: index for index, names in enumerate(LAYERS) for name in names}
+    modules = [module.name for module in pkgutil.iter_modules(labelvae.__path__)]
+    assert set(modules) == set(floor)
+    for name in modules:
+        source = inspect.getsource(importlib.import_module(f"labelvae.{name}"))
+        used = {line.split()[1].partition(".")[2] for line in source.splitlines() if line.startswith("from labelvae.")}
+        above = {other for other in used if floor[other] > floor[name]}
+        assert not above, f"{name} imports {above}, which stand above it"

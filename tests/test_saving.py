@@ -1,0 +1,123 @@
+import json
+import os
+
+import pytest
+import torch
+
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.saving import write_whole
+
+
+@pytest.fixture
+def folder(vae, tmp_path):
+    vae.save_pretrained(tmp_path / "vae")
+    return tmp_path / "vae"
+
+
+def test_a_saved_model_comes_back(vae, images, folder):
+    again = ConditionalVAE.from_pretrained(folder)
+    assert again.config == vae.config
+    assert not again.training
+    torch.testing.assert_close(again.relabel(images, 1), vae.relabel(images, 1), rtol=0, atol=0)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_saved_classifier_comes_back(guide, images, tmp_path):
+    guide.freeze().save_pretrained(tmp_path)
+    torch.testing.assert_close(LabelClassifier.from_pretrained(tmp_path)(images), guide(images), rtol=0, atol=0)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(ValueError, match="no such file; expected the folder of a ConditionalVAE"):
+        ConditionalVAE.from_pretrained(tmp_path / "nothing")
+
+
+def test_missing_weights(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="without its weights"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -10])
+def test_truncated_weights(folder, keep):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="truncated, or not a safetensors file"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def test_foreign_weights(folder):
+    torch.save({"weight": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def test_weights_of_another_model(folder, tmp_path):
+    ConditionalVAE((1, 8, 8), 4).save_pretrained(tmp_path / "other")
+    os.replace(tmp_path / "other" / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(ValueError, match="belongs to another model than config.json"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def test_weights_that_do_not_fit_are_named(vae, folder):
+    from safetensors.torch import save_file
+
+    weights = vae.state_dict()
+    weights["encoder.hidden.bias"] = torch.zeros(3)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=r"the first is 'encoder.hidden.bias'"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def rewrite(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": 99}, "format 99, this labelvae reads format 1"),
+        ({"model": "LabelClassifier"}, "use LabelClassifier.from_pretrained"),
+        ({"colour": "red"}, "not a configuration of ConditionalVAE"),
+        ({"latent_dim": -3}, "latent_dim"),
+        ({"latent_dim": "many"}, "latent_dim"),
+    ],
+)
+def test_bad_configurations(folder, changes, says):
+    rewrite(folder, **changes)
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")  # without the configuration
+    with pytest.raises(ValueError, match=says):
+        ConditionalVAE.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"latent_dim": 3}', "\xff\xfe"])
+def test_broken_configurations(folder, text):
+    (folder / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"config\.json"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "scores.json"
+    write_whole(path, "old")
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_files_are_readable_by_others(tmp_path):
+    old = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "deep" / "file", b"x")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "deep" / "file").stat().st_mode & 0o777 == 0o644

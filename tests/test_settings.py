@@ -1,0 +1,62 @@
+import inspect
+from dataclasses import fields, replace
+
+import pytest
+
+from labelvae import ConditionalVAE, LabelClassifier, presets
+from labelvae.settings import ClassifierSettings, DataSettings, Optimization, Settings, VAESettings
+
+PRESETS = [value for value in vars(presets).values() if isinstance(value, Settings)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "apart"),
+    [
+        (VAESettings, ConditionalVAE, {"critic_widths", "critic_learning_rate", "objective", "optimization"}),
+        (ClassifierSettings, LabelClassifier, {"label_smoothing", "augmentation", "optimization"}),
+    ],
+)
+def test_settings_have_the_names_and_defaults_of_the_model(settings, model, apart):
+    ours = {field.name: field.default for field in fields(settings) if field.name not in apart}
+    theirs = {name: parameter.default for name, parameter in inspect.signature(model).parameters.items()}
+    assert ours == {name: value for name, value in theirs.items() if name not in ("image_shape", "num_classes")}
+
+
+@pytest.mark.parametrize("settings", PRESETS, ids=lambda settings: settings.data.name)
+def test_in_every_preset_the_judge_is_independent(settings):
+    guide, judge = settings.guide, settings.judge
+    assert (guide.kind, guide.widths, guide.blocks) != (judge.kind, judge.widths, judge.blocks)
+    assert guide.optimization.seed != judge.optimization.seed
+
+
+def test_a_judge_like_the_guide_is_refused():
+    same = ClassifierSettings(optimization=Optimization(seed=9))
+    with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
+        Settings(judge=same)
+    with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
+        Settings(judge=ClassifierSettings(kind="mlp", optimization=Optimization(seed=0)))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Optimization(epochs=0), "epochs"),
+        (lambda: Optimization(batch_size=1.5), "batch_size"),
+        (lambda: Optimization(learning_rate=0), "learning_rate"),
+        (lambda: Optimization(seed=-1), "seed"),
+        (lambda: DataSettings(name="imagenet"), "name"),
+        (lambda: DataSettings(test_share=0.5), "test_share"),
+        (lambda: DataSettings(validation_share=0), "validation_share"),
+        (lambda: Settings(accelerator="abacus"), "accelerator"),
+        (lambda: Settings(rounds=0), "rounds"),
+        (lambda: VAESettings(latent_dim=0), "latent_dim"),
+        (lambda: ClassifierSettings(kind="forest"), "kind"),
+    ],
+)
+def test_bad_settings_are_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_settings_are_values():
+    assert replace(presets.DIGITS) == presets.DIGITS

@@ -1,0 +1,151 @@
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+
+from labelvae import (
+    Augmentation,
+    ClassifierTraining,
+    ConditionalVAE,
+    Critic,
+    GuidedELBO,
+    LabelClassifier,
+    Objective,
+    Optimization,
+    VAETraining,
+)
+from labelvae.callbacks import LastCheckpoint
+from labelvae.training import learning_rate_factor
+
+OBJECTIVE = Objective(
+    likelihood="gaussian",
+    label_weight=5.0,
+    cycle_weight=0.5,
+    equivariance_weight=0.5,
+    adversarial_weight=1.0,
+    guide_augmentation=Augmentation(noise=0.1),
+)
+
+
+def trainer(tmp_path, epochs, *callbacks, **how):
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+        default_root_dir=tmp_path,
+        **how,
+    )
+
+
+def vae_task(epochs=2):
+    seed_everything(1, verbose=False)
+    guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
+    vae = ConditionalVAE((1, 8, 8), 10, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
+    loss = GuidedELBO(guide, Critic((1, 8, 8), 10, (8, 8)), OBJECTIVE)
+    return VAETraining(vae, loss, Optimization(epochs=epochs, batch_size=64, learning_rate=4e-3))
+
+
+def test_the_learning_rate_warms_up_and_goes_to_zero():
+    factors = [learning_rate_factor(step, 200) for step in range(201)]
+    assert factors.index(max(factors)) == 20
+    assert factors[:21] == sorted(factors[:21])
+    assert factors[20:] == sorted(factors[20:], reverse=True)
+    assert 0 < factors[0] < 0.1
+    assert factors[-1] == pytest.approx(0)
+
+
+def test_a_classifier_learns_digits(digits, tmp_path):
+    seed_everything(0, verbose=False)
+    classifier = LabelClassifier((1, 8, 8), 10, widths=(16, 32), feature_dim=32)
+    task = ClassifierTraining(
+        classifier, Optimization(epochs=6, learning_rate=5e-3), Augmentation(shift=0.05, noise=0.1)
+    )
+    fit = trainer(tmp_path, 6)
+    fit.fit(task, datamodule=digits)
+    assert fit.callback_metrics["val/accuracy"] > 0.9
+
+
+def test_the_guide_is_the_same_after_a_fit(digits, tmp_path):
+    task = vae_task()
+    before = copy.deepcopy(task.loss.guide.state_dict())
+    model_before = copy.deepcopy(task.vae.state_dict())
+    critic_before = copy.deepcopy(task.loss.critic.state_dict())
+    trainer(tmp_path, 2).fit(task, datamodule=digits)
+    for name, value in task.loss.guide.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    moved = [n for n, p in task.vae.named_parameters() if not torch.equal(p, model_before[n])]
+    assert len(moved) == len(list(task.vae.parameters()))
+    assert any(not torch.equal(p, critic_before[n]) for n, p in task.loss.critic.named_parameters())
+
+
+def test_the_loss_falls(digits, tmp_path):
+    task = vae_task(4)
+    batch = next(iter(digits.loader("validation")))
+    before = task.loss(task.vae.eval(), *batch).reconstruction.mean()
+    trainer(tmp_path, 4).fit(task, datamodule=digits)
+    assert task.loss(task.vae.eval(), *batch).reconstruction.mean() < before - 20
+
+
+def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path):
+    whole = vae_task(4)
+    trainer(tmp_path, 4, LastCheckpoint(tmp_path / "whole.ckpt")).fit(whole, datamodule=digits)
+
+    class StopInEpoch2(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.current_epoch == 2 and trainer.global_step % 18 == 5:
+                raise RuntimeError("stopped")
+
+    path = tmp_path / "last.ckpt"
+    with pytest.raises(RuntimeError, match="stopped"):
+        trainer(tmp_path, 4, LastCheckpoint(path), StopInEpoch2()).fit(vae_task(4), datamodule=digits)
+    torch.rand(100)  # whatever else happens in between
+    resumed = vae_task(4)
+    trainer(tmp_path, 4, LastCheckpoint(path)).fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
+    for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
+
+
+def test_a_finished_run_can_go_on_to_more_epochs(digits, tmp_path):
+    path = tmp_path / "last.ckpt"
+    trainer(tmp_path, 2, LastCheckpoint(path, every_n_epochs=5)).fit(vae_task(2), datamodule=digits)
+    more = trainer(tmp_path, 3, LastCheckpoint(path))
+    more.fit(vae_task(3), datamodule=digits, ckpt_path=path, weights_only=True)
+    assert more.current_epoch == 3
+    assert more.global_step == 3 * 18
+
+
+def test_terms_are_logged_every_k_steps_and_nothing_else(digits, tmp_path):
+    from lightning.pytorch.loggers import CSVLogger
+
+    calls = []
+
+    class Counting(CSVLogger):
+        def log_metrics(self, metrics, step=None):
+            calls.append((step, sorted(metrics)))
+
+    fit = Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=Counting(tmp_path),
+        log_every_n_steps=9,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    fit.fit(vae_task(), datamodule=digits)
+    train = [(step, names) for step, names in calls if any(name.startswith("train/") for name in names)]
+    assert [step for step, _ in train] == [8, 17, 26, 35]
+    assert "train/reconstruction" in train[0][1]
+    assert "train/critic" in train[0][1]
+
+
+def test_a_frozen_classifier_is_not_trained_in_silence(guide):
+    GuidedELBO(guide)
+    with pytest.raises(ValueError, match="train the guide before it goes into GuidedELBO"):
+        ClassifierTraining(guide)

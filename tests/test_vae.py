@@ -1,0 +1,115 @@
+import pytest
+import torch
+from torch import nn
+
+from labelvae import ConditionalVAE
+
+
+def test_inference_restores_the_modes_and_records_no_gradient(vae, images, labels):
+    vae.train()
+    vae.decoder.norms[0].eval()
+    modes = [part.training for part in vae.modules()]
+    statistics = vae.decoder.norms[0].norm.running_mean.clone()
+    for out in (
+        vae.relabel(images, 1),
+        vae.reconstruct(images, labels),
+        vae.sample(labels),
+        vae.interpolate(images, 0, 2, steps=3),
+    ):
+        assert not out.requires_grad
+        assert not out.is_inference()
+    assert [part.training for part in vae.modules()] == modes
+    torch.testing.assert_close(vae.decoder.norms[0].norm.running_mean, statistics)
+
+
+def test_modes_are_restored_after_an_error(vae, images):
+    vae.train()
+    with pytest.raises(ValueError, match="labels"):
+        vae.relabel(images, 99)
+    with pytest.raises(ValueError, match="images"):
+        vae.relabel(images * 255, 1)
+    assert all(part.training for part in vae.modules())
+
+
+def test_inference_does_not_depend_on_the_mode(vae, images):
+    expected = vae.eval().relabel(images, 1)
+    torch.testing.assert_close(vae.train().relabel(images, 1), expected)
+
+
+def test_relabelling_decodes_the_posterior_mean(vae, images):
+    vae.eval()
+    torch.testing.assert_close(vae.relabel(images, 2), vae.decode(vae.encode(images).mean, 2))
+
+
+def test_reconstruction_is_relabelling_to_the_own_label(vae, images, labels):
+    torch.testing.assert_close(vae.reconstruct(images, labels), vae.relabel(images, labels, labels))
+
+
+def test_chunks_do_not_change_the_result(vae, images, labels):
+    for chunk_size in (1, 4, 6, 100):
+        torch.testing.assert_close(vae.relabel(images, labels, chunk_size=chunk_size), vae.relabel(images, labels))
+    whole = vae.sample(labels, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(vae.sample(labels, torch.Generator().manual_seed(0), chunk_size=2), whole)
+
+
+def test_labels_matter_once_trained(vae, images):
+    nn.init.normal_(vae.decoder.norms[0].scale_and_shift.weight)
+    assert not torch.allclose(vae.relabel(images, 0), vae.relabel(images, 1))
+
+
+def test_interpolation_goes_from_one_label_to_the_other(vae, images):
+    way = vae.interpolate(images, 0, 2, steps=5)
+    assert way.shape == (6, 5, 1, 8, 8)
+    torch.testing.assert_close(way[:, 0], vae.relabel(images, 0))
+    torch.testing.assert_close(way[:, 4], vae.relabel(images, 2))
+
+
+def test_an_encoder_that_sees_the_label_uses_the_own_one(images, labels):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_sees_label=True).eval()
+    assert not torch.allclose(vae.encode(images, 0).mean, vae.encode(images, 1).mean)
+    expected = vae.decode(vae.encode(images, labels).mean, 2)
+    torch.testing.assert_close(vae.relabel(images, 2, own_labels=labels), expected)
+    with pytest.raises(ValueError, match="encoder sees the label"):
+        vae.relabel(images, 2)
+
+
+def test_a_blind_encoder_does_not_read_the_label(vae, images):
+    torch.testing.assert_close(vae.encode(images, 0).mean, vae.encode(images, 1).mean)
+
+
+def test_half_and_double_precision(vae, images):
+    assert vae.relabel(images.double(), 1).dtype == torch.float32
+    assert vae.to(torch.float64).relabel(images, 1).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"image_shape": (1, 4, 4)}, "8x8"),
+        ({"num_classes": 1}, "num_classes"),
+        ({"num_classes": 2.0}, "num_classes"),
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"hidden_dim": -1}, "hidden_dim"),
+        ({"blocks": -1}, "blocks"),
+        ({"encoder_widths": (8, 0)}, r"encoder_widths\[1\]"),
+        ({"decoder_widths": (8.5,)}, r"decoder_widths\[0\]"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        ConditionalVAE(**({"image_shape": (1, 8, 8), "num_classes": 3} | arguments))
+
+
+@pytest.mark.parametrize("z", [torch.zeros(2, 5), torch.zeros(4), torch.zeros(0, 4), [[0.0] * 4]])
+def test_bad_codes_are_refused(vae, z):
+    with pytest.raises(ValueError, match=r"z: expected latent codes of shape \(B, 4\)"):
+        vae.decode(z, 0)
+
+
+def test_other_bad_input_is_refused(vae, images):
+    with pytest.raises(ValueError, match="steps"):
+        vae.interpolate(images, 0, 1, steps=1)
+    with pytest.raises(ValueError, match="chunk_size"):
+        vae.relabel(images, 0, chunk_size=0)
+    with pytest.raises(ValueError, match="own_labels"):
+        vae.relabel(images, 0, own_labels=[5] * 6)
