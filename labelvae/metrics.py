@@ -41,8 +41,7 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
         return_full_image=True,
     )
     inside: Tensor = maps[..., 3:-3, 3:-3]  # where the window lies inside the image
-    similarity: Tensor = inside.flatten(1).mean(dim=1)
-    return similarity
+    return inside.flatten(1).mean(dim=1)
 
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
@@ -55,7 +54,8 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
     cross = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0.0).sqrt().sum()
     trace = covariance.trace() + other_covariance.trace() - 2.0 * cross
-    return (mean - other_mean).square().sum() + trace.clamp_min(0.0)
+    distance: Tensor = (mean - other_mean).square().sum() + trace.clamp_min(0.0)
+    return distance
 
 
 def class_centred(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
