@@ -15,13 +15,13 @@ def main(settings: Settings) -> None:
     import torch  # after --help: importing torch takes seconds
 
     from labelvae.data import ImageData
-    from labelvae.experiment import relabelling
+    from labelvae.experiment import run_experiment
 
     made = None
     if settings.fast_dev_run and settings.data_dir == CIFAR10.data_dir:
         images, labels = torch.randint(256, (600, 3, 32, 32), dtype=torch.uint8), torch.arange(600) % 10
         made = ImageData.from_tensors(images, labels, [f"class {label}" for label in range(10)])
-    relabelling(settings, made)
+    run_experiment(settings, made)
 
 
 if __name__ == "__main__":

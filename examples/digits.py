@@ -1,4 +1,4 @@
-"""Relabel scikit-learn's 1,797 handwritten digits of 8x8 pixels: two minutes on a laptop, nothing to download.
+"""Relabel scikit-learn's 1,797 handwritten digits of 8x8 pixels: a minute or two on a laptop, nothing to download.
 
 python examples/digits.py
 """
@@ -10,9 +10,9 @@ from labelvae.settings import Settings
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
-    from labelvae.experiment import relabelling  # after --help: importing torch takes seconds
+    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
 
-    relabelling(settings)
+    run_experiment(settings)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from labelvae.settings import Settings
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
-    from labelvae.experiment import relabelling  # after --help: importing torch takes seconds
+    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
 
-    relabelling(settings)
+    run_experiment(settings)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Relabel scikit-learn's 1,797 handwritten digits of 8x8 pixels: two minutes on a laptop, nothing to download.
+"""Relabel MNIST: minutes on a laptop. Its files are downloaded to the data folder if they are not there.
 
 python examples/mnist.py --data-dir DIR
 """
@@ -10,9 +10,9 @@ from labelvae.settings import Settings
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
-    from labelvae.experiment import relabelling  # after --help: importing torch takes seconds
+    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
 
-    relabelling(settings)
+    run_experiment(settings)
 
 
 if __name__ == "__main__":

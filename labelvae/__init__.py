@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from labelvae.conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
     from labelvae.conditioning import LabelPlanes as LabelPlanes
     from labelvae.data import ImageData as ImageData
-    from labelvae.evaluation import Scores as Scores
     from labelvae.evaluation import evaluate as evaluate
-    from labelvae.experiment import relabelling as relabelling
     from labelvae.inputs import wrong_labels as wrong_labels
     from labelvae.latent import DiagonalGaussian as DiagonalGaussian
     from labelvae.losses import GuidedELBO as GuidedELBO
     from labelvae.losses import LossTerms as LossTerms
-    from labelvae.networks import Critic as Critic
     from labelvae.networks import Decoder as Decoder
+    from labelvae.networks import Discriminator as Discriminator
     from labelvae.networks import Encoder as Encoder
+    from labelvae.scores import Scores as Scores
     from labelvae.settings import Augmentation as Augmentation
     from labelvae.settings import Objective as Objective
     from labelvae.settings import Optimization as Optimization
@@ -42,12 +41,12 @@ _HOMES = {
     "classifier": ("LabelClassifier",),
     "conditioning": ("ConditionalBatchNorm2d", "LabelPlanes"),
     "data": ("ImageData",),
-    "evaluation": ("Scores", "evaluate"),
-    "experiment": ("relabelling",),
+    "evaluation": ("evaluate",),
     "inputs": ("wrong_labels",),
     "latent": ("DiagonalGaussian",),
     "losses": ("GuidedELBO", "LossTerms"),
-    "networks": ("Critic", "Decoder", "Encoder"),
+    "networks": ("Discriminator", "Decoder", "Encoder"),
+    "scores": ("Scores",),
     "settings": ("Augmentation", "Objective", "Optimization", "Settings"),
     "training": ("ClassifierTraining", "VAETraining"),
     "vae": ("ConditionalVAE",),

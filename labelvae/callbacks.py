@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
@@ -20,12 +21,12 @@ from labelvae.training import VAETraining
 from labelvae.vae import evaluation_mode
 
 
-def log_picture(trainer: Trainer, key: str, picture: Image.Image) -> None:
-    """Sends a picture to Weights & Biases, where that is a logger of the trainer.
+def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image) -> None:
+    """Sends a picture to Weights & Biases, where that is among the loggers.
 
     As a PIL image: wandb casts float tensors to 8 bits without scaling, which makes them black.
     """
-    for logger in trainer.loggers:
+    for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(key, [picture])
 
@@ -33,7 +34,8 @@ def log_picture(trainer: Trainer, key: str, picture: Image.Image) -> None:
 class LastCheckpoint(Checkpoint):
     """Keeps the state at the end of the last whole epoch in one file, random numbers included.
 
-    The file is replaced only by a complete one. A run resumed from it goes the way of one never stopped.
+    The file is replaced only by a complete one. A run of one process that is resumed from it goes the way of
+    one never stopped.
 
     Args:
         path: the file.
@@ -116,4 +118,4 @@ class Relabelled(Callback):
                 self.images[first], counterfactuals[first], self.labels[first], self.asked[first], self.class_names
             )
             save_picture(picture, self.path)
-            log_picture(trainer, f"{pl_module.prefix}samples/wrong_labels", picture)
+            log_picture(trainer.loggers, f"{pl_module.prefix}samples/wrong_labels", picture)

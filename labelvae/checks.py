@@ -7,18 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def check_number(name: str, value: Any, *, above: float | None = None, at_least: float | None = None) -> None:
-    """A `ValueError` unless `value` is a finite number within its bound.
+def check_number(
+    name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
+) -> None:
+    """A `ValueError` unless `value` is a finite number within its bounds.
 
     >>> check_number("beta", -1.0, at_least=0)
     Traceback (most recent call last):
     ValueError: beta: expected a finite number of at least 0, got -1.0
     """
-    bound = f" above {above}" if above is not None else f" of at least {at_least}" if at_least is not None else ""
+    bounds = [f"above {above}"] * (above is not None) + [f"of at least {at_least}"] * (at_least is not None)
+    bounds += [f"below {below}"] * (below is not None)
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
-    if not inside:
-        raise ValueError(f"{name}: expected a finite number{bound}, got {value!r}")
+    if not inside or (below is not None and value >= below):
+        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r}")
 
 
 def check_count(name: str, value: Any, at_least: int = 1) -> None:
@@ -27,8 +30,16 @@ def check_count(name: str, value: Any, at_least: int = 1) -> None:
         raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r}")
 
 
-def check_widths(name: str, values: Iterable[Any]) -> tuple[int, ...]:
+def check_flag(name: str, value: Any) -> None:
+    """A `ValueError` unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected True or False, got {value!r}")
+
+
+def check_widths(name: str, values: Any) -> tuple[int, ...]:
     """The widths of a network as a tuple of positive integers, at least one, or a `ValueError`."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r}")
     widths = tuple(values)
     if not widths:
         raise ValueError(f"{name}: expected at least one width, got none")

@@ -52,7 +52,9 @@ class LabelClassifier(Pretrained):
         check_count("num_classes", num_classes, at_least=2)
         check_count("blocks", blocks, at_least=0)
         check_count("feature_dim", feature_dim)
-        check_number("dropout", dropout, at_least=0)
+        check_number("dropout", dropout, at_least=0, below=1)
+        if kind == "mlp" and blocks:
+            raise ValueError(f"blocks: an mlp has no residual blocks, got {blocks}; leave it at 0")
         widths = check_widths("widths", widths)
         super().__init__(
             {

@@ -53,7 +53,7 @@ def run(
         settings.pop("config", None)
         settings = Settings(**vars(settings))
         main(settings)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -6,10 +6,11 @@ per-image Python. Three splits: train; validation, for choosing settings; test, 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -18,12 +19,9 @@ from torch import Tensor
 from labelvae.checks import check_choice, check_count
 from labelvae.inputs import ImageShape, check_image_shape, check_labels
 from labelvae.reading import ImageSet, Source, read_digits, read_folder, read_torchvision
-from labelvae.settings import DataName
+from labelvae.settings import DataName, DataSettings
 
 Split = Literal["train", "validation", "test"]
-
-MEMORY_SHARE = 0.5
-"""Share of an accelerator's free memory that a split may take to be held there."""
 
 
 class ResidentLoader:
@@ -35,12 +33,15 @@ class ResidentLoader:
     Args:
         images: the split.
         batch_size: images a batch.
-        device: where batches are wanted. The whole split moves there if it fits.
+        device: where batches are wanted.
         shuffle: a new order every epoch.
         drop_last: leave out a last batch that is not full, where there is a full one.
         seed: of the order.
         rank: of this process among `world_size`.
+        memory_share: the split moves to a GPU if it takes at most this share of its free memory.
     """
+
+    batch_sampler = None
 
     def __init__(
         self,
@@ -53,10 +54,11 @@ class ResidentLoader:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        memory_share: float = 0.5,
     ) -> None:
         check_count("batch_size", batch_size)
         self.device = torch.device(device)
-        home = self.device if _fits(images.images, self.device) else torch.device("cpu")
+        home = self.device if _fits(images.images, self.device, memory_share) else torch.device("cpu")
         self.images, self.labels = images.images.to(home), images.labels.to(home)
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -70,8 +72,6 @@ class ResidentLoader:
     def sampler(self) -> ResidentLoader:
         """What Lightning tells the epoch to, as it tells a DistributedSampler."""
         return self
-
-    batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch whose order comes next, counted from 0."""
@@ -104,19 +104,22 @@ class ImageData(LightningDataModule):
     Args:
         name: which data set.
         data_dir: where its files are.
-        batch_size: images a batch.
+        batch_size: images a batch of `train_dataloader` and the like.
         image_size: `(H, W)` that the images of a folder are resized to; None keeps their own where all are alike.
-        validation_share: share of the training images held out for validation, by class.
+        validation_share: share of the training images held out for validation, by class, below 0.5.
         test_share: share held out for the test, by class, of data that has no test images of its own.
+        memory_share: share of a GPU's free memory that a split may take to be held there.
         seed: of the split, and of the order of the training images.
 
     Attributes:
         class_names: the name of each label.
+        num_classes: K.
         image_shape: `(C, H, W)`.
         splits: an `ImageSet` each for train, validation and test.
 
     Raises:
-        ValueError: files that are missing, broken or not of this kind; the message says what to do.
+        ValueError: files that are missing, broken or not of this kind; an argument out of range. The message
+            says what to do.
 
     >>> data = ImageData("digits")
     >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
@@ -131,16 +134,17 @@ class ImageData(LightningDataModule):
         image_size: tuple[int, int] | None = None,
         validation_share: float = 0.1,
         test_share: float = 0.2,
+        memory_share: float = 0.5,
         seed: int = 0,
     ) -> None:
-        check_choice("name", name, get_args(DataName))
+        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed)
         if name == "digits":
             source = read_digits()
         elif name == "folder":
             source = read_folder(Path(data_dir), image_size)
         else:
             source = read_torchvision(name, Path(data_dir))
-        self._start(source, batch_size, validation_share, test_share, seed)
+        self._start(source, batch_size, how)
 
     @classmethod
     def from_tensors(
@@ -151,6 +155,7 @@ class ImageData(LightningDataModule):
         batch_size: int = 128,
         validation_share: float = 0.1,
         test_share: float = 0.2,
+        memory_share: float = 0.5,
         seed: int = 0,
     ) -> ImageData:
         """Your own images, uint8 `(N, C, H, W)`, and labels, int64 `(N,)`, in three splits.
@@ -163,58 +168,88 @@ class ImageData(LightningDataModule):
             raise ValueError(
                 f"images: expected uint8 (N, C, H, W), got {got}; floats become that by (images * 255).byte()"
             )
-        check_labels(labels, len(class_names), len(images))
+        source = Source(ImageSet(images, check_labels(labels, len(class_names), len(images))), None, list(class_names))
         data = cls.__new__(cls)
-        source = Source(ImageSet(images, labels.long()), None, list(class_names))
-        data._start(source, batch_size, validation_share, test_share, seed)
+        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
         return data
 
-    def _start(self, source: Source, batch_size: int, validation_share: float, test_share: float, seed: int) -> None:
+    def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
         super().__init__()
         check_count("batch_size", batch_size)
-        train, test = source.train, source.test
         self.class_names = source.class_names
         self.num_classes = len(self.class_names)
         if self.num_classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
-        self.image_shape: ImageShape = check_image_shape(tuple(train.images.shape[1:]))
+        self.image_shape: ImageShape = check_image_shape(tuple(source.train.images.shape[1:]))
         self.batch_size = batch_size
-        self.seed = seed
+        self.seed = how.seed
+        self.memory_share = how.memory_share
+        train, test = source.train, source.test
         if test is None:
-            train, test = _split(train, test_share, seed, self.class_names)
-        train, validation = _split(train, validation_share, seed + 1, self.class_names)
+            train, test = _split(train, how.test_share, how.seed, self.class_names)
+        train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
         self.splits: dict[Split, ImageSet] = {"train": train, "validation": validation, "test": test}
 
-    def loader(self, split: Split, batch_size: int | None = None, device: torch.device | str = "cpu") -> ResidentLoader:
-        """The batches of a split in their fixed order, every image once, on `device`; for evaluation."""
-        return ResidentLoader(self.splits[split], batch_size or max(self.batch_size, 500), device)
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell these images, labels and splits from any others."""
+        digest = hashlib.sha256()
+        for split in self.splits.values():
+            digest.update(split.images.cpu().numpy().tobytes())
+            digest.update(split.labels.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
-    def train_dataloader(self) -> ResidentLoader:
-        """The training batches, in a new order every epoch."""
-        return self._loader("train", shuffle=True, drop_last=True)
+    def loader(
+        self,
+        split: Split,
+        batch_size: int = 500,
+        device: torch.device | str = "cpu",
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> ResidentLoader:
+        """The batches of a split, every image once, on `device`.
 
-    def val_dataloader(self) -> ResidentLoader:
-        """The validation batches."""
-        return self._loader("validation")
-
-    def test_dataloader(self) -> ResidentLoader:
-        """The test batches."""
-        return self._loader("test")
-
-    def _loader(self, split: Split, **how: Any) -> ResidentLoader:
+        Raises:
+            ValueError: a split that is not train, validation or test.
+        """
+        check_choice("split", split, get_args(Split))
         trainer = self.trainer
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return ResidentLoader(
-            self.splits[split], self.batch_size, device, seed=self.seed, rank=rank, world_size=world_size, **how
+            self.splits[split],
+            batch_size,
+            device,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            memory_share=self.memory_share,
         )
 
+    def train_dataloader(self) -> ResidentLoader:
+        """The training batches, in a new order every epoch, on the trainer's device."""
+        return self.loader("train", self.batch_size, self._device, shuffle=True, drop_last=True, seed=self.seed)
 
-def _fits(images: Tensor, device: torch.device) -> bool:
+    def val_dataloader(self) -> ResidentLoader:
+        """The validation batches, on the trainer's device."""
+        return self.loader("validation", self.batch_size, self._device)
+
+    def test_dataloader(self) -> ResidentLoader:
+        """The test batches, on the trainer's device."""
+        return self.loader("test", self.batch_size, self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+
+def _fits(images: Tensor, device: torch.device, memory_share: float) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return images.numel() <= MEMORY_SHARE * free
+    return images.numel() <= memory_share * free
 
 
 def _split(images: ImageSet, share: float, seed: int, class_names: Sequence[str]) -> tuple[ImageSet, ImageSet]:

@@ -6,17 +6,15 @@ Beside the model stand references that keep the numbers honest: the image itself
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Sequence, Sized
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sized
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from labelvae.checks import check_count
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.metrics import (
@@ -29,7 +27,7 @@ from labelvae.metrics import (
     Sharpness,
     Style,
 )
-from labelvae.saving import write_whole
+from labelvae.scores import Scores
 from labelvae.style import style_statistics
 from labelvae.vae import ConditionalVAE, evaluation_mode
 
@@ -65,7 +63,9 @@ class ClassMean:
     def __init__(self, batches: Batches, num_classes: int) -> None:
         sums: Tensor | None = None
         counts = torch.zeros(num_classes, dtype=torch.float64)
-        for images, labels in batches:
+        for batch in batches:
+            images, labels = _pair(batch)
+            labels = check_labels(labels, num_classes, len(images))
             if sums is None:
                 sums = torch.zeros(num_classes, *images.shape[1:], dtype=torch.float64)
             sums.index_add_(0, labels.cpu(), images.cpu().double())
@@ -81,92 +81,6 @@ class ClassMean:
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
         """The means of the asked classes."""
         return self.means.to(images.device)[labels]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a model scores; NaN where a figure does not apply.
-
-    Attributes:
-        name: of the model.
-        images: how many counterfactuals were made.
-        effectiveness: share that the judge takes for the asked label, in [0, 1].
-        effectiveness_worst_class: the same for the worst asked label.
-        guide_judge_gap: guide agreement minus judge agreement, in [-1, 1].
-        judge_accuracy: the judge's on the real images; effectiveness far above it is caricature.
-        psnr: of own-label reconstructions, dB, mean over images (composition).
-        ssim: of the same.
-        l1: of the same, in [0, 1].
-        reversed_psnr: after relabelling and back, dB (reversibility).
-        reversed_ssim: of the same.
-        reversed_l1: of the same.
-        realism: pooled Fréchet distance to real images in judge features.
-        realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
-        realism_floor: the same for the real held-out images in place of the counterfactuals.
-        sharpness: Laplacian energy over that of real images.
-        leakage: accuracy of a linear probe reading the label from the code.
-        style: class-centred correlation of each style statistic.
-        effectiveness_by_class: for each asked label.
-    """
-
-    name: str
-    images: int
-    effectiveness: float
-    effectiveness_worst_class: float
-    guide_judge_gap: float
-    judge_accuracy: float
-    psnr: float
-    ssim: float
-    l1: float
-    reversed_psnr: float
-    reversed_ssim: float
-    reversed_l1: float
-    realism: float
-    realism_by_class: float
-    realism_floor: float
-    sharpness: float
-    leakage: float
-    style: dict[str, float] = field(default_factory=dict)
-    effectiveness_by_class: tuple[float, ...] = ()
-
-    def row(self) -> dict[str, Any]:
-        """The scores as one flat row, a key each for the styles and the classes; None for what does not apply."""
-        row = {name: value for name, value in vars(self).items() if not isinstance(value, dict | tuple)}
-        row |= {f"style_{name}": value for name, value in self.style.items()}
-        row |= {f"effectiveness_class_{index}": value for index, value in enumerate(self.effectiveness_by_class)}
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-
-
-def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Writes the rows as a JSON list."""
-    write_whole(path, json.dumps([score.row() for score in scores], indent=2) + "\n")
-
-
-def scores_table(scores: Sequence[Scores]) -> str:
-    """The main columns as an aligned text table, a row a model."""
-    columns: list[tuple[str, str, str]] = [
-        ("effectiveness", "effective", ".3f"),
-        ("effectiveness_worst_class", "worst class", ".3f"),
-        ("guide_judge_gap", "gap", "+.3f"),
-        ("psnr", "own dB", ".1f"),
-        ("ssim", "own SSIM", ".3f"),
-        ("reversed_psnr", "back dB", ".1f"),
-        *((f"style_{name}", name, ".2f") for name in (scores[0].style if scores else ())),
-        ("realism_by_class", "realism", ".3g"),
-        ("realism_floor", "(floor)", ".3g"),
-        ("sharpness", "sharp", ".2f"),
-        ("leakage", "leakage", ".2f"),
-    ]
-    lines = [["", *(title for _, title, _ in columns)]]
-    for score in scores:
-        row = score.row()
-        lines.append([score.name, *("-" if row.get(k) is None else format(row[k], f) for k, _, f in columns)])
-    sizes = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
-    aligned = (
-        [cell.rjust(size) if i else cell.ljust(size) for i, (cell, size) in enumerate(zip(line, sizes, strict=True))]
-        for line in lines
-    )
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
 
 
 def evaluate(
@@ -195,20 +109,28 @@ def evaluate(
         progress: show a progress bar.
 
     Raises:
-        ValueError: no batches; images or labels of another shape, type or range than the judge's.
+        ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
+            type or range than the judge's; a guide or a model of other images or classes.
     """
+    check_count("rounds", rounds)
+    for argument, source in (("batches", batches), ("real", real)):
+        if isinstance(source, Iterator):
+            raise ValueError(
+                f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
+                "a list or a DataLoader is"
+            )
     evaluation = _Evaluation(model, judge, guide)
     generator = torch.Generator().manual_seed(seed)
     real = batches if real is None else real
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
     with evaluation_mode(judge), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
-        for images, labels in real:
-            evaluation.see_real(images, labels)
+        for batch in real:
+            evaluation.see_real(*_pair(batch))
             bar.update()
         for turn in range(rounds):
-            for images, labels in batches:
-                evaluation.see(images, labels, generator, again=turn > 0)
+            for batch in batches:
+                evaluation.see(*_pair(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
 
@@ -219,6 +141,12 @@ class _Evaluation:
     def __init__(self, model: Relabeller, judge: LabelClassifier, guide: LabelClassifier | None) -> None:
         self.model, self.judge, self.guide = model, judge, guide
         self.classes = judge.num_classes
+        for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
+            if other is not None and (other.num_classes, other.image_shape) != (judge.num_classes, judge.image_shape):
+                raise ValueError(
+                    f"{name}: knows {other.num_classes} classes of images {other.image_shape}, the judge "
+                    f"{judge.num_classes} classes of images {judge.image_shape}; they must be for the same data"
+                )
         self.effectiveness = Effectiveness(self.classes)
         self.accuracy = Effectiveness(self.classes)
         self.gap = GuideJudgeGap()
@@ -237,7 +165,7 @@ class _Evaluation:
         self.floor.update(features, labels, real=True)
         self.sharpness.update(images, real=True)
 
-    def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, again: bool) -> None:
+    def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
         images, labels = self._checked(images, labels)
         asked = wrong_labels(labels, self.classes, generator)
         counterfactuals = self.model.relabel(images, asked, labels)
@@ -247,13 +175,13 @@ class _Evaluation:
             with evaluation_mode(self.guide):
                 self.gap.update(self.guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
-        self.realism.update(features, asked, real=False)
         self.sharpness.update(counterfactuals, real=False)
         after = style_statistics(counterfactuals)
         for name, before in style_statistics(images).items():
             self.styles.setdefault(name, Style(self.classes)).update(before, after[name], labels, asked)
-        if again:
+        if not first:
             return
+        self.realism.update(features, asked, real=False)  # as many as the floor has: the distance depends on it
         self.composition.update(images, self.model.reconstruct(images, labels))
         features, logits = self._judged(images)
         self.accuracy.update(logits, labels)
@@ -298,5 +226,14 @@ class _Evaluation:
 
     def _checked(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         check_images(images, self.judge.image_shape)
-        check_labels(labels, self.classes, len(images))
-        return images.cpu().float(), labels.cpu()
+        return images.cpu().float(), check_labels(labels, self.classes, len(images)).cpu()
+
+
+def _pair(batch: object) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
+        got = type(batch).__name__ if not isinstance(batch, tuple | list) else f"{len(batch)} parts"
+        raise ValueError(
+            f"batches: expected pairs of images (B, C, H, W) and labels (B,), got {got}; "
+            "[(images, labels)] is a list of one batch"
+        )
+    return batch[0], batch[1]

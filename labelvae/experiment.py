@@ -1,6 +1,6 @@
 """One run from data to pictures: guide, judge, model and reference; scores; files.
 
-    settings.yaml   guide/ judge/ vae/ elbo_only/   scores.json   *.png   checkpoints/   wandb/
+    settings.yaml   guide/ judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
 
 Each step leaves its result whole before the next begins, and a resumed run takes up what is there.
 """
@@ -8,9 +8,11 @@ Each step leaves its result whole before the next begins, and a resumed run take
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,10 +28,10 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from labelvae.callbacks import LastCheckpoint, Relabelled
+from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
-from labelvae.evaluation import ClassMean, ImageItself, Relabeller, Scores, evaluate, save_scores, scores_table
+from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import (
     one_of_each,
     reconstructions_grid,
@@ -40,17 +42,18 @@ from labelvae.figures import (
 )
 from labelvae.inputs import wrong_labels
 from labelvae.losses import GuidedELBO
-from labelvae.networks import Critic
+from labelvae.networks import Discriminator
 from labelvae.saving import write_whole
-from labelvae.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.scores import Scores, save_scores, scores_table
+from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.training import ClassifierTraining, Task, VAETraining
 from labelvae.vae import ConditionalVAE
 
-_FREE = ("resume", "out", "data_dir", "accelerator", "precision", "wandb", "epochs")
-"""Settings that may change between a run and its resumption."""
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "accelerator", "precision", "wandb", "epochs")
+"""Settings that may differ between a run and its resumption; epochs may only grow."""
 
 
-def relabelling(settings: Settings, data: ImageData | None = None) -> list[Scores]:
+def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Scores]:
     """Trains guide, judge, model and reference, evaluates them on the test images, and draws.
 
     Args:
@@ -58,28 +61,19 @@ def relabelling(settings: Settings, data: ImageData | None = None) -> list[Score
         data: the images; None reads what `settings.data` names.
 
     Raises:
-        ValueError: settings or data that cannot be; a resumed run with other settings.
+        ValueError: settings or data that cannot be; a folder that holds another run.
     """
-    how = settings.data
-    if data is None:
-        data = ImageData(
-            how.name,
-            settings.data_dir,
-            image_size=how.image_size,
-            validation_share=how.validation_share,
-            test_share=how.test_share,
-            seed=how.seed,
-        )
+    data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     experiment = Experiment(settings, data)
     guide = experiment.classifier("guide", settings.guide)
     judge = experiment.classifier("judge", settings.judge)
     model = experiment.vae("vae", settings.vae, guide, judge)
-    reference = experiment.vae("elbo_only", elbo_only(settings.vae), None, None)
+    reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
     models: dict[str, Relabeller] = {
         "labelvae": model,
         "image itself": ImageItself(),
         "class mean": ClassMean(data.loader("train"), data.num_classes),
-        "ELBO only (lambda = 0)": reference,
+        "lambda = 0": reference,
     }
     scores = experiment.scores(models, judge, guide)
     experiment.pictures(model)
@@ -87,17 +81,9 @@ def relabelling(settings: Settings, data: ImageData | None = None) -> list[Score
     return scores
 
 
-def elbo_only(how: VAESettings) -> VAESettings:
-    """The same model without any term that looks at counterfactuals or asks a classifier."""
-    objective = replace(
-        how.objective,
-        label_weight=0.0,
-        own_label_weight=0.0,
-        cycle_weight=0.0,
-        equivariance_weight=0.0,
-        adversarial_weight=0.0,
-    )
-    return replace(how, objective=objective)
+def without_label_loss(how: VAESettings) -> VAESettings:
+    """The same model, trained the same way but for the guide's label loss: lambda is 0."""
+    return replace(how, objective=replace(how.objective, label_weight=0.0, own_label_weight=0.0))
 
 
 class Experiment:
@@ -108,19 +94,18 @@ class Experiment:
         data: the images.
 
     Raises:
-        ValueError: `resume` with settings that are not those of the run under `settings.out`.
+        ValueError: no such device; a folder that holds a run, unless it is to be resumed with the same settings
+            and images, or overwritten.
     """
 
     def __init__(self, settings: Settings, data: ImageData) -> None:
         _quiet()
         self.settings = settings
         self.data = data
+        self.device = _device(settings.accelerator)
         self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
-        self._settings_file()
+        self._claim_folder()
         self.logger = self._wandb()
-        self.device = Trainer(
-            accelerator=settings.accelerator, devices=1, logger=False, enable_checkpointing=False
-        ).strategy.root_device
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -134,14 +119,13 @@ class Experiment:
             feature_dim=how.feature_dim,
             dropout=how.dropout,
         )
-        task = ClassifierTraining(classifier, how.optimization, how.augmentation, how.label_smoothing, f"{name}/")
-        self._fit(name, task)
+        rates = (how.optimization.learning_rate, how.optimization.weight_decay)
+        task = ClassifierTraining(classifier, how.augmentation, how.label_smoothing, *rates, prefix=f"{name}/")
+        self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
         return classifier.to(self.device).freeze()
 
-    def vae(
-        self, name: str, how: VAESettings, guide: LabelClassifier | None, judge: LabelClassifier | None
-    ) -> ConditionalVAE:
+    def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
         """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
         seed_everything(how.optimization.seed, verbose=False)
         vae = ConditionalVAE(
@@ -154,16 +138,17 @@ class Experiment:
             blocks=how.blocks,
             encoder_sees_label=how.encoder_sees_label,
         )
-        critic = None
+        discriminator = None
         if how.objective.adversarial_weight > 0:
-            critic = Critic(self.data.image_shape, self.data.num_classes, how.critic_widths)
-        prefix = "" if name == "vae" else f"{name}/"
-        loss = GuidedELBO(guide, critic, how.objective)
-        task = VAETraining(vae, loss, how.optimization, how.critic_learning_rate, prefix)
-        images, labels = next(iter(self.data.loader("validation", batch_size=500)))
+            discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
+        rates = (how.optimization.learning_rate, how.optimization.weight_decay, how.discriminator_learning_rate)
+        loss = GuidedELBO(guide, discriminator, how.objective)
+        task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/")
+        images, labels = next(iter(self.data.loader("validation")))
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
-        self._fit(name, task, watch)
+        self._fit(name, task, how.optimization, watch)
         vae.save_pretrained(self.out / name)
+        guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         return vae.to(self.device).eval()
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
@@ -174,10 +159,7 @@ class Experiment:
             for name, model in models.items()
         ]
         save_scores(scores, self.out / "scores.json")
-        print(
-            f"\n{scores[0].images} counterfactuals of {len(self.data.splits['test'])} test images; judge on real ones: "
-            f"{scores[0].judge_accuracy:.3f}\n\n{scores_table(scores)}\n"
-        )
+        print(f"\n{scores_table(scores)}\n")
         return scores
 
     def pictures(self, model: ConditionalVAE) -> None:
@@ -191,9 +173,8 @@ class Experiment:
 
         images, labels = chosen(torch.randperm(len(test), generator=generator)[:25])
         asked = wrong_labels(labels, classes, generator)
-        self._picture(
-            "wrong_labels", wrong_labels_grid(images, model.relabel(images, asked, labels), labels, asked, names)
-        )
+        counterfactuals = model.relabel(images, asked, labels)
+        self._picture("wrong_labels", wrong_labels_grid(images, counterfactuals, labels, asked, names))
         images, labels = chosen(one_of_each(test.labels, 40))
         self._picture("reconstructions", reconstructions_grid(images, model.reconstruct(images, labels)))
         shown = min(classes, 20)
@@ -211,32 +192,35 @@ class Experiment:
             self.logger.experiment.finish()
         print(f"models, scores and pictures are under {self.out}")
 
-    def _fit(self, name: str, task: Task, *callbacks: Callback) -> None:
-        how = self.settings
-        last = self.out / "checkpoints" / f"{name}.ckpt"
-        if not how.resume:
-            last.unlink(missing_ok=True)
-        self.data.batch_size = task.optimization.batch_size
-        epochs = task.optimization.epochs
+    def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
+        train = self.data.loader("train", how.batch_size, self.device, shuffle=True, drop_last=True, seed=how.seed)
+        epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
         seldom = max(1, epochs // 20)
+        last = self.out / "checkpoints" / f"{name}.ckpt"
         trainer = Trainer(
-            accelerator=how.accelerator,
+            accelerator=self.settings.accelerator,
             devices=1,
-            precision=how.precision,
+            precision=self.settings.precision,
             max_epochs=epochs,
             logger=self.logger or False,
             callbacks=[LastCheckpoint(last, seldom), TQDMProgressBar(refresh_rate=20), *callbacks],
             check_val_every_n_epoch=seldom,
-            log_every_n_steps=min(20, len(self.data.train_dataloader())),
+            log_every_n_steps=min(20, len(train)),
             num_sanity_val_steps=0,
             enable_model_summary=False,
-            fast_dev_run=2 if how.fast_dev_run else False,
+            fast_dev_run=2 if self.settings.fast_dev_run else False,
             default_root_dir=self.out,
         )
         count = sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
         print(f"{name}: {count:,} parameters, {epochs} epochs", flush=True)
         try:
-            trainer.fit(task, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
+            trainer.fit(
+                task,
+                train,
+                self.data.loader("validation", device=self.device),
+                ckpt_path=_checked_checkpoint(last, epochs) if last.is_file() else None,
+                weights_only=True,
+            )
         except SystemExit as error:
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
 
@@ -248,38 +232,64 @@ class Experiment:
 
     def _picture(self, name: str, picture: Image.Image) -> None:
         save_picture(picture, self.out / f"{name}.png")
-        if self.logger is not None:
-            self.logger.log_image(f"samples/{name}_final", [picture])
+        log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
     def _wandb(self) -> WandbLogger | None:
-        if self.settings.wandb == "disabled" or self.settings.fast_dev_run:
+        mode = self.settings.wandb
+        if mode == "disabled" or self.settings.fast_dev_run:
             return None
-        logger = WandbLogger(
-            project="labelvae", name=self.out.name, save_dir=self.out, mode=self.settings.wandb, log_model=False
-        )
-        logger.log_hyperparams(_plain(asdict(self.settings)))
+        from wandb.errors import Error, UsageError
+
+        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, mode=mode, log_model=False)
+        try:
+            logger.log_hyperparams(_plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
+        except (Error, UsageError) as error:
+            raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
         return logger
 
-    def _settings_file(self) -> None:
-        path = self.out / "settings.yaml"
-        if self.settings.resume and path.is_file():
-            _check_same(yaml.safe_load(path.read_text()), _plain(asdict(self.settings)), path)
+    def _claim_folder(self) -> None:
+        """Writes settings.yaml, unless the folder holds a run that these settings must not touch."""
+        how, path = self.settings, self.out / "settings.yaml"
+        now, images = _plain(asdict(replace(how, resume=False, overwrite=False))), self.data.fingerprint()
+        if path.is_file() and how.resume:
+            text = path.read_text()
+            before = yaml.safe_load(text)
+            if not isinstance(before, dict) or f"fingerprint {images}" not in text:
+                raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
+            _check_same(before, now, path)
+        elif path.is_file() and not (how.overwrite or how.fast_dev_run):
+            raise ValueError(
+                f"out: {self.out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
+                "or choose another --out"
+            )
+        else:
+            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         split = ", ".join(f"{len(images)} {name}" for name, images in self.data.splits.items())
         packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
         versions = ", ".join(f"{package} {version(package)}" for package in packages)
         header = (
-            f"# made by: {shlex.join(sys.argv)}\n# images: {split}, classes: {', '.join(self.data.class_names)}\n"
-            f"# with: {versions}, Python {platform.python_version()}\n# run it again: --config {path}\n"
+            f"# made by: {shlex.join(sys.argv)}\n# run it again: --config {path}\n"
+            f"# images: {split}, fingerprint {images}, classes: {', '.join(self.data.class_names)}\n"
+            f"# with: {versions}, Python {platform.python_version()}\n"
         )
-        write_whole(
-            path, header + yaml.safe_dump(_plain(asdict(replace(self.settings, resume=False))), sort_keys=False)
-        )
+        write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
+
+
+def _device(accelerator: str) -> torch.device:
+    """Where Lightning's accelerator of that name computes, or a `ValueError` where there is none."""
+    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if accelerator == "auto":
+        accelerator = next(name for name, available in there.items() if available)
+    if not there[accelerator]:
+        raise ValueError(f"accelerator: there is no {accelerator} here; use --accelerator auto or cpu")
+    return torch.device({"gpu": "cuda:0"}.get(accelerator, accelerator))
 
 
 def _quiet() -> None:
     """What Lightning and wandb say of themselves is left out; what goes wrong is still said."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="lightning")
+    warnings.filterwarnings("ignore", message="The .* does not have many workers")  # resident batches need none
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
@@ -292,15 +302,24 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _check_same(before: Any, now: Any, path: Path, where: str = "") -> None:
+def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: str = "") -> None:
     for key in sorted(set(before) | set(now)):
-        if key in _FREE:
-            continue
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             _check_same(old, new, path, f"{where}{key}.")
-        elif old != new:
+        elif key not in _MAY_CHANGE and old != new:
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
                 "or choose another --out"
             )
+
+
+def _checked_checkpoint(path: Path, epochs: int) -> Path:
+    """The path, if there is a whole checkpoint of at most `epochs` epochs."""
+    try:
+        done = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
+    except Exception as error:  # whatever a broken file makes the reader raise
+        raise ValueError(f"{path}: is no whole checkpoint ({error}); delete it to train this step anew") from error
+    if done > epochs:
+        raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
+    return path

@@ -29,7 +29,7 @@ _ROUNDING = 1e-3  # resizing and bfloat16 leave values this far outside [0, 1]
 
 def check_image_shape(shape: Sequence[int], smallest: int = 8) -> ImageShape:
     """`(C, H, W)` as a tuple of integers with `H, W >= smallest`, or a `ValueError`."""
-    values = tuple(shape)
+    values = tuple(shape) if isinstance(shape, Sequence) else ()
     if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
         raise ValueError(f"image_shape: expected three integers (C, H, W), got {shape!r}")
     channels, height, width = values
@@ -71,21 +71,22 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
         )
 
 
-def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labels") -> None:
-    """A `ValueError` unless `labels` holds `batch` class indices `(B,)`, integers in [0, num_classes)."""
+def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labels") -> Tensor:
+    """`labels` as int64, or a `ValueError` unless they are `batch` class indices `(B,)` in [0, num_classes)."""
     if not isinstance(labels, Tensor) or labels.ndim != 1 or len(labels) != batch:
         got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"{name}: expected one class index an image, shape ({batch},), got {got}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"{name}: expected integer class indices, got {labels.dtype}; use labels.long()")
     if not _readable(labels) or not len(labels):
-        return
+        return labels.long()
     low, high = (int(value) for value in torch.aminmax(labels))
     if low < 0 or high >= num_classes:
         raise ValueError(
             f"{name}: expected class indices from 0 to {num_classes - 1}, got {low if low < 0 else high}; "
             f"there are {num_classes} classes here"
         )
+    return labels.long()
 
 
 def label_weights(
@@ -112,8 +113,7 @@ def label_weights(
         return _blend(labels.float(), num_classes, batch, name)
     if labels.ndim == 0:
         labels = labels.expand(batch)
-    check_labels(labels, num_classes, batch, name)
-    return F.one_hot(labels.long(), num_classes).float()
+    return F.one_hot(check_labels(labels, num_classes, batch, name), num_classes).float()
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | None = None) -> Tensor:
@@ -127,7 +127,7 @@ def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | 
     """
     if num_classes < 2:
         raise ValueError(f"num_classes: a wrong label needs at least 2 classes, got {num_classes}")
-    check_labels(labels, num_classes, len(labels) if labels.ndim else 0)
+    labels = check_labels(labels, num_classes, len(labels) if isinstance(labels, Tensor) and labels.ndim else 0)
     where = generator.device if generator is not None else labels.device
     offset = torch.randint(1, num_classes, labels.shape, generator=generator, device=where)
     return (labels + offset.to(labels.device)) % num_classes

@@ -10,19 +10,19 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label
-         + adversarial             -critic(x', y')
-         + critic                  the critic's own hinge loss
+         + adversarial             -discriminator(x', y')
+         + discriminator                  the discriminator's own hinge loss
 
 each with its weight. There is no pixel term between a counterfactual and its original: what ties them is z.
-Every term is a pure function that returns `(B,)`, in nats per image (a critic's scores have no unit). The
-critic's loss reaches the critic alone and the other terms never do, so one backward pass and one optimizer
-over all parameters train everything.
+Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The
+discriminator's own loss reaches the discriminator alone, and the other terms never do, so one backward pass and
+one optimizer over all parameters train everything.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +31,14 @@ from torch.nn import functional as F
 
 from labelvae.augmentation import augment, draw_warp, warp
 from labelvae.classifier import LabelClassifier
-from labelvae.inputs import check_labels, wrong_labels
+from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.latent import DiagonalGaussian
-from labelvae.networks import Critic
+from labelvae.networks import Discriminator
 from labelvae.settings import Objective
 from labelvae.vae import ConditionalVAE
+
+LEAST_LOG_SCALE = math.log(1e-3)
+"""A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
 
 
 def gaussian_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -83,7 +86,7 @@ def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
 
 
 def hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """The critic's loss, `(B,)`, on scores `(B,)` of real images and of fakes (Lim & Ye, 2017, arXiv 1705.02894)."""
+    """The discriminator's loss, `(B,)`, on its scores `(B,)` of images and fakes (Lim & Ye, 2017, arXiv 1705.02894)."""
     return F.relu(1.0 - real_scores) + F.relu(1.0 + fake_scores)
 
 
@@ -93,7 +96,7 @@ def linear_warm_up(progress: float, share: float) -> float:
     >>> linear_warm_up(0.05, share=0.1), linear_warm_up(0.5, share=0.1), linear_warm_up(0.0, share=0.0)
     (0.5, 1.0, 1.0)
     """
-    return 1.0 if share <= 0 else min(1.0, progress / share)
+    return 1.0 if share <= 0 else min(1.0, max(0.0, progress) / share)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class LossTerms:
     cycle: Tensor | None = None
     equivariance: Tensor | None = None
     adversarial: Tensor | None = None
-    critic: Tensor | None = None
+    discriminator: Tensor | None = None
 
     def means(self) -> dict[str, Tensor]:
         """Every used term's mean over the batch, by name: detached scalars."""
@@ -133,27 +136,31 @@ class GuidedELBO(nn.Module):
     Args:
         guide: a pretrained classifier of the same images and classes, which is frozen here; None leaves the
             label terms out.
-        critic: scores counterfactuals as images of their label, and learns to; None leaves its terms out.
+        discriminator: scores counterfactuals as images of their label, and learns to; used where
+            `adversarial_weight` is above 0.
         objective: the likelihood and the weights.
 
     Raises:
-        ValueError: `adversarial_weight` without a critic.
+        ValueError: `adversarial_weight` without a discriminator; a guide that is no `LabelClassifier`.
     """
 
     def __init__(
         self,
         guide: LabelClassifier | None = None,
-        critic: Critic | None = None,
+        discriminator: Discriminator | None = None,
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.objective = objective or Objective()
-        if self.objective.adversarial_weight > 0 and critic is None:
+        if self.objective.adversarial_weight > 0 and discriminator is None:
             raise ValueError(
-                "critic: adversarial_weight is above 0, got None; pass critic=Critic(image_shape, num_classes)"
+                "discriminator: adversarial_weight is above 0, got None; "
+                "pass discriminator=Discriminator(image_shape, num_classes)"
             )
+        if guide is not None and not isinstance(guide, LabelClassifier):
+            raise ValueError(f"guide: expected a LabelClassifier, got {type(guide).__name__}")
         self.guide = guide.freeze() if guide is not None else None
-        self.critic = critic if self.objective.adversarial_weight > 0 else None
+        self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.objective.scale)), requires_grad=learned)
 
@@ -163,7 +170,7 @@ class GuidedELBO(nn.Module):
         if self.objective.likelihood == "bernoulli":
             return bernoulli_nll(images, logits)
         nll = gaussian_nll if self.objective.likelihood == "gaussian" else laplace_nll
-        return nll(images, torch.sigmoid(logits), self.log_scale)
+        return nll(images, torch.sigmoid(logits), self.log_scale.clamp_min(LEAST_LOG_SCALE))
 
     def forward(
         self,
@@ -186,11 +193,12 @@ class GuidedELBO(nn.Module):
             ValueError: images or labels of another shape, type or range; a guide of other images or classes.
         """
         how = self.objective
-        self._check_guide(vae)
-        check_labels(labels, vae.num_classes, len(images))
+        self._check_networks(vae)
+        check_images(images, vae.image_shape)
+        labels = check_labels(labels, vae.num_classes, len(images))
         if wrong is None:
             wrong = wrong_labels(labels, vae.num_classes)
-        check_labels(wrong, vae.num_classes, len(images), name="wrong")
+        wrong = check_labels(wrong, vae.num_classes, len(images), name="wrong")
 
         # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
         # wrong labels and changed styles alike.
@@ -199,68 +207,68 @@ class GuidedELBO(nn.Module):
         posteriors = vae.encode(torch.cat(seen), labels.repeat(len(seen)))
         posterior = posteriors[: len(images)]
         z, *z_changed = posteriors.rsample().split(len(images))
-        asked = [labels, wrong, wrong][: 1 if not self._swaps else 2 + len(z_changed)]
+        asked = [labels, wrong, wrong][: 2 + len(z_changed) if self._needs_counterfactuals else 1]
         codes = [z, z, *z_changed][: len(asked)]
         logits, *others = vae.decode_logits(torch.cat(codes), torch.cat(asked)).split(len(images))
 
-        terms = LossTerms(
-            images.new_zeros(()), self.reconstruction(images, logits), kl_divergence(posterior, how.free_bits)
-        )
+        terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
         if self.guide is not None and how.own_label_weight > 0:
-            terms = replace(terms, own_label=self._guided(torch.sigmoid(logits), labels))
+            terms["own_label"] = self._guided(self.guide, torch.sigmoid(logits), labels)
         if others:
             counterfactual = torch.sigmoid(others[0])
             if self.guide is not None and how.label_weight > 0:
-                terms = replace(terms, counterfactual_label=self._guided(counterfactual, wrong))
+                terms["counterfactual_label"] = self._guided(self.guide, counterfactual, wrong)
             if how.cycle_weight > 0:
                 noise = how.cycle_noise * torch.randn_like(counterfactual)
                 again = vae.encode((counterfactual + noise).clamp(0.0, 1.0), wrong)
-                terms = replace(terms, cycle=cycle_loss(z.detach(), again))
+                terms["cycle"] = cycle_loss(z.detach(), again)
             if style is not None:
                 target = warp(counterfactual.detach(), style, how.style_change)
-                terms = replace(terms, equivariance=self.reconstruction(target, others[1]))
-            if self.critic is not None:
-                terms = self._criticized(self.critic, terms, images, labels, counterfactual, wrong)
-        return replace(terms, total=self._total(terms, linear_warm_up(progress, how.warm_up_share)))
+                terms["equivariance"] = self.reconstruction(target, others[1])
+            if self.discriminator is not None:
+                terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
+        weights = self._weights(linear_warm_up(progress, how.warm_up_share))
+        total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
+        return LossTerms(total=total, **terms)
 
     @property
-    def _swaps(self) -> bool:
+    def _needs_counterfactuals(self) -> bool:
         how = self.objective
         guided = self.guide is not None and how.label_weight > 0
-        return guided or how.cycle_weight > 0 or how.equivariance_weight > 0 or self.critic is not None
+        return guided or how.cycle_weight > 0 or how.equivariance_weight > 0 or self.discriminator is not None
 
-    def _guided(self, images: Tensor, labels: Tensor) -> Tensor:
-        assert self.guide is not None
-        logits = self.guide(augment(images, self.objective.guide_augmentation))
+    def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+        logits = guide(augment(images, self.objective.guide_augmentation))
         return label_loss(logits, labels, self.objective.label_smoothing)
 
-    def _criticized(
-        self, critic: Critic, terms: LossTerms, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
-    ) -> LossTerms:
-        own, asked = (F.one_hot(y, critic.num_classes).to(images.dtype) for y in (labels, wrong))
-        fixed = {name: value.detach() for name, value in critic.named_parameters()}
-        score: Tensor = functional_call(critic, fixed, (counterfactual, asked))
-        both = critic(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked])).chunk(2)
-        return replace(terms, adversarial=-score.float(), critic=hinge_loss(both[0].float(), both[1].float()))
+    def _discriminated(
+        self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
+    ) -> dict[str, Tensor]:
+        own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
+        fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
+        score = functional_call(discriminator, fixed, (counterfactual, asked)).float()
+        both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked])).float()
+        return {"adversarial": -score, "discriminator": hinge_loss(*both.chunk(2))}
 
-    def _total(self, terms: LossTerms, warm_up: float) -> Tensor:
+    def _weights(self, warm_up: float) -> dict[str, float]:
         how = self.objective
-        weighted = (
-            (1.0, terms.reconstruction),
-            (warm_up * how.beta, terms.kl),
-            (warm_up * how.label_weight, terms.counterfactual_label),
-            (warm_up * how.own_label_weight, terms.own_label),
-            (warm_up * how.cycle_weight, terms.cycle),
-            (warm_up * how.equivariance_weight, terms.equivariance),
-            (warm_up * how.adversarial_weight, terms.adversarial),
-            (1.0, terms.critic),
-        )
-        return torch.stack([weight * term.mean() for weight, term in weighted if term is not None]).sum()
+        return {
+            "reconstruction": 1.0,
+            "kl": warm_up * how.beta,
+            "counterfactual_label": warm_up * how.label_weight,
+            "own_label": warm_up * how.own_label_weight,
+            "cycle": warm_up * how.cycle_weight,
+            "equivariance": warm_up * how.equivariance_weight,
+            "adversarial": warm_up * how.adversarial_weight,
+            "discriminator": 1.0,
+        }
 
-    def _check_guide(self, vae: ConditionalVAE) -> None:
-        guide = self.guide
-        if guide is not None and (guide.num_classes, guide.image_shape) != (vae.num_classes, vae.image_shape):
-            raise ValueError(
-                f"guide: knows {guide.num_classes} classes of images {guide.image_shape}, the model has "
-                f"{vae.num_classes} classes of images {vae.image_shape}; train a guide on the same data"
-            )
+    def _check_networks(self, vae: ConditionalVAE) -> None:
+        for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
+            if network is None:
+                continue
+            if (network.num_classes, network.image_shape) != (vae.num_classes, vae.image_shape):
+                raise ValueError(
+                    f"{name}: knows {network.num_classes} classes of images {network.image_shape}, the model has "
+                    f"{vae.num_classes} classes of images {vae.image_shape}; make a {name} for the same data"
+                )

@@ -86,7 +86,7 @@ class Effectiveness(Metric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Judge's logits `(B, K)` on counterfactuals, and the labels that were asked `(B,)`."""
-        check_labels(labels, self.num_classes, len(logits))
+        labels = check_labels(labels, self.num_classes, len(logits))
         one_hot = F.one_hot(labels, self.num_classes).double()
         self.asked += one_hot.sum(dim=0)
         self.agreed += (one_hot * (logits.argmax(dim=1) == labels)[:, None]).sum(dim=0)
@@ -203,7 +203,7 @@ class Realism(Metric):
 
     def update(self, features: Tensor, labels: Tensor, real: bool) -> None:
         """Features `(B, F)` of real images with their labels, or of counterfactuals with the asked ones, `(B,)`."""
-        check_labels(labels, self.num_classes, len(features))
+        labels = check_labels(labels, self.num_classes, len(features))
         features, row = features.double(), 0 if real else 1
         for label in labels.unique().tolist():
             part = features[labels == label]
@@ -229,8 +229,8 @@ class Realism(Metric):
 class Leakage(Metric):
     """Accuracy of a linear probe that reads the own label from the posterior mean, in [0, 1].
 
-    Logistic regression on standardized codes, fitted on the first half of what was seen and scored on the
-    second. Chance is the share of the commonest class.
+    Logistic regression on standardized codes, fitted on one seeded random half of what was seen and scored on
+    the other. Chance is the share of the commonest class.
     """
 
     full_state_update = False
@@ -248,13 +248,15 @@ class Leakage(Metric):
         self.labels.append(labels)
 
     def compute(self) -> Tensor:
-        """A scalar in [0, 1]; NaN with fewer than two classes in the first half."""
-        codes, labels = dim_zero_cat(self.codes).cpu().numpy(), dim_zero_cat(self.labels).cpu().numpy()
-        half = len(labels) // 2
-        if len(set(labels[:half].tolist())) < 2:
+        """A scalar in [0, 1]; NaN with fewer than two classes in the half that is fitted."""
+        codes, labels = dim_zero_cat(self.codes).cpu(), dim_zero_cat(self.labels).cpu()
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+        fitted, scored = order.tensor_split(2)
+        if len(labels[fitted].unique()) < 2:
             return torch.tensor(torch.nan)
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        return torch.tensor(probe.fit(codes[:half], labels[:half]).score(codes[half:], labels[half:]))
+        probe.fit(codes[fitted].numpy(), labels[fitted].numpy())
+        return torch.tensor(probe.score(codes[scored].numpy(), labels[scored].numpy()))
 
 
 class Sharpness(Metric):

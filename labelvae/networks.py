@@ -1,4 +1,4 @@
-"""The networks: an encoder to a Gaussian, a decoder to pixel logits, a critic of images and their labels.
+"""The networks: an encoder to a Gaussian, a decoder to pixel logits, a discriminator of images and their labels.
 
 All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
 down and cropped on the way up, so any image from 8x8 works. No convolution runs at full resolution: the
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from labelvae.checks import check_count, check_widths
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes
-from labelvae.inputs import ImageShape
+from labelvae.inputs import ImageShape, check_image_shape
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 
 
@@ -204,7 +205,7 @@ class Decoder(nn.Module):
         return logits
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """Scores how real an image is *as its label*: a projection discriminator with spectral normalization.
 
     score = psi(h) + <embedding(label), h> with h the sum of the last maps (Miyato & Koyama, 2018,
@@ -214,10 +215,17 @@ class Critic(nn.Module):
         image_shape: `(C, H, W)`.
         num_classes: K.
         widths: channels after each halving of the resolution.
+
+    Raises:
+        ValueError: an argument out of range.
     """
 
     def __init__(self, image_shape: ImageShape, num_classes: int, widths: Sequence[int] = (32, 64, 64)) -> None:
+        image_shape = check_image_shape(image_shape)
+        check_count("num_classes", num_classes, at_least=2)
+        widths = check_widths("widths", widths)
         super().__init__()
+        self.image_shape = image_shape
         self.num_classes = num_classes
         layers: list[nn.Module] = [Fold(), spectral_norm(nn.Conv2d(4 * image_shape[0], widths[0], 3, padding=1))]
         for narrow, wide in pairwise(widths):

@@ -1,4 +1,4 @@
-"""Settings known to work, by data set; the figures behind them are in docs/results.md."""
+"""Settings known to work, by data set."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ DIGITS = Settings(
         latent_dim=12,
         encoder_widths=(48, 96),
         decoder_widths=(96, 48),
-        critic_widths=(48, 96),
-        critic_learning_rate=5e-4,
+        discriminator_widths=(48, 96),
+        discriminator_learning_rate=5e-4,
         objective=Objective(
             likelihood="gaussian",
             scale=0.12,
@@ -108,7 +108,7 @@ CIFAR10 = Settings(
         decoder_widths=(256, 128, 64),
         hidden_dim=512,
         blocks=1,
-        critic_widths=(64, 128, 256, 256),
+        discriminator_widths=(64, 128, 256, 256),
         objective=Objective(
             likelihood="gaussian",
             scale=0.1,
@@ -123,4 +123,32 @@ CIFAR10 = Settings(
     ),
 )
 
-FOLDER = replace(CIFAR10, out=Path("runs/folder"), data=DataSettings(name="folder"))
+FOLDER = Settings(
+    out=Path("runs/folder"),
+    precision="bf16-mixed",
+    data=DataSettings(name="folder"),
+    guide=ClassifierSettings(
+        widths=(32, 64, 128),
+        augmentation=Augmentation(rotation=5, scale=0.1, shift=0.08, noise=0.2),
+        optimization=Optimization(epochs=5, least_steps=1500, batch_size=64, learning_rate=3e-3, seed=1),
+    ),
+    judge=ClassifierSettings(
+        widths=(24, 48, 96),
+        blocks=1,
+        augmentation=Augmentation(rotation=5, scale=0.1, shift=0.08),
+        optimization=Optimization(epochs=5, least_steps=1500, batch_size=64, learning_rate=3e-3, seed=2),
+    ),
+    vae=VAESettings(
+        latent_dim=128,
+        hidden_dim=256,
+        discriminator_widths=(32, 64, 128),
+        objective=Objective(
+            likelihood="gaussian",
+            scale=0.1,
+            label_weight=250,
+            adversarial_weight=100,
+            guide_augmentation=Augmentation(shift=0.08, noise=0.15),
+        ),
+        optimization=Optimization(epochs=5, least_steps=3000, batch_size=64, weight_decay=0.0, seed=3),
+    ),
+)

@@ -22,6 +22,9 @@ DEFAULT_SIZE = 64
 LARGEST_OWN_SIZE = 128
 """Images larger than this are not kept at their own size unless it is asked for."""
 
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -103,8 +106,9 @@ def _found_or_downloaded(kind: Any, data_dir: Path, train: bool) -> Any:
 def read_folder(root: Path, image_size: tuple[int, int] | None = None) -> Source:
     """Reads `root/train/CLASS/*` and `root/test/CLASS/*`, or `root/CLASS/*`.
 
-    Images are turned upright, made grey if all of them are, else RGB, and scaled and cropped at the centre to
-    one size: `image_size` (H, W), or their own if all are alike and at most 128x128, or 64x64.
+    Images are turned upright, laid on white where they are transparent, made grey if all of them are, else RGB,
+    and scaled and cropped at the centre to one size: `image_size` (H, W), or their own if all are alike and at
+    most 128x128, or 64x64.
 
     Raises:
         ValueError: no such folder, fewer than two classes, a class without images, classes that only the
@@ -114,7 +118,7 @@ def read_folder(root: Path, image_size: tuple[int, int] | None = None) -> Source
         raise ValueError(f"{root}: no such folder; expected train/CLASS/*.png (or .jpg) or CLASS/*.png inside it")
     has_test = (root / "train").is_dir() and (root / "test").is_dir()
     train_root = root / "train" if (root / "train").is_dir() else root
-    class_names = sorted(path.name for path in train_root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    class_names = _classes(train_root)
     if len(class_names) < 2:
         raise ValueError(
             f"{train_root}: expected one folder of images a class, at least 2, got {class_names or 'none'}; "
@@ -122,7 +126,7 @@ def read_folder(root: Path, image_size: tuple[int, int] | None = None) -> Source
         )
     files = [_list(train_root, class_names)]
     if has_test:
-        unknown = sorted({path.name for path in (root / "test").iterdir() if path.is_dir()} - set(class_names))
+        unknown = sorted(set(_classes(root / "test")) - set(class_names))
         if unknown:
             raise ValueError(f"{root / 'test'}: has classes that {train_root} does not: {', '.join(unknown)}")
         files.append(_list(root / "test", class_names))
@@ -139,11 +143,19 @@ def _list(root: Path, class_names: list[str]) -> list[tuple[Path, int]]:
     files = []
     for label, name in enumerate(class_names):
         folder = root / name
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMG_EXTENSIONS) if folder.is_dir() else []
+        found = sorted(path for path in folder.iterdir() if _is_image(path)) if folder.is_dir() else []
         if not found:
             raise ValueError(f"{folder}: the class {name!r} has no images; expected .png, .jpg or similar files")
         files += [(path, label) for path in found]
     return files
+
+
+def _classes(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
 
 
 def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
@@ -152,10 +164,10 @@ def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
     for path in _progress(paths, "looking at images"):
         try:
             with Image.open(path) as image:
-                grey = grey and image.mode in ("1", "L", "I", "I;16", "F")
+                grey = grey and image.mode in GREY
                 turned = image.getexif().get(0x0112, 1) >= 5  # stored on its side
                 sizes.add((image.width, image.height) if turned else (image.height, image.width))
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             broken.append((path, error))
     _refuse(broken)
     size = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)
@@ -168,7 +180,7 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
     for index, path in enumerate(_progress(paths, "reading images")):
         try:
             images[index] = _decode(path, mode, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             broken.append((path, error))
     _refuse(broken)
     return images
@@ -176,12 +188,14 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
 
 def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
     with Image.open(path) as file:
-        image: Image.Image = file
-        if file.mode in ("I", "I;16", "F"):  # 16 bits: the upper eight
-            values = np.asarray(image, dtype=np.float64)
-            scale = 255.0 / 65535.0 if values.max() > 255 else 1.0
-            image = Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
-        upright = ImageOps.exif_transpose(image).convert(mode)
+        upright = ImageOps.exif_transpose(file)
+        if upright.mode.startswith("I"):  # 16 bits
+            upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+        elif upright.mode == "F":
+            raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
+        if upright.has_transparency_data:
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+        upright = upright.convert(mode)
     if upright.size != size[::-1]:
         upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(upright))
@@ -196,4 +210,4 @@ def _refuse(broken: Sequence[tuple[Path, Exception]]) -> None:
 
 
 def _progress(paths: list[Path], title: str) -> tqdm[Path]:
-    return tqdm(paths, desc=title, unit="image", leave=False, disable=len(paths) < 2000)
+    return tqdm(paths, desc=title, unit="image", leave=False, delay=2)

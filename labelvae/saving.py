@@ -1,8 +1,8 @@
 """Models as folders: `config.json` (readable) and `model.safetensors` (weights only, no pickle).
 
 Every file is written whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
-The configuration also travels inside the weights file, so a folder whose two files belong to different
-models is noticed.
+The configuration also travels inside the weights file, which can be loaded on its own; `config.json` is there
+to be read by people, and for weights that come without one.
 """
 
 from __future__ import annotations
@@ -72,10 +72,9 @@ class Pretrained(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes `config.json` and `model.safetensors` under `folder`, which is made if it is missing."""
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
-        text = json.dumps(header, indent=2) + "\n"
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        write_whole(Path(folder) / "config.json", json.dumps(header, indent=2) + "\n")
         write_whole(Path(folder) / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
-        write_whole(Path(folder) / "config.json", text)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
@@ -83,36 +82,63 @@ class Pretrained(nn.Module):
 
         Raises:
             ValueError: no such folder or file; a file that is truncated or of another kind, another
-                version or another model. The message says which, and what to do.
+                version or another model; no such device. The message says which, and what to do.
         """
         folder = Path(folder)
-        header = _read_header(folder / "config.json", cls.kind)
-        weights = _read_weights(folder / "model.safetensors", header)
+        weights, header = _read(folder, cls.kind)
         arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
         try:
-            model = cls(**arguments)
-        except TypeError as error:
-            raise ValueError(f"{folder / 'config.json'}: not a configuration of {cls.kind}: {error}") from error
-        expected = model.state_dict()
+            with torch.device("meta"):  # shapes without memory, however large a configuration asks
+                expected = cls(**arguments).state_dict()
+        except (TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{folder}: not a configuration of {cls.kind}: {error}") from error
         wrong = sorted(set(expected) ^ set(weights)) or sorted(
-            name for name, value in expected.items() if value.shape != weights[name].shape
+            name
+            for name, value in expected.items()
+            if value.shape != weights[name].shape or value.is_floating_point() != weights[name].is_floating_point()
         )
         if wrong:
             raise ValueError(
-                f"{folder / 'model.safetensors'}: the weights are not those of the model in config.json "
+                f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
                 f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again"
             )
+        broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
+        model = cls(**arguments)
         model.load_state_dict(weights)
-        return model.to(device).eval()
+        try:
+            return model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device: {device!r} is not to be had here ({error})") from error
 
 
-def _read_header(path: Path, kind: str) -> dict[str, Any]:
+def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights under `folder` and their configuration: the one inside the weights file, or config.json."""
+    path = folder / "model.safetensors"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")
     try:
-        header = json.loads(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
+            inside = (file.metadata() or {}).get("config")
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
+    if inside is not None:
+        return weights, _checked_header(inside, path, kind)
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file, and the weights have no configuration; copy it from where they are from"
+        )
+    return weights, _checked_header(path.read_bytes(), path, kind)
+
+
+def _checked_header(text: str | bytes, path: Path, kind: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error}); save the model again") from error
+        raise ValueError(f"{path}: the configuration is not JSON ({error}); save the model again") from error
     if not isinstance(header, dict) or "format" not in header or "model" not in header:
         raise ValueError(f"{path}: not written by save_pretrained: 'format' and 'model' are missing")
     if header["format"] != FORMAT_VERSION:
@@ -123,17 +149,3 @@ def _read_header(path: Path, kind: str) -> dict[str, Any]:
     if header["model"] != kind:
         raise ValueError(f"{path}: holds a {header['model']}, expected a {kind}; use {header['model']}.from_pretrained")
     return header
-
-
-def _read_weights(path: Path, header: dict[str, Any]) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the folder holds a configuration without its weights")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
-    if "config" in metadata and json.loads(metadata["config"]) != header:
-        raise ValueError(f"{path}: belongs to another model than config.json beside it; copy both files of one model")
-    return weights

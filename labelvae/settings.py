@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from labelvae.checks import check_choice, check_count, check_number, check_widths
+from labelvae.checks import check_choice, check_count, check_flag, check_number, check_widths
 
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 ClassifierKind = Literal["convolutional", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+Interpolation = Literal["bilinear", "nearest"]
 WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -40,13 +41,14 @@ class Augmentation:
     shift: float = 0.0
     flip: bool = False
     noise: float = 0.0
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        for name in ("rotation", "scale", "shear", "shift", "noise"):
+        for name in ("rotation", "shear", "shift", "noise"):
             check_number(name, getattr(self, name), at_least=0)
-        if self.scale >= 1:
-            raise ValueError(f"scale: expected a relative change below 1, got {self.scale!r}")
+        check_number("scale", self.scale, at_least=0, below=1)
+        check_flag("flip", self.flip)
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Objective:
             so that the code cannot hide in specks.
         equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
         style_change: The changes of style that equivariance is asked for.
-        adversarial_weight: Weight of the critic's score of the counterfactuals.
+        adversarial_weight: Weight of the discriminator's score of the counterfactuals.
         guide_augmentation: Changes put on an image before the guide sees it.
         warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
     """
@@ -92,15 +94,13 @@ class Objective:
     def __post_init__(self) -> None:
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
         check_number("scale", self.scale, above=0)
-        for name in ("beta", "free_bits", "label_weight", "own_label_weight", "label_smoothing", "cycle_weight"):
+        check_flag("learn_scale", self.learn_scale)
+        for name in ("label_smoothing", "warm_up_share"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
+        for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
             check_number(name, getattr(self, name), at_least=0)
-        for name in ("cycle_noise", "equivariance_weight", "adversarial_weight", "warm_up_share"):
+        for name in ("equivariance_weight", "adversarial_weight"):
             check_number(name, getattr(self, name), at_least=0)
-        if self.label_smoothing >= 1 or self.warm_up_share > 1:
-            raise ValueError(
-                "label_smoothing and warm_up_share: expected shares below 1, "
-                f"got {self.label_smoothing!r} and {self.warm_up_share!r}"
-            )
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Optimization:
 
     Attributes:
         epochs: Times every training image is seen.
+        least_steps: Epochs are added until there are this many steps, so that few images train long enough.
         batch_size: Images a step.
         learning_rate: Largest step size of AdamW, reached after a linear warm-up and left along a cosine.
         weight_decay: Of AdamW.
@@ -116,6 +117,7 @@ class Optimization:
     """
 
     epochs: int = 10
+    least_steps: int = 0
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -123,7 +125,8 @@ class Optimization:
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs)
-        check_count("batch_size", self.batch_size)
+        check_count("least_steps", self.least_steps, at_least=0)
+        check_count("batch_size", self.batch_size, at_least=2)
         check_count("seed", self.seed, at_least=0)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
@@ -156,7 +159,10 @@ class ClassifierSettings:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, get_args(ClassifierKind))
         check_widths("widths", self.widths)
-        check_number("label_smoothing", self.label_smoothing, at_least=0)
+        check_count("blocks", self.blocks, at_least=0)
+        check_count("feature_dim", self.feature_dim)
+        for name in ("dropout", "label_smoothing"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -170,8 +176,8 @@ class VAESettings:
         hidden_dim: Units between the maps and the code.
         blocks: Residual blocks at each resolution.
         encoder_sees_label: Whether the label is laid beside the image for the encoder, too.
-        critic_widths: Channels of the critic, used where adversarial_weight is above 0.
-        critic_learning_rate: Its largest step size.
+        discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
+        discriminator_learning_rate: Its largest step size.
         objective: The loss.
         optimization: How it is trained.
     """
@@ -182,15 +188,21 @@ class VAESettings:
     hidden_dim: int = 128
     blocks: int = 0
     encoder_sees_label: bool = False
-    critic_widths: tuple[int, ...] = (32, 64, 64)
-    critic_learning_rate: float = 4e-4
+    discriminator_widths: tuple[int, ...] = (32, 64, 64)
+    discriminator_learning_rate: float = 4e-4
     objective: Objective = field(default_factory=Objective)
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
         check_count("latent_dim", self.latent_dim)
-        check_widths("critic_widths", self.critic_widths)
-        check_number("critic_learning_rate", self.critic_learning_rate, above=0)
+        check_count("hidden_dim", self.hidden_dim)
+        check_count("blocks", self.blocks, at_least=0)
+        check_flag("encoder_sees_label", self.encoder_sees_label)
+        for name in ("encoder_widths", "decoder_widths"):
+            if getattr(self, name) is not None:
+                check_widths(name, getattr(self, name))
+        check_widths("discriminator_widths", self.discriminator_widths)
+        check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
 
 
 @dataclass(frozen=True)
@@ -202,6 +214,7 @@ class DataSettings:
         image_size: Height and width of the images of a folder; none keeps their own where all are alike.
         validation_share: Share of the training images held out for choosing settings.
         test_share: Share held out for the final table, of data that has no test images of its own.
+        memory_share: Share of a GPU's free memory that a split may take to be held there.
         seed: Of the split.
     """
 
@@ -209,15 +222,19 @@ class DataSettings:
     image_size: tuple[int, int] | None = None
     validation_share: float = 0.1
     test_share: float = 0.2
+    memory_share: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("name", self.name, get_args(DataName))
         for name in ("validation_share", "test_share"):
-            share = getattr(self, name)
-            check_number(name, share, above=0)
-            if share >= 0.5:
-                raise ValueError(f"{name}: expected a share below 0.5, got {share!r}")
+            check_number(name, getattr(self, name), above=0, below=0.5)
+        check_number("memory_share", self.memory_share, at_least=0, below=1)
+        check_count("seed", self.seed, at_least=0)
+        if self.image_size is not None:
+            size = check_widths("image_size", self.image_size)
+            if len(size) != 2 or self.name != "folder":
+                raise ValueError(f"image_size: expected (H, W), and for a folder of images only, got {size}")
 
 
 @dataclass(frozen=True)
@@ -231,6 +248,7 @@ class Settings:
         precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
         resume: Go on with the run under `out`, from its last checkpoint.
+        overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
         fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
         rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
         data: The images.
@@ -245,6 +263,7 @@ class Settings:
     precision: Precision = "32-true"
     wandb: WandbMode = "offline"
     resume: bool = False
+    overwrite: bool = False
     fast_dev_run: bool = False
     rounds: int = 1
     data: DataSettings = field(default_factory=DataSettings)

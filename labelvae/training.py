@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn import functional as F
 
 from labelvae.augmentation import augment
+from labelvae.checks import check_number
 from labelvae.classifier import LabelClassifier
+from labelvae.inputs import check_images, check_labels
 from labelvae.losses import GuidedELBO, label_loss
-from labelvae.settings import Augmentation, Optimization
+from labelvae.settings import Augmentation
 from labelvae.vae import ConditionalVAE
 
 WARM_UP_SHARE = 0.1
@@ -42,13 +43,17 @@ class Task(LightningModule):
     """What both tasks share: the schedule, clipping, and logging without waiting.
 
     Args:
-        optimization: epochs, step size and seed.
+        learning_rate: largest step size of AdamW, reached after a linear warm-up and left along a cosine.
+        weight_decay: of AdamW.
         prefix: of the names in the log, for example "guide/".
     """
 
-    def __init__(self, optimization: Optimization, prefix: str = "") -> None:
+    def __init__(self, learning_rate: float, weight_decay: float, prefix: str) -> None:
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay, at_least=0)
         super().__init__()
-        self.optimization = optimization
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.prefix = prefix
         self.steps = 1
         self._sums: dict[str, Tensor] = {}
@@ -58,24 +63,42 @@ class Task(LightningModule):
         """What is optimized."""
         raise NotImplementedError
 
-    def on_fit_start(self) -> None:
-        """Counts the steps that lie ahead, for schedules."""
-        self.steps = max(1, int(self.trainer.estimated_stepping_batches))
-
     def configure_optimizers(self) -> Any:
-        """AdamW with the warm-up and cosine schedule."""
-        how = self.optimization
+        """AdamW with the warm-up and cosine schedule.
+
+        Raises:
+            ValueError: a trainer without an end, or one of half precision, whose scaled gradients are clipped wrongly.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise ValueError("max_epochs: expected a number for the learning rate's schedule, got -1 (without end)")
+        if self.trainer.precision == "16-mixed":
+            raise ValueError("precision: expected 32-true or bf16-mixed, got 16-mixed; use bf16-mixed")
+        self.steps = steps = max(1, int(steps))
         optimizer = torch.optim.AdamW(
-            self.parameter_groups(), lr=how.learning_rate, betas=(0.9, 0.99), weight_decay=how.weight_decay, fused=True
+            self.parameter_groups(),
+            lr=self.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
+            fused=True,
         )
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clips each parameter group by itself, so that a critic's gradient does not shrink the model's."""
+    def on_fit_start(self) -> None:
+        """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        self.train()
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the norm of each parameter group by itself: a discriminator must not shrink the model's steps."""
         for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
+            torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or CLIP_NORM)
 
     def log_terms(self, terms: dict[str, Tensor]) -> None:
         """Adds a step's scalars to the sums, and sends their means to the loggers every `log_every_n_steps`."""
@@ -95,28 +118,29 @@ class ClassifierTraining(Task):
 
     Args:
         classifier: what is trained, in place.
-        optimization: epochs, step size and seed.
         augmentation: changes to the training images; with noise among them the guide becomes robust.
         label_smoothing: of the cross-entropy, in [0, 1).
+        learning_rate: largest step size of AdamW.
+        weight_decay: of AdamW.
         prefix: of the names in the log.
 
     Raises:
-        ValueError: the classifier is frozen already, as `GuidedELBO` freezes its guide.
+        ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
     """
 
     def __init__(
         self,
         classifier: LabelClassifier,
-        optimization: Optimization | None = None,
         augmentation: Augmentation | None = None,
         label_smoothing: float = 0.0,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
         prefix: str = "",
     ) -> None:
-        super().__init__(optimization or Optimization(), prefix)
+        super().__init__(learning_rate, weight_decay, prefix)
+        check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         if classifier.frozen:
-            raise ValueError(
-                "classifier: is frozen and cannot be trained; train the guide before it goes into GuidedELBO"
-            )
+            raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
         self.augmentation = augmentation or Augmentation()
         self.label_smoothing = label_smoothing
@@ -128,6 +152,8 @@ class ClassifierTraining(Task):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The mean cross-entropy, in nats per image."""
         images, labels = batch
+        check_images(images, self.classifier.image_shape)
+        labels = check_labels(labels, self.classifier.num_classes, len(images))
         loss = label_loss(self.classifier(augment(images, self.augmentation)), labels, self.label_smoothing).mean()
         self.log_terms({"total": loss.detach()})
         return loss
@@ -138,48 +164,50 @@ class ClassifierTraining(Task):
         logits = self.classifier(images)
         values = {
             f"{self.prefix}val/accuracy": (logits.argmax(dim=1) == labels).float().mean(),
-            f"{self.prefix}val/total": F.cross_entropy(logits, labels),
+            f"{self.prefix}val/total": label_loss(logits, labels).mean(),
         }
         self.log_dict(values, batch_size=len(images), sync_dist=True)
 
 
 class VAETraining(Task):
-    """Trains a conditional VAE, and the critic of its loss if there is one, with one optimizer.
+    """Trains a conditional VAE, and the discriminator of its loss if there is one, with one optimizer.
 
     Args:
         vae: what is trained, in place.
         loss: the objective; its guide stays as it is.
-        optimization: epochs, step size and seed.
-        critic_learning_rate: largest step size of the critic.
+        learning_rate: largest step size of AdamW.
+        weight_decay: of AdamW.
+        discriminator_learning_rate: the discriminator's largest step size.
         prefix: of the names in the log.
+
+    Raises:
+        ValueError: an argument out of range.
     """
 
     def __init__(
         self,
         vae: ConditionalVAE,
         loss: GuidedELBO,
-        optimization: Optimization | None = None,
-        critic_learning_rate: float = 4e-4,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.0,
+        discriminator_learning_rate: float = 4e-4,
         prefix: str = "",
     ) -> None:
-        super().__init__(optimization or Optimization(), prefix)
+        super().__init__(learning_rate, weight_decay, prefix)
+        check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         self.vae = vae
         self.loss = loss
-        self.critic_learning_rate = critic_learning_rate
-
-    def on_fit_start(self) -> None:
-        """Counts the steps; that the frozen guide is in evaluation mode is as it should be."""
-        super().on_fit_start()
-        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+        self.discriminator_learning_rate = discriminator_learning_rate
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The model's weights, the learned scale, and the critic's weights at their own step size."""
+        """The model's weights, the learned scale, and the discriminator's weights at their own step size."""
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
         if self.loss.log_scale.requires_grad:
             groups += [{"params": [self.loss.log_scale], "weight_decay": 0.0}]
-        if self.loss.critic is not None:
-            critic = [*self.loss.critic.parameters()]
-            groups += [{"params": critic, "lr": self.critic_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}]
+        if self.loss.discriminator is not None:
+            weights = [*self.loss.discriminator.parameters()]
+            own = {"lr": self.discriminator_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}
+            groups += [{"params": weights, **own}]
         return groups
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -193,7 +221,6 @@ class VAETraining(Task):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The terms on held-out images, fully warmed up."""
         images, labels = batch
-        values = {
-            f"{self.prefix}val/{name}": value for name, value in self.loss(self.vae, images, labels).means().items()
-        }
+        terms = self.loss(self.vae, images, labels).means()
+        values = {f"{self.prefix}val/{name}": value for name, value in terms.items()}
         self.log_dict(values, batch_size=len(images), sync_dist=True)

@@ -10,13 +10,13 @@ Relabelling decodes the latent of an image under another label; the result is it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from labelvae.checks import check_count, check_widths
+from labelvae.checks import check_count, check_flag, check_widths
 from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder
@@ -89,12 +89,17 @@ class ConditionalVAE(Pretrained):
         encoder_sees_label: bool = False,
     ) -> None:
         image_shape = check_image_shape(image_shape)
-        encoder_widths = check_widths("encoder_widths", encoder_widths or default_widths(image_shape))
-        decoder_widths = check_widths("decoder_widths", decoder_widths or encoder_widths[::-1])
+        encoder_widths = check_widths(
+            "encoder_widths", default_widths(image_shape) if encoder_widths is None else encoder_widths
+        )
+        decoder_widths = check_widths(
+            "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths
+        )
         check_count("num_classes", num_classes, at_least=2)
         check_count("latent_dim", latent_dim)
         check_count("hidden_dim", hidden_dim)
         check_count("blocks", blocks, at_least=0)
+        check_flag("encoder_sees_label", encoder_sees_label)
         super().__init__(
             {
                 "image_shape": image_shape,
@@ -137,8 +142,10 @@ class ConditionalVAE(Pretrained):
         if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
             shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
+        if not torch.is_grad_enabled() and not bool(torch.isfinite(z).all()):
+            raise ValueError("z: expected finite latent codes, got NaN or infinity")
         label = label_weights(labels, self.num_classes, len(z), z.device)
-        logits: Tensor = self.decoder(z, label)
+        logits: Tensor = self.decoder(z.to(self.dtype), label)
         return logits
 
     def decode(self, z: Tensor, labels: Labels) -> Tensor:
@@ -172,29 +179,21 @@ class ConditionalVAE(Pretrained):
         """
         check_images(images, self.image_shape)
         asked = label_weights(labels, self.num_classes, len(images))
-        own = (
-            None if own_labels is None else label_weights(own_labels, self.num_classes, len(images), name="own_labels")
-        )
-        results = []
-        with evaluation_mode(self):
-            for part in _chunks(len(images), chunk_size):
-                own_part = None if own is None else own[part].to(self.device)
-                mean = self.encode(images[part].to(self.device), own_part).mean
-                results.append(self.decode(mean, asked[part].to(self.device)).to(images.device))
-        return torch.cat(results)
+        codes = self._codes(images, own_labels, "own_labels", chunk_size)
+        return self._images(codes, asked, chunk_size).to(images.device)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
         """New images `(B, C, H, W)` in [0, 1] of the given labels `(B,)`, codes drawn from the prior N(0, I)."""
-        labels = torch.as_tensor(labels)
-        labels = labels[None] if labels.ndim == 0 else labels
-        asked = label_weights(labels, self.num_classes, len(labels))
+        alone = not isinstance(labels, Sized) or (isinstance(labels, Tensor) and labels.ndim == 0)
+        count = 1 if alone else len(labels)  # type: ignore[arg-type]
+        if count == 0:
+            raise ValueError("labels: expected at least one label, got none")
+        asked = label_weights(labels, self.num_classes, count)
         where = generator.device if generator is not None else "cpu"
-        z = torch.randn(len(asked), self.latent_dim, generator=generator, device=where)
-        with evaluation_mode(self):
-            parts = _chunks(len(asked), chunk_size)
-            return torch.cat([self.decode(z[p].to(self.device, self.dtype), asked[p].to(self.device)) for p in parts])
+        codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
+        return self._images(codes, asked, chunk_size)
 
-    def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9) -> Tensor:
+    def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
 
         The label's weights move linearly from `start` to `end`; `start` is what the images are, for an
@@ -204,8 +203,28 @@ class ConditionalVAE(Pretrained):
         check_images(images, self.image_shape)
         first = label_weights(start, self.num_classes, len(images), name="start")
         last = label_weights(end, self.num_classes, len(images), name="end")
-        way = [torch.lerp(first, last, float(w)) for w in torch.linspace(0, 1, steps)]
-        return torch.stack([self.relabel(images, label, own_labels=first) for label in way], dim=1)
+        codes = self._codes(images, first, "start", chunk_size)
+        way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps)]
+        return torch.stack([self._images(codes, label, chunk_size) for label in way], dim=1).to(images.device)
+
+    def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
+        """Posterior means `(B, D)` on the model's device, in evaluation mode."""
+        own = None if own_labels is None else label_weights(own_labels, self.num_classes, len(images), name=name)
+        with evaluation_mode(self):
+            means = [
+                self.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
+                for part in _chunks(len(images), chunk_size)
+            ]
+        return torch.cat(means)
+
+    def _images(self, codes: Tensor, label: Tensor, chunk_size: int) -> Tensor:
+        """Images `(B, C, H, W)` of codes under label weights, on the model's device, in evaluation mode."""
+        with evaluation_mode(self):
+            images = [
+                self.decode(codes[part].to(self.device), label[part].to(self.device))
+                for part in _chunks(len(codes), chunk_size)
+            ]
+        return torch.cat(images)
 
 
 def _chunks(length: int, size: int) -> list[slice]:

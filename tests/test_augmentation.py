@@ -3,6 +3,7 @@ import torch
 
 from labelvae import Augmentation, augment
 from labelvae.augmentation import draw_warp, warp
+from labelvae.style import slant
 
 
 def test_nothing_changes_by_default(images):
@@ -41,6 +42,26 @@ def test_nearest_moves_pixels_without_mixing_them():
     assert all(torch.isin(out[i], images[i]).all() for i in range(8))
 
 
+@pytest.mark.parametrize("size", [(64, 64), (64, 128), (128, 64)])
+def test_rotation_and_shear_are_in_pixels_on_any_shape(size):
+    height, width = size
+    images = torch.zeros(200, 1, *size)
+    images[:, :, height // 2 - 20 : height // 2 + 20, width // 2 - 2 : width // 2 + 2] = 1.0
+    leans = torch.rad2deg(slant(augment(images, Augmentation(rotation=20))))
+    assert 15 < leans.abs().max() < 22
+    shears = torch.tan(slant(augment(images, Augmentation(shear=0.4))))
+    assert 0.3 < shears.abs().max() < 0.42
+
+
+def test_warping_is_exact_under_bfloat16():
+    images = torch.rand(2, 1, 128, 128)
+    how = Augmentation(rotation=10, shift=0.1)
+    maps = draw_warp(images, how)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = warp(images, maps, how)
+    torch.testing.assert_close(half, warp(images, maps, how), rtol=0, atol=0)
+
+
 def test_the_same_maps_move_images_alike(images):
     how = Augmentation(rotation=20, shear=0.3, shift=0.1, scale=0.2)
     maps = draw_warp(images, how)
@@ -54,7 +75,10 @@ def test_the_gradient_reaches_the_image(images):
     assert images.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("arguments", [{"rotation": -1}, {"noise": float("nan")}, {"scale": 1.0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"rotation": -1}, {"noise": float("nan")}, {"scale": 1.0}, {"flip": "yes"}, {"interpolation": "cubic"}],
+)
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Augmentation(**arguments)

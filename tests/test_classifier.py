@@ -44,6 +44,8 @@ def test_unfrozen_it_trains(guide):
         ({"widths": ()}, "widths"),
         ({"feature_dim": 0}, "feature_dim"),
         ({"dropout": -0.1}, "dropout"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"kind": "mlp", "blocks": 1}, "an mlp has no residual blocks"),
         ({"image_shape": (1, 2, 2)}, "image_shape"),
     ],
 )

@@ -268,6 +268,59 @@ def test_bad_folders_are_said_in_words(folder, tmp_path):
         ImageData("folder", folder)
 
 
+def test_transparent_images_lie_on_white(tmp_path):
+    for name, value in (("a", 0), ("b", 200)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            image = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
+            image.paste((value, 0, 0, 255), (2, 2, 8, 8))
+            image.save(tmp_path / name / f"{i}.png")
+    images = ImageData("folder", tmp_path).splits["train"].images
+    assert (images[:, :, 0, 0] == 255).all()
+    assert (images[:, 1, 5, 5] == 0).all()
+
+
+def test_dark_sixteen_bit_images_are_scaled_like_bright_ones(tmp_path):
+    for name in "ab":
+        for i in range(3):
+            picture(tmp_path / name / f"{i}.png", mode="I;16", value=(200, 30_000)[i % 2])
+    assert {int(v) for v in ImageData("folder", tmp_path).splits["train"].images.unique()} <= {0, 116}
+
+
+def test_hidden_files_and_folders_are_passed_over(folder):
+    (folder / "train" / "cat" / "._0.png").write_bytes(b"left by a file manager")
+    (folder / "test" / ".ipynb_checkpoints").mkdir()
+    assert ImageData("folder", folder).class_names == ["cat", "dog", "owl"]
+
+
+def test_the_fingerprint_tells_images_and_splits_apart(digits):
+    same = ImageData("digits", test_share=1 / 6, validation_share=0.2)
+    assert same.fingerprint() == digits.fingerprint()
+    assert ImageData("digits", test_share=1 / 6, validation_share=0.2, seed=1).fingerprint() != digits.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"validation_share": 1.0},
+        {"test_share": -1.0},
+        {"test_share": float("nan")},
+        {"seed": 1.5},
+        {"image_size": (8, 8)},
+    ],
+)
+def test_bad_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        ImageData("digits", **arguments)
+
+
+def test_unknown_splits_are_refused(digits):
+    with pytest.raises(ValueError, match="split: expected one of train, validation, test, got 'val'"):
+        digits.loader("val")
+    with pytest.raises(ValueError, match="batch_size"):
+        digits.loader("test", batch_size=0)
+
+
 def test_unknown_data_is_refused():
     with pytest.raises(ValueError, match="name: expected one of digits, mnist"):
         ImageData("imagenet")

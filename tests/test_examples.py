@@ -50,7 +50,7 @@ def test_a_folder_of_jpegs(tmp_path):
 
 
 def test_cifar10_tries_its_code_on_made_images(tmp_path):
-    small = ["--vae.encoder-widths=[8,8,8]", "--vae.decoder-widths=[8,8,8]", "--vae.critic-widths=[8,8]"]
+    small = ["--vae.encoder-widths=[8,8,8]", "--vae.decoder-widths=[8,8,8]", "--vae.discriminator-widths=[8,8]"]
     small += ["--guide.widths=[8,8]", "--judge.widths=[8,16]", "--vae.latent-dim=8", "--vae.hidden-dim=16"]
     code, _, err = run("cifar10.py", "--fast-dev-run", *small, cwd=tmp_path)
     assert code == 0, err
@@ -102,6 +102,12 @@ def test_ctrl_c_keeps_what_is_made_and_resume_goes_on(tmp_path):
     assert process.returncode == 130, err
     assert "stopped; what is made is under out, --resume goes on from there" in err
     assert (tmp_path / "out" / "guide" / "model.safetensors").is_file()
-    code, out, err = run("digits.py", *words, "--vae.optimization.epochs=6", "--resume", cwd=tmp_path)
+    code, _, err = run("digits.py", *words, "--vae.optimization.epochs=40", cwd=tmp_path)
+    assert code == 2
+    assert "error: out: out holds a run already; --resume goes on with it" in err
+    code, out, err = run("digits.py", *words, "--vae.optimization.epochs=40", "--resume", cwd=tmp_path)
     assert code == 0, err
     assert "models, scores and pictures are under out" in out
+    resumed = out.partition("vae: ")[2].partition("unguided: ")[0]
+    assert "Epoch 39:" in resumed
+    assert "Epoch 0:" not in resumed

@@ -1,15 +1,16 @@
 """End to end on real digits: a short run, what it leaves, and what it is worth."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 import yaml
 from PIL import Image
 
-from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.experiment import elbo_only, relabelling
+from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining, experiment
+from labelvae.experiment import run_experiment, without_label_loss
 from labelvae.presets import DIGITS
 from labelvae.settings import Settings
 
@@ -23,10 +24,19 @@ FILES = {
     "guide",
     "judge",
     "vae",
-    "elbo_only",
+    "unguided",
     "checkpoints",
     "progress",
 }
+
+
+def kept(out) -> dict:
+    """What a refused run must not touch, byte for byte."""
+    return {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".ckpt", ".safetensors", ".json")}
+
+
+def digits_data() -> ImageData:
+    return ImageData(**asdict(DIGITS.data))
 
 
 def short(out, epochs=12, **changes) -> Settings:
@@ -47,13 +57,13 @@ def short(out, epochs=12, **changes) -> Settings:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "digits"
-    scores = relabelling(short(out))
+    scores = run_experiment(short(out))
     return out, {score.name: score for score in scores}
 
 
 def test_the_label_loss_is_what_makes_the_label_followed(run):
     _, scores = run
-    model, reference = scores["labelvae"], scores["ELBO only (lambda = 0)"]
+    model, reference = scores["labelvae"], scores["lambda = 0"]
     assert model.judge_accuracy > 0.95
     assert model.effectiveness > 0.95
     assert 1 - model.effectiveness < 0.5 * (1 - reference.effectiveness)
@@ -74,7 +84,7 @@ def test_everything_is_left_beside_each_other(run):
     out, _ = run
     assert {path.name for path in out.iterdir()} == FILES | {"wandb"}
     rows = json.loads((out / "scores.json").read_text())
-    assert [row["name"] for row in rows] == ["labelvae", "image itself", "class mean", "ELBO only (lambda = 0)"]
+    assert [row["name"] for row in rows] == ["labelvae", "image itself", "class mean", "lambda = 0"]
     settings = yaml.safe_load((out / "settings.yaml").read_text())
     assert settings["vae"]["optimization"]["epochs"] == 12
     assert "1199 train, 299 validation, 299 test" in (out / "settings.yaml").read_text()
@@ -102,26 +112,60 @@ def test_the_pictures_show_something(run, name, pairs):
     assert bright > pairs * 96 * 96 * 0.05
 
 
-def test_resuming_a_finished_run_repeats_its_scores(run):
+def test_resuming_a_finished_run_trains_nothing_and_repeats_its_scores(run, monkeypatch):
     out, scores = run
-    again = relabelling(short(out, resume=True, wandb="disabled"))
+    steps = []
+    monkeypatch.setattr(VAETraining, "training_step", lambda *_: steps.append("vae"))
+    monkeypatch.setattr(ClassifierTraining, "training_step", lambda *_: steps.append("classifier"))
+    again = run_experiment(short(out, resume=True, wandb="disabled"))
     assert again[0].row() == scores["labelvae"].row()
+    assert not steps
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(run):
+    out, _ = run
+    before = kept(out)
+    with pytest.raises(ValueError, match=r"out: .* holds a run already; --resume goes on with it, --overwrite"):
+        run_experiment(short(out))
+    with pytest.raises(ValueError, match=r"resume: .*settings.yaml is of other images"):
+        run_experiment(short(out, resume=True, data=replace(DIGITS.data, seed=5)))
+    with pytest.raises(ValueError, match=r"accelerator: there is no mps here"):
+        run_experiment(short(out, overwrite=True, accelerator="mps"))
+    with pytest.raises(ValueError, match=r"12 epochs already, got epochs=3; epochs may only grow"):
+        run_experiment(short(out, epochs=3, resume=True, wandb="disabled"))
+    assert kept(out) == before
+
+
+def test_a_broken_checkpoint_is_named(run, tmp_path):
+    out, _ = run
+    shutil.copytree(out, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
+    path = tmp_path / "copy" / "checkpoints" / "judge.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"judge.ckpt: is no whole checkpoint .*; delete it to train this step anew"):
+        run_experiment(short(tmp_path / "copy", resume=True, wandb="disabled"))
+
+
+def test_overwriting_starts_anew(run, tmp_path):
+    out, _ = run
+    shutil.copytree(out, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
+    experiment.Experiment(short(tmp_path / "copy", overwrite=True, wandb="disabled", rounds=7), digits_data())
+    assert not (tmp_path / "copy" / "checkpoints").exists()
+    assert "rounds: 7" in (tmp_path / "copy" / "settings.yaml").read_text()
 
 
 def test_resuming_with_other_settings_is_refused(run):
     out, _ = run
     with pytest.raises(ValueError, match=r"resume: rounds is 5, but the run in .*settings.yaml has 2"):
-        relabelling(short(out, resume=True, rounds=5))
+        run_experiment(short(out, resume=True, rounds=5))
 
 
 def test_a_fast_dev_run_touches_no_other_results(tmp_path):
-    scores = relabelling(short(tmp_path, fast_dev_run=True))
+    scores = run_experiment(short(tmp_path, fast_dev_run=True))
     assert len(scores) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["fast-dev-run"]
     assert {path.name for path in (tmp_path / "fast-dev-run").iterdir()} == FILES
 
 
-def test_elbo_only_leaves_the_elbo():
-    objective = elbo_only(DIGITS.vae).objective
-    assert objective.label_weight == objective.adversarial_weight == objective.equivariance_weight == 0
-    assert (objective.beta, objective.likelihood) == (DIGITS.vae.objective.beta, DIGITS.vae.objective.likelihood)
+def test_the_reference_differs_by_lambda_alone():
+    objective = without_label_loss(DIGITS.vae).objective
+    assert objective == replace(DIGITS.vae.objective, label_weight=0.0, own_label_weight=0.0)

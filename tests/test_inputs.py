@@ -98,6 +98,12 @@ def test_wrong_labels_are_uniform():
     torch.testing.assert_close(counts[[0, 1, 3]] / 10_000, torch.ones(3), atol=0.05, rtol=0)
 
 
+def test_wrong_labels_of_what_are_no_labels():
+    for labels in ([0, 1], torch.tensor(1), torch.tensor([0.5]), torch.tensor([3])):
+        with pytest.raises(ValueError, match="labels"):
+            wrong_labels(labels, 3)
+
+
 def test_one_class_has_no_wrong_label():
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         wrong_labels(torch.zeros(3, dtype=torch.long), 1)

@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Laplace, Normal
 
-from labelvae import Augmentation, Critic, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective
+from labelvae import (
+    Augmentation,
+    ConditionalVAE,
+    DiagonalGaussian,
+    Discriminator,
+    GuidedELBO,
+    LabelClassifier,
+    Objective,
+)
 from labelvae.losses import (
     bernoulli_nll,
     cycle_loss,
@@ -95,14 +103,14 @@ def test_warm_up_grows_and_stays():
 
 
 def test_terms_and_their_weighted_sum(vae, guide, images, labels):
-    loss = GuidedELBO(guide, Critic((1, 8, 8), 3), EVERYTHING)
+    loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
     terms = loss(vae, images, labels)
     for field in fields(terms):
         value = getattr(terms, field.name)
         assert value.shape == (() if field.name == "total" else (6,)), field.name
         assert torch.isfinite(value).all()
     mean = terms.means()
-    expected = mean["reconstruction"] + mean["kl"] + mean["critic"]
+    expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
     expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
     expected += 0.5 * mean["cycle"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)
@@ -121,25 +129,25 @@ def test_without_a_guide_it_is_the_elbo(vae, images, labels, likelihood):
 
 
 def test_gradients_go_where_they_belong(vae, guide, images, labels):
-    critic = Critic((1, 8, 8), 3)
-    loss = GuidedELBO(guide, critic, EVERYTHING)
+    discriminator = Discriminator((1, 8, 8), 3)
+    loss = GuidedELBO(guide, discriminator, EVERYTHING)
     loss(vae, images, labels).total.backward()
-    silent = [name for name, p in [*vae.named_parameters(), *critic.named_parameters()] if p.grad is None]
+    silent = [name for name, p in [*vae.named_parameters(), *discriminator.named_parameters()] if p.grad is None]
     assert not silent
     assert loss.log_scale.grad.abs() > 0
     assert all(parameter.grad is None for parameter in guide.parameters())
 
 
-def test_the_critic_learns_from_its_own_loss_alone(vae, guide, images, labels):
-    critic = Critic((1, 8, 8), 3)
-    loss = GuidedELBO(guide, critic, EVERYTHING)
+def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, labels):
+    discriminator = Discriminator((1, 8, 8), 3)
+    loss = GuidedELBO(guide, discriminator, EVERYTHING)
     terms = loss(vae, images, labels)
-    (terms.total - terms.critic.mean()).backward()
-    assert all(p.grad is None or not p.grad.any() for p in critic.parameters())
+    (terms.total - terms.discriminator.mean()).backward()
+    assert all(p.grad is None or not p.grad.any() for p in discriminator.parameters())
     vae.zero_grad()
-    loss(vae, images, labels).critic.mean().backward()
+    loss(vae, images, labels).discriminator.mean().backward()
     assert all(p.grad is None for p in vae.parameters())
-    assert all(p.grad is not None for p in critic.parameters())
+    assert all(p.grad is not None for p in discriminator.parameters())
 
 
 def test_the_label_loss_alone_moves_the_counterfactual_to_the_asked_label(vae, guide):
@@ -182,7 +190,7 @@ def test_a_learned_scale_is_only_for_likelihoods_that_have_one():
 
 
 def test_terms_are_float32_under_bfloat16(vae, guide, images, labels):
-    loss = GuidedELBO(guide, Critic((1, 8, 8), 3), EVERYTHING)
+    loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
     with torch.autocast("cpu", torch.bfloat16):
         terms = loss(vae, images, labels)
     assert {value.dtype for value in terms.means().values()} == {torch.float32}
@@ -193,12 +201,37 @@ def test_terms_are_float32_under_bfloat16(vae, guide, images, labels):
     [
         (LabelClassifier((1, 8, 8), 5), "knows 5 classes of images"),
         (LabelClassifier((3, 8, 8), 3), r"images \(3, 8, 8\)"),
-        (LabelClassifier((1, 9, 8), 3), "train a guide on the same data"),
+        (LabelClassifier((1, 9, 8), 3), "make a guide for the same data"),
     ],
 )
 def test_a_guide_of_other_images_or_classes_is_refused(vae, images, labels, guide, says):
     with pytest.raises(ValueError, match=says):
         GuidedELBO(guide)(vae, images, labels)
+
+
+def test_a_discriminator_of_other_images_is_refused(vae, images, labels):
+    loss = GuidedELBO(discriminator=Discriminator((3, 8, 8), 3), objective=Objective(adversarial_weight=1.0))
+    with pytest.raises(ValueError, match="make a discriminator for the same data"):
+        loss(vae, images, labels)
+
+
+def test_a_guide_must_be_a_label_classifier():
+    with pytest.raises(ValueError, match="guide: expected a LabelClassifier, got Linear"):
+        GuidedELBO(torch.nn.Linear(2, 2))
+
+
+def test_an_encoder_that_sees_the_label_is_given_it(guide, images, labels):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_sees_label=True)
+    loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
+    terms = loss(vae, images, labels)
+    terms.total.backward()
+    assert all(parameter.grad is not None for parameter in vae.parameters())
+
+
+def test_labels_of_any_integer_type(vae, guide, images, labels):
+    loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
+    for dtype in (torch.uint8, torch.int32):
+        assert torch.isfinite(loss(vae, images, labels.to(dtype)).total)
 
 
 def test_bad_batches_are_refused(vae, guide, images, labels):
@@ -211,6 +244,11 @@ def test_bad_batches_are_refused(vae, guide, images, labels):
         loss(vae, images, labels, torch.full((6,), 7))
     with pytest.raises(ValueError, match="NaN"):
         loss(vae, images * float("nan"), labels)
+    everything = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
+    with pytest.raises(ValueError, match="torch.uint8"):
+        everything(vae, (images * 255).byte(), labels)
+    with pytest.raises(ValueError, match=r"images\[None\]"):
+        everything(vae, images[0], labels)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +269,6 @@ def test_bad_objectives_are_refused(arguments, says):
         Objective(**arguments)
 
 
-def test_an_adversarial_weight_needs_a_critic():
-    with pytest.raises(ValueError, match=r"pass critic=Critic\("):
+def test_an_adversarial_weight_needs_a_discriminator():
+    with pytest.raises(ValueError, match=r"pass discriminator=Discriminator\("):
         GuidedELBO(objective=Objective(adversarial_weight=1.0))

@@ -150,6 +150,15 @@ def test_leakage_of_codes_with_and_without_the_label():
     assert metric.compute().item() > 0.98
 
 
+def test_leakage_does_not_depend_on_the_order_of_the_images():
+    labels = torch.arange(600) % 3
+    codes = torch.randn(600, 5) + 4.0 * labels[:, None]
+    order = labels.argsort()
+    metric = Leakage()
+    metric.update(codes[order], labels[order])  # class by class, as a folder is read
+    assert metric.compute().item() > 0.95
+
+
 def test_leakage_needs_two_classes():
     metric = Leakage()
     metric.update(torch.randn(10, 2), torch.zeros(10, dtype=torch.long))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from labelvae import ConditionalVAE, Critic, LabelClassifier
+from labelvae import ConditionalVAE, Discriminator, LabelClassifier
 from labelvae.inputs import label_weights
 from labelvae.networks import Fold, Unfold, pyramid
 
@@ -21,7 +21,7 @@ def test_any_image_size_and_number_of_classes(channels, height, width, classes, 
     assert out.shape == images.shape
     assert ((out >= 0) & (out <= 1)).all()
     assert LabelClassifier(shape, classes, widths=(4, 4, 4)).eval()(images).shape == (2, classes)
-    assert Critic(shape, classes, widths=(4, 4, 4))(images, label_weights(0, classes, 2)).shape == (2,)
+    assert Discriminator(shape, classes, widths=(4, 4, 4))(images, label_weights(0, classes, 2)).shape == (2,)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (33, 47), (8, 128), (9, 9)])
@@ -34,11 +34,13 @@ def test_fold_and_unfold_are_inverse(size):
 
 def test_gradient_reaches_every_parameter():
     vae = ConditionalVAE((3, 12, 15), 4, blocks=1, encoder_sees_label=True)
-    critic, classifier = Critic((3, 12, 15), 4), LabelClassifier((3, 12, 15), 4, blocks=1)
+    discriminator, classifier = Discriminator((3, 12, 15), 4), LabelClassifier((3, 12, 15), 4, blocks=1)
     images, labels = torch.rand(5, 3, 12, 15), torch.tensor([0, 1, 2, 3, 0])
     out = vae(images, labels)
-    (out.square().sum() + critic(out, label_weights(labels, 4, 5)).sum() + classifier(out).square().sum()).backward()
-    for module in (vae, critic, classifier):
+    (
+        out.square().sum() + discriminator(out, label_weights(labels, 4, 5)).sum() + classifier(out).square().sum()
+    ).backward()
+    for module in (vae, discriminator, classifier):
         silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert not silent
 
@@ -50,18 +52,18 @@ def test_the_encoder_codes_an_image_by_itself(vae, images):
     torch.testing.assert_close(together, alone)
 
 
-def test_the_critic_knows_the_label():
-    critic = Critic((1, 8, 8), 3)
+def test_the_discriminator_knows_the_label():
+    discriminator = Discriminator((1, 8, 8), 3)
     image = torch.rand(1, 1, 8, 8)
-    scores = [critic(image, label_weights(y, 3, 1)).item() for y in range(3)]
+    scores = [discriminator(image, label_weights(y, 3, 1)).item() for y in range(3)]
     assert len(set(scores)) == 3
 
 
-def test_the_critic_is_spectrally_normalized():
-    critic = Critic((1, 8, 8), 3)
+def test_the_discriminator_is_spectrally_normalized():
+    discriminator = Discriminator((1, 8, 8), 3)
     for _ in range(50):  # power iterations
-        critic(torch.rand(2, 1, 8, 8), label_weights(0, 3, 2))
-    weights = [part.weight for part in critic.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+        discriminator(torch.rand(2, 1, 8, 8), label_weights(0, 3, 2))
+    weights = [part.weight for part in discriminator.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     for weight in weights:
         assert torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
 

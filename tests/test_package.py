@@ -44,7 +44,7 @@ LAYERS = [
     {"checks"},
     {"settings", "inputs", "latent", "saving"},
     {"augmentation", "conditioning", "presets", "command_line"},
-    {"networks", "style", "figures", "reading"},
+    {"networks", "style", "figures", "reading", "scores"},
     {"vae", "classifier"},
     {"losses", "metrics"},
     {"evaluation", "data"},

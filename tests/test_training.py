@@ -8,11 +8,10 @@ from labelvae import (
     Augmentation,
     ClassifierTraining,
     ConditionalVAE,
-    Critic,
+    Discriminator,
     GuidedELBO,
     LabelClassifier,
     Objective,
-    Optimization,
     VAETraining,
 )
 from labelvae.callbacks import LastCheckpoint
@@ -42,12 +41,12 @@ def trainer(tmp_path, epochs, *callbacks, **how):
     )
 
 
-def vae_task(epochs=2):
+def vae_task():
     seed_everything(1, verbose=False)
     guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
     vae = ConditionalVAE((1, 8, 8), 10, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
-    loss = GuidedELBO(guide, Critic((1, 8, 8), 10, (8, 8)), OBJECTIVE)
-    return VAETraining(vae, loss, Optimization(epochs=epochs, batch_size=64, learning_rate=4e-3))
+    loss = GuidedELBO(guide, Discriminator((1, 8, 8), 10, (8, 8)), OBJECTIVE)
+    return VAETraining(vae, loss, learning_rate=4e-3)
 
 
 def test_the_learning_rate_warms_up_and_goes_to_zero():
@@ -62,9 +61,7 @@ def test_the_learning_rate_warms_up_and_goes_to_zero():
 def test_a_classifier_learns_digits(digits, tmp_path):
     seed_everything(0, verbose=False)
     classifier = LabelClassifier((1, 8, 8), 10, widths=(16, 32), feature_dim=32)
-    task = ClassifierTraining(
-        classifier, Optimization(epochs=6, learning_rate=5e-3), Augmentation(shift=0.05, noise=0.1)
-    )
+    task = ClassifierTraining(classifier, Augmentation(shift=0.05, noise=0.1), learning_rate=5e-3)
     fit = trainer(tmp_path, 6)
     fit.fit(task, datamodule=digits)
     assert fit.callback_metrics["val/accuracy"] > 0.9
@@ -74,25 +71,28 @@ def test_the_guide_is_the_same_after_a_fit(digits, tmp_path):
     task = vae_task()
     before = copy.deepcopy(task.loss.guide.state_dict())
     model_before = copy.deepcopy(task.vae.state_dict())
-    critic_before = copy.deepcopy(task.loss.critic.state_dict())
+    discriminator_before = copy.deepcopy(task.loss.discriminator.state_dict())
     trainer(tmp_path, 2).fit(task, datamodule=digits)
     for name, value in task.loss.guide.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     moved = [n for n, p in task.vae.named_parameters() if not torch.equal(p, model_before[n])]
     assert len(moved) == len(list(task.vae.parameters()))
-    assert any(not torch.equal(p, critic_before[n]) for n, p in task.loss.critic.named_parameters())
+    assert any(not torch.equal(p, discriminator_before[n]) for n, p in task.loss.discriminator.named_parameters())
 
 
 def test_the_loss_falls(digits, tmp_path):
-    task = vae_task(4)
+    task = vae_task()
     batch = next(iter(digits.loader("validation")))
-    before = task.loss(task.vae.eval(), *batch).reconstruction.mean()
+    task.vae.eval()  # as a model that was loaded is; fit must put it into training mode
+    before = task.loss(task.vae, *batch).reconstruction.mean()
+    statistics = task.vae.decoder.norms[0].norm.running_mean.clone()
     trainer(tmp_path, 4).fit(task, datamodule=digits)
+    assert not torch.equal(task.vae.decoder.norms[0].norm.running_mean, statistics)
     assert task.loss(task.vae.eval(), *batch).reconstruction.mean() < before - 20
 
 
 def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path):
-    whole = vae_task(4)
+    whole = vae_task()
     trainer(tmp_path, 4, LastCheckpoint(tmp_path / "whole.ckpt")).fit(whole, datamodule=digits)
 
     class StopInEpoch2(Callback):
@@ -102,9 +102,9 @@ def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path)
 
     path = tmp_path / "last.ckpt"
     with pytest.raises(RuntimeError, match="stopped"):
-        trainer(tmp_path, 4, LastCheckpoint(path), StopInEpoch2()).fit(vae_task(4), datamodule=digits)
+        trainer(tmp_path, 4, LastCheckpoint(path), StopInEpoch2()).fit(vae_task(), datamodule=digits)
     torch.rand(100)  # whatever else happens in between
-    resumed = vae_task(4)
+    resumed = vae_task()
     trainer(tmp_path, 4, LastCheckpoint(path)).fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
     for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
@@ -112,9 +112,9 @@ def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path)
 
 def test_a_finished_run_can_go_on_to_more_epochs(digits, tmp_path):
     path = tmp_path / "last.ckpt"
-    trainer(tmp_path, 2, LastCheckpoint(path, every_n_epochs=5)).fit(vae_task(2), datamodule=digits)
+    trainer(tmp_path, 2, LastCheckpoint(path, every_n_epochs=5)).fit(vae_task(), datamodule=digits)
     more = trainer(tmp_path, 3, LastCheckpoint(path))
-    more.fit(vae_task(3), datamodule=digits, ckpt_path=path, weights_only=True)
+    more.fit(vae_task(), datamodule=digits, ckpt_path=path, weights_only=True)
     assert more.current_epoch == 3
     assert more.global_step == 3 * 18
 
@@ -142,10 +142,25 @@ def test_terms_are_logged_every_k_steps_and_nothing_else(digits, tmp_path):
     train = [(step, names) for step, names in calls if any(name.startswith("train/") for name in names)]
     assert [step for step, _ in train] == [8, 17, 26, 35]
     assert "train/reconstruction" in train[0][1]
-    assert "train/critic" in train[0][1]
+    assert "train/discriminator" in train[0][1]
 
 
 def test_a_frozen_classifier_is_not_trained_in_silence(guide):
     GuidedELBO(guide)
-    with pytest.raises(ValueError, match="train the guide before it goes into GuidedELBO"):
+    with pytest.raises(ValueError, match="train a guide before GuidedELBO takes it"):
         ClassifierTraining(guide)
+
+
+def test_a_trainer_without_an_end_is_refused(digits, tmp_path):
+    with pytest.raises(ValueError, match="max_epochs: expected a number"):
+        trainer(tmp_path, -1).fit(vae_task(), datamodule=digits)
+
+
+def test_a_given_clipping_is_honoured(vae, guide):
+    task = VAETraining(vae, GuidedELBO(guide))
+    for parameter in vae.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0)
+    optimizer = torch.optim.SGD(task.parameter_groups(), lr=1.0)
+    task.configure_gradient_clipping(optimizer, 0.5)
+    norm = torch.stack([parameter.grad.norm() for parameter in vae.parameters()]).norm()
+    assert norm.item() == pytest.approx(0.5, rel=1e-3)

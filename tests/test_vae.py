@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def test_chunks_do_not_change_the_result(vae, images, labels):
     torch.testing.assert_close(vae.sample(labels, torch.Generator().manual_seed(0), chunk_size=2), whole)
 
 
-def test_labels_matter_once_trained(vae, images):
+def test_labels_matter_once_they_are_told_apart(vae, images):
     nn.init.normal_(vae.decoder.norms[0].scale_and_shift.weight)
     assert not torch.allclose(vae.relabel(images, 0), vae.relabel(images, 1))
 
@@ -92,6 +93,10 @@ def test_half_and_double_precision(vae, images):
         ({"hidden_dim": -1}, "hidden_dim"),
         ({"blocks": -1}, "blocks"),
         ({"encoder_widths": (8, 0)}, r"encoder_widths\[1\]"),
+        ({"encoder_widths": ()}, "encoder_widths"),
+        ({"encoder_widths": 32}, "encoder_widths"),
+        ({"encoder_sees_label": "no"}, "encoder_sees_label"),
+        ({"image_shape": 8}, "image_shape"),
         ({"decoder_widths": (8.5,)}, r"decoder_widths\[0\]"),
     ],
 )
@@ -113,3 +118,18 @@ def test_other_bad_input_is_refused(vae, images):
         vae.relabel(images, 0, chunk_size=0)
     with pytest.raises(ValueError, match="own_labels"):
         vae.relabel(images, 0, own_labels=[5] * 6)
+    for labels in ("a", None, [], torch.zeros(0, dtype=torch.long), {"a": 1}):
+        with pytest.raises(ValueError, match="labels"):
+            vae.sample(labels)
+    with torch.no_grad(), pytest.raises(ValueError, match="finite latent codes"):
+        vae.decode(torch.full((2, 4), float("nan")), 0)
+
+
+def test_samples_of_labels_in_every_form(vae):
+    for labels, count in ((1, 1), ([0, 1], 2), (np.array([0, 1]), 2), (torch.tensor(1), 1), (np.int64(2), 1)):
+        assert vae.sample(labels).shape == (count, 1, 8, 8)
+
+
+def test_codes_of_other_types_are_cast(vae):
+    assert vae.decode(torch.zeros(2, 4, dtype=torch.float64), 0).dtype == torch.float32
+    assert vae.decode(torch.zeros(2, 4, dtype=torch.long), 0).dtype == torch.float32
