@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 demo: .venv/installed
-	$(BIN)/python examples/digits.py
+	$(BIN)/python examples/digits.py --overwrite
 
 test: check
 	$(BIN)/python -m pytest

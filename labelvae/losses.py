@@ -7,6 +7,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + beta kl                 KL(q(z | x) || N(0, I))
          + counterfactual_label    cross-entropy of the guide on x', asked for y'
          + own_label               cross-entropy of the guide on x~, asked for y
+         + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label
@@ -77,6 +78,19 @@ def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
 
+def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
+    """KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, `(B,)`, in nats, with m_y the mean code of the image's class.
+
+    Where every class has the prior's mean, no linear probe reads the label from the code. An unbiased estimate
+    from posterior means `(B, D)` and labels `(B,)` of one batch: each code against the mean of the *others* of
+    its class; 0 for an image that is alone with its label.
+    """
+    means = means.float()
+    same = (labels[:, None] == labels[None, :]).float().fill_diagonal_(0.0)
+    others = same @ means / same.sum(dim=1, keepdim=True).clamp_min(1.0)
+    return 0.5 * (means * others).sum(dim=1)
+
+
 def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
     """-log q(z | x'), `(B,)`, in nats: how far the code `(B, D)` is from what the counterfactual is encoded to.
 
@@ -112,6 +126,7 @@ class LossTerms:
     kl: Tensor
     counterfactual_label: Tensor | None = None
     own_label: Tensor | None = None
+    class_mean: Tensor | None = None
     cycle: Tensor | None = None
     equivariance: Tensor | None = None
     adversarial: Tensor | None = None
@@ -214,6 +229,8 @@ class GuidedELBO(nn.Module):
         terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
         if self.guide is not None and how.own_label_weight > 0:
             terms["own_label"] = self._guided(self.guide, torch.sigmoid(logits), labels)
+        if how.class_mean_weight > 0:
+            terms["class_mean"] = class_mean_loss(posterior.mean, labels)
         if others:
             counterfactual = torch.sigmoid(others[0])
             if self.guide is not None and how.label_weight > 0:
@@ -257,6 +274,7 @@ class GuidedELBO(nn.Module):
             "kl": warm_up * how.beta,
             "counterfactual_label": warm_up * how.label_weight,
             "own_label": warm_up * how.own_label_weight,
+            "class_mean": warm_up * how.class_mean_weight,
             "cycle": warm_up * how.cycle_weight,
             "equivariance": warm_up * how.equivariance_weight,
             "adversarial": warm_up * how.adversarial_weight,

@@ -40,13 +40,14 @@ DIGITS = Settings(
             likelihood="gaussian",
             scale=0.12,
             label_weight=10,
+            class_mean_weight=1.0,
             cycle_weight=0.5,
             equivariance_weight=1.0,
             style_change=Augmentation(shear=0.4, shift=0.07, interpolation="nearest"),
             adversarial_weight=2.0,
             guide_augmentation=Augmentation(rotation=5, shear=0.08, shift=0.05, noise=0.15),
         ),
-        optimization=Optimization(epochs=100, batch_size=64, learning_rate=2e-3, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=80, batch_size=64, learning_rate=2e-3, weight_decay=0.0, seed=3),
     ),
 )
 

@@ -65,6 +65,7 @@ class Objective:
         label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
         label_smoothing: Of both cross-entropies, in [0, 1).
+        class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
         cycle_noise: Standard deviation of the noise put on a counterfactual before it is encoded again,
             so that the code cannot hide in specks.
@@ -83,6 +84,7 @@ class Objective:
     label_weight: float = 5.0
     own_label_weight: float = 0.0
     label_smoothing: float = 0.0
+    class_mean_weight: float = 0.0
     cycle_weight: float = 0.0
     cycle_noise: float = 0.1
     equivariance_weight: float = 0.0
@@ -99,7 +101,7 @@ class Objective:
             check_number(name, getattr(self, name), at_least=0, below=1)
         for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
             check_number(name, getattr(self, name), at_least=0)
-        for name in ("equivariance_weight", "adversarial_weight"):
+        for name in ("class_mean_weight", "equivariance_weight", "adversarial_weight"):
             check_number(name, getattr(self, name), at_least=0)
 
 

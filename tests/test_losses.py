@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from torch.distributions import Bernoulli, Laplace, Normal
+from torch.distributions import kl_divergence as torch_kl
 
 from labelvae import (
     Augmentation,
@@ -16,6 +17,7 @@ from labelvae import (
 )
 from labelvae.losses import (
     bernoulli_nll,
+    class_mean_loss,
     cycle_loss,
     gaussian_nll,
     hinge_loss,
@@ -30,6 +32,7 @@ EVERYTHING = Objective(
     learn_scale=True,
     label_weight=3.0,
     own_label_weight=1.5,
+    class_mean_weight=4.0,
     cycle_weight=0.5,
     equivariance_weight=0.25,
     adversarial_weight=2.0,
@@ -89,6 +92,23 @@ def test_the_cycle_is_least_where_the_code_came_from():
     assert (at_mean < beside).all()
 
 
+def test_class_mean_loss_is_an_unbiased_divergence_of_the_class_means_from_the_prior():
+    labels = torch.arange(30_000) % 3
+    centres = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 2.0]])
+    means = centres[labels] + torch.randn(30_000, 2)
+    loss = torch.cat([class_mean_loss(m, y) for m, y in zip(means.split(12), labels.split(12), strict=True)])
+    for label in range(3):
+        prior = Normal(torch.zeros(2), torch.ones(2))
+        expected = torch_kl(Normal(centres[label], torch.ones(2)), prior).sum()
+        torch.testing.assert_close(loss[labels == label].mean(), expected, atol=0.06, rtol=0)
+
+
+def test_class_mean_loss_of_an_image_alone_with_its_label_is_zero():
+    loss = class_mean_loss(torch.randn(3, 4), torch.tensor([0, 1, 1]))
+    assert loss[0] == 0
+    assert loss[1] == loss[2] != 0
+
+
 def test_hinge_loss():
     torch.testing.assert_close(
         hinge_loss(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.5])), torch.tensor([0.0, 2.5])
@@ -112,7 +132,7 @@ def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     mean = terms.means()
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
     expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
-    expected += 0.5 * mean["cycle"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
+    expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)
 
 
