@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labelvae.classifier import LabelClassifier as LabelClassifier
     from labelvae.conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
     from labelvae.conditioning import LabelPlanes as LabelPlanes
+    from labelvae.conditioning import LatentShift as LatentShift
     from labelvae.data import ImageData as ImageData
     from labelvae.evaluation import evaluate as evaluate
     from labelvae.inputs import wrong_labels as wrong_labels
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "augmentation": ("augment",),
     "classifier": ("LabelClassifier",),
-    "conditioning": ("ConditionalBatchNorm2d", "LabelPlanes"),
+    "conditioning": ("ConditionalBatchNorm2d", "LabelPlanes", "LatentShift"),
     "data": ("ImageData",),
     "evaluation": ("evaluate",),
     "inputs": ("wrong_labels",),

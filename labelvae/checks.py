@@ -36,12 +36,12 @@ def check_flag(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected True or False, got {value!r}")
 
 
-def check_widths(name: str, values: Any) -> tuple[int, ...]:
-    """The widths of a network as a tuple of positive integers, at least one, or a `ValueError`."""
+def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
+    """The widths of a network as a tuple of `at_least` so many positive integers, or a `ValueError`."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r}")
     widths = tuple(values)
-    if not widths:
+    if len(widths) < at_least:
         raise ValueError(f"{name}: expected at least one width, got none")
     for index, width in enumerate(widths):
         check_count(f"{name}[{index}]", width)

@@ -3,11 +3,13 @@
 Everywhere a label is a row of *weights over the classes*, `(B, K)`, one-hot for a plain label. A blend of
 two labels, or a soft label, is then just another row, and interpolation between labels needs no code.
 
-- `LabelPlanes` lays the label beside the channels of a map: one-hot planes or an embedding spread over
-  H x W (Mirza & Osindero, 2014, arXiv 1411.1784; Sohn et al., 2015, "Learning Structured Output
-  Representation using Deep Conditional Generative Models").
+- `LabelPlanes` lays the label beside the channels of a map, spread over H x W (Mirza & Osindero, 2014, arXiv
+  1411.1784; Sohn et al., 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").
+- `LatentShift` moves the posterior by an embedding of the label.
 - `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al.,
   2017, arXiv 1707.00683).
+
+Which of them a model has is said by `encoder_label` and `decoder_label`; `recipes.py` puts them together.
 """
 
 from __future__ import annotations
@@ -18,26 +20,30 @@ from torch import Tensor, nn
 
 
 class LabelPlanes(nn.Module):
-    """Concatenates the label to the channels of a map.
+    """Concatenates the label to the channels of a map, a plane an entry: one-hot planes, or those of an embedding."""
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` maps and a label `(B, L)` to `(B, C + L, H, W)`."""
+        height, width = maps.shape[-2:]
+        return torch.cat([maps, repeat(label.to(maps.dtype), "b l -> b l h w", h=height, w=width)], dim=1)
+
+
+class LatentShift(nn.Module):
+    """Adds an embedding of the label to the mean and to the log-variance of a posterior.
 
     Args:
         num_classes: K.
-        embedding_dim: channels added; the label is embedded linearly. None adds the K one-hot planes.
-
-    Attributes:
-        channels: the number of channels added.
+        latent_dim: D.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int | None = None) -> None:
+    def __init__(self, num_classes: int, latent_dim: int) -> None:
         super().__init__()
-        self.channels = embedding_dim or num_classes
-        self.embedding = nn.Linear(num_classes, embedding_dim, bias=False) if embedding_dim else nn.Identity()
+        self.embedding = nn.Linear(num_classes, 2 * latent_dim, bias=False)
 
-    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C + channels, H, W)`."""
-        height, width = maps.shape[-2:]
-        planes = repeat(self.embedding(label.to(maps.dtype)), "b k -> b k h w", h=height, w=width)
-        return torch.cat([maps, planes], dim=1)
+    def forward(self, parameters: Tensor, label: Tensor) -> Tensor:
+        """Mean and log-variance side by side `(B, 2D)` and label weights `(B, K)` to the same, shifted."""
+        shifted: Tensor = parameters + self.embedding(label.to(parameters.dtype))
+        return shifted
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -47,17 +53,22 @@ class ConditionalBatchNorm2d(nn.Module):
 
     Args:
         channels: C.
-        num_classes: K.
+        num_classes: K; None for one scale and shift whatever the label, which is plain batch normalization.
     """
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int | None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.scale_and_shift = nn.Linear(num_classes, 2 * channels, bias=False)
-        nn.init.zeros_(self.scale_and_shift.weight)
+        self.norm = nn.BatchNorm2d(channels, affine=num_classes is None)
+        self.scale_and_shift = None
+        if num_classes is not None:
+            self.scale_and_shift = nn.Linear(num_classes, 2 * channels, bias=False)
+            nn.init.zeros_(self.scale_and_shift.weight)
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
         """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        if self.scale_and_shift is None:
+            plain: Tensor = self.norm(maps)
+            return plain
         scale, shift = self.scale_and_shift(label.to(maps.dtype))[:, :, None, None].chunk(2, dim=1)
         normalized: Tensor = self.norm(maps)
         conditioned: Tensor = normalized * (1.0 + scale) + shift

@@ -136,7 +136,9 @@ class Experiment:
             decoder_widths=how.decoder_widths,
             hidden_dim=how.hidden_dim,
             blocks=how.blocks,
-            encoder_sees_label=how.encoder_sees_label,
+            encoder_label=how.encoder_label,
+            decoder_label=how.decoder_label,
+            embedding_dim=how.embedding_dim,
         )
         discriminator = None
         if how.objective.adversarial_weight > 0:

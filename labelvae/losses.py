@@ -78,6 +78,12 @@ def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
 
+def binary_label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Binary cross-entropy of a guide's logits `(B, K)`, a yes or no for each class, summed, `(B,)`, in nats."""
+    target = F.one_hot(labels, logits.shape[1]).float() * (1.0 - smoothing) + 0.5 * smoothing
+    return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(dim=1)
+
+
 def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
     """KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, `(B,)`, in nats, with m_y the mean code of the image's class.
 
@@ -214,6 +220,9 @@ class GuidedELBO(nn.Module):
         if wrong is None:
             wrong = wrong_labels(labels, vae.num_classes)
         wrong = check_labels(wrong, vae.num_classes, len(images), name="wrong")
+        if how.label_noise > 0:
+            fooled = torch.rand(len(labels), device=labels.device) < how.label_noise
+            labels = torch.where(fooled, wrong_labels(labels, vae.num_classes), labels)
 
         # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
         # wrong labels and changed styles alike.
@@ -256,7 +265,8 @@ class GuidedELBO(nn.Module):
 
     def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
         logits = guide(augment(images, self.objective.guide_augmentation))
-        return label_loss(logits, labels, self.objective.label_smoothing)
+        loss = label_loss if self.objective.label_loss == "categorical" else binary_label_loss
+        return loss(logits, labels, self.objective.label_smoothing)
 
     def _discriminated(
         self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
@@ -282,6 +292,11 @@ class GuidedELBO(nn.Module):
         }
 
     def _check_networks(self, vae: ConditionalVAE) -> None:
+        if self._needs_counterfactuals and not vae.decoder_sees_label:
+            raise ValueError(
+                f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
+                "set label_weight, cycle_weight, equivariance_weight and adversarial_weight to 0"
+            )
         for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
             if network is None:
                 continue

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from labelvae.checks import check_count, check_widths
-from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes
+from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs import ImageShape, check_image_shape
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 
@@ -88,7 +88,7 @@ class ResidualBlock(nn.Module):
 class ConditionalResidualBlock(nn.Module):
     """`ResidualBlock` with conditional batch norm."""
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int | None) -> None:
         super().__init__()
         self.norm1 = ConditionalBatchNorm2d(channels, num_classes)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -118,11 +118,13 @@ class Encoder(nn.Module):
     Args:
         image_shape: `(C, H, W)`.
         latent_dim: D.
-        widths: channels after each halving of the resolution.
+        widths: channels after each halving of the resolution; none for fully connected layers alone.
         hidden_dim: units between the maps and the Gaussian.
         blocks: residual blocks at each resolution.
-        num_classes: K, for an encoder that sees the label as planes beside the image; None for one that
-            does not. A blind encoder has no way to code an image differently under another label.
+        label_dim: L, entries of the label that is laid beside the image, as planes mixed in by a 1x1 convolution
+            or, where there are no maps, beside the pixels; 0 for an encoder that does not see it there. A
+            blind encoder has no way to code an image differently under another label.
+        shift_classes: K, where the label shifts the posterior instead (`LatentShift`); else None.
     """
 
     def __init__(
@@ -132,38 +134,53 @@ class Encoder(nn.Module):
         widths: Sequence[int] = (32, 64),
         hidden_dim: int = 128,
         blocks: int = 0,
-        num_classes: int | None = None,
+        label_dim: int = 0,
+        shift_classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.planes = LabelPlanes(num_classes) if num_classes else None
-        channels = image_shape[0] + (self.planes.channels if self.planes else 0)
-        height, width = pyramid(image_shape, len(widths))[-1]
-        self.maps = down_sampling(channels, widths, blocks, ImageNorm)
-        self.hidden = nn.Linear(widths[-1] * height * width, hidden_dim)
+        channels, (height, width) = image_shape[0], pyramid(image_shape, len(widths))[-1]
+        self.sees_label = label_dim > 0 or shift_classes is not None
+        self.beside = label_dim > 0 and not widths
+        self.planes = LabelPlanes() if label_dim and widths else None
+        self.mix = nn.Conv2d(channels + label_dim, channels + label_dim, 1) if self.planes else None
+        channels += label_dim if self.planes else 0
+        self.maps = down_sampling(channels, widths, blocks, ImageNorm) if widths else nn.Identity()
+        flat = (widths[-1] if widths else channels) * height * width + (label_dim if self.beside else 0)
+        self.hidden = nn.Linear(flat, hidden_dim)
         self.gaussian = nn.Linear(hidden_dim, 2 * latent_dim)
+        self.shift = LatentShift(shift_classes, latent_dim) if shift_classes else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, K)` to a posterior `(B, D)`."""
+        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`."""
         maps = images * 2.0 - 1.0
-        if self.planes is not None:
-            if label is None:
+        if label is None:
+            if self.sees_label:
                 raise ValueError(
                     "labels: this encoder sees the label of the image, got None; pass the images' own labels"
                 )
-            maps = self.planes(maps, label)
-        hidden = F.silu(self.hidden(self.maps(maps).flatten(1)))
-        mean, log_variance = self.gaussian(hidden).chunk(2, dim=1)
+            label = images.new_zeros(len(images), 0)
+        if self.planes is not None and self.mix is not None:
+            maps = self.mix(self.planes(maps, label))
+        flat = self.maps(maps).flatten(1)
+        if self.beside:
+            flat = torch.cat([flat, label.to(flat.dtype)], dim=1)
+        parameters = self.gaussian(F.silu(self.hidden(flat)))
+        if self.shift is not None:
+            parameters = self.shift(parameters, label)
+        mean, log_variance = parameters.chunk(2, dim=1)
         return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
 class Decoder(nn.Module):
-    """Latent codes and labels to pixel logits; the label enters beside z and in every normalization.
+    """Latent codes and labels to pixel logits.
 
     Args:
         image_shape: `(C, H, W)`.
         latent_dim: D.
-        num_classes: K.
-        widths: channels before each doubling of the resolution, coarsest first.
+        label_dim: L, entries of the label that is laid beside z; 0 for a decoder that does not see it there.
+        norm_classes: K, where every normalization has the label's scale and shift; None for plain ones.
+        plane_dim: entries of the label laid as planes beside the maps before each doubling; 0 for none.
+        widths: channels before each doubling of the resolution, coarsest first; none for fully connected layers.
         hidden_dim: units between the code and the coarsest maps.
         blocks: residual blocks at each resolution.
     """
@@ -172,35 +189,40 @@ class Decoder(nn.Module):
         self,
         image_shape: ImageShape,
         latent_dim: int,
-        num_classes: int,
+        label_dim: int,
+        norm_classes: int | None,
+        plane_dim: int = 0,
         widths: Sequence[int] = (64, 32),
         hidden_dim: int = 128,
         blocks: int = 0,
     ) -> None:
         super().__init__()
         sizes = pyramid(image_shape, len(widths))[::-1]
-        self.start = (widths[0], *sizes[0])
-        self.hidden = nn.Linear(latent_dim + num_classes, hidden_dim)
-        self.spread = nn.Linear(hidden_dim, math.prod(self.start))
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(width, num_classes) for width in widths)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(ConditionalResidualBlock(width, num_classes) for _ in range(blocks)) for width in widths
-        )
         channels = [*widths, image_shape[0]]
+        self.start = (channels[0], *sizes[0])
+        self.label_dim = label_dim
+        self.hidden = nn.Linear(latent_dim + label_dim, hidden_dim)
+        self.spread = nn.Linear(hidden_dim, math.prod(self.start))
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(width, norm_classes) for width in widths)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(ConditionalResidualBlock(width, norm_classes) for _ in range(blocks)) for width in widths
+        )
+        self.planes = LabelPlanes() if plane_dim else None
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
+            nn.Sequential(nn.Conv2d(coarse + plane_dim, 4 * fine, 3, padding=1), Unfold(size))
             for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
         )
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """`(B, D)` codes and `(B, K)` label weights to logits `(B, C, H, W)`; their sigmoid is the image."""
-        hidden = F.silu(self.hidden(torch.cat([z, label.to(z.dtype)], dim=1)))
+        """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image."""
+        beside = label[:, : self.label_dim].to(z.dtype)
+        hidden = F.silu(self.hidden(torch.cat([z, beside], dim=1)))
         maps = self.spread(hidden).unflatten(1, self.start)
         for norm, blocks, up in zip(self.norms, self.blocks, self.ups, strict=True):
             maps = F.silu(norm(maps, label))
             for block in blocks:  # type: ignore[attr-defined]
                 maps = block(maps, label)
-            maps = up(maps)
+            maps = up(maps if self.planes is None else self.planes(maps, label))
         logits: Tensor = maps
         return logits
 

@@ -13,6 +13,9 @@ from typing import Literal, get_args
 from labelvae.checks import check_choice, check_count, check_flag, check_number, check_widths
 
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
+EncoderLabel = Literal["none", "onehot", "embedding", "shift"]
+DecoderLabel = Literal["none", "onehot", "embedding", "batchnorm", "batchnorm-planes"]
+LabelLoss = Literal["categorical", "binary"]
 ClassifierKind = Literal["convolutional", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 Interpolation = Literal["bilinear", "nearest"]
@@ -65,6 +68,8 @@ class Objective:
         label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
         label_smoothing: Of both cross-entropies, in [0, 1).
+        label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
+        label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
         cycle_noise: Standard deviation of the noise put on a counterfactual before it is encoded again,
@@ -84,6 +89,8 @@ class Objective:
     label_weight: float = 5.0
     own_label_weight: float = 0.0
     label_smoothing: float = 0.0
+    label_loss: LabelLoss = "categorical"
+    label_noise: float = 0.0
     class_mean_weight: float = 0.0
     cycle_weight: float = 0.0
     cycle_noise: float = 0.1
@@ -97,7 +104,8 @@ class Objective:
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
         check_number("scale", self.scale, above=0)
         check_flag("learn_scale", self.learn_scale)
-        for name in ("label_smoothing", "warm_up_share"):
+        check_choice("label_loss", self.label_loss, get_args(LabelLoss))
+        for name in ("label_smoothing", "label_noise", "warm_up_share"):
             check_number(name, getattr(self, name), at_least=0, below=1)
         for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
             check_number(name, getattr(self, name), at_least=0)
@@ -177,7 +185,9 @@ class VAESettings:
         decoder_widths: Channels before each doubling, coarsest first; none mirrors the encoder.
         hidden_dim: Units between the maps and the code.
         blocks: Residual blocks at each resolution.
-        encoder_sees_label: Whether the label is laid beside the image for the encoder, too.
+        encoder_label: How the label enters the encoder; see `ConditionalVAE`.
+        decoder_label: How the label enters the decoder.
+        embedding_dim: Entries of the label's embedding, where one is used.
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
         objective: The loss.
@@ -189,7 +199,9 @@ class VAESettings:
     decoder_widths: tuple[int, ...] | None = None
     hidden_dim: int = 128
     blocks: int = 0
-    encoder_sees_label: bool = False
+    encoder_label: EncoderLabel = "none"
+    decoder_label: DecoderLabel = "batchnorm"
+    embedding_dim: int = 8
     discriminator_widths: tuple[int, ...] = (32, 64, 64)
     discriminator_learning_rate: float = 4e-4
     objective: Objective = field(default_factory=Objective)
@@ -199,10 +211,12 @@ class VAESettings:
         check_count("latent_dim", self.latent_dim)
         check_count("hidden_dim", self.hidden_dim)
         check_count("blocks", self.blocks, at_least=0)
-        check_flag("encoder_sees_label", self.encoder_sees_label)
+        check_count("embedding_dim", self.embedding_dim)
+        check_choice("encoder_label", self.encoder_label, get_args(EncoderLabel))
+        check_choice("decoder_label", self.decoder_label, get_args(DecoderLabel))
         for name in ("encoder_widths", "decoder_widths"):
             if getattr(self, name) is not None:
-                check_widths(name, getattr(self, name))
+                check_widths(name, getattr(self, name), at_least=0)
         check_widths("discriminator_widths", self.discriminator_widths)
         check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
 

@@ -12,15 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from labelvae.checks import check_count, check_flag, check_widths
+from labelvae.checks import check_choice, check_count, check_widths
 from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder
 from labelvae.saving import Pretrained
+from labelvae.settings import DecoderLabel, EncoderLabel
 
 
 def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
@@ -62,12 +64,18 @@ class ConditionalVAE(Pretrained):
         image_shape: `(C, H, W)`, any size from 8x8, square or not.
         num_classes: K, at least 2.
         latent_dim: D.
-        encoder_widths: channels after each halving of the resolution; None chooses by the image's size.
+        encoder_widths: channels after each halving of the resolution; None chooses by the image's size, an
+            empty list leaves fully connected layers alone.
         decoder_widths: channels before each doubling, coarsest first; None mirrors the encoder.
         hidden_dim: units between the maps and the latent, both ways.
         blocks: residual blocks at each resolution.
-        encoder_sees_label: whether the label is laid beside the image for the encoder, too. A blind encoder
-            relabels better: it cannot code an image differently because of its label.
+        encoder_label: how the label enters the encoder: "none", it is blind to it and relabels better, because
+            it cannot code an image differently for its label; "onehot" or "embedding", laid beside the image;
+            "shift", an embedding is added to the posterior's mean and log-variance.
+        decoder_label: how the label enters the decoder: "batchnorm", beside z and as every normalization's
+            scale and shift; "batchnorm-planes", that and as planes beside the maps; "onehot" or "embedding",
+            beside z; "none", an image is then relabelled by encoding it under the asked label.
+        embedding_dim: entries of the embedding, which encoder and decoder share.
 
     Raises:
         ValueError: an argument out of range.
@@ -86,20 +94,24 @@ class ConditionalVAE(Pretrained):
         decoder_widths: Sequence[int] | None = None,
         hidden_dim: int = 128,
         blocks: int = 0,
-        encoder_sees_label: bool = False,
+        encoder_label: EncoderLabel = "none",
+        decoder_label: DecoderLabel = "batchnorm",
+        embedding_dim: int = 8,
     ) -> None:
         image_shape = check_image_shape(image_shape)
         encoder_widths = check_widths(
-            "encoder_widths", default_widths(image_shape) if encoder_widths is None else encoder_widths
+            "encoder_widths", default_widths(image_shape) if encoder_widths is None else encoder_widths, at_least=0
         )
         decoder_widths = check_widths(
-            "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths
+            "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths, at_least=0
         )
         check_count("num_classes", num_classes, at_least=2)
         check_count("latent_dim", latent_dim)
         check_count("hidden_dim", hidden_dim)
         check_count("blocks", blocks, at_least=0)
-        check_flag("encoder_sees_label", encoder_sees_label)
+        check_count("embedding_dim", embedding_dim)
+        check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
+        check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
         super().__init__(
             {
                 "image_shape": image_shape,
@@ -109,17 +121,39 @@ class ConditionalVAE(Pretrained):
                 "decoder_widths": decoder_widths,
                 "hidden_dim": hidden_dim,
                 "blocks": blocks,
-                "encoder_sees_label": encoder_sees_label,
+                "encoder_label": encoder_label,
+                "decoder_label": decoder_label,
+                "embedding_dim": embedding_dim,
             }
         )
         self.image_shape = image_shape
         self.num_classes = num_classes
         self.latent_dim = latent_dim
-        self.encoder_sees_label = encoder_sees_label
+        self.encoder_label = encoder_label
+        self.decoder_label = decoder_label
+        embedded = "embedding" in (encoder_label, decoder_label)
+        self.embedding = nn.Linear(num_classes, embedding_dim, bias=False) if embedded else None
+        entries = {"onehot": num_classes, "embedding": embedding_dim, "batchnorm": num_classes}
         self.encoder = Encoder(
-            image_shape, latent_dim, encoder_widths, hidden_dim, blocks, num_classes if encoder_sees_label else None
+            image_shape,
+            latent_dim,
+            encoder_widths,
+            hidden_dim,
+            blocks,
+            label_dim=entries.get(encoder_label, 0),
+            shift_classes=num_classes if encoder_label == "shift" else None,
         )
-        self.decoder = Decoder(image_shape, latent_dim, num_classes, decoder_widths, hidden_dim, blocks)
+        normed = decoder_label.startswith("batchnorm")
+        self.decoder = Decoder(
+            image_shape,
+            latent_dim,
+            label_dim=num_classes if normed else entries.get(decoder_label, 0),
+            norm_classes=num_classes if normed else None,
+            plane_dim=num_classes if decoder_label == "batchnorm-planes" else 0,
+            widths=decoder_widths,
+            hidden_dim=hidden_dim,
+            blocks=blocks,
+        )
 
     def encode(self, images: Tensor, labels: Labels | None = None) -> DiagonalGaussian:
         """The posterior over the latent codes, `(B, D)`, of images `(B, C, H, W)` in [0, 1].
@@ -132,8 +166,10 @@ class ConditionalVAE(Pretrained):
         """
         check_images(images, self.image_shape)
         label = None
-        if self.encoder_sees_label and labels is not None:
-            label = label_weights(labels, self.num_classes, len(images), images.device)
+        if self.encoder_label != "none" and labels is not None:
+            label = self._entered(
+                label_weights(labels, self.num_classes, len(images), images.device), self.encoder_label
+            )
         posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
         return posterior
 
@@ -144,13 +180,22 @@ class ConditionalVAE(Pretrained):
             raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
         if not torch.is_grad_enabled() and not bool(torch.isfinite(z).all()):
             raise ValueError("z: expected finite latent codes, got NaN or infinity")
-        label = label_weights(labels, self.num_classes, len(z), z.device)
+        label = self._entered(label_weights(labels, self.num_classes, len(z), z.device), self.decoder_label)
         logits: Tensor = self.decoder(z.to(self.dtype), label)
         return logits
+
+    def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
+        """Label weights `(B, K)` as they enter a network that takes them by `way`, `(B, L)`."""
+        return self.embedding(label.to(self.dtype)) if self.embedding and way == "embedding" else label
 
     def decode(self, z: Tensor, labels: Labels) -> Tensor:
         """Images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
         return torch.sigmoid(self.decode_logits(z, labels))
+
+    @property
+    def decoder_sees_label(self) -> bool:
+        """Whether one code can be decoded under several labels."""
+        return self.decoder_label != "none"
 
     def forward(self, images: Tensor, labels: Labels) -> Tensor:
         """The images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
@@ -168,7 +213,8 @@ class ConditionalVAE(Pretrained):
         Args:
             images: `(B, C, H, W)` in [0, 1].
             labels: what each image is asked to be.
-            own_labels: what each image is; only an encoder that sees the label needs it.
+            own_labels: what each image is; only an encoder that sees the label needs it, and not beside a
+                decoder that does not: it is then given the asked one.
             chunk_size: images decoded at a time.
 
         Returns:
@@ -179,7 +225,7 @@ class ConditionalVAE(Pretrained):
         """
         check_images(images, self.image_shape)
         asked = label_weights(labels, self.num_classes, len(images))
-        codes = self._codes(images, own_labels, "own_labels", chunk_size)
+        codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
         return self._images(codes, asked, chunk_size).to(images.device)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
@@ -189,6 +235,8 @@ class ConditionalVAE(Pretrained):
         if count == 0:
             raise ValueError("labels: expected at least one label, got none")
         asked = label_weights(labels, self.num_classes, count)
+        if not self.decoder_sees_label:
+            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
         where = generator.device if generator is not None else "cpu"
         codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
         return self._images(codes, asked, chunk_size)
@@ -203,9 +251,8 @@ class ConditionalVAE(Pretrained):
         check_images(images, self.image_shape)
         first = label_weights(start, self.num_classes, len(images), name="start")
         last = label_weights(end, self.num_classes, len(images), name="end")
-        codes = self._codes(images, first, "start", chunk_size)
         way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps)]
-        return torch.stack([self._images(codes, label, chunk_size) for label in way], dim=1).to(images.device)
+        return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
 
     def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
         """Posterior means `(B, D)` on the model's device, in evaluation mode."""

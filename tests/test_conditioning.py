@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from labelvae import ConditionalBatchNorm2d, LabelPlanes
+from labelvae import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs import label_weights
 
 
@@ -36,14 +36,21 @@ def test_a_blend_of_labels_is_between_them():
 
 
 def test_one_hot_planes_are_constant_over_the_map():
-    out = LabelPlanes(3)(torch.zeros(2, 4, 5, 6), label_weights([2, 0], 3, 2))
+    out = LabelPlanes()(torch.zeros(2, 4, 5, 6), label_weights([2, 0], 3, 2))
     assert out.shape == (2, 7, 5, 6)
     assert (out[0, 6] == 1).all()
     assert (out[1, 4] == 1).all()
     assert out.sum() == 2 * 30
 
 
-def test_embedded_planes_have_the_width_of_the_embedding():
-    planes = LabelPlanes(10, embedding_dim=3)
-    assert planes.channels == 3
-    assert planes(torch.zeros(2, 4, 5, 6), label_weights(1, 10, 2)).shape == (2, 7, 5, 6)
+def test_without_labels_it_is_batch_norm_with_its_own_scale_and_shift():
+    norm, plain = ConditionalBatchNorm2d(5, None), nn.BatchNorm2d(5)
+    maps = torch.randn(4, 5, 6, 7)
+    torch.testing.assert_close(norm(maps, label_weights(0, 3, 4)), plain(maps))
+    assert [tuple(p.shape) for p in norm.parameters()] == [(5,), (5,)]
+
+
+def test_the_latent_shift_adds_the_labels_embedding():
+    shift = LatentShift(3, latent_dim=2)
+    out = shift(torch.zeros(2, 4), label_weights([2, 0], 3, 2))
+    torch.testing.assert_close(out, shift.embedding.weight.T[[2, 0]])

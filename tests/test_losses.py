@@ -17,6 +17,7 @@ from labelvae import (
 )
 from labelvae.losses import (
     bernoulli_nll,
+    binary_label_loss,
     class_mean_loss,
     cycle_loss,
     gaussian_nll,
@@ -74,6 +75,31 @@ def test_label_loss_is_nats():
     torch.testing.assert_close(certain, torch.zeros(4))
     smoothed = label_loss(torch.eye(10)[:4] * 100, torch.arange(4), smoothing=0.1)
     torch.testing.assert_close(smoothed, torch.full((4,), 9.0))
+
+
+def test_binary_label_loss_is_a_bernoulli_for_each_class():
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    target = torch.eye(3)[labels]
+    torch.testing.assert_close(binary_label_loss(logits, labels), -Bernoulli(logits=logits).log_prob(target).sum(1))
+    certain = binary_label_loss(20.0 * (2.0 * target - 1.0), labels, smoothing=0.1)
+    torch.testing.assert_close(certain, torch.full((4,), 3 * 0.05 * 20.0))
+
+
+def test_noisy_labels_are_wrong_ones_everywhere_in_the_loss(vae, guide, images, labels):
+    fed = []
+    vae.decoder.register_forward_hook(lambda _, inputs, __: fed.append(inputs[1].argmax(dim=1)))
+    objective = Objective(label_weight=0.0, own_label_weight=1.0, label_noise=0.999999)
+    GuidedELBO(guide, objective=objective)(vae, images, labels)
+    assert (fed[0] != labels).all()
+    GuidedELBO(guide, objective=Objective(label_weight=0.0))(vae, images, labels)
+    assert (fed[1] == labels).all()
+
+
+def test_a_decoder_blind_to_the_label_has_no_counterfactuals(guide, images, labels):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="shift", decoder_label="none")
+    with pytest.raises(ValueError, match="no counterfactuals to train on"):
+        GuidedELBO(guide)(vae, images, labels)
+    GuidedELBO(guide, objective=Objective(label_weight=0.0, own_label_weight=1.0))(vae, images, labels)
 
 
 def test_free_bits_set_a_floor_without_a_gradient():
@@ -189,7 +215,7 @@ def test_equivariance_vanishes_for_a_model_that_is_equivariant(images, labels):
     class Copy(torch.nn.Module):
         """Codes an image as its pixels and ignores the label: to relabel is to copy, which any change commutes with."""
 
-        image_shape, num_classes = (1, 8, 8), 3
+        image_shape, num_classes, decoder_sees_label = (1, 8, 8), 3, True
 
         def encode(self, images, labels=None):
             return DiagonalGaussian(images.flatten(1), torch.full((len(images), 64), -60.0))
@@ -241,7 +267,7 @@ def test_a_guide_must_be_a_label_classifier():
 
 
 def test_an_encoder_that_sees_the_label_is_given_it(guide, images, labels):
-    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_sees_label=True)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="onehot")
     loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
     terms = loss(vae, images, labels)
     terms.total.backward()

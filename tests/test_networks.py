@@ -33,7 +33,7 @@ def test_fold_and_unfold_are_inverse(size):
 
 
 def test_gradient_reaches_every_parameter():
-    vae = ConditionalVAE((3, 12, 15), 4, blocks=1, encoder_sees_label=True)
+    vae = ConditionalVAE((3, 12, 15), 4, blocks=1, encoder_label="onehot")
     discriminator, classifier = Discriminator((3, 12, 15), 4), LabelClassifier((3, 12, 15), 4, blocks=1)
     images, labels = torch.rand(5, 3, 12, 15), torch.tensor([0, 1, 2, 3, 0])
     out = vae(images, labels)

@@ -1,9 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from labelvae import ConditionalVAE
+from labelvae.settings import DecoderLabel, EncoderLabel
 
 
 def test_inference_restores_the_modes_and_records_no_gradient(vae, images, labels):
@@ -66,12 +69,45 @@ def test_interpolation_goes_from_one_label_to_the_other(vae, images):
 
 
 def test_an_encoder_that_sees_the_label_uses_the_own_one(images, labels):
-    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_sees_label=True).eval()
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="onehot").eval()
     assert not torch.allclose(vae.encode(images, 0).mean, vae.encode(images, 1).mean)
     expected = vae.decode(vae.encode(images, labels).mean, 2)
     torch.testing.assert_close(vae.relabel(images, 2, own_labels=labels), expected)
     with pytest.raises(ValueError, match="encoder sees the label"):
         vae.relabel(images, 2)
+
+
+WAYS = [(e, d) for e in get_args(EncoderLabel) for d in get_args(DecoderLabel)]
+
+
+@pytest.mark.parametrize(("encoder_label", "decoder_label"), WAYS)
+@pytest.mark.parametrize("widths", [(8, 8), ()])
+def test_every_conditioning(encoder_label, decoder_label, widths, images, labels, tmp_path):
+    how = {"encoder_label": encoder_label, "decoder_label": decoder_label, "embedding_dim": 5}
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=widths, **how)
+    vae(images, labels).square().sum().backward()
+    silent = [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not silent
+    torch.optim.SGD(vae.parameters(), lr=0.01).step()
+    differ = not torch.allclose(vae.relabel(images, 0, labels), vae.relabel(images, 1, labels))
+    assert differ == (decoder_label != "none" or encoder_label != "none")
+    vae.save_pretrained(tmp_path)
+    again = ConditionalVAE.from_pretrained(tmp_path)
+    torch.testing.assert_close(again.relabel(images, 2, labels), vae.relabel(images, 2, labels))
+
+
+def test_encoder_and_decoder_share_an_embedding():
+    vae = ConditionalVAE((1, 8, 8), 3, encoder_label="embedding", decoder_label="embedding", embedding_dim=5)
+    assert [name for name, _ in vae.named_parameters() if "embedding" in name] == ["embedding.weight"]
+
+
+def test_a_decoder_blind_to_the_label_is_given_images_encoded_under_the_asked_one(images, labels):
+    vae = ConditionalVAE((1, 8, 8), 3, encoder_label="shift", decoder_label="none").eval()
+    with torch.no_grad():
+        expected = vae.decode(vae.encode(images, 2).mean, 0)
+    torch.testing.assert_close(vae.relabel(images, 2, own_labels=labels), expected)
+    with pytest.raises(ValueError, match="draws no images of a label"):
+        vae.sample(labels)
 
 
 def test_a_blind_encoder_does_not_read_the_label(vae, images):
@@ -93,9 +129,10 @@ def test_half_and_double_precision(vae, images):
         ({"hidden_dim": -1}, "hidden_dim"),
         ({"blocks": -1}, "blocks"),
         ({"encoder_widths": (8, 0)}, r"encoder_widths\[1\]"),
-        ({"encoder_widths": ()}, "encoder_widths"),
         ({"encoder_widths": 32}, "encoder_widths"),
-        ({"encoder_sees_label": "no"}, "encoder_sees_label"),
+        ({"encoder_label": "planes"}, "encoder_label"),
+        ({"decoder_label": "shift"}, "decoder_label"),
+        ({"embedding_dim": 0}, "embedding_dim"),
         ({"image_shape": 8}, "image_shape"),
         ({"decoder_widths": (8.5,)}, r"decoder_widths\[0\]"),
     ],
