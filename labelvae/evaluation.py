@@ -25,6 +25,7 @@ from labelvae.metrics import (
     Realism,
     Reversibility,
     Sharpness,
+    Specks,
     Style,
 )
 from labelvae.scores import Scores
@@ -155,6 +156,7 @@ class _Evaluation:
         self.realism = Realism(self.classes, judge.feature_dim)
         self.floor = Realism(self.classes, judge.feature_dim)
         self.sharpness = Sharpness()
+        self.specks = Specks()
         self.leakage = Leakage()
         self.styles: dict[str, Style] = {}
 
@@ -163,6 +165,8 @@ class _Evaluation:
         features, _ = self._judged(images)
         self.realism.update(features, labels, real=True)
         self.floor.update(features, labels, real=True)
+        if images.shape[1] == 1:
+            self.specks.update(images, real=True)
         self.sharpness.update(images, real=True)
 
     def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
@@ -176,6 +180,8 @@ class _Evaluation:
                 self.gap.update(self.guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
         self.sharpness.update(counterfactuals, real=False)
+        if images.shape[1] == 1:
+            self.specks.update(counterfactuals, real=False)
         after = style_statistics(counterfactuals)
         for name, before in style_statistics(images).items():
             self.styles.setdefault(name, Style(self.classes)).update(before, after[name], labels, asked)
@@ -219,6 +225,7 @@ class _Evaluation:
             realism_by_class=realism_by_class,
             realism_floor=float(self.floor.compute()[1]),
             sharpness=float(self.sharpness.compute()),
+            specks=float(self.specks.compute()) if self.specks.update_count else math.nan,
             leakage=float(self.leakage.compute()) if self.leakage.update_count else math.nan,
             style={style: float(metric.compute()) for style, metric in self.styles.items()},
             effectiveness_by_class=tuple(by_class),

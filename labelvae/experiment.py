@@ -25,7 +25,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
 from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
@@ -105,7 +105,7 @@ class Experiment:
         self.device = _device(settings.accelerator)
         self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
         self._claim_folder()
-        self.logger = self._wandb()
+        self.logger: Logger | None = self._wandb()
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -128,18 +128,7 @@ class Experiment:
     def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
         """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
         seed_everything(how.optimization.seed, verbose=False)
-        vae = ConditionalVAE(
-            self.data.image_shape,
-            self.data.num_classes,
-            latent_dim=how.latent_dim,
-            encoder_widths=how.encoder_widths,
-            decoder_widths=how.decoder_widths,
-            hidden_dim=how.hidden_dim,
-            blocks=how.blocks,
-            encoder_label=how.encoder_label,
-            decoder_label=how.decoder_label,
-            embedding_dim=how.embedding_dim,
-        )
+        vae = self.new_vae(how)
         discriminator = None
         if how.objective.adversarial_weight > 0:
             discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
@@ -152,6 +141,21 @@ class Experiment:
         vae.save_pretrained(self.out / name)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         return vae.to(self.device).eval()
+
+    def new_vae(self, how: VAESettings) -> ConditionalVAE:
+        """An untrained model for the data."""
+        return ConditionalVAE(
+            self.data.image_shape,
+            self.data.num_classes,
+            latent_dim=how.latent_dim,
+            encoder_widths=how.encoder_widths,
+            decoder_widths=how.decoder_widths,
+            hidden_dim=how.hidden_dim,
+            blocks=how.blocks,
+            encoder_label=how.encoder_label,
+            decoder_label=how.decoder_label,
+            embedding_dim=how.embedding_dim,
+        )
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Evaluates every model on the test images; writes `scores.json` and prints the table."""
@@ -188,7 +192,7 @@ class Experiment:
 
     def finish(self, scores: Sequence[Scores]) -> None:
         """Closes the W&B run with the model's scores as its summary, and says where everything is."""
-        if self.logger is not None:
+        if isinstance(self.logger, WandbLogger):
             summary = {f"scores/{name}": value for name, value in scores[0].row().items() if value is not None}
             self.logger.experiment.summary.update(summary)
             self.logger.experiment.finish()

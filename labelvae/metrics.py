@@ -20,6 +20,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.utilities import dim_zero_cat
 
 from labelvae.inputs import check_labels
+from labelvae.style import regions
 
 
 def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
@@ -283,3 +284,30 @@ class Sharpness(Metric):
         """A positive scalar."""
         mean = self.energy / self.count
         return mean[1] / mean[0]
+
+
+class Specks(Metric):
+    """How many separate regions counterfactuals have more than real images do, on average: marks beside the stroke.
+
+    Information that a cycle hides beside the strokes shows up here.
+    """
+
+    full_state_update = False
+    regions: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("regions", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, images: Tensor, real: bool) -> None:
+        """Images `(B, 1, H, W)` in [0, 1], real ones or counterfactuals."""
+        row = 0 if real else 1
+        self.regions[row] += regions(images).sum()
+        self.count[row] += len(images)
+
+    def compute(self) -> Tensor:
+        """A scalar; 0 is as in real images."""
+        mean = self.regions / self.count
+        return mean[1] - mean[0]

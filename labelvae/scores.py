@@ -33,6 +33,7 @@ class Scores:
         realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
         realism_floor: the same for the real held-out images in place of the counterfactuals.
         sharpness: Laplacian energy over that of real images.
+        specks: separate bright regions a counterfactual has more than a real image, on average (one channel).
         leakage: accuracy of a linear probe reading the label from the code.
         style: class-centred correlation of each style statistic.
         effectiveness_by_class: for each asked label.
@@ -54,6 +55,7 @@ class Scores:
     realism_by_class: float
     realism_floor: float
     sharpness: float
+    specks: float
     leakage: float
     style: dict[str, float] = field(default_factory=dict)
     effectiveness_by_class: tuple[float, ...] = ()

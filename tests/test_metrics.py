@@ -12,6 +12,7 @@ from labelvae.metrics import (
     Leakage,
     Realism,
     Sharpness,
+    Specks,
     Style,
     class_centred,
     correlation,
@@ -175,3 +176,15 @@ def test_blurred_images_are_less_sharp(images):
     metric.update(images, real=True)
     metric.update(blurred, real=False)
     assert metric.compute().item() < 0.3
+
+
+def test_specks_are_the_regions_that_real_images_do_not_have():
+    strokes, specked = torch.zeros(2, 1, 28, 28), torch.zeros(2, 1, 28, 28)
+    for images in (strokes, specked):
+        images[:, :, 5:20, 10:13] = 1.0
+    specked[0, :, 2, 2] = 0.5
+    specked[0, :, 25, 25] = 0.5
+    metric = Specks()
+    metric.update(strokes, real=True)
+    metric.update(specked, real=False)
+    assert metric.compute().item() == pytest.approx(1.0)

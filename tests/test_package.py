@@ -43,7 +43,7 @@ def test_unknown_names_are_attribute_errors():
 LAYERS = [
     {"checks"},
     {"settings", "inputs", "latent", "saving"},
-    {"augmentation", "conditioning", "presets", "command_line"},
+    {"augmentation", "conditioning", "presets", "recipes", "command_line"},
     {"networks", "style", "figures", "reading", "scores"},
     {"vae", "classifier"},
     {"losses", "metrics"},

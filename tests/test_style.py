@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.draw import line_aa
 from torch import Tensor
 
-from labelvae.style import ink, layout, slant, style_statistics, thickness
+from labelvae.style import ink, layout, regions, slant, style_statistics, thickness
 
 
 def stroke(width: float, angle: float, size: int = 64, length: float = 40.0) -> Tensor:
@@ -84,3 +84,11 @@ def test_which_statistics_apply():
     assert {name: value.shape for name, value in style_statistics(torch.rand(2, 3, 9, 11)).items()} == {
         "layout": (2, 48)
     }
+
+
+def test_regions_that_touch_at_a_corner_are_one_and_faint_ones_are_none():
+    image = torch.zeros(3, 1, 9, 9)
+    image[0, 0, 1:3, 1:3] = image[0, 0, 3, 3] = 0.8  # touch at a corner
+    image[1, 0, 1, 1] = image[1, 0, 1, 5] = 0.8
+    image[1, 0, 7, 7] = 0.1  # too faint
+    assert regions(image).tolist() == [1.0, 2.0, 0.0]

@@ -1,0 +1,337 @@
+"""Relabelling, recipe by recipe: the same images seen, the same test images and wrong labels, two judges.
+
+    python benchmarks/relabel.py --data mnist --data-dir DIR --recipe all --minutes 15
+    python benchmarks/relabel.py --data mnist --data-dir DIR --recipe labelvae --minutes 15 --seeds 3
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
+
+The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
+first judge is the preset's, the second one is of another kind; neither is in a loss. Rows, models and pictures stay
+under `--out`: run it again to go on after a stop, or to add rows to the table.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse import auto_cli
+from lightning.pytorch.loggers import CSVLogger
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from labelvae import ConditionalVAE, Discriminator, GuidedELBO, ImageData, LabelClassifier, VAETraining, evaluate
+from labelvae import presets as known
+from labelvae.evaluation import Relabeller
+from labelvae.experiment import Experiment
+from labelvae.figures import (
+    one_of_each,
+    reconstructions_grid,
+    samples_grid,
+    save_picture,
+    style_transfer_grid,
+    wrong_labels_grid,
+)
+from labelvae.inputs import wrong_labels
+from labelvae.metrics import Effectiveness
+from labelvae.recipes import recipes
+from labelvae.saving import write_whole
+from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Settings, VAESettings
+from labelvae.vae import evaluation_mode
+
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+Study = Literal["recipes", "ablation", "label-weight"]
+
+SECOND_JUDGE = {
+    "convolutional": ClassifierSettings(
+        kind="mlp",
+        widths=(2048, 2048),
+        feature_dim=256,
+        label_smoothing=0.05,
+        augmentation=Augmentation(rotation=12, scale=0.15, shear=0.2, shift=0.06),
+        optimization=Optimization(epochs=60, batch_size=256, learning_rate=2e-3, seed=5),
+    ),
+    "mlp": ClassifierSettings(
+        widths=(32, 64),
+        blocks=1,
+        augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08),
+        optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=5),
+    ),
+}
+"""The judge beside the preset's, by the kind of that one."""
+
+TERMS = ("label_weight", "class_mean_weight", "cycle_weight", "equivariance_weight", "adversarial_weight")
+LABEL_WEIGHTS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+HEADS = {
+    "name": "recipe",
+    "seed": "seed",
+    "effectiveness": "effectiveness",
+    "second_effectiveness": "by the second judge",
+    "effectiveness_worst_class": "worst class",
+    "second_worst_class": "worst, second judge",
+    "guide_judge_gap": "guide-judge gap",
+    "psnr": "own label, dB",
+    "nats": "own label, nats",
+    "reversed_psnr": "reversed, dB",
+    "style_thickness": "thickness",
+    "style_slant": "slant",
+    "style_layout": "layout",
+    "realism_over_floor": "realism, over floor",
+    "sharpness": "sharpness",
+    "specks": "specks",
+    "leakage": "leakage",
+    "parameters": "parameters",
+    "epochs": "epochs",
+    "seconds": "seconds",
+}
+
+
+@dataclass
+class Bench:
+    """What every row shares: the data, the classifiers, the epochs."""
+
+    experiment: Experiment
+    preset: Settings
+    guide: LabelClassifier
+    judge: LabelClassifier
+    second_judge: LabelClassifier
+    epochs: int
+
+    def row(self, name: str, how: VAESettings, seed: int) -> dict[str, Any]:
+        """Trains and evaluates one model, or reads what an earlier run of this benchmark left."""
+        out = self.experiment.out
+        key = f"{name}-{seed}"
+        optimization = replace(how.optimization, epochs=self.epochs, seed=how.optimization.seed + 100 * seed)
+        how = replace(how, optimization=optimization)
+        path = out / "rows" / f"{key}.json"
+        settings = json.loads(json.dumps(asdict(how)))
+        row: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        if row.get("settings") == settings:
+            return row
+        start = time.perf_counter()
+        vae = self.experiment.vae(key, how, self.guide, self.judge)
+        seconds = time.perf_counter() - start
+        data = self.experiment.data
+        test = data.loader("test")
+        scores = evaluate(vae, test, self.judge, real=data.loader("train"), guide=self.guide, name=name)
+        second = agreement(vae, test, self.second_judge)
+        row = scores.row() | {
+            "second_effectiveness": second[0],
+            "second_worst_class": min(second[1:]),
+            "realism_over_floor": scores.realism_by_class / scores.realism_floor,
+            "nats": negative_elbo(vae, test) if data.image_shape[0] == 1 else None,
+            "parameters": sum(parameter.numel() for parameter in vae.parameters()),
+            "epochs": self.epochs,
+            "seconds": seconds,
+            "seed": seed,
+            "settings": settings,
+        }
+        self.pictures(vae, out / "pictures" / key)
+        write_whole(path, json.dumps(row, indent=2) + "\n")
+        return row
+
+    def pictures(self, vae: ConditionalVAE, folder: Path) -> None:
+        """Test images relabelled, reconstructed, as every class; samples where there are any."""
+        data, names = self.experiment.data, self.experiment.data.class_names
+        shown = range(min(10, data.num_classes))
+        some = data.splits["test"].subset(one_of_each(data.splits["test"].labels, 30))
+        images, labels = some.images.float() / 255.0, some.labels
+        asked = wrong_labels(labels, data.num_classes, torch.Generator().manual_seed(0))
+        changed = vae.relabel(images, asked, labels)
+        save_picture(wrong_labels_grid(images, changed, labels, asked, names), folder / "wrong_labels.png")
+        save_picture(reconstructions_grid(images, vae.reconstruct(images, labels)), folder / "reconstructions.png")
+        every = torch.stack([vae.relabel(images[:10], label, labels[:10]) for label in shown], dim=1)
+        save_picture(style_transfer_grid(images[:10], every, names[: len(shown)]), folder / "style_transfer.png")
+        if vae.decoder_sees_label:
+            asked = torch.tensor(shown).repeat_interleave(10)
+            samples = vae.sample(asked, torch.Generator().manual_seed(0)).unflatten(0, (len(shown), 10))
+            save_picture(samples_grid(samples, names[: len(shown)]), folder / "samples.png")
+
+
+def agreement(model: Relabeller, batches: Any, judge: LabelClassifier) -> list[float]:
+    """Effectiveness by a judge, overall and by asked class, under the wrong labels that `evaluate` draws."""
+    metric, generator = Effectiveness(judge.num_classes), torch.Generator().manual_seed(0)
+    with evaluation_mode(judge):
+        for images, labels in batches:
+            asked = wrong_labels(labels, judge.num_classes, generator)
+            metric.update(judge(model.relabel(images, asked, labels).to(judge.device)).cpu(), asked)
+    return metric.compute().tolist()
+
+
+def negative_elbo(vae: ConditionalVAE, batches: Any) -> float:
+    """Bernoulli reconstruction plus KL, from a sampled code under the own label, nats per image, mean."""
+    loss, total, count = GuidedELBO(), 0.0, 0
+    torch.manual_seed(0)
+    with evaluation_mode(vae):
+        for images, labels in batches:
+            terms = loss(vae, images.to(vae.device), labels.to(vae.device))
+            total += float((terms.reconstruction + terms.kl).sum())
+            count += len(images)
+    return total / count
+
+
+def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any], seconds: float) -> dict[str, Any]:
+    """Accuracy, calibration error (15 bins, L1) and accuracy under Gaussian noise of standard deviation 0.3 and 0.5."""
+    generator = torch.Generator().manual_seed(0)
+    seen: dict[float, list[torch.Tensor]] = {0.0: [], 0.3: [], 0.5: []}
+    truth = []
+    with evaluation_mode(classifier):
+        for images, labels in batches:
+            truth.append(labels)
+            for deviation, logits in seen.items():
+                noisy = images + deviation * torch.randn(images.shape, generator=generator)
+                logits.append(classifier(noisy.clamp(0.0, 1.0).to(classifier.device)).cpu())
+    labels = torch.cat(truth)
+    joined = {deviation: torch.cat(logits) for deviation, logits in seen.items()}
+    accuracy = {deviation: float((logits.argmax(1) == labels).float().mean()) for deviation, logits in joined.items()}
+    return {
+        "name": name,
+        "accuracy": accuracy[0.0],
+        "calibration_error": float(
+            multiclass_calibration_error(joined[0.0].softmax(1), labels, classifier.num_classes, n_bins=15)
+        ),
+        "accuracy_noise_0.3": accuracy[0.3],
+        "accuracy_noise_0.5": accuracy[0.5],
+        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
+        "seconds": seconds,
+    }
+
+
+def epochs_in(seconds: float, experiment: Experiment, how: VAESettings, guide: LabelClassifier) -> int:
+    """How many epochs of `how` fit into `seconds`, from the time of 40 steps."""
+    data = experiment.data
+    vae = experiment.new_vae(how)
+    adversarial = how.objective.adversarial_weight > 0
+    critic = Discriminator(data.image_shape, data.num_classes, how.discriminator_widths) if adversarial else None
+    task = VAETraining(vae, GuidedELBO(guide, critic, how.objective)).to(experiment.device)
+    optimizer = torch.optim.AdamW(task.parameter_groups(), lr=1e-3, fused=True)
+    loader = data.loader("train", how.optimization.batch_size, experiment.device, shuffle=True, drop_last=True)
+    bfloat16 = experiment.settings.precision == "bf16-mixed"
+    times = []
+    for (images, labels), _ in zip(loader, range(50), strict=False):
+        start = time.perf_counter()
+        with torch.autocast(experiment.device.type, torch.bfloat16, enabled=bfloat16):
+            total = task.loss(vae, images, labels, progress=0.5).total
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        if experiment.device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    step = sorted(times)[len(times) // 2]
+    return max(1, int(seconds / (step * len(loader))))
+
+
+def table(rows: list[dict[str, Any]], heads: dict[str, str]) -> str:
+    """Rows as Markdown, without the columns that no row has."""
+    used = {key: head for key, head in heads.items() if any(row.get(key) is not None for row in rows)}
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        if isinstance(value, float):
+            return f"{value:.0f}" if value >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.3f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    lines = [list(used.values()), ["---"] * len(used), *([cell(row.get(key)) for key in used] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[str, VAESettings]:
+    """The models of a study by name."""
+    ours = preset.vae
+    if study == "ablation":
+        without = {
+            term: replace(ours, objective=replace(ours.objective, **dict[str, Any]({term: 0.0})))
+            for term in TERMS
+            if getattr(ours.objective, term) > 0
+        }
+        return {"all terms": ours} | {f"without {term.removesuffix('_weight')}": how for term, how in without.items()}
+    if study == "label-weight":
+        return {
+            f"lambda {weight:g}": replace(ours, objective=replace(ours.objective, label_weight=weight))
+            for weight in LABEL_WEIGHTS
+        }
+    every = recipes(preset, channels)
+    if recipe == "all":
+        return every
+    if recipe not in every:
+        raise ValueError(f"recipe: expected all or one of {', '.join(every)}, got {recipe!r}")
+    return {recipe: every[recipe]}
+
+
+def main(
+    data: DataName = "digits",
+    data_dir: Path = Path("data"),
+    recipe: str = "all",
+    minutes: float = 15.0,
+    seeds: int = 1,
+    study: Study = "recipes",
+    out: Path = Path("runs/relabel"),
+) -> None:
+    """Trains, evaluates, draws, and writes the tables.
+
+    Args:
+        data: Which images.
+        data_dir: Where their files are.
+        recipe: One by name, or all.
+        minutes: Of training for labelvae, its guide included; the others see as many images.
+        seeds: Models of each recipe.
+        study: Recipes; or labelvae with one term taken away; or over its label weight.
+        out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
+    """
+    folder = out / f"{data}-{minutes:g}-minutes"
+    preset = getattr(known, data.upper())
+    settings = replace(
+        preset, data_dir=data_dir, out=folder, wandb="disabled", resume=(folder / "settings.yaml").is_file()
+    )
+    images = ImageData(data_dir=data_dir, **asdict(settings.data))
+    experiment = Experiment(settings, images)
+    experiment.logger = CSVLogger(folder, name="log", version="")
+    classifiers, rows = [], []
+    for name, how in (
+        ("guide", preset.guide),
+        ("judge", preset.judge),
+        ("second-judge", SECOND_JUDGE[preset.judge.kind]),
+    ):
+        start = time.perf_counter()
+        classifier = experiment.classifier(name, how)
+        path, seconds = folder / "rows" / f"{name}.json", time.perf_counter() - start
+        seconds = json.loads(path.read_text())["seconds"] if path.is_file() else seconds
+        rows.append(classifier_row(name, classifier, images.loader("test"), seconds))
+        write_whole(path, json.dumps(rows[-1], indent=2) + "\n")
+        classifiers.append(classifier)
+    guide, judge, second_judge = classifiers
+    counted = folder / "epochs.json"
+    if not counted.is_file():
+        epochs = epochs_in(60.0 * minutes - rows[0]["seconds"], experiment, preset.vae, guide)
+        write_whole(counted, json.dumps(epochs))
+    bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()))
+    models = named(study, recipe, preset, images.image_shape[0])
+    scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
+    columns = {key: key.replace("_", " ") for key in rows[0]}
+    packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
+    text = (
+        f"`python {shlex.join(sys.argv)}`, {platform.machine()}, {torch.get_num_threads()} threads, "
+        f"{experiment.device.type}, Python {platform.python_version()}, "
+        f"{', '.join(f'{package} {version(package)}' for package in packages)}, "
+        f"{len(images.splits['test'])} test images.\n\n"
+        f"{table(rows, columns)}\n\n"
+        f"{table(scores, HEADS)}\n"
+    )
+    name = study if recipe == "all" else recipe
+    write_whole(folder / f"{name}.md", text)
+    write_whole(folder / f"{name}.json", json.dumps(scores, indent=2) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
