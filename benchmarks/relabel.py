@@ -68,7 +68,14 @@ SECOND_JUDGE = {
 }
 """The judge beside the preset's, by the kind of that one."""
 
-TERMS = ("label_weight", "class_mean_weight", "cycle_weight", "equivariance_weight", "adversarial_weight")
+TERMS = (
+    "label_weight",
+    "class_mean_weight",
+    "cycle_weight",
+    "image_cycle_weight",
+    "equivariance_weight",
+    "adversarial_weight",
+)
 LABEL_WEIGHTS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",
@@ -116,6 +123,7 @@ class Bench:
         row: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         if row.get("settings") == settings:
             return row
+        self.experiment.logger = CSVLogger(out, name="log", version=key)
         start = time.perf_counter()
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         seconds = time.perf_counter() - start
@@ -295,7 +303,6 @@ def main(
     )
     images = ImageData(data_dir=data_dir, **asdict(settings.data))
     experiment = Experiment(settings, images)
-    experiment.logger = CSVLogger(folder, name="log", version="")
     classifiers, rows = [], []
     for name, how in (
         ("guide", preset.guide),

@@ -9,6 +9,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + own_label               cross-entropy of the guide on x~, asked for y
          + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
+         + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label
          + adversarial             -discriminator(x', y')
@@ -30,12 +31,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from labelvae.augmentation import augment, draw_warp, warp
+from labelvae.augmentation import augment, change, draw_change
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Discriminator
-from labelvae.settings import Objective
+from labelvae.settings import Augmentation, Objective
 from labelvae.vae import ConditionalVAE
 
 LEAST_LOG_SCALE = math.log(1e-3)
@@ -134,6 +135,7 @@ class LossTerms:
     own_label: Tensor | None = None
     class_mean: Tensor | None = None
     cycle: Tensor | None = None
+    image_cycle: Tensor | None = None
     equivariance: Tensor | None = None
     adversarial: Tensor | None = None
     discriminator: Tensor | None = None
@@ -226,8 +228,8 @@ class GuidedELBO(nn.Module):
 
         # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
         # wrong labels and changed styles alike.
-        style = draw_warp(images, how.style_change) if how.equivariance_weight > 0 else None
-        seen = [images] if style is None else [images, warp(images, style, how.style_change)]
+        style = draw_change(images, how.style_change) if how.equivariance_weight > 0 else None
+        seen = [images] if style is None else [images, change(images, style, how.style_change)]
         posteriors = vae.encode(torch.cat(seen), labels.repeat(len(seen)))
         posterior = posteriors[: len(images)]
         z, *z_changed = posteriors.rsample().split(len(images))
@@ -244,12 +246,15 @@ class GuidedELBO(nn.Module):
             counterfactual = torch.sigmoid(others[0])
             if self.guide is not None and how.label_weight > 0:
                 terms["counterfactual_label"] = self._guided(self.guide, counterfactual, wrong)
-            if how.cycle_weight > 0:
-                noise = how.cycle_noise * torch.randn_like(counterfactual)
-                again = vae.encode((counterfactual + noise).clamp(0.0, 1.0), wrong)
-                terms["cycle"] = cycle_loss(z.detach(), again)
+            if how.cycle_weight > 0 or how.image_cycle_weight > 0:
+                again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
+                if how.cycle_weight > 0:
+                    terms["cycle"] = cycle_loss(z.detach(), again)
+                if how.image_cycle_weight > 0:
+                    back = vae.decode_logits(again.rsample(), labels)
+                    terms["image_cycle"] = self.reconstruction(images, back)
             if style is not None:
-                target = warp(counterfactual.detach(), style, how.style_change)
+                target = change(counterfactual.detach(), style, how.style_change)
                 terms["equivariance"] = self.reconstruction(target, others[1])
             if self.discriminator is not None:
                 terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
@@ -261,7 +266,8 @@ class GuidedELBO(nn.Module):
     def _needs_counterfactuals(self) -> bool:
         how = self.objective
         guided = self.guide is not None and how.label_weight > 0
-        return guided or how.cycle_weight > 0 or how.equivariance_weight > 0 or self.discriminator is not None
+        tied = how.cycle_weight > 0 or how.image_cycle_weight > 0 or how.equivariance_weight > 0
+        return guided or tied or self.discriminator is not None
 
     def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
         logits = guide(augment(images, self.objective.guide_augmentation))
@@ -286,6 +292,7 @@ class GuidedELBO(nn.Module):
             "own_label": warm_up * how.own_label_weight,
             "class_mean": warm_up * how.class_mean_weight,
             "cycle": warm_up * how.cycle_weight,
+            "image_cycle": warm_up * how.image_cycle_weight,
             "equivariance": warm_up * how.equivariance_weight,
             "adversarial": warm_up * how.adversarial_weight,
             "discriminator": 1.0,
@@ -295,7 +302,7 @@ class GuidedELBO(nn.Module):
         if self._needs_counterfactuals and not vae.decoder_sees_label:
             raise ValueError(
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
-                "set label_weight, cycle_weight, equivariance_weight and adversarial_weight to 0"
+                "set label_weight, both cycle weights, equivariance_weight and adversarial_weight to 0"
             )
         for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
             if network is None:

@@ -42,6 +42,7 @@ DIGITS = Settings(
             label_weight=10,
             class_mean_weight=1.0,
             cycle_weight=0.5,
+            cycle_noise=0.2,
             equivariance_weight=1.0,
             style_change=Augmentation(shear=0.4, shift=0.07, interpolation="nearest"),
             adversarial_weight=2.0,

@@ -34,6 +34,7 @@ class Augmentation:
         shear: Largest horizontal shear, as a share of the height.
         shift: Largest translation, as a share of the size.
         flip: Mirror half of the images left to right.
+        thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
         noise: Largest standard deviation of Gaussian noise; each image draws its own.
         interpolation: "nearest" moves pixels whole, without blur.
     """
@@ -43,13 +44,15 @@ class Augmentation:
     shear: float = 0.0
     shift: float = 0.0
     flip: bool = False
+    thickness: float = 0.0
     noise: float = 0.0
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         for name in ("rotation", "shear", "shift", "noise"):
             check_number(name, getattr(self, name), at_least=0)
-        check_number("scale", self.scale, at_least=0, below=1)
+        for name in ("scale", "thickness"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
         check_flag("flip", self.flip)
         check_choice("interpolation", self.interpolation, get_args(Interpolation))
 
@@ -72,8 +75,9 @@ class Objective:
         label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
-        cycle_noise: Standard deviation of the noise put on a counterfactual before it is encoded again,
-            so that the code cannot hide in specks.
+        image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
+        cycle_noise: Largest standard deviation of the noise put on a counterfactual before it is encoded again,
+            so that the code cannot hide in specks; each image draws its own.
         equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
         style_change: The changes of style that equivariance is asked for.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
@@ -93,7 +97,8 @@ class Objective:
     label_noise: float = 0.0
     class_mean_weight: float = 0.0
     cycle_weight: float = 0.0
-    cycle_noise: float = 0.1
+    image_cycle_weight: float = 0.0
+    cycle_noise: float = 0.2
     equivariance_weight: float = 0.0
     style_change: Augmentation = field(default_factory=lambda: Augmentation(shear=0.2, shift=0.05))
     adversarial_weight: float = 0.0
@@ -109,7 +114,7 @@ class Objective:
             check_number(name, getattr(self, name), at_least=0, below=1)
         for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
             check_number(name, getattr(self, name), at_least=0)
-        for name in ("class_mean_weight", "equivariance_weight", "adversarial_weight"):
+        for name in ("class_mean_weight", "image_cycle_weight", "equivariance_weight", "adversarial_weight"):
             check_number(name, getattr(self, name), at_least=0)
 
 

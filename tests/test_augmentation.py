@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from labelvae import Augmentation, augment
-from labelvae.augmentation import draw_warp, warp
+from labelvae.augmentation import Change, change, draw_change
 from labelvae.style import slant
 
 
@@ -10,10 +10,13 @@ def test_nothing_changes_by_default(images):
     assert augment(images, Augmentation()) is images
 
 
-@pytest.mark.parametrize("change", [{"rotation": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 0.2}, {"noise": 0.2}])
-def test_every_image_is_changed_on_its_own_and_stays_in_range(change):
+@pytest.mark.parametrize(
+    "how",
+    [{"rotation": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 0.2}, {"noise": 0.2}, {"thickness": 0.7}],
+)
+def test_every_image_is_changed_on_its_own_and_stays_in_range(how):
     images = torch.rand(1, 1, 8, 8).expand(4, -1, -1, -1)
-    out = augment(images, Augmentation(**change))
+    out = augment(images, Augmentation(**how))
     assert ((out >= 0) & (out <= 1)).all()
     for i in range(4):
         assert not torch.allclose(out[i], images[i], atol=1e-3)
@@ -32,7 +35,7 @@ def test_flip_mirrors_about_half_of_the_images():
 def test_a_known_shift_moves_whole_pixels():
     images = torch.rand(1, 1, 8, 8)
     maps = torch.tensor([[[1.0, 0.0, 2 * 2 / 8], [0.0, 1.0, 0.0]]])
-    moved = warp(images, maps, Augmentation())
+    moved = change(images, Change(maps, None), Augmentation())
     torch.testing.assert_close(moved[..., :-2], images[..., 2:])
 
 
@@ -56,17 +59,26 @@ def test_rotation_and_shear_are_in_pixels_on_any_shape(size):
 def test_warping_is_exact_under_bfloat16():
     images = torch.rand(2, 1, 128, 128)
     how = Augmentation(rotation=10, shift=0.1)
-    maps = draw_warp(images, how)
+    drawn = draw_change(images, how)
     with torch.autocast("cpu", torch.bfloat16):
-        half = warp(images, maps, how)
-    torch.testing.assert_close(half, warp(images, maps, how), rtol=0, atol=0)
+        half = change(images, drawn, how)
+    torch.testing.assert_close(half, change(images, drawn, how), rtol=0, atol=0)
 
 
-def test_the_same_maps_move_images_alike(images):
+def test_the_same_change_moves_images_alike(images):
     how = Augmentation(rotation=20, shear=0.3, shift=0.1, scale=0.2)
-    maps = draw_warp(images, how)
-    both = warp(torch.cat([images, 1.0 - images], dim=1), maps, how)
+    drawn = draw_change(images, how)
+    both = change(torch.cat([images, 1.0 - images], dim=1), drawn, how)
     torch.testing.assert_close(both[:, 0] + both[:, 1], torch.ones(6, 8, 8))
+
+
+@pytest.mark.parametrize("share", [-0.75, -0.25, 0.25, 0.75])
+def test_strokes_grow_by_a_share_of_a_pixel_at_each_edge(share):
+    images = torch.zeros(1, 1, 64, 64)
+    images[:, :, 10:54, 29:35] = 1.0
+    out = change(images, Change(None, torch.full((1, 1, 1, 1), share)), Augmentation())
+    assert ((out >= 0) & (out <= 1)).all()
+    assert out[0, 0, 32].sum().item() == pytest.approx(6 + 2 * share)
 
 
 def test_the_gradient_reaches_the_image(images):
@@ -77,7 +89,14 @@ def test_the_gradient_reaches_the_image(images):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"rotation": -1}, {"noise": float("nan")}, {"scale": 1.0}, {"flip": "yes"}, {"interpolation": "cubic"}],
+    [
+        {"rotation": -1},
+        {"noise": float("nan")},
+        {"scale": 1.0},
+        {"thickness": 1.0},
+        {"flip": "yes"},
+        {"interpolation": "cubic"},
+    ],
 )
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):

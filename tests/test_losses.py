@@ -211,18 +211,27 @@ def test_the_label_loss_alone_moves_the_counterfactual_to_the_asked_label(vae, g
     assert term < 0.5 * before
 
 
+class Copy(torch.nn.Module):
+    """Codes an image as its pixels and ignores the label: to relabel is to copy, which any change commutes with."""
+
+    image_shape, num_classes, decoder_sees_label = (1, 8, 8), 3, True
+
+    def encode(self, images, labels=None):
+        return DiagonalGaussian(images.flatten(1), torch.full((len(images), 64), -60.0))
+
+    def decode_logits(self, z, labels):
+        return torch.logit(z, eps=1e-6).unflatten(1, (1, 8, 8))
+
+
+def test_the_image_cycle_of_a_model_that_copies_is_its_reconstruction(images, labels):
+    objective = Objective(likelihood="gaussian", scale=1.0, label_weight=0.0, image_cycle_weight=1.0, cycle_noise=0.0)
+    terms = GuidedELBO(objective=objective)(Copy(), images, labels)
+    torch.testing.assert_close(terms.image_cycle, terms.reconstruction, rtol=1e-3, atol=1e-3)
+    noisy = GuidedELBO(objective=replace(objective, cycle_noise=0.5))(Copy(), images, labels)
+    assert (noisy.image_cycle > terms.image_cycle).all()
+
+
 def test_equivariance_vanishes_for_a_model_that_is_equivariant(images, labels):
-    class Copy(torch.nn.Module):
-        """Codes an image as its pixels and ignores the label: to relabel is to copy, which any change commutes with."""
-
-        image_shape, num_classes, decoder_sees_label = (1, 8, 8), 3, True
-
-        def encode(self, images, labels=None):
-            return DiagonalGaussian(images.flatten(1), torch.full((len(images), 64), -60.0))
-
-        def decode_logits(self, z, labels):
-            return torch.logit(z, eps=1e-6).unflatten(1, (1, 8, 8))
-
     change = Augmentation(shear=0.4, shift=0.1, interpolation="nearest")
     objective = Objective(likelihood="gaussian", scale=1.0, equivariance_weight=1.0, style_change=change)
     terms = GuidedELBO(objective=objective)(Copy(), images, labels)
