@@ -35,6 +35,7 @@ EVERYTHING = Objective(
     own_label_weight=1.5,
     class_mean_weight=4.0,
     cycle_weight=0.5,
+    image_cycle_weight=0.75,
     equivariance_weight=0.25,
     adversarial_weight=2.0,
     guide_augmentation=Augmentation(rotation=5, noise=0.1),
@@ -158,7 +159,8 @@ def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     mean = terms.means()
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
     expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
-    expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
+    expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.75 * mean["image_cycle"]
+    expected += 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)
 
 
