@@ -57,9 +57,10 @@ MNIST = Settings(
     precision="bf16-mixed",
     data=DataSettings(name="mnist"),
     guide=ClassifierSettings(
-        widths=(32, 64, 64),
-        augmentation=Augmentation(rotation=12, scale=0.12, shear=0.15, shift=0.08, noise=0.3),
-        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=1),
+        widths=(32, 64, 128),
+        feature_dim=128,
+        augmentation=Augmentation(rotation=12, scale=0.12, shear=0.15, shift=0.08, noise=0.8),
+        optimization=Optimization(epochs=6, learning_rate=3e-3, seed=1),
     ),
     judge=ClassifierSettings(
         widths=(24, 48),
@@ -69,16 +70,18 @@ MNIST = Settings(
     ),
     vae=VAESettings(
         latent_dim=16,
+        discriminator_widths=(32, 64, 64),
         objective=Objective(
-            label_weight=10,
-            cycle_weight=0.5,
-            cycle_noise=0.2,
-            equivariance_weight=0.2,
-            style_change=Augmentation(rotation=8, scale=0.1, shear=0.2, shift=0.05),
-            adversarial_weight=2.0,
-            guide_augmentation=Augmentation(rotation=5, shear=0.08, shift=0.05, noise=0.3),
+            label_weight=30,
+            class_mean_weight=5,
+            image_cycle_weight=0.2,
+            cycle_noise=0.5,
+            equivariance_weight=0.5,
+            style_change=Augmentation(rotation=15, scale=0.15, shear=0.35, shift=0.08, thickness=0.6),
+            adversarial_weight=3.0,
+            guide_augmentation=Augmentation(rotation=8, scale=0.1, shear=0.1, shift=0.06, noise=0.7),
         ),
-        optimization=Optimization(epochs=3, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=2, weight_decay=0.0, seed=3),
     ),
 )
 
