@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
@@ -43,7 +44,7 @@ from labelvae.figures import (
 from labelvae.inputs import wrong_labels
 from labelvae.losses import GuidedELBO
 from labelvae.networks import Discriminator
-from labelvae.saving import write_whole
+from labelvae.saving import sweep, write_whole
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.training import ClassifierTraining, Task, VAETraining
@@ -218,7 +219,7 @@ class Experiment:
                 task,
                 train,
                 self.data.loader("validation", device=self.device),
-                ckpt_path=_checked_checkpoint(last, epochs) if last.is_file() else None,
+                ckpt_path=_checked_checkpoint(last, epochs, task) if last.is_file() else None,
                 weights_only=True,
             )
         except SystemExit as error:
@@ -240,7 +241,11 @@ class Experiment:
             return None
         from wandb.errors import Error, UsageError
 
-        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, mode=mode, log_model=False)
+        known = self.out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
+        if not known.is_file():
+            write_whole(known, uuid4().hex[:8])
+        how: dict[str, Any] = {"mode": mode, "id": known.read_text().strip()}
+        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, log_model=False, **how)
         try:
             logger.log_hyperparams(_plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
         except (Error, UsageError) as error:
@@ -253,7 +258,10 @@ class Experiment:
         now, images = _plain(asdict(replace(how, resume=False, overwrite=False))), self.data.fingerprint()
         if path.is_file() and how.resume:
             text = path.read_text()
-            before = yaml.safe_load(text)
+            try:
+                before = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
             if not isinstance(before, dict) or f"fingerprint {images}" not in text:
                 raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
             _check_same(before, now, path)
@@ -264,6 +272,8 @@ class Experiment:
             )
         else:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+            (self.out / "wandb" / "run-id").unlink(missing_ok=True)
+        sweep(self.out)
         split = ", ".join(f"{len(images)} {name}" for name, images in self.data.splits.items())
         packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
         versions = ", ".join(f"{package} {version(package)}" for package in packages)
@@ -314,12 +324,17 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: 
             )
 
 
-def _checked_checkpoint(path: Path, epochs: int) -> Path:
-    """The path, if there is a whole checkpoint of at most `epochs` epochs."""
+def _checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
+    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs."""
     try:
-        done = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
+        shapes = {name: value.shape for name, value in weights.items()}
     except Exception as error:  # whatever a broken file makes the reader raise
-        raise ValueError(f"{path}: is no whole checkpoint ({error}); delete it to train this step anew") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
+    if shapes != {name: value.shape for name, value in task.state_dict().items()}:
+        raise ValueError(f"{path}: is a checkpoint of another network; delete it to train this step anew")
     if done > epochs:
         raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
     return path

@@ -23,12 +23,21 @@ FORMAT_VERSION = 1
 """Raised when a saved model of an older format could no longer be read as it is."""
 
 
+_PART = ".part-"
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
+    for path in Path(folder).rglob(f".*{_PART}*"):
+        path.unlink(missing_ok=True)
+
+
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
