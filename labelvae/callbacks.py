@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from labelvae.classifier import LabelClassifier
+from labelvae.diagnosis import diagnose
 from labelvae.figures import save_picture, wrong_labels_grid
 from labelvae.inputs import wrong_labels
 from labelvae.saving import write_whole
@@ -147,3 +149,32 @@ class Relabelled(Callback):
             )
             save_picture(picture, self.path)
             log_picture(trainer.loggers, f"{pl_module.prefix}samples/wrong_labels", picture)
+
+
+class Diagnosed(Callback):
+    """After each validation: whether the label is followed, the code says something and the guide knows anything.
+
+    The measures are logged; what is wrong is said once in words, from the middle of the training on.
+
+    Args:
+        images: held-out images `(N, C, H, W)` in [0, 1], of several labels.
+        labels: their labels `(N,)`.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self._said: set[str] = set()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks, logs and warns."""
+        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        diagnosis = diagnose(pl_module.vae, self.images, self.labels, pl_module.loss.guide)
+        for name in ("label_change", "asked_agreement", "guide_accuracy"):
+            pl_module.log(f"{pl_module.prefix}diagnosis/{name}", getattr(diagnosis, name), rank_zero_only=True)
+        if 2 * trainer.global_step < pl_module.steps or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        for name, words in diagnosis.warnings().items():
+            if name not in self._said:
+                warnings.warn(f"{name}: {words}", stacklevel=2)
+        self._said |= set(diagnosis.warnings())

@@ -29,9 +29,10 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import Diagnosed, LastCheckpoint, Relabelled, log_picture
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
+from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import (
     one_of_each,
@@ -107,6 +108,7 @@ class Experiment:
         self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
         self._claim_folder()
         self.logger = self._wandb()
+        self.wrong: dict[str, str] = {}
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -145,12 +147,18 @@ class Experiment:
         rates = (how.optimization.learning_rate, how.optimization.weight_decay, how.discriminator_learning_rate)
         loss = GuidedELBO(guide, discriminator, how.objective)
         task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/")
-        images, labels = next(iter(self.data.loader("validation")))
+        held_out = self.data.splits["validation"]
+        some = held_out.subset(one_of_each(held_out.labels, 500))
+        images, labels = some.images.float() / 255.0, some.labels
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
-        self._fit(name, task, how.optimization, watch)
+        look = [Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # the reference is what it is
+        self._fit(name, task, how.optimization, watch, *look)
         vae.save_pretrained(self.out / name)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
-        return vae.to(self.device).eval()
+        vae.to(self.device).eval()
+        if name == "vae" and not self.settings.fast_dev_run:
+            self.wrong = diagnose(vae, images, labels, guide).warnings()
+        return vae
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Evaluates every model on the test images; writes `scores.json` and prints the table."""
@@ -186,11 +194,14 @@ class Experiment:
         self._picture("style_transfer", style_transfer_grid(images, torch.stack(every, dim=1), names[:shown]))
 
     def finish(self, scores: Sequence[Scores]) -> None:
-        """Closes the W&B run with the model's scores as its summary, and says where everything is."""
+        """Closes the W&B run with the model's scores and what is wrong as its summary; says so, and where all is."""
         if self.logger is not None:
             summary = {f"scores/{name}": value for name, value in scores[0].row().items() if value is not None}
-            self.logger.experiment.summary.update(summary)
+            said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
+            self.logger.experiment.summary.update(summary | {"diagnosis": said or "nothing found"})
             self.logger.experiment.finish()
+        for name, words in self.wrong.items():
+            print(f"warning: {name}: {words}", file=sys.stderr)
         print(f"models, scores and pictures are under {self.out}")
 
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
