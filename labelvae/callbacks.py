@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -15,8 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from labelvae.classifier import LabelClassifier
+from labelvae.diagnosis import diagnose
 from labelvae.figures import save_picture, wrong_labels_grid
 from labelvae.inputs import wrong_labels
+from labelvae.saving import write_whole
 from labelvae.training import VAETraining
 from labelvae.vae import evaluation_mode
 
@@ -29,6 +33,26 @@ def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image) -> No
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(key, [picture])
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, beside where it goes; Lightning's own way leads through /tmp."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes; what stood there stays until then.
+
+        Raises:
+            OSError: the disk is full, or the file cannot be written for another reason.
+        """
+        buffer = BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            write_whole(path, buffer.getvalue())
+        except OSError as error:
+            kept = "the one before is kept" if Path(path).is_file() else "there is none before it"
+            raise OSError(
+                f"{path}: the checkpoint could not be written ({error}); {kept}, make room and resume"
+            ) from error
 
 
 class LastCheckpoint(Checkpoint):
@@ -47,15 +71,21 @@ class LastCheckpoint(Checkpoint):
         self.every_n_epochs = every_n_epochs
         self._random_states: dict[str, Any] = {}
 
+    @property
+    def last_model_path(self) -> str:
+        """The file, if there is one; Lightning's own callback has the same name for it."""
+        return str(self.path) if self.path.is_file() else ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Sees to whole files."""
+        trainer.strategy.checkpoint_io = WholeCheckpointIO()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
             return
-        temporary = self.path.with_name(f".{self.path.name}")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the random number generators."""
@@ -119,3 +149,32 @@ class Relabelled(Callback):
             )
             save_picture(picture, self.path)
             log_picture(trainer.loggers, f"{pl_module.prefix}samples/wrong_labels", picture)
+
+
+class Diagnosed(Callback):
+    """After each validation: whether the label is followed, the code says something and the guide knows anything.
+
+    The measures are logged; what is wrong is said once in words, from the middle of the training on.
+
+    Args:
+        images: held-out images `(N, C, H, W)` in [0, 1], of several labels.
+        labels: their labels `(N,)`.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self._said: set[str] = set()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks, logs and warns."""
+        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        diagnosis = diagnose(pl_module.vae, self.images, self.labels, pl_module.loss.guide)
+        for name in ("label_change", "asked_agreement", "guide_accuracy"):
+            pl_module.log(f"{pl_module.prefix}diagnosis/{name}", getattr(diagnosis, name), rank_zero_only=True)
+        if 2 * trainer.global_step < pl_module.steps or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        for name, words in diagnosis.warnings().items():
+            if name not in self._said:
+                warnings.warn(f"{name}: {words}", stacklevel=2)
+        self._said |= set(diagnosis.warnings())

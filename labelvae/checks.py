@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 
@@ -24,10 +25,19 @@ def check_number(
         raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r}")
 
 
-def check_count(name: str, value: Any, at_least: int = 1) -> None:
-    """A `ValueError` unless `value` is an integer of at least `at_least`."""
+LARGEST_SIZE = 2**16
+"""Most channels, units, latent dimensions or pixels along a side; a configuration that asks for more is broken."""
+
+LARGEST_DEPTH = 64
+"""Most widths, and most residual blocks at a resolution."""
+
+
+def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
+    """A `ValueError` unless `value` is an integer of at least `at_least` and at most `at_most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r}")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{name}: expected an integer of at most {at_most:,}, got {value!r}")
 
 
 def check_flag(name: str, value: Any) -> None:
@@ -40,11 +50,11 @@ def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
     """The widths of a network as a tuple of `at_least` so many positive integers, or a `ValueError`."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r}")
-    widths = tuple(values)
-    if len(widths) < at_least:
-        raise ValueError(f"{name}: expected at least one width, got none")
+    widths = tuple(islice(values, LARGEST_DEPTH + 1))
+    if not at_least <= len(widths) <= LARGEST_DEPTH:
+        raise ValueError(f"{name}: expected {at_least} to {LARGEST_DEPTH} widths, got {len(widths) or 'none'}")
     for index, width in enumerate(widths):
-        check_count(f"{name}[{index}]", width)
+        check_count(f"{name}[{index}]", width, at_most=LARGEST_SIZE)
     return widths
 
 

@@ -13,7 +13,7 @@ from typing import Self, get_args
 
 from torch import Tensor, nn
 
-from labelvae.checks import check_choice, check_count, check_number, check_widths
+from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
 from labelvae.inputs import ImageShape, check_image_shape, check_images
 from labelvae.networks import down_sampling, pyramid
 from labelvae.saving import Pretrained
@@ -49,9 +49,9 @@ class LabelClassifier(Pretrained):
     ) -> None:
         image_shape = check_image_shape(image_shape)
         check_choice("kind", kind, get_args(ClassifierKind))
-        check_count("num_classes", num_classes, at_least=2)
-        check_count("blocks", blocks, at_least=0)
-        check_count("feature_dim", feature_dim)
+        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
         check_number("dropout", dropout, at_least=0, below=1)
         if kind == "mlp" and blocks:
             raise ValueError(f"blocks: an mlp has no residual blocks, got {blocks}; leave it at 0")

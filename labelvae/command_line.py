@@ -5,7 +5,9 @@ Nothing here imports torch before a run is asked for, so that `--help` answers a
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -33,7 +35,7 @@ def run(
     """Reads settings from the command line and calls `main` with them.
 
     What cannot be leaves one sentence on standard error and exit status 2; Ctrl-C leaves what is made and
-    exit status 130.
+    exit status 130, and so does SIGTERM, with 143.
 
     Args:
         main: the run.
@@ -48,17 +50,27 @@ def run(
     parser.add_class_arguments(Settings)
     parser.set_defaults(_flat(asdict(defaults)))
     words = parser.parse_args(args)
+    status = [130]
+
+    def stop(number: int, _: Any) -> None:
+        status[0] = 128 + number
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
         settings = parser.instantiate(words)
         settings.pop("config", None)
         settings = Settings(**vars(settings))
         main(settings)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print(f"\nstopped; what is made is under {settings.out}, --resume goes on from there", file=sys.stderr)
-        raise SystemExit(130) from None
+        print(f"\nstopped; what is made is under {words.out}, --resume goes on from there", file=sys.stderr)
+        raise SystemExit(status[0]) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
@@ -28,9 +29,10 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
-from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import Diagnosed, LastCheckpoint, Relabelled, log_picture
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
+from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import (
     one_of_each,
@@ -43,7 +45,7 @@ from labelvae.figures import (
 from labelvae.inputs import wrong_labels
 from labelvae.losses import GuidedELBO
 from labelvae.networks import Discriminator
-from labelvae.saving import write_whole
+from labelvae.saving import sweep, write_whole
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.training import ClassifierTraining, Task, VAETraining
@@ -106,6 +108,7 @@ class Experiment:
         self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
         self._claim_folder()
         self.logger: Logger | None = self._wandb()
+        self.wrong: dict[str, str] = {}
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -135,12 +138,18 @@ class Experiment:
         rates = (how.optimization.learning_rate, how.optimization.weight_decay, how.discriminator_learning_rate)
         loss = GuidedELBO(guide, discriminator, how.objective)
         task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/")
-        images, labels = next(iter(self.data.loader("validation")))
+        held_out = self.data.splits["validation"]
+        some = held_out.subset(one_of_each(held_out.labels, 500))
+        images, labels = some.images.float() / 255.0, some.labels
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
-        self._fit(name, task, how.optimization, watch)
+        look = [Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # the reference is what it is
+        self._fit(name, task, how.optimization, watch, *look)
         vae.save_pretrained(self.out / name)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
-        return vae.to(self.device).eval()
+        vae.to(self.device).eval()
+        if name == "vae" and not self.settings.fast_dev_run:
+            self.wrong = diagnose(vae, images, labels, guide).warnings()
+        return vae
 
     def new_vae(self, how: VAESettings) -> ConditionalVAE:
         """An untrained model for the data."""
@@ -191,11 +200,14 @@ class Experiment:
         self._picture("style_transfer", style_transfer_grid(images, torch.stack(every, dim=1), names[:shown]))
 
     def finish(self, scores: Sequence[Scores]) -> None:
-        """Closes the W&B run with the model's scores as its summary, and says where everything is."""
+        """Closes the W&B run with the model's scores and what is wrong as its summary; says so, and where all is."""
         if isinstance(self.logger, WandbLogger):
             summary = {f"scores/{name}": value for name, value in scores[0].row().items() if value is not None}
-            self.logger.experiment.summary.update(summary)
+            said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
+            self.logger.experiment.summary.update(summary | {"diagnosis": said or "nothing found"})
             self.logger.experiment.finish()
+        for name, words in self.wrong.items():
+            print(f"warning: {name}: {words}", file=sys.stderr)
         print(f"models, scores and pictures are under {self.out}")
 
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
@@ -224,7 +236,7 @@ class Experiment:
                 task,
                 train,
                 self.data.loader("validation", device=self.device),
-                ckpt_path=_checked_checkpoint(last, epochs) if last.is_file() else None,
+                ckpt_path=_checked_checkpoint(last, epochs, task) if last.is_file() else None,
                 weights_only=True,
             )
         except SystemExit as error:
@@ -246,7 +258,11 @@ class Experiment:
             return None
         from wandb.errors import Error, UsageError
 
-        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, mode=mode, log_model=False)
+        known = self.out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
+        if not known.is_file():
+            write_whole(known, uuid4().hex[:8])
+        how: dict[str, Any] = {"mode": mode, "id": known.read_text().strip()}
+        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, log_model=False, **how)
         try:
             logger.log_hyperparams(_plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
         except (Error, UsageError) as error:
@@ -259,7 +275,10 @@ class Experiment:
         now, images = _plain(asdict(replace(how, resume=False, overwrite=False))), self.data.fingerprint()
         if path.is_file() and how.resume:
             text = path.read_text()
-            before = yaml.safe_load(text)
+            try:
+                before = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
             if not isinstance(before, dict) or f"fingerprint {images}" not in text:
                 raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
             _check_same(before, now, path)
@@ -270,6 +289,8 @@ class Experiment:
             )
         else:
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+            (self.out / "wandb" / "run-id").unlink(missing_ok=True)
+        sweep(self.out)
         split = ", ".join(f"{len(images)} {name}" for name, images in self.data.splits.items())
         packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
         versions = ", ".join(f"{package} {version(package)}" for package in packages)
@@ -320,12 +341,17 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: 
             )
 
 
-def _checked_checkpoint(path: Path, epochs: int) -> Path:
-    """The path, if there is a whole checkpoint of at most `epochs` epochs."""
+def _checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
+    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs."""
     try:
-        done = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
+        shapes = {name: value.shape for name, value in weights.items()}
     except Exception as error:  # whatever a broken file makes the reader raise
-        raise ValueError(f"{path}: is no whole checkpoint ({error}); delete it to train this step anew") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
+    if shapes != {name: value.shape for name, value in task.state_dict().items()}:
+        raise ValueError(f"{path}: is a checkpoint of another network; delete it to train this step anew")
     if done > epochs:
         raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
     return path

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelvae.checks import LARGEST_SIZE
+
 if TYPE_CHECKING:
     import numpy
 
@@ -33,6 +35,8 @@ def check_image_shape(shape: Sequence[int], smallest: int = 8) -> ImageShape:
     if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
         raise ValueError(f"image_shape: expected three integers (C, H, W), got {shape!r}")
     channels, height, width = values
+    if max(values) > LARGEST_SIZE:
+        raise ValueError(f"image_shape: expected at most {LARGEST_SIZE:,} channels and pixels a side, got {values}")
     if channels < 1 or height < smallest or width < smallest:
         raise ValueError(
             f"image_shape: expected at least 1 channel and {smallest}x{smallest} pixels, got {channels} "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from labelvae.checks import check_count, check_widths
+from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs import ImageShape, check_image_shape
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
@@ -244,7 +244,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, image_shape: ImageShape, num_classes: int, widths: Sequence[int] = (32, 64, 64)) -> None:
         image_shape = check_image_shape(image_shape)
-        check_count("num_classes", num_classes, at_least=2)
+        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
         widths = check_widths("widths", widths)
         super().__init__()
         self.image_shape = image_shape

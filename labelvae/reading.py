@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -23,7 +25,11 @@ LARGEST_OWN_SIZE = 128
 """Images larger than this are not kept at their own size unless it is asked for."""
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""What a file may hold, whatever its name says; Pillow knows others that start programs (EPS)."""
+
+UNREADABLE = Exception
+"""What opening an image may raise: broken files make Pillow's readers raise nearly anything."""
 
 
 @dataclass(frozen=True)
@@ -140,13 +146,19 @@ def read_folder(root: Path, image_size: tuple[int, int] | None = None) -> Source
 
 
 def _list(root: Path, class_names: list[str]) -> list[tuple[Path, int]]:
-    files = []
+    files: list[tuple[Path, int]] = []
+    others: list[Path] = []
     for label, name in enumerate(class_names):
         folder = root / name
-        found = sorted(path for path in folder.iterdir() if _is_image(path)) if folder.is_dir() else []
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        found = [path for path in inside if _is_image(path)]
         if not found:
             raise ValueError(f"{folder}: the class {name!r} has no images; expected .png, .jpg or similar files")
         files += [(path, label) for path in found]
+        others += [path for path in inside if not _is_image(path) and not path.name.startswith(".")]
+    if others:
+        known = ", ".join(IMG_EXTENSIONS)
+        warnings.warn(f"{others[0]}: {len(others)} such are passed over; images end in {known}", stacklevel=2)
     return files
 
 
@@ -163,7 +175,7 @@ def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
     grey, sizes, broken = True, set(), []
     for path in _progress(paths, "looking at images"):
         try:
-            with Image.open(path) as image:
+            with _open(path) as image:
                 grey = grey and image.mode in GREY
                 turned = image.getexif().get(0x0112, 1) >= 5  # stored on its side
                 sizes.add((image.width, image.height) if turned else (image.height, image.width))
@@ -175,7 +187,14 @@ def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
 
 
 def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
-    images = torch.empty(len(paths), 1 if mode == "L" else 3, *size, dtype=torch.uint8)
+    shape = (len(paths), 1 if mode == "L" else 3, *size)
+    try:
+        images = torch.empty(shape, dtype=torch.uint8)
+    except RuntimeError as error:
+        raise ValueError(
+            f"image_size: {shape[0]:,} images of {size[0]}x{size[1]} need {math.prod(shape) / 1e9:,.0f} GB of memory, "
+            "more than there is; ask for smaller ones with --data.image-size"
+        ) from error
     broken = []
     for index, path in enumerate(_progress(paths, "reading images")):
         try:
@@ -187,9 +206,11 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
 
 
 def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
-    with Image.open(path) as file:
+    with _open(path) as file:
         upright = ImageOps.exif_transpose(file)
         if upright.mode.startswith("I"):  # 16 bits
+            if upright.mode == "I" and int(np.asarray(upright).max()) > 65535:
+                raise ValueError("32-bit pixels have no agreed range; save the image with 8 or 16 bits")
             upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
         elif upright.mode == "F":
             raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
@@ -200,6 +221,15 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
         upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(upright))
     return pixels[None] if mode == "L" else pixels.permute(2, 0, 1)
+
+
+def _open(path: Path) -> Image.Image:
+    """An image whose header is read; of a known format and of a size that can be meant."""
+    if not path.is_file():
+        raise ValueError("no file, or a link that leads to none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path, formats=FORMATS)
 
 
 def _refuse(broken: Sequence[tuple[Path, Exception]]) -> None:

@@ -22,13 +22,25 @@ from torch import nn
 FORMAT_VERSION = 1
 """Raised when a saved model of an older format could no longer be read as it is."""
 
+LARGEST_CONFIGURATION = 2**20
+"""Bytes; one that is larger was not written here."""
+
+
+_PART = ".part-"
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
+    for path in Path(folder).rglob(f".*{_PART}*"):
+        path.unlink(missing_ok=True)
+
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -131,13 +143,18 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise ValueError(
             f"{path}: no such file, and the weights have no configuration; copy it from where they are from"
         )
-    return weights, _checked_header(path.read_bytes(), path, kind)
+    with path.open("rb") as config:
+        return weights, _checked_header(config.read(LARGEST_CONFIGURATION + 1), path, kind)
 
 
 def _checked_header(text: str | bytes, path: Path, kind: str) -> dict[str, Any]:
+    if len(text) > LARGEST_CONFIGURATION:
+        raise ValueError(
+            f"{path}: the configuration is larger than {LARGEST_CONFIGURATION:,} bytes; save the model again"
+        )
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: the configuration is not JSON ({error}); save the model again") from error
     if not isinstance(header, dict) or "format" not in header or "model" not in header:
         raise ValueError(f"{path}: not written by save_pretrained: 'format' and 'model' are missing")

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from labelvae.checks import check_choice, check_count, check_flag, check_number, check_widths
+from labelvae.checks import (
+    LARGEST_DEPTH,
+    LARGEST_SIZE,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_widths,
+)
 
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 EncoderLabel = Literal["none", "onehot", "embedding", "shift"]
@@ -142,7 +150,7 @@ class Optimization:
         check_count("epochs", self.epochs)
         check_count("least_steps", self.least_steps, at_least=0)
         check_count("batch_size", self.batch_size, at_least=2)
-        check_count("seed", self.seed, at_least=0)
+        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
 
@@ -174,8 +182,8 @@ class ClassifierSettings:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, get_args(ClassifierKind))
         check_widths("widths", self.widths)
-        check_count("blocks", self.blocks, at_least=0)
-        check_count("feature_dim", self.feature_dim)
+        check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_count("feature_dim", self.feature_dim, at_most=LARGEST_SIZE)
         for name in ("dropout", "label_smoothing"):
             check_number(name, getattr(self, name), at_least=0, below=1)
 
@@ -213,10 +221,10 @@ class VAESettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
-        check_count("latent_dim", self.latent_dim)
-        check_count("hidden_dim", self.hidden_dim)
-        check_count("blocks", self.blocks, at_least=0)
-        check_count("embedding_dim", self.embedding_dim)
+        check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)
+        check_count("hidden_dim", self.hidden_dim, at_most=LARGEST_SIZE)
+        check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_count("embedding_dim", self.embedding_dim, at_most=LARGEST_SIZE)
         check_choice("encoder_label", self.encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", self.decoder_label, get_args(DecoderLabel))
         for name in ("encoder_widths", "decoder_widths"):
@@ -251,7 +259,7 @@ class DataSettings:
         for name in ("validation_share", "test_share"):
             check_number(name, getattr(self, name), above=0, below=0.5)
         check_number("memory_share", self.memory_share, at_least=0, below=1)
-        check_count("seed", self.seed, at_least=0)
+        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         if self.image_size is not None:
             size = check_widths("image_size", self.image_size)
             if len(size) != 2 or self.name != "folder":

@@ -1,7 +1,7 @@
 """Thin Lightning tasks: pretrain a classifier, train a conditional VAE.
 
 One optimizer each, its learning rate warmed up linearly and taken down along a cosine. Nothing in a step
-makes the host wait: the terms are summed on the device and logged every `log_every_n_steps`.
+makes the host wait: the terms are kept on the device, and every `log_every_n_steps` looked at and logged.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Task(LightningModule):
         self.weight_decay = weight_decay
         self.prefix = prefix
         self.steps = 1
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._names: list[str] = []
+        self._window: list[Tensor] = []
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What is optimized."""
@@ -101,16 +101,61 @@ class Task(LightningModule):
             torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or CLIP_NORM)
 
     def log_terms(self, terms: dict[str, Tensor]) -> None:
-        """Adds a step's scalars to the sums, and sends their means to the loggers every `log_every_n_steps`."""
-        for name, value in terms.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._count += 1
-        if self._count >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            means = {f"{self.prefix}train/{name}": value / self._count for name, value in self._sums.items()}
+        """Keeps a step's scalars, and sends their means to the loggers every `log_every_n_steps`.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        self._names = list(terms)
+        self._window.append(torch.stack([*terms.values()]))
+        if len(self._window) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            window = self._finite_window()
+            means = dict(zip((f"{self.prefix}train/{name}" for name in terms), window.mean(dim=0), strict=True))
             self.log("loss", means[f"{self.prefix}train/total"], prog_bar=True, logger=False)
             for logger in self.loggers:
                 logger.log_metrics({name: float(value) for name, value in means.items()}, step=self.global_step)
-            self._sums, self._count = {}, 0
+            self._window = []
+
+    def on_validation_epoch_start(self) -> None:
+        """As at the end of an epoch: from weights that are no numbers nothing can be validated."""
+        self.check_finite()
+
+    def on_train_epoch_end(self) -> None:
+        """Makes sure, before a checkpoint is written, that it holds numbers."""
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """Makes sure that the last terms and the weights are numbers; the host waits.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        if self._window:
+            self._finite_window()
+        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
+        finite = torch.stack([torch.isfinite(value).all() for value in weights.values()])
+        if not bool(finite.all()):
+            first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
+            self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
+
+    def _finite_window(self) -> Tensor:
+        """The terms of the last steps, `(N, T)`, on the CPU, if they are finite."""
+        window = torch.stack(self._window).cpu()
+        broken = ~torch.isfinite(window)
+        if bool(broken.any()):
+            row = int(broken.any(dim=1).nonzero()[0])
+            step = self.trainer.fit_loop.epoch_loop.total_batch_idx - len(window) + 1 + row
+            terms = [name for name, bad in zip(self._names, broken[row].tolist(), strict=True) if bad]
+            self._stop(f"{([name for name in terms if name != 'total'] or terms)[0]} is not finite at step {step}")
+        return window
+
+    def _stop(self, what: str) -> None:
+        callbacks = self.trainer.checkpoint_callbacks
+        kept = next((path for each in callbacks if (path := getattr(each, "last_model_path", ""))), "none")
+        raise FloatingPointError(
+            f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
+            "lower the learning rate or the weights of the objective, or use precision 32-true"
+        )
 
 
 class ClassifierTraining(Task):
@@ -213,7 +258,11 @@ class VAETraining(Task):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The weighted objective, in nats per image."""
         images, labels = batch
-        terms = self.loss(self.vae, images, labels, progress=self.global_step / self.steps)
+        try:
+            terms = self.loss(self.vae, images, labels, progress=self.global_step / self.steps)
+        except ValueError:
+            self.check_finite()  # weights that are no numbers make images that are none
+            raise
         self.log_terms(terms.means())
         total: Tensor = terms.total
         return total

@@ -17,7 +17,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from labelvae.checks import check_choice, check_count, check_widths
+from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_widths
 from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder
@@ -105,11 +105,11 @@ class ConditionalVAE(Pretrained):
         decoder_widths = check_widths(
             "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths, at_least=0
         )
-        check_count("num_classes", num_classes, at_least=2)
-        check_count("latent_dim", latent_dim)
-        check_count("hidden_dim", hidden_dim)
-        check_count("blocks", blocks, at_least=0)
-        check_count("embedding_dim", embedding_dim)
+        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        check_count("latent_dim", latent_dim, at_most=LARGEST_SIZE)
+        check_count("hidden_dim", hidden_dim, at_most=LARGEST_SIZE)
+        check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_count("embedding_dim", embedding_dim, at_most=LARGEST_SIZE)
         check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
         super().__init__(

@@ -46,7 +46,7 @@ LAYERS = [
     {"augmentation", "conditioning", "presets", "recipes", "command_line"},
     {"networks", "style", "figures", "reading", "scores"},
     {"vae", "classifier"},
-    {"losses", "metrics"},
+    {"losses", "metrics", "diagnosis"},
     {"evaluation", "data"},
     {"training"},
     {"callbacks"},

@@ -106,8 +106,14 @@ def strip(folder, **changes):
         ({"latent_dim": "many"}, "latent_dim"),
         ({"encoder_widths": 8}, "encoder_widths"),
         ({"image_shape": 8}, "image_shape"),
-        ({"hidden_dim": 10**7}, "the weights are not those of its configuration"),
-        ({"hidden_dim": 10**12}, "not"),
+        ({"hidden_dim": 10**4}, "the weights are not those of its configuration"),
+        ({"hidden_dim": 10**12}, "hidden_dim: expected an integer of at most 65,536, got 1000000000000"),
+        ({"encoder_widths": [10**12]}, r"encoder_widths\[0\]: expected an integer of at most 65,536"),
+        ({"decoder_widths": [8] * 10**5}, "decoder_widths: expected 0 to 64 widths"),
+        ({"image_shape": [10**12, 8, 8]}, "image_shape: expected at most 65,536"),
+        ({"blocks": 10**12}, "blocks: expected an integer of at most 64"),
+        ({"num_classes": 10**12}, "num_classes"),
+        ({"encoder_sees_label": "yes"}, "encoder_sees_label: expected True or False"),
     ],
 )
 def test_bad_configurations(folder, changes, says):

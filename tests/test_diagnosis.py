@@ -1,0 +1,182 @@
+"""Models that show each failure, and one that shows none."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
+from labelvae.callbacks import Diagnosed
+from labelvae.data import ResidentLoader
+from labelvae.diagnosis import beats_chance, diagnose, label_change
+from labelvae.reading import ImageSet
+
+CLASSES = 3
+
+
+def bars(count=120):
+    """Images whose label is the place of a bright bar and whose style is its brightness; and the labels."""
+    labels = torch.arange(count) % CLASSES
+    images = torch.zeros(count, 1, 8, 8)
+    brightness = 0.4 + 0.6 * torch.rand(count, generator=torch.Generator().manual_seed(1))
+    for index, label in enumerate(labels.tolist()):
+        images[index, 0, :, 2 * label + 1] = brightness[index]
+    return images, labels
+
+
+class Knowing(LabelClassifier):
+    """A guide that is right about bars."""
+
+    def __init__(self):
+        super().__init__((1, 8, 8), CLASSES, widths=(8,))
+
+    def forward(self, images):
+        return images.mean(dim=(1, 2))[:, 1 : 2 * CLASSES : 2]
+
+
+class Guessing(Knowing):
+    """A guide that always gives the same answer."""
+
+    def forward(self, images):
+        return torch.tensor([0.0, 1.0, 0.0]).expand(len(images), -1)
+
+
+class Told(ConditionalVAE):
+    """A model without training: the code is the pixels, and `answer(z, labels)` the image."""
+
+    def __init__(self, answer, log_variance=-6.0, strength=1.0):
+        super().__init__((1, 8, 8), CLASSES, latent_dim=64, encoder_widths=(8,))
+        self.answer, self.spread, self.strength = answer, log_variance, strength
+
+    def encode(self, images, labels=None):
+        codes = images.flatten(1) * self.strength
+        return DiagonalGaussian(codes, torch.full_like(codes, self.spread))
+
+    def decode(self, z, labels):
+        return self.answer(z.unflatten(1, (1, 8, 8)), labels.argmax(dim=1))
+
+
+def copy(images, labels):
+    return images
+
+
+def draw(images, labels):
+    out = torch.zeros_like(images)
+    for index, label in enumerate(labels.tolist()):
+        out[index, 0, :, 2 * label + 1] = images[index].amax()
+    return out
+
+
+def brighten(images, labels):
+    """Something moves with the label, but not to where it was asked."""
+    return (images + 0.1 * labels.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def class_mean(images, labels):
+    return draw(torch.full_like(images, 0.7), labels)
+
+
+def test_a_model_that_follows_its_label_is_left_in_peace():
+    diagnosis = diagnose(Told(draw), *bars(), Knowing())
+    assert diagnosis.warnings() == {}
+    assert diagnosis.guide_accuracy == diagnosis.asked_agreement == 1.0
+    assert diagnosis.label_change > 0.5
+
+
+def test_a_model_that_copies_is_told():
+    diagnosis = diagnose(Told(copy), *bars(), Knowing())
+    assert diagnosis.label_change == 0.0
+    assert diagnosis.asked_agreement == 0.0
+    assert set(diagnosis.warnings()) == {"label ignored"}
+    words = diagnosis.warnings()["label ignored"]
+    assert "moves an image by 0.000 of what two images differ by, below 0.05" in words
+    assert "raise vae.objective.label_weight" in words
+
+
+def test_a_change_that_is_not_the_one_asked_for_is_told():
+    diagnosis = diagnose(Told(brighten), *bars(), Knowing())
+    assert diagnosis.label_change > 0.05
+    assert (
+        "takes 0% of 120 counterfactuals for the asked label, no more than chance (33%)"
+        in (diagnosis.warnings()["label ignored"])
+    )
+
+
+def test_a_collapsed_code_is_told():
+    diagnosis = diagnose(Told(class_mean, log_variance=0.0, strength=0.0), *bars(), Knowing())
+    assert diagnosis.kl == 0.0
+    assert set(diagnosis.warnings()) == {"code collapsed"}
+    assert "holds 0.00 nats per image, below 1" in diagnosis.warnings()["code collapsed"]
+
+
+def test_a_guide_that_guesses_is_told():
+    diagnosis = diagnose(Told(draw), *bars(), Guessing())
+    assert set(diagnosis.warnings()) == {"guide at chance"}
+    assert "right on 33% of 120 held-out images" in diagnosis.warnings()["guide at chance"]
+
+
+def test_without_a_guide_its_part_is_left_out():
+    diagnosis = diagnose(Told(draw), *bars())
+    assert math.isnan(diagnosis.guide_accuracy)
+    assert diagnosis.warnings() == {}
+    assert set(diagnose(Told(copy), *bars()).warnings()) == {"label ignored"}
+
+
+def test_one_class_says_nothing_of_the_guide():
+    images, labels = bars()
+    diagnosis = diagnose(Told(draw), images[labels == 1], labels[labels == 1], Guessing())
+    assert "guide at chance" not in diagnosis.warnings()
+
+
+def test_label_change_has_a_scale():
+    reconstructions = torch.rand(50, 1, 8, 8)
+    assert label_change(reconstructions, reconstructions.roll(1, 0)) == pytest.approx(1.0)
+    assert label_change(torch.zeros(4, 1, 8, 8), torch.zeros(4, 1, 8, 8)) == 0.0
+    assert label_change(torch.zeros(4, 1, 8, 8), torch.ones(4, 1, 8, 8)) == math.inf
+
+
+@pytest.mark.parametrize("chance", [0.001, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("count", [2, 30, 500])
+def test_guessing_does_not_beat_chance_and_knowing_does(chance, count):
+    assert not beats_chance(chance, chance, count)
+    assert beats_chance(1.0, chance, count)
+
+
+def test_bad_input_is_refused(vae, images, labels):
+    with pytest.raises(ValueError, match="at least 2 to compare, got 1"):
+        diagnose(vae, images[:1], labels[:1])
+    with pytest.raises(ValueError, match="from 0 to 2, got 5"):
+        diagnose(vae, images, labels + 3)
+
+
+def fit(label_weight, guide, epochs=4):
+    images, labels = bars()
+    data = ImageSet((images * 255).byte(), labels)
+    vae = ConditionalVAE((1, 8, 8), CLASSES, latent_dim=8, encoder_widths=(8,), hidden_dim=16)
+    loss = GuidedELBO(guide, objective=Objective(label_weight=label_weight, beta=0.0))
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        callbacks=[Diagnosed(images, labels)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(VAETraining(vae, loss), ResidentLoader(data, 60, shuffle=True), ResidentLoader(data, 60))
+    return [str(warning.message) for warning in caught], trainer
+
+
+def test_a_training_says_once_what_is_wrong():
+    said, trainer = fit(0.0, Guessing())
+    assert [words.partition(":")[0] for words in said].count("guide at chance") == 1
+    assert trainer.callback_metrics["diagnosis/guide_accuracy"] == pytest.approx(1 / 3)
+    said, _ = fit(0.0, Knowing())
+    assert [words for words in said if words.startswith("label ignored")]
+    assert not [words for words in said if words.startswith("guide")]
