@@ -7,6 +7,7 @@ makes the host wait: the terms are summed on the device and logged every `log_ev
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -120,6 +121,8 @@ class Task(LightningModule):
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        if self.device.type == "cpu":  # Lightning sets this to 1, and AdamW then looks for NVIDIA's library at each step
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         self.train()
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
 
