@@ -14,6 +14,7 @@ from typing import Any
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
+from labelvae.allocator import keep_freed_memory
 from labelvae.settings import Settings
 
 
@@ -61,6 +62,8 @@ def run(
         settings = parser.instantiate(words)
         settings.pop("config", None)
         settings = Settings(**vars(settings))
+        if settings.keep_memory:
+            keep_freed_memory()  # before main imports torch
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

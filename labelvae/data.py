@@ -88,8 +88,8 @@ class ResidentLoader:
             order = torch.arange(len(self.labels))
         order = order[self.rank :: self.world_size][: self.share].to(self.labels.device)
         for index in order.split(self.batch_size)[: len(self)]:
-            images = self.images[index].to(self.device, non_blocking=True)
-            yield images.float().div_(255.0), self.labels[index].to(self.device, non_blocking=True)
+            images = self.images.index_select(0, index).to(self.device, non_blocking=True)
+            yield images.float().div_(255.0), self.labels.index_select(0, index).to(self.device, non_blocking=True)
         self.epoch += 1
 
 

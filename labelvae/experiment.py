@@ -51,7 +51,8 @@ from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESet
 from labelvae.training import ClassifierTraining, Task, VAETraining
 from labelvae.vae import ConditionalVAE
 
-_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "accelerator", "precision", "wandb", "epochs")
+_SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "wandb", "epochs", *_SPEED)
 """Settings that may differ between a run and its resumption; epochs may only grow."""
 
 
@@ -122,8 +123,10 @@ class Experiment:
             feature_dim=how.feature_dim,
             dropout=how.dropout,
         )
-        rates = (how.optimization.learning_rate, how.optimization.weight_decay)
-        task = ClassifierTraining(classifier, how.augmentation, how.label_smoothing, *rates, prefix=f"{name}/")
+        rates = (how.optimization.learning_rate * how.optimization.rate_factor, how.optimization.weight_decay)
+        task = ClassifierTraining(
+            classifier, how.augmentation, how.label_smoothing, *rates, prefix=f"{name}/", **self._speed
+        )
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
         return classifier.to(self.device).freeze()
@@ -135,9 +138,14 @@ class Experiment:
         discriminator = None
         if how.objective.adversarial_weight > 0:
             discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
-        rates = (how.optimization.learning_rate, how.optimization.weight_decay, how.discriminator_learning_rate)
+        factor, optimization = how.optimization.rate_factor, how.optimization
+        rates = (
+            factor * optimization.learning_rate,
+            optimization.weight_decay,
+            factor * how.discriminator_learning_rate,
+        )
         loss = GuidedELBO(guide, discriminator, how.objective)
-        task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/")
+        task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/", **self._speed)
         held_out = self.data.splits["validation"]
         some = held_out.subset(one_of_each(held_out.labels, 500))
         images, labels = some.images.float() / 255.0, some.labels
@@ -241,6 +249,12 @@ class Experiment:
             )
         except SystemExit as error:
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
+
+    @property
+    def _speed(self) -> dict[str, bool]:
+        how = self.settings
+        compiled = how.compile == "on" or (how.compile == "auto" and self.device.type == "cuda")
+        return {"channels_last": how.channels_last, "compiled": compiled}
 
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)

@@ -94,7 +94,8 @@ def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
     """
     means = means.float()
     same = (labels[:, None] == labels[None, :]).float().fill_diagonal_(0.0)
-    others = same @ means / same.sum(dim=1, keepdim=True).clamp_min(1.0)
+    with torch.autocast(means.device.type, enabled=False):  # it would multiply in bfloat16
+        others = same @ means / same.sum(dim=1, keepdim=True).clamp_min(1.0)
     return 0.5 * (means * others).sum(dim=1)
 
 
@@ -111,13 +112,17 @@ def hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return F.relu(1.0 - real_scores) + F.relu(1.0 + fake_scores)
 
 
-def linear_warm_up(progress: float, share: float) -> float:
+def linear_warm_up(progress: float | Tensor, share: float) -> float | Tensor:
     """A weight that grows from 0 at the start of the training to 1 after `share` of it.
 
     >>> linear_warm_up(0.05, share=0.1), linear_warm_up(0.5, share=0.1), linear_warm_up(0.0, share=0.0)
     (0.5, 1.0, 1.0)
     """
-    return 1.0 if share <= 0 else min(1.0, max(0.0, progress) / share)
+    if share <= 0:
+        return 1.0
+    if isinstance(progress, Tensor):  # of a compiled step
+        return (progress / share).clamp(0.0, 1.0)
+    return min(1.0, max(0.0, progress) / share)
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,7 @@ class GuidedELBO(nn.Module):
         images: Tensor,
         labels: Tensor,
         wrong: Tensor | None = None,
-        progress: float = 1.0,
+        progress: float | Tensor = 1.0,
     ) -> LossTerms:
         """The terms for a batch.
 
@@ -283,7 +288,7 @@ class GuidedELBO(nn.Module):
         both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked])).float()
         return {"adversarial": -score, "discriminator": hinge_loss(*both.chunk(2))}
 
-    def _weights(self, warm_up: float) -> dict[str, float]:
+    def _weights(self, warm_up: float | Tensor) -> dict[str, float | Tensor]:
         how = self.objective
         return {
             "reconstruction": 1.0,

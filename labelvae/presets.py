@@ -93,6 +93,8 @@ _COLOUR = Augmentation(shift=0.1, flip=True, noise=0.15)
 CIFAR10 = Settings(
     out=Path("runs/cifar10"),
     precision="bf16-mixed",
+    channels_last=True,
+    compile="auto",
     data=DataSettings(name="cifar10"),
     guide=ClassifierSettings(
         widths=(64, 128, 256),

@@ -6,6 +6,7 @@ fills in for each data set. Nothing here imports torch, so that `--help` answers
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,6 +31,7 @@ Interpolation = Literal["bilinear", "nearest"]
 WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
+Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Optimization:
         epochs: Times every training image is seen.
         least_steps: Epochs are added until there are this many steps, so that few images train long enough.
         batch_size: Images a step.
+        tuned_batch_size: Batch size that learning_rate belongs to; none takes batch_size. At another batch_size the
+            step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022,
+            arXiv 2205.10287).
         learning_rate: Largest step size of AdamW, reached after a linear warm-up and left along a cosine.
         weight_decay: Of AdamW.
         seed: Of the weights, the order of the images and every draw.
@@ -142,6 +147,7 @@ class Optimization:
     epochs: int = 10
     least_steps: int = 0
     batch_size: int = 128
+    tuned_batch_size: int | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     seed: int = 0
@@ -150,9 +156,21 @@ class Optimization:
         check_count("epochs", self.epochs)
         check_count("least_steps", self.least_steps, at_least=0)
         check_count("batch_size", self.batch_size, at_least=2)
+        if self.tuned_batch_size is None:  # kept when batch_size is replaced
+            object.__setattr__(self, "tuned_batch_size", self.batch_size)
+        check_count("tuned_batch_size", self.tuned_batch_size, at_least=2)
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
+
+    @property
+    def rate_factor(self) -> float:
+        """What every step size is multiplied by at this batch size.
+
+        >>> Optimization(batch_size=512, tuned_batch_size=128).rate_factor
+        2.0
+        """
+        return math.sqrt(self.batch_size / (self.tuned_batch_size or self.batch_size))
 
 
 @dataclass(frozen=True)
@@ -275,6 +293,9 @@ class Settings:
         out: Folder for everything that the run makes.
         accelerator: Where it runs; auto takes a GPU if there is one.
         precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
+        channels_last: Keep the channels of a pixel beside each other in memory, which convolutions like.
+        compile: Compile the training step, half a minute to minutes once; auto does where an NVIDIA GPU is used.
+        keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
         resume: Go on with the run under `out`, from its last checkpoint.
         overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
@@ -290,6 +311,9 @@ class Settings:
     out: Path = Path("runs/labelvae")
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
+    channels_last: bool = False
+    compile: Compile = "off"
+    keep_memory: bool = True
     wandb: WandbMode = "offline"
     resume: bool = False
     overwrite: bool = False
@@ -306,6 +330,9 @@ class Settings:
         check_count("rounds", self.rounds)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
+        check_choice("compile", self.compile, get_args(Compile))
+        check_flag("channels_last", self.channels_last)
+        check_flag("keep_memory", self.keep_memory)
         check_choice("wandb", self.wandb, get_args(WandbMode))
         object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "data_dir", Path(self.data_dir))

@@ -7,7 +7,9 @@ makes the host wait: the terms are kept on the device, and every `log_every_n_st
 from __future__ import annotations
 
 import math
+import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,10 +17,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from labelvae.augmentation import augment
-from labelvae.checks import check_number
+from labelvae.checks import check_flag, check_number
 from labelvae.classifier import LabelClassifier
+from labelvae.compiling import compiled_or_eager
 from labelvae.inputs import check_images, check_labels
-from labelvae.losses import GuidedELBO, label_loss
+from labelvae.losses import GuidedELBO, LossTerms, label_loss
 from labelvae.settings import Augmentation
 from labelvae.vae import ConditionalVAE
 
@@ -46,22 +49,57 @@ class Task(LightningModule):
         learning_rate: largest step size of AdamW, reached after a linear warm-up and left along a cosine.
         weight_decay: of AdamW.
         prefix: of the names in the log, for example "guide/".
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step (not the model: its names stay as they are).
     """
 
-    def __init__(self, learning_rate: float, weight_decay: float, prefix: str) -> None:
+    def __init__(
+        self, learning_rate: float, weight_decay: float, prefix: str, channels_last: bool, compiled: bool
+    ) -> None:
         check_number("learning_rate", learning_rate, above=0)
         check_number("weight_decay", weight_decay, at_least=0)
+        check_flag("channels_last", channels_last)
+        check_flag("compiled", compiled)
         super().__init__()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.prefix = prefix
+        self.channels_last = channels_last
+        self.compiled = compiled
         self.steps = 1
+        self._step: Callable[..., dict[str, Tensor]] = self.step
         self._names: list[str] = []
         self._window: list[Tensor] = []
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What is optimized."""
         raise NotImplementedError
+
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The scalars of a training step by name, in nats per image; "total" is what is minimized.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            labels: `(B,)`.
+            progress: share of the training that is done, in [0, 1].
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The weighted objective, in nats per image."""
+        images, labels = batch
+        progress = self.global_step / self.steps
+        if self.channels_last:
+            images = images.to(memory_format=torch.channels_last)
+        # A number would be compiled in.
+        done = torch.full((), progress, device=images.device) if self.compiled else progress
+        try:
+            terms = self._step(images, labels, done)
+        except ValueError:
+            self.check_finite()  # weights that are no numbers make images that are none
+            raise
+        self.log_terms({name: value.detach() for name, value in terms.items()})
+        return terms["total"]
 
     def configure_optimizers(self) -> Any:
         """AdamW with the warm-up and cosine schedule.
@@ -87,8 +125,31 @@ class Task(LightningModule):
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        if (
+            self.device.type == "cpu"
+        ):  # Lightning sets this to 1, and AdamW then looks for NVIDIA's library at each step
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         self.train()
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
+
+    def setup(self, stage: str) -> None:
+        """Lays the weights out, and makes the compiled step ready; the first step compiles it."""
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+        self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
+
+    def teardown(self, stage: str) -> None:
+        """Lets go of what was compiled."""
+        self._step = self.step
+
+    def on_train_start(self) -> None:
+        """Lays a resumed optimizer's state out like the weights, and lets each process draw its own noise."""
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name in ("exp_avg", "exp_avg_sq"):  # the fused AdamW walks through all of them side by side
+                    state[name] = torch.empty_like(parameter).copy_(state[name])
+        if self.trainer.world_size > 1:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def configure_gradient_clipping(
         self,
@@ -109,11 +170,15 @@ class Task(LightningModule):
         self._names = list(terms)
         self._window.append(torch.stack([*terms.values()]))
         if len(self._window) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            window = self._finite_window()
-            means = dict(zip((f"{self.prefix}train/{name}" for name in terms), window.mean(dim=0), strict=True))
-            self.log("loss", means[f"{self.prefix}train/total"], prog_bar=True, logger=False)
-            for logger in self.loggers:
-                logger.log_metrics({name: float(value) for name, value in means.items()}, step=self.global_step)
+            means = self._finite_window().mean(dim=0).to(self.device)
+            means = self.trainer.strategy.reduce(means, reduce_op="mean")  # over the processes
+            self.log("loss", means[self._names.index("total")], prog_bar=True, logger=False)
+            if self.loggers:
+                values = {
+                    f"{self.prefix}train/{name}": value for name, value in zip(terms, means.tolist(), strict=True)
+                }
+                for logger in self.loggers:
+                    logger.log_metrics(values, step=self.global_step)
             self._window = []
 
     def on_validation_epoch_start(self) -> None:
@@ -168,6 +233,8 @@ class ClassifierTraining(Task):
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         prefix: of the names in the log.
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
 
     Raises:
         ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
@@ -181,8 +248,10 @@ class ClassifierTraining(Task):
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         prefix: str = "",
+        channels_last: bool = False,
+        compiled: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, prefix)
+        super().__init__(learning_rate, weight_decay, prefix, channels_last, compiled)
         check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
@@ -194,14 +263,12 @@ class ClassifierTraining(Task):
         """The classifier's weights."""
         return [{"params": list(self.classifier.parameters())}]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The mean cross-entropy, in nats per image."""
-        images, labels = batch
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The mean cross-entropy."""
         check_images(images, self.classifier.image_shape)
         labels = check_labels(labels, self.classifier.num_classes, len(images))
         loss = label_loss(self.classifier(augment(images, self.augmentation)), labels, self.label_smoothing).mean()
-        self.log_terms({"total": loss.detach()})
-        return loss
+        return {"total": loss}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accuracy and cross-entropy on held-out images."""
@@ -224,6 +291,8 @@ class VAETraining(Task):
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
         prefix: of the names in the log.
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
 
     Raises:
         ValueError: an argument out of range.
@@ -237,8 +306,10 @@ class VAETraining(Task):
         weight_decay: float = 0.0,
         discriminator_learning_rate: float = 4e-4,
         prefix: str = "",
+        channels_last: bool = False,
+        compiled: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, prefix)
+        super().__init__(learning_rate, weight_decay, prefix, channels_last, compiled)
         check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         self.vae = vae
         self.loss = loss
@@ -255,17 +326,10 @@ class VAETraining(Task):
             groups += [{"params": weights, **own}]
         return groups
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The weighted objective, in nats per image."""
-        images, labels = batch
-        try:
-            terms = self.loss(self.vae, images, labels, progress=self.global_step / self.steps)
-        except ValueError:
-            self.check_finite()  # weights that are no numbers make images that are none
-            raise
-        self.log_terms(terms.means())
-        total: Tensor = terms.total
-        return total
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The weighted objective and the means of its terms."""
+        terms: LossTerms = self.loss(self.vae, images, labels, progress=progress)
+        return terms.means() | {"total": terms.total}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The terms on held-out images, fully warmed up."""

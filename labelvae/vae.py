@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,8 @@ class ConditionalVAE(Pretrained):
 
     `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
     `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
-    model's mode, in chunks that fit memory, on the model's device, the result on the images' device.
+    model's mode, in chunks that fit memory, on the model's device, the result on the images' device. Under
+    `torch.autocast` they compute in bfloat16 and return the model's own type.
 
     Labels may be an int for the whole batch, `(B,)` class indices, or `(B, K)` weights over the classes.
 
@@ -155,6 +156,11 @@ class ConditionalVAE(Pretrained):
             blocks=blocks,
         )
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles both halves in place, as `nn.Module.compile` does; the names of the weights stay as they are."""
+        self.encoder.compile(*args, **kwargs)
+        self.decoder.compile(*args, **kwargs)
+
     def encode(self, images: Tensor, labels: Labels | None = None) -> DiagonalGaussian:
         """The posterior over the latent codes, `(B, D)`, of images `(B, C, H, W)` in [0, 1].
 
@@ -226,7 +232,7 @@ class ConditionalVAE(Pretrained):
         check_images(images, self.image_shape)
         asked = label_weights(labels, self.num_classes, len(images))
         codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
-        return self._images(codes, asked, chunk_size).to(images.device)
+        return self._images(codes, asked, chunk_size, images.device)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
         """New images `(B, C, H, W)` in [0, 1] of the given labels `(B,)`, codes drawn from the prior N(0, I)."""
@@ -239,7 +245,7 @@ class ConditionalVAE(Pretrained):
             raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
         where = generator.device if generator is not None else "cpu"
         codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
-        return self._images(codes, asked, chunk_size)
+        return self._images(codes, asked, chunk_size, self.device)
 
     def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
@@ -264,14 +270,13 @@ class ConditionalVAE(Pretrained):
             ]
         return torch.cat(means)
 
-    def _images(self, codes: Tensor, label: Tensor, chunk_size: int) -> Tensor:
-        """Images `(B, C, H, W)` of codes under label weights, on the model's device, in evaluation mode."""
+    def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
+        """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
+        images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
         with evaluation_mode(self):
-            images = [
-                self.decode(codes[part].to(self.device), label[part].to(self.device))
-                for part in _chunks(len(codes), chunk_size)
-            ]
-        return torch.cat(images)
+            for part in _chunks(len(codes), chunk_size):
+                images[part] = self.decode(codes[part].to(self.device), label[part].to(self.device))
+        return images
 
 
 def _chunks(length: int, size: int) -> list[slice]:

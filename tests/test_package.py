@@ -42,7 +42,7 @@ def test_unknown_names_are_attribute_errors():
 
 LAYERS = [
     {"checks"},
-    {"settings", "inputs", "latent", "saving"},
+    {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line"},
     {"networks", "style", "figures", "reading", "scores"},
     {"vae", "classifier"},

@@ -113,7 +113,7 @@ def strip(folder, **changes):
         ({"image_shape": [10**12, 8, 8]}, "image_shape: expected at most 65,536"),
         ({"blocks": 10**12}, "blocks: expected an integer of at most 64"),
         ({"num_classes": 10**12}, "num_classes"),
-        ({"encoder_sees_label": "yes"}, "encoder_sees_label: expected True or False"),
+        ({"encoder_label": "yes"}, "encoder_label: expected one of none"),
     ],
 )
 def test_bad_configurations(folder, changes, says):

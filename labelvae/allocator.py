@@ -1,0 +1,31 @@
+"""Memory that a training step frees is kept for the next step.
+
+glibc gives large blocks back to the kernel as soon as they are free and asks for them again in the next step;
+every page is then cleared and mapped anew, hundreds of thousands of page faults a step. Asking it to keep them
+costs nothing but memory that would be taken again anyhow. It is never done by importing the package: the examples do
+it, and a program may.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# From malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_TOP_PAD = 256 * 1024**2
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc to keep what the process frees; True if it did, False where there is no glibc.
+
+    As MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 in the environment does for a
+    process that is about to start. Call it before the first large tensor is made.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    # No block of its own mapping, no top of the heap given back, and the heap grown 256 MiB at a time.
+    return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1), mallopt(_M_TOP_PAD, _TOP_PAD)])

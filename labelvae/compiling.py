@@ -1,0 +1,44 @@
+"""A compiled training step, where there is a compiler.
+
+What is compiled is a function and not a module, so that the names of the weights in checkpoints and saved models
+stay as they are, and validation and relabelling, whose batches come in every size, compile nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled_or_eager(function: Callable[P, R]) -> Callable[P, R]:
+    """`torch.compile(function)`; where that fails (no C++ compiler, no Triton), `function` as it is, with one warning.
+
+    The first call compiles, which takes from seconds to minutes.
+    """
+    chosen: list[Callable[P, R]] = [torch.compile(function)]
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if chosen[0] is function:
+            return function(*args, **kwargs)
+        try:
+            return chosen[0](*args, **kwargs)
+        except _failures() as error:
+            reason = str(error).strip().partition("\n")[0]
+            warnings.warn(f"compile: not possible here, training goes on without ({reason})", stacklevel=2)
+            chosen[0] = function
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    exceptions: Any = torch._dynamo.exc  # the compiler's errors have no public name
+    return (exceptions.TorchDynamoException,)
