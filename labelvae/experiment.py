@@ -29,6 +29,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
+from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
@@ -123,6 +124,7 @@ class Experiment:
         task = ClassifierTraining(classifier, how.augmentation, how.label_smoothing, *rates, prefix=f"{name}/")
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
+        write_classes(self.out / name, self.data.class_names)
         return classifier.to(self.device).freeze()
 
     def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
@@ -148,6 +150,7 @@ class Experiment:
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
         self._fit(name, task, how.optimization, watch)
         vae.save_pretrained(self.out / name)
+        write_classes(self.out / name, self.data.class_names)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         return vae.to(self.device).eval()
 

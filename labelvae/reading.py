@@ -188,18 +188,27 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
 
 def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
     with Image.open(path) as file:
-        upright = ImageOps.exif_transpose(file)
-        if upright.mode.startswith("I"):  # 16 bits
-            upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
-        elif upright.mode == "F":
-            raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
-        if upright.has_transparency_data:
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-        upright = upright.convert(mode)
+        upright = plain(file, mode)
     if upright.size != size[::-1]:
         upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(upright))
     return pixels[None] if mode == "L" else pixels.permute(2, 0, 1)
+
+
+def plain(image: Image.Image, mode: str) -> Image.Image:
+    """The image turned upright, laid on white where it is transparent, with 8 bits, in `mode` ("L" or "RGB").
+
+    Raises:
+        ValueError: floating-point pixels.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits
+        upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+    elif upright.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
+    if upright.has_transparency_data:
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+    return upright.convert(mode)
 
 
 def _refuse(broken: Sequence[tuple[Path, Exception]]) -> None:

@@ -41,16 +41,19 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks"},
+    {"checks", "hub"},
     {"settings", "inputs", "latent", "saving"},
-    {"augmentation", "conditioning", "presets", "command_line"},
+    {"augmentation", "conditioning", "presets", "command_line", "classes", "picture_files"},
     {"networks", "style", "figures", "reading", "scores"},
+    {"scans", "comparison", "model_card"},
     {"vae", "classifier"},
-    {"losses", "metrics"},
+    {"losses", "metrics", "export", "demo"},
     {"evaluation", "data"},
     {"training"},
     {"callbacks"},
     {"experiment"},
+    {"commands"},
+    {"__main__"},
 ]
 
 
