@@ -31,7 +31,11 @@ class DashParser(ArgumentParser):
 
 
 def run(
-    main: Callable[[Settings], Any], defaults: Settings, description: str, args: Sequence[str] | None = None
+    main: Callable[[Settings], Any],
+    defaults: Settings,
+    description: str,
+    args: Sequence[str] | None = None,
+    usage: str = "python %(prog)s [options]",
 ) -> None:
     """Reads settings from the command line and calls `main` with them.
 
@@ -43,8 +47,9 @@ def run(
         defaults: a preset.
         description: the head of the help.
         args: the words; None takes the command line's.
+        usage: the first line of the help.
     """
-    parser = DashParser(description=description, usage="python %(prog)s [options]")
+    parser = DashParser(description=description, usage=usage)
     parser.add_argument(
         "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
     )

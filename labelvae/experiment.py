@@ -30,6 +30,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 
 from labelvae.callbacks import Diagnosed, LastCheckpoint, Relabelled, log_picture
+from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
@@ -129,6 +130,7 @@ class Experiment:
         )
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
+        write_classes(self.out / name, self.data.class_names)
         return classifier.to(self.device).freeze()
 
     def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
@@ -153,6 +155,7 @@ class Experiment:
         look = [Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # the reference is what it is
         self._fit(name, task, how.optimization, watch, *look)
         vae.save_pretrained(self.out / name)
+        write_classes(self.out / name, self.data.class_names)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         vae.to(self.device).eval()
         if name == "vae" and not self.settings.fast_dev_run:

@@ -207,16 +207,7 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
 
 def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
     with _open(path) as file:
-        upright = ImageOps.exif_transpose(file)
-        if upright.mode.startswith("I"):  # 16 bits
-            if upright.mode == "I" and int(np.asarray(upright).max()) > 65535:
-                raise ValueError("32-bit pixels have no agreed range; save the image with 8 or 16 bits")
-            upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
-        elif upright.mode == "F":
-            raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
-        if upright.has_transparency_data:
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-        upright = upright.convert(mode)
+        upright = plain(file, mode)
     if upright.size != size[::-1]:
         upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(upright))
@@ -230,6 +221,24 @@ def _open(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(path, formats=FORMATS)
+
+
+def plain(image: Image.Image, mode: str) -> Image.Image:
+    """The image turned upright, laid on white where it is transparent, with 8 bits, in `mode` ("L" or "RGB").
+
+    Raises:
+        ValueError: floating-point or 32-bit pixels.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits
+        if upright.mode == "I" and int(np.asarray(upright).max()) > 65535:
+            raise ValueError("32-bit pixels have no agreed range; save the image with 8 or 16 bits")
+        upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+    elif upright.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; save the image with 8 or 16 bits")
+    if upright.has_transparency_data:
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+    return upright.convert(mode)
 
 
 def _refuse(broken: Sequence[tuple[Path, Exception]]) -> None:

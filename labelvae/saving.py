@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from labelvae.hub import locate, upload
+
 FORMAT_VERSION = 1
 """Raised when a saved model of an older format could no longer be read as it is."""
 
@@ -88,15 +90,39 @@ class Pretrained(nn.Module):
         write_whole(Path(folder) / "config.json", json.dumps(header, indent=2) + "\n")
         write_whole(Path(folder) / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
 
+    def push_to_hub(self, repository: str, run: str | Path | None = None, private: bool = False) -> None:
+        """Sends the model to the Hugging Face Hub (the `hub` extra), from where `from_pretrained` reads it by name.
+
+        Args:
+            repository: "user/name", made if it is missing.
+            run: the folder of the run it is from, whose scores and pictures make its card.
+            private: whether a new repository is for its owner alone.
+
+        Raises:
+            ValueError: a name of another form; a run without scores; no huggingface_hub, network or permission.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            if run is not None:
+                from labelvae.model_card import write_model_card
+
+                write_model_card(folder, run)
+            self.save_pretrained(folder)
+            upload(Path(folder), repository, private)
+
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
         """The model saved under `folder`, in evaluation mode, on `device`.
+
+        Args:
+            folder: a folder; or the name of a model that comes with the package, such as "mnist"; or "user/name"
+                on the Hugging Face Hub (the `hub` extra).
+            device: where the weights go.
 
         Raises:
             ValueError: no such folder or file; a file that is truncated or of another kind, another
                 version or another model; no such device. The message says which, and what to do.
         """
-        folder = Path(folder)
+        folder = locate(folder, cls.kind)
         weights, header = _read(folder, cls.kind)
         arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,13 @@ def scores_table(scores: Sequence[Scores]) -> str:
     >>> print(scores_table([]))
     <BLANKLINE>
     """
-    rows = [score.row() for score in scores]
+    return rows_table([score.row() for score in scores])
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`scores_table` of rows as `scores.json` holds them; the first row says which figures."""
     names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
-    lines = [[name, *(_short(row[name]) for row in rows)] for name in names]
+    lines = [[name, *(_short(row.get(name)) for row in rows)] for name in names]
     sizes = [max(len(line[column]) for line in lines) for column in range(len(rows) + 1)] if lines else []
     return "\n".join(
         "  ".join(

@@ -41,16 +41,19 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks"},
+    {"checks", "hub"},
     {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
-    {"augmentation", "conditioning", "presets", "recipes", "command_line"},
+    {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "figures", "reading", "scores"},
+    {"scans", "comparison", "model_card"},
     {"vae", "classifier"},
-    {"losses", "metrics", "diagnosis"},
+    {"losses", "metrics", "diagnosis", "export", "demo"},
     {"evaluation", "data"},
     {"training"},
     {"callbacks"},
     {"experiment"},
+    {"commands"},
+    {"__main__"},
 ]
 
 

@@ -1,0 +1,120 @@
+"""`labelvae COMMAND ...`, for people who do not write Python; the same as `python -m labelvae COMMAND ...`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labelvae import commands, presets
+from labelvae.command_line import DashParser, run
+from labelvae.settings import Settings
+
+PRESETS = {
+    "digits": presets.DIGITS,
+    "mnist": presets.MNIST,
+    "fashion_mnist": presets.FASHION_MNIST,
+    "kmnist": presets.KMNIST,
+    "cifar10": presets.CIFAR10,
+    "folder": presets.FOLDER,
+}
+
+COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
+    "evaluate": (commands.run_evaluate, {}),
+    "relabel": (commands.relabel, {"paths": "+"}),
+    "sample": (commands.sample, {"out": ""}),
+    "compare": (commands.compare, {"runs": "+"}),
+    "export": (commands.export, {"out": ""}),
+    "demo": (commands.demo, {}),
+}
+"""Each command's function, and its arguments that stand without a name; "+" for one or more."""
+
+USAGE = """usage: labelvae COMMAND [options]
+
+  train PRESET   train guide, judge and model; score and draw ({presets})
+{commands}
+
+labelvae COMMAND --help lists the options of a command.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command. What cannot be leaves one sentence on standard error and exit status 2."""
+    command, *words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    if command in ("-h", "--help"):
+        print(_usage(), end="")
+    elif command == "--version":
+        from labelvae import __version__
+
+        print(f"labelvae {__version__}")
+    elif command == "train":
+        _train(words)
+    elif command in COMMANDS:
+        _run(command, words)
+    else:
+        _refuse(f"command: expected one of train, {', '.join(COMMANDS)}, got {command!r}")
+
+
+def _train(words: list[str]) -> None:
+    preset, *options = words or ["--help"]
+    usage = f"labelvae train PRESET [options]; PRESET is one of {', '.join(PRESETS)}"
+    if preset in ("-h", "--help"):
+        print(f"usage: {usage}\n\nlabelvae train PRESET --help lists the options and the preset's values.")
+    elif preset not in PRESETS:
+        _refuse(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    else:
+        text = "Train guide, judge, model and reference; score them on held-out images; draw."
+        run(_experiment, PRESETS[preset], text, options, usage=f"labelvae train {preset} [options]")
+
+
+def _experiment(settings: Settings) -> None:
+    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
+
+    run_experiment(settings)
+
+
+def _run(command: str, words: list[str]) -> None:
+    function, positional = COMMANDS[command]
+    text = inspect.getdoc(function) or ""
+    parser = DashParser(prog=f"labelvae {command}", description=text.partition("\n\nArgs:")[0])
+    help_of = _argument_help(text)
+    for name, count in positional.items():
+        parser.add_argument(name, help=help_of[name], **({"nargs": count} if count else {}))
+    parser.add_function_arguments(function, as_group=False, skip=set(positional))
+    try:
+        arguments = vars(parser.instantiate(parser.parse_args(words)))
+        kinds = {name: _element(function, name) for name in positional}
+        for name, kind in kinds.items():
+            value = arguments[name]
+            arguments[name] = [kind(part) for part in value] if isinstance(value, list) else kind(value)
+        function(**arguments)
+    except (ValueError, OSError) as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _element(function: Callable[..., Any], name: str) -> Callable[[str], Any]:
+    from pathlib import Path
+
+    return Path if "Path" in str(inspect.signature(function).parameters[name].annotation) else str
+
+
+def _argument_help(text: str) -> dict[str, str]:
+    lines = (line.strip().partition(": ") for line in text.partition("Args:\n")[2].splitlines())
+    return {name: rest for name, separator, rest in lines if separator}
+
+
+def _usage() -> str:
+    lines = [f"  {name:<14} {(inspect.getdoc(how[0]) or '').splitlines()[0]}" for name, how in COMMANDS.items()]
+    return USAGE.format(presets=", ".join(PRESETS), commands="\n".join(lines))
+
+
+def _refuse(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The names of the classes: `classes.json` beside a saved model, so that a label can be asked for by its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from labelvae.saving import write_whole
+
+
+def write_classes(folder: str | Path, names: Sequence[str]) -> None:
+    """Writes the names, in the order of the labels, as a JSON list under `folder`."""
+    write_whole(Path(folder) / "classes.json", json.dumps(list(names), ensure_ascii=False) + "\n")
+
+
+def read_classes(folder: str | Path, num_classes: int) -> list[str]:
+    """The name of each label: those under `folder`, or the indices as text where it has none.
+
+    Raises:
+        ValueError: a file that is no JSON list of `num_classes` names.
+    """
+    path = Path(folder) / "classes.json"
+    if not path.is_file():
+        return [str(label) for label in range(num_classes)]
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON ({error}); delete it to go by class indices") from error
+    if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: expected a list of {num_classes} names; delete it to go by class indices")
+    return names
+
+
+def label_of(word: str, names: Sequence[str]) -> int:
+    """The label that a user's word means: the name of a class, or else its index.
+
+    Raises:
+        ValueError: a word that is neither.
+
+    >>> label_of("dog", ["cat", "dog"]), label_of("0", ["cat", "dog"])
+    (1, 0)
+    """
+    if word in names:
+        return list(names).index(word)
+    if word.isdecimal() and int(word) < len(names):
+        return int(word)
+    raise ValueError(f"label: expected one of {', '.join(names)} (or 0 to {len(names) - 1}), got {word!r}")

@@ -1,0 +1,237 @@
+"""What `labelvae COMMAND` does: a function a command, whose signature is the command line and docstring its help.
+
+Nothing here imports torch before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from labelvae.settings import DataName, DataSettings
+
+
+def run_evaluate(
+    *,
+    model: str,
+    judge: str,
+    guide: str | None = None,
+    data: DataName | None = None,
+    data_dir: Path | None = None,
+    rounds: int = 1,
+    out: Path | None = None,
+) -> None:
+    """Judge a model on the held-out test images of its data.
+
+    Without --data the images are those of the run that the model is from, by the settings.yaml beside its folder, in
+    the same split.
+
+    Args:
+        model: Folder of a trained model, or its name.
+        judge: Folder of an independent classifier.
+        guide: Folder of the classifier that was in the loss, for the guide-judge gap.
+        data: Which images; those of a folder are brought to the model's size.
+        data_dir: Where the files of the data set are.
+        rounds: Wrong labels drawn for each test image.
+        out: A .json file that the scores are written to as well.
+    """
+    from dataclasses import asdict
+
+    from labelvae.classes import read_classes
+    from labelvae.classifier import LabelClassifier
+    from labelvae.data import ImageData
+    from labelvae.evaluation import evaluate
+    from labelvae.scores import save_scores, scores_table
+    from labelvae.vae import ConditionalVAE
+
+    vae, opinion = ConditionalVAE.from_pretrained(model), LabelClassifier.from_pretrained(judge)
+    adviser = LabelClassifier.from_pretrained(guide) if guide else None
+    if data is None:
+        how, where = _data_of(Path(model).parent / "settings.yaml")
+    else:
+        how, where = DataSettings(data, vae.image_shape[1:] if data == "folder" else None), Path("data")
+    images = ImageData(data_dir=data_dir or where, **asdict(how))
+    names = read_classes(model, vae.num_classes)
+    if (Path(model) / "classes.json").is_file() and names != images.class_names:
+        raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
+    real, test = images.loader("train"), images.loader("test")
+    scores = [evaluate(vae, test, opinion, real=real, guide=adviser, name=Path(model).name, rounds=rounds)]
+    print(scores_table(scores))
+    if out is not None:
+        save_scores(scores, out)
+
+
+def relabel(
+    paths: list[str],
+    *,
+    model: str,
+    to: str,
+    own: str | None = None,
+    invert: bool = False,
+    fit: Literal["pad", "crop", "strokes"] = "pad",
+    enlarge: int = 1,
+) -> None:
+    """Images as another label, in their own style.
+
+    Give images, folders of images, or globs, and last where the results go: a picture for one image, else a folder.
+    A picture with `--to all` is a sheet, a row an image; a folder gets a file for each image and label.
+
+    Pictures of any size and kind are turned upright, laid on white where they are transparent, made grey or RGB as
+    the model is, and fitted into its frame. For a scan of dark ink on paper and a model of MNIST's digits use
+    `--invert --fit strokes`.
+
+    Args:
+        paths: Images, and last the output.
+        model: Folder of a trained model, or its name.
+        to: The label: the name of a class, its index, or all.
+        own: What the images are; only a model whose encoder sees the label needs it.
+        invert: Swap dark and bright first.
+        fit: pad fills up with the colour of the edge, crop cuts off at the sides, strokes crops to the ink and
+            centres it as MNIST does.
+        enlarge: Whole factor that the results are enlarged by.
+    """
+    import torch
+
+    from labelvae.checks import check_count
+    from labelvae.classes import label_of
+    from labelvae.picture_files import exact_picture, file_name, image_files, is_picture, save_picture_as
+    from labelvae.scans import read_scan
+
+    check_count("enlarge", enlarge)
+    *words, last = paths
+    out = Path(last)
+    if not words:
+        raise ValueError(f"paths: expected images and last the output, got {last} alone")
+    files = image_files(words)
+    vae, names = _model(model)
+    labels = list(range(len(names))) if to == "all" else [label_of(to, names)]
+    mine = label_of(own, names) if own is not None else None
+    images = torch.stack([read_scan(file, vae.image_shape, invert=invert, fit=fit) for file in files])
+    relabelled = torch.stack([vae.relabel(images, label, mine) for label in labels], dim=1)
+    if not is_picture(out):
+        stems = [file.stem for file in files]
+        twice = [stem for stem in stems if stems.count(stem) > 1]
+        if twice:
+            raise ValueError(f"paths: several images are called {twice[0]!r}; relabel them into folders of their own")
+        for stem, row in zip(stems, relabelled, strict=True):
+            for label, image in zip(labels, row, strict=True):
+                save_picture_as(exact_picture(image, enlarge), out / f"{stem}_as_{file_name(names[label])}.png")
+    elif to == "all":
+        from labelvae.figures import style_transfer_grid
+
+        save_picture_as(style_transfer_grid(images, relabelled, names), out)
+    elif len(files) == 1:
+        save_picture_as(exact_picture(relabelled[0, 0], enlarge), out)
+    else:
+        raise ValueError(f"out: {out} is one picture, but there are {len(files)} images; give a folder")
+    print(f"{len(files)} images as {to}: {out}")
+
+
+def sample(
+    out: Path,
+    *,
+    model: str,
+    label: str = "all",
+    count: int = 10,
+    seed: int = 0,
+    enlarge: int = 1,
+) -> None:
+    """New images of a label.
+
+    Args:
+        out: A picture, for a sheet with a row a label; or a folder, for a file an image.
+        model: Folder of a trained model, or its name.
+        label: The name of a class, its index, or all.
+        count: Images of each label.
+        seed: Of the draw; the same numbers are used for every label.
+        enlarge: Whole factor that the files in a folder are enlarged by.
+    """
+    import torch
+
+    from labelvae.checks import check_count
+    from labelvae.classes import label_of
+    from labelvae.figures import samples_grid
+    from labelvae.picture_files import exact_picture, file_name, is_picture, save_picture_as
+
+    check_count("count", count)
+    check_count("enlarge", enlarge)
+    check_count("seed", seed, at_least=0)
+    vae, names = _model(model)
+    labels = list(range(len(names))) if label == "all" else [label_of(label, names)]
+    samples = torch.stack([vae.sample([one] * count, torch.Generator().manual_seed(seed)) for one in labels])
+    if is_picture(out):
+        save_picture_as(samples_grid(samples, [names[one] for one in labels]), out)
+    else:
+        for one, row in zip(labels, samples, strict=True):
+            for index, image in enumerate(row):
+                save_picture_as(exact_picture(image, enlarge), out / f"{file_name(names[one])}_{index:04d}.png")
+    print(f"{len(labels) * count} images: {out}")
+
+
+def compare(runs: list[Path], *, html: Path | None = None) -> None:
+    """What runs scored, side by side.
+
+    Args:
+        runs: Folders of finished runs.
+        html: A file for scores and pictures as one page that loads nothing from elsewhere.
+    """
+    from labelvae.comparison import comparison_page, comparison_table, read_run
+    from labelvae.saving import write_whole
+
+    found = [read_run(folder) for folder in runs]
+    print(comparison_table(found))
+    if html is not None:
+        write_whole(html, comparison_page(found))
+        print(f"with pictures: {html}")
+
+
+def export(out: Path, *, model: str) -> None:
+    """A model's relabelling as a file for other programs: images and labels in, images out, any batch size.
+
+    Args:
+        out: A file ending in .onnx, or in .pt2 for torch.export.
+        model: Folder of a trained model, or its name.
+    """
+    from labelvae.export import export_onnx, export_program
+    from labelvae.vae import ConditionalVAE
+
+    if out.suffix not in (".onnx", ".pt2"):
+        raise ValueError(f"out: expected a file ending in .onnx or .pt2, got {out}")
+    vae = ConditionalVAE.from_pretrained(model)
+    (export_onnx if out.suffix == ".onnx" else export_program)(vae, out)
+    print(f"relabelling of {model}: {out}")
+
+
+def demo(*, model: str, judge: str | None = None, images: Path | None = None, port: int = 7860) -> None:
+    """A page in the browser: draw or upload an image, pick a label, see it relabelled. Nothing leaves the machine.
+
+    Args:
+        model: Folder of a trained model, or its name.
+        judge: Folder of an independent classifier, whose opinion is shown.
+        images: A folder of images to pick from.
+        port: Where the page is served, on this machine only.
+    """
+    from labelvae.demo import serve
+
+    serve(model, judge, images, port)
+
+
+def _model(name: str) -> tuple[Any, list[str]]:
+    from labelvae.classes import read_classes
+    from labelvae.hub import locate
+    from labelvae.vae import ConditionalVAE
+
+    vae = ConditionalVAE.from_pretrained(name)
+    return vae, read_classes(locate(name, vae.kind), vae.num_classes)
+
+
+def _data_of(path: Path) -> tuple[DataSettings, Path]:
+    """The data that a run's settings.yaml names, and where they are."""
+    import yaml
+
+    if not path.is_file():
+        raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
+    settings = yaml.safe_load(path.read_text())
+    if not isinstance(settings, dict) or not isinstance(settings.get("data"), dict):
+        raise ValueError(f"{path}: is not the settings of a run; name a data set with --data and --data-dir")
+    return DataSettings(**settings["data"]), Path(settings["data_dir"])

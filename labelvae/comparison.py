@@ -1,0 +1,101 @@
+"""Runs side by side: what each scored, and its pictures, as text or as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelvae.scores import rows_table
+
+PICTURES = ("wrong_labels", "style_transfer", "samples", "reconstructions")
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font-family: system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child { text-align: left; }
+section { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }
+figure { margin: 0; } img { width: 100%; image-rendering: pixelated; }
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it lies.
+        rows: of its scores.json; the first is the model's.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The model's scores, under the run's name."""
+        return {**self.rows[0], "name": str(self.folder)}
+
+
+def read_run(folder: str | Path) -> Run:
+    """A run from its folder.
+
+    Raises:
+        ValueError: no scores there, or scores that are not those of a run.
+    """
+    path = Path(folder) / "scores.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the folder of a finished run")
+    try:
+        rows = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON ({error}); finish the run with --resume") from error
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and "name" in row for row in rows):
+        raise ValueError(f"{path}: expected a list of scores with names, as a run writes it")
+    return Run(Path(folder), rows)
+
+
+def comparison_table(runs: Sequence[Run]) -> str:
+    """The models' scores as an aligned text table, a column a run."""
+    return rows_table([run.row for run in runs])
+
+
+def comparison_page(runs: Sequence[Run]) -> str:
+    """Scores and pictures as one HTML page, the pictures inside it; nothing is loaded from elsewhere."""
+    names = [name for name in dict.fromkeys(name for run in runs for name in run.row) if name != "name"]
+    titles = "".join(f"<th>{html.escape(str(run.folder))}</th>" for run in runs)
+    lines = "".join(
+        f"<tr><th>{html.escape(name)}</th>{''.join(_cell(run.row.get(name)) for run in runs)}</tr>" for name in names
+    )
+    pictures = "".join(
+        f"<h2>{name.replace('_', ' ')}</h2><section>{figures}</section>"
+        for name in PICTURES
+        if (figures := "".join(_figure(run, name) for run in runs))
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>labelvae: runs compared</title>'
+        f"<style>{STYLE}</style></head><body><h1>Runs compared</h1>"
+        f'<div class="wide"><table><tr><th></th>{titles}</tr>{lines}</table></div>{pictures}</body></html>\n'
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "<td>-</td>"
+    return f"<td>{f'{value:.3f}' if isinstance(value, float) else html.escape(str(value))}</td>"
+
+
+def _figure(run: Run, name: str) -> str:
+    path = run.folder / f"{name}.png"
+    if not path.is_file():
+        return ""
+    caption = html.escape(str(run.folder))
+    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f'<figure><img alt="{name} of {caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'

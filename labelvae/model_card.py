@@ -1,0 +1,134 @@
+"""A model's card: what it is, how it was made, what it scores and what it does, from the files of its run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from labelvae.saving import write_whole
+
+PICTURES = {
+    "wrong_labels": "Held-out images, each beside itself under a wrong label",
+    "style_transfer": "Held-out images, each as every class",
+    "samples": "New images of each class",
+}
+
+FIGURES = {
+    "effectiveness": "counterfactuals that the judge takes for the asked label",
+    "effectiveness_worst_class": "the same, worst class",
+    "judge_accuracy": "the judge's accuracy on real images",
+    "guide_judge_gap": "guide agreement minus judge agreement",
+    "psnr": "own-label reconstructions, dB",
+    "reversed_psnr": "relabelled and back, dB",
+    "realism_by_class": "Fréchet distance by class, judge's features",
+    "realism_floor": "the same for real images",
+    "leakage": "accuracy of a linear probe reading the label from the code",
+}
+
+CARD = """---
+library_name: labelvae
+pipeline_tag: image-to-image
+tags:
+- conditional-vae
+- counterfactual
+---
+
+# {name}
+
+A label-conditional variational autoencoder: give it an image and a label, and get the image back as that label, in
+its own style.
+
+```python
+from labelvae import ConditionalVAE
+
+vae = ConditionalVAE.from_pretrained("FOLDER OR NAME OF THIS MODEL")
+relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
+```
+
+Classes: {classes}.
+
+## Made
+
+{made}
+
+## Scores
+
+On held-out images, {images} counterfactuals, by a judge that was never in the loss.
+
+{table}
+
+{pictures}
+"""
+
+
+def model_card(run: str | Path) -> str:
+    """The card of the model of a finished run, in Markdown.
+
+    Raises:
+        ValueError: a folder without scores, or of another kind.
+    """
+    run = Path(run)
+    rows, config, header = _read(run)
+    channels, height, width = config["image_shape"]
+    names = run / "vae" / "classes.json"
+    classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
+    lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
+    styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
+    for name, meaning in {**FIGURES, **styles}.items():
+        if name in rows[0]:
+            lines += [f"| {name} | {' | '.join(_cell(row.get(name)) for row in rows)} | {meaning} |"]
+    pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
+    return CARD.format(
+        name=run.name,
+        label=config["num_classes"] - 1,
+        channels=channels,
+        height=height,
+        width=width,
+        classes=", ".join(str(name) for name in classes),
+        made="\n".join(f"- {line}" for line in header) or "- by hand",
+        images=f"{rows[0].get('images', 0):,}",
+        table="\n".join(lines),
+        pictures="\n\n".join(pictures),
+    )
+
+
+def write_model_card(folder: str | Path, run: str | Path) -> None:
+    """Writes `README.md` and the pictures and names that go with the model of a finished run into `folder`.
+
+    Raises:
+        ValueError: a run without scores.
+    """
+    folder, run = Path(folder), Path(run)
+    write_whole(folder / "README.md", model_card(run))
+    for name in PICTURES:
+        if _there(run, name):
+            shutil.copyfile(run / f"{name}.png", folder / f"{name}.png")
+    names = run / "vae" / "classes.json"
+    if names.is_file() and names.parent.resolve() != folder.resolve():
+        shutil.copyfile(names, folder / "classes.json")
+
+
+def _read(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """Rows of the scores, configuration of the model, and what settings.yaml says of its making."""
+    for path in (run / "scores.json", run / "vae" / "config.json"):
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; expected the folder of a finished run")
+    try:
+        rows = json.loads((run / "scores.json").read_text())
+        config = json.loads((run / "vae" / "config.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"{run}: scores.json or vae/config.json is not JSON ({error})") from error
+    settings = run / "settings.yaml"
+    text = settings.read_text().splitlines() if settings.is_file() else []
+    header = [line.removeprefix("# ") for line in text if line.startswith(("# made by", "# images", "# with"))]
+    return rows, config, header
+
+
+def _there(run: Path, name: str) -> bool:
+    return (run / f"{name}.png").is_file()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

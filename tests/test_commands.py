@@ -1,0 +1,206 @@
+"""The command line as a user has it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.__main__ import COMMANDS, PRESETS, main
+from labelvae.classes import label_of, read_classes, write_classes
+from labelvae.comparison import comparison_page, read_run
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A run's folder with untrained models of 8x8 digits."""
+    run = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    for name, model in (
+        ("vae", ConditionalVAE((1, 8, 8), 10, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)),
+        ("judge", LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)),
+    ):
+        model.save_pretrained(run / name)
+        write_classes(run / name, ["zero", *(str(digit) for digit in range(1, 10))])
+    return run
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """Dark ink on bright paper, 60x40, in colour."""
+    pixels = np.full((40, 60, 3), 230, dtype=np.uint8)
+    pixels[10:30, 25:30] = 20
+    Image.fromarray(pixels).save(tmp_path / "scan.png")
+    return tmp_path / "scan.png"
+
+
+def picture(path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file)
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in (*COMMANDS, "train mnist"))])
+def test_help_needs_no_torch(words):
+    code = (
+        f"import sys\nfrom labelvae.__main__ import main\n"
+        f"try: main({' '.join(words).split()!r})\nexcept SystemExit as stop: assert not stop.code\n"
+        "assert not {'torch', 'lightning', 'wandb', 'PIL'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "usage: labelvae" in result.stdout
+
+
+def test_the_module_is_a_program(capsys):
+    result = subprocess.run([sys.executable, "-m", "labelvae"], capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in result.stdout for name in ("train", *COMMANDS))
+    main(["--version"])
+    assert capsys.readouterr().out.startswith("labelvae 0.")
+
+
+def test_train_runs_the_preset(monkeypatch):
+    seen = []
+    monkeypatch.setattr("labelvae.experiment.run_experiment", seen.append)
+    main(["train", "digits", "--vae.latent-dim=5", "--out=x"])
+    assert seen[0].vae.latent_dim == 5
+    assert seen[0].guide == PRESETS["digits"].guide
+
+
+def test_relabel_one_picture(models, scan, capsys):
+    out = scan.with_name("out.png")
+    main(["relabel", "--model", str(models / "vae"), "--to", "zero", "--invert", "--enlarge=3", str(scan), str(out)])
+    assert picture(out).shape == (24, 24)
+    vae = ConditionalVAE.from_pretrained(models / "vae")
+    from labelvae.scans import read_scan
+
+    expected = vae.relabel(read_scan(scan, (1, 8, 8), invert=True)[None], 0)[0, 0]
+    found = torch.from_numpy(picture(out)[::3, ::3] / 255.0).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.5 / 255 + 1e-6)
+    assert "1 images as zero" in capsys.readouterr().out
+
+
+def test_relabel_folders_and_globs_as_every_label(models, tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(3):
+        Image.new("L", (8, 8), 80 * index).save(tmp_path / "in" / f"{index}.png")
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    common = ["relabel", "--model", str(models / "vae"), "--to", "all"]
+    main([*common, str(tmp_path / "in"), str(tmp_path / "out")])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len(names) == 30
+    assert {"0_as_zero.png", "2_as_9.png"} <= names
+    main([*common, str(tmp_path / "in" / "[01].png"), str(tmp_path / "sheet.png")])
+    assert picture(tmp_path / "sheet.png").shape[1] > 11 * 90
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--to=eleven", "SCAN", "o.png"], "label: expected one of zero, 1, 2"),
+        (["--to=1", "SCAN"], "expected images and last the output"),
+        (["--to=1", "SCAN", "MODEL/vae/config.json", "o"], "config.json: cannot be read as an image"),
+        (["--to=1", "nothing.png", "o.png"], "nothing.png: no images there"),
+        (["--to=1", "*.gone", "o.png"], "*.gone: no images there"),
+        (["--to=1", "SCAN", "COPY", "o.png"], "is one picture, but there are 2 images; give a folder"),
+        (["--to=1", "--enlarge=0", "SCAN", "o.png"], "enlarge: expected an integer of at least 1, got 0"),
+        (["--to=1", "--fit=strokes", "SCAN", "o.png"], "dark ink on bright paper needs --invert"),
+        (["--to=1", "--fit=tight", "SCAN", "o.png"], "fit"),
+        (["SCAN", "o.png"], "to"),
+    ],
+)
+def test_relabel_refuses(models, scan, capsys, words, says, monkeypatch):
+    monkeypatch.chdir(scan.parent)
+    Image.fromarray(picture(scan)).save(scan.with_name("copy.png"))
+    places = {"SCAN": str(scan), "COPY": str(scan.with_name("copy.png"))}
+    words = [places.get(word, word).replace("MODEL", str(models)) for word in words]
+    assert says in refused(capsys, "relabel", "--model", models / "vae", *words)
+    assert not scan.with_name("o.png").exists()
+
+
+def test_sample(models, tmp_path):
+    main(["sample", "--model", str(models / "vae"), "--label=3", "--count=4", "--seed=5", str(tmp_path / "some")])
+    files = sorted((tmp_path / "some").iterdir())
+    assert [file.name for file in files] == [f"3_000{index}.png" for index in range(4)]
+    vae = ConditionalVAE.from_pretrained(models / "vae")
+    expected = vae.sample([3] * 4, torch.Generator().manual_seed(5))[2, 0]
+    found = torch.from_numpy(picture(files[2]) / 255.0).float()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.5 / 255 + 1e-6)
+    main(["sample", "--model", str(models / "vae"), "--count=2", str(tmp_path / "all.png")])
+    assert picture(tmp_path / "all.png").shape[0] > 10 * 90
+
+
+def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys):
+    data = replace(PRESETS["digits"].data, test_share=0.05)
+    settings = {"data": asdict(data), "data_dir": "data"}
+    (models / "settings.yaml").write_text(yaml.safe_dump(settings))
+    words = ["evaluate", "--model", models / "vae", "--judge", models / "judge"]
+    assert "data: the model knows the classes zero, 1" in refused(capsys, *words)
+    for name in ("vae", "judge"):
+        write_classes(models / name, [str(digit) for digit in range(10)])
+    main([str(word) for word in (*words, "--out", tmp_path / "scores.json")])
+    row = json.loads((tmp_path / "scores.json").read_text())[0]
+    assert row["images"] == 90
+    assert 0 <= row["effectiveness"] <= 1
+    (models / "settings.yaml").unlink()
+    assert "name a data set with --data and --data-dir" in refused(capsys, *words)
+
+
+def test_compare(tmp_path, capsys):
+    for name, value in (("a", 0.25), ("b<script>", 0.75)):
+        (tmp_path / name).mkdir()
+        row = {"name": "labelvae", "images": 3, "effectiveness": value, "leakage": None}
+        (tmp_path / name / "scores.json").write_text(json.dumps([row, row | {"name": "reference"}]))
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a" / "samples.png")
+    runs = [tmp_path / "a", tmp_path / "b<script>"]
+    main(["compare", *map(str, runs), "--html", str(tmp_path / "page.html")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["effectiveness", "0.250", "0.750"]
+    page = (tmp_path / "page.html").read_text()
+    assert page == comparison_page([read_run(run) for run in runs])
+    assert "0.250" in page
+    assert "<script>" not in page
+    assert "http" not in page
+    assert page.count("data:image/png;base64,") == 1
+    assert "scores.json: no such file" in refused(capsys, "compare", tmp_path / "nothing")
+    (tmp_path / "a" / "scores.json").write_text("[")
+    assert "is not JSON" in refused(capsys, "compare", tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["paint"], "command: expected one of train, evaluate"),
+        (["train", "imagenet"], "preset: expected one of digits, mnist"),
+        (["train", "digits", "--vae.latent-dim=0"], "latent_dim"),
+        (["sample", "--model=nothing", "o.png"], "no such file; expected the folder of a ConditionalVAE"),
+        (["sample", "o.png"], "model"),
+    ],
+)
+def test_other_words_are_refused(words, says, capsys):
+    assert says in refused(capsys, *words)
+
+
+def test_names_of_classes(tmp_path):
+    assert read_classes(tmp_path, 2) == ["0", "1"]
+    write_classes(tmp_path, ["Katze", "Hündin"])
+    assert label_of("Hündin", read_classes(tmp_path, 2)) == 1
+    assert label_of("1", ["1", "0"]) == 0
+    with pytest.raises(ValueError, match="expected a list of 3 names"):
+        read_classes(tmp_path, 3)
+    with pytest.raises(ValueError, match="label: expected one of a, b"):
+        label_of("2", ["a", "b"])

@@ -1,0 +1,112 @@
+import shutil
+import sys
+import types
+
+import pytest
+import torch
+from PIL import Image
+
+from labelvae import ConditionalVAE, LabelClassifier, Scores, hub
+from labelvae.classes import read_classes, write_classes
+from labelvae.model_card import model_card
+from labelvae.scores import save_scores
+
+
+@pytest.fixture
+def shelf(monkeypatch, tmp_path):
+    """A hub in a folder."""
+    module = types.ModuleType("huggingface_hub")
+    place = tmp_path / "hub"
+
+    class HfApi:
+        def create_repo(self, name, private, exist_ok):
+            assert exist_ok
+            (place / name).mkdir(parents=True, exist_ok=True)
+            (place / name / "private").write_text(str(private))
+
+        def upload_folder(self, folder_path, repo_id, commit_message):
+            shutil.copytree(folder_path, place / repo_id, dirs_exist_ok=True)
+
+    def snapshot_download(name, allow_patterns):
+        assert set(allow_patterns) == {"config.json", "model.safetensors", "classes.json"}
+        if not (place / name).is_dir():
+            raise OSError("404 Not Found\nmore")
+        return str(place / name)
+
+    module.HfApi, module.snapshot_download = HfApi, snapshot_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.chdir(tmp_path)
+    return place
+
+
+@pytest.fixture
+def run(vae, tmp_path):
+    folder = tmp_path / "runs" / "shapes"
+    vae.save_pretrained(folder / "vae")
+    write_classes(folder / "vae", ["circle", "square", "star"])
+    values = dict.fromkeys(("guide_judge_gap", "ssim", "l1", "reversed_ssim", "reversed_l1", "realism"), 0.5)
+    values |= dict.fromkeys(("psnr", "reversed_psnr", "realism_by_class", "realism_floor", "sharpness"), 2.0)
+    scores = Scores(
+        "labelvae", 1234, 0.987, 0.9, judge_accuracy=0.99, leakage=float("nan"), style={"ink": 0.8}, **values
+    )
+    save_scores([scores], folder / "scores.json")
+    (folder / "settings.yaml").write_text("# made by: labelvae train folder\n# images: 9 train\nrounds: 1\n")
+    Image.new("RGB", (4, 4)).save(folder / "wrong_labels.png")
+    return folder
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(vae, images, shelf, run):
+    vae.push_to_hub("me/shapes", run=run, private=True)
+    names = {path.name for path in (shelf / "me" / "shapes").iterdir()}
+    expected = {"README.md", "config.json", "model.safetensors", "classes.json", "wrong_labels.png", "private"}
+    assert names == expected
+    assert (shelf / "me" / "shapes" / "private").read_text() == "True"
+    again = ConditionalVAE.from_pretrained("me/shapes")
+    torch.testing.assert_close(again.relabel(images, 1), vae.relabel(images, 1), rtol=0, atol=0)
+    assert read_classes(hub.locate("me/shapes", "ConditionalVAE"), 3)[2] == "star"
+
+
+def test_the_card_says_what_the_files_say(run):
+    card = model_card(run)
+    assert "| effectiveness | 0.987 |" in card
+    assert "| leakage |  |" in card
+    assert "| style_ink | 0.800 |" in card
+    assert "- made by: labelvae train folder" in card
+    assert "Classes: circle, square, star." in card
+    assert "1,234 counterfactuals" in card
+    assert card.count("![") == 1
+    with pytest.raises(ValueError, match=r"scores\.json: no such file"):
+        model_card(run / "vae")
+
+
+def test_a_folder_comes_before_the_hub(vae, shelf, run, monkeypatch):
+    monkeypatch.chdir(run.parent.parent)
+    ConditionalVAE.from_pretrained("runs/shapes/vae")
+    with pytest.raises(ValueError, match=r"runs/nothing/model\.safetensors: no such file"):
+        ConditionalVAE.from_pretrained("runs/nothing")
+    with pytest.raises(ValueError, match=r"you/nothing: no such folder, and not to be had .* \(404 Not Found\)"):
+        ConditionalVAE.from_pretrained("you/nothing")
+
+
+def test_models_that_come_with_the_package(vae, guide, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "PACKAGED", tmp_path / "pretrained")
+    monkeypatch.chdir(tmp_path)
+    vae.half().save_pretrained(tmp_path / "pretrained" / "shapes" / "vae")
+    guide.save_pretrained(tmp_path / "pretrained" / "shapes" / "guide")
+    LabelClassifier((1, 8, 8), 3, widths=(4,)).save_pretrained(tmp_path / "pretrained" / "shapes" / "judge")
+    again = ConditionalVAE.from_pretrained("shapes")
+    assert again.config == vae.config
+    assert again.dtype == torch.float32
+    assert LabelClassifier.from_pretrained("shapes").config == guide.config
+    assert LabelClassifier.from_pretrained("shapes/judge").config["widths"] == [4]
+
+
+def test_without_huggingface_hub(vae, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"you/model: no such folder; to look for it .* pip install 'labelvae\[hub\]'"):
+        ConditionalVAE.from_pretrained("you/model")
+    with pytest.raises(ValueError, match=r"pip install 'labelvae\[hub\]'"):
+        vae.push_to_hub("me/model")
+    with pytest.raises(ValueError, match="repository: expected 'user/name', got 'model'"):
+        vae.push_to_hub("model")

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labelvae.scans import fit_scan, read_scan
+
+
+def test_the_models_own_size_keeps_its_pixels():
+    levels = np.random.default_rng(0).integers(0, 256, (12, 9), dtype=np.uint8)
+    for fit in ("pad", "crop"):
+        image = fit_scan(Image.fromarray(levels), (1, 12, 9), fit=fit)
+        torch.testing.assert_close(image[0], torch.from_numpy(levels).float() / 255, rtol=0, atol=1e-7)
+    inverted = fit_scan(Image.fromarray(levels), (1, 12, 9), invert=True)
+    torch.testing.assert_close(inverted[0], 1 - torch.from_numpy(levels).float() / 255, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_any_mode_and_size(mode, channels, fit):
+    picture = Image.new("L", (50, 31), 200)
+    picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+    image = fit_scan(picture, (channels, 16, 20), fit=fit)
+    assert image.shape == (channels, 16, 20)
+    expected = 1.0 if mode == "1" else 200 / 255
+    if mode != "1":  # dithered
+        torch.testing.assert_close(image, torch.full_like(image, expected), rtol=0, atol=0.02)
+
+
+def test_padding_keeps_all_and_takes_the_colour_of_the_edge():
+    picture = Image.new("RGB", (40, 20), (10, 200, 30))
+    picture.paste((255, 0, 0), (10, 8, 30, 12))
+    padded = fit_scan(picture, (3, 20, 20))
+    torch.testing.assert_close(padded[:, 0, 0] * 255, torch.tensor([10.0, 200.0, 30.0]), rtol=0, atol=1.0)
+    assert (padded[0] > 0.5).sum() == 10 * 2
+    cropped = fit_scan(picture, (3, 20, 20), fit="crop")
+    assert (cropped[0] > 0.5).sum() == 20 * 4
+
+
+def test_transparent_is_white():
+    assert fit_scan(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (1, 8, 8)).min() == 1.0
+
+
+@pytest.mark.parametrize("size", [(300, 200), (90, 400)])
+def test_strokes_are_found_scaled_and_centred(size):
+    """A dark bar in a corner of grey, noisy paper."""
+    width, height = size
+    levels = np.random.default_rng(0).normal(215, 4, (height, width))
+    levels[20:60, 50:60] = 40
+    image = fit_scan(Image.fromarray(levels.clip(0, 255).astype(np.uint8)), (1, 28, 28), invert=True, fit="strokes")
+    assert image.min() == 0
+    assert image.max() == 1
+    rows, columns = (image[0] > 0.5).any(1).sum(), (image[0] > 0.5).any(0).sum()
+    assert (int(rows), int(columns)) == (20, 5)
+    place = (image[0] * torch.arange(28.0)).sum() / image.sum(), (image[0].T * torch.arange(28.0)).sum() / image.sum()
+    assert abs(place[0] - 13.5) <= 0.6
+    assert abs(place[1] - 13.5) <= 0.6
+    assert image[0, :, :8].sum() == 0
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match="none that are brighter than the edge"):
+        fit_scan(Image.new("L", (30, 30), 255), (1, 28, 28), fit="strokes")
+    with pytest.raises(ValueError, match="strokes is for models of grey images"):
+        fit_scan(Image.new("L", (30, 30)), (3, 28, 28), fit="strokes")
+    with pytest.raises(ValueError, match="the model's images have 2"):
+        fit_scan(Image.new("L", (30, 30)), (2, 28, 28))
+    (tmp_path / "x.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(ValueError, match=r"x\.png: cannot be read as an image"):
+        read_scan(tmp_path / "x.png", (1, 8, 8))
