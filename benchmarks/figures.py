@@ -14,10 +14,8 @@ import json
 import shutil
 from collections import defaultdict
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 
-import matplotlib
 import torch
 from einops import rearrange
 from jsonargparse import auto_cli
@@ -26,12 +24,10 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae import presets as known
-from labelvae.figures import grid, one_of_each, save_picture, to_picture
+from labelvae.figures import grid, one_of_each, rasterized, save_picture, to_picture
 from labelvae.inputs import wrong_labels
-from labelvae.saving import write_whole
 from labelvae.settings import DataName
 
-matplotlib.use("Agg")
 MANIFOLD_SIDE = 10
 """Images along each latent dimension of a class's manifold."""
 
@@ -62,7 +58,7 @@ def main(
         rows = [pixels, conditional.reconstruct(pixels, labels), plain.reconstruct(pixels, labels)]
         titles = ["original", "conditional VAE", "VAE"]
         save_picture(grid([list(row) for row in rows], row_titles=titles), out / f"{data}_cvae_vae.png")
-        save_figure(loss_curves(run), out / f"{data}_loss_curves.png")
+        save_picture(loss_curves(run), out / f"{data}_loss_curves.png")
         if conditional.latent_dim == 2:
             save_picture(manifold(conditional), out / f"{data}_manifold.png")
         for folder in sorted((run / "pictures").iterdir()):
@@ -70,7 +66,7 @@ def main(
                 name = f"{data}_{folder.name.removesuffix('-0')}"
                 shutil.copyfile(folder / "wrong_labels.png", out / f"{name}_wrong_labels.png")
     if study is not None:
-        save_figure(label_weight_curves(study), out / f"{data}_label_weight.png")
+        save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
         weight = f"lambda {preset.vae.objective.label_weight:g}-0"
         models = [ConditionalVAE.from_pretrained(study / name) for name in (weight, "lambda 0-0")]
         asked = wrong_labels(labels, images.num_classes, torch.Generator().manual_seed(0))
@@ -95,7 +91,7 @@ def manifold(vae: ConditionalVAE) -> Image.Image:
     return to_picture(sheet, cell=max(sheet.shape[1:]))
 
 
-def loss_curves(run: Path) -> Figure:
+def loss_curves(run: Path) -> Image.Image:
     """The training objective of the conditional VAE and of the plain one, over the images seen."""
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for name in ("mlp", "vanilla"):
@@ -112,10 +108,10 @@ def loss_curves(run: Path) -> Figure:
         xlabel="step", ylabel="negative ELBO, nats per image", ylim=(None, sorted(values)[int(0.97 * len(values))])
     )
     axes.legend()
-    return figure
+    return rasterized(figure)
 
 
-def label_weight_curves(study: Path) -> Figure:
+def label_weight_curves(study: Path) -> Image.Image:
     """Effectiveness against style, realism and reconstruction, a point a label weight."""
     rows = json.loads((study / "label-weight.json").read_text())
     measures = ("style_thickness", "style_slant", "realism_over_floor", "psnr", "reversed_psnr", "leakage")
@@ -128,14 +124,7 @@ def label_weight_curves(study: Path) -> Figure:
             axes.annotate(weight, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
         axes.set(xlabel="effectiveness", ylabel=name)
     figure.suptitle("over the label weight, lambda")
-    return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    write_whole(path, buffer.getvalue())
+    return rasterized(figure)
 
 
 if __name__ == "__main__":

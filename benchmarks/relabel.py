@@ -30,6 +30,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from labelvae import ConditionalVAE, Discriminator, GuidedELBO, ImageData, LabelClassifier, VAETraining, evaluate
 from labelvae import presets as known
+from labelvae.allocator import keep_freed_memory
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.figures import (
@@ -53,11 +54,11 @@ Study = Literal["recipes", "ablation", "label-weight"]
 SECOND_JUDGE = {
     "convolutional": ClassifierSettings(
         kind="mlp",
-        widths=(2048, 2048),
+        widths=(1024, 1024),
         feature_dim=256,
         label_smoothing=0.05,
         augmentation=Augmentation(rotation=12, scale=0.15, shear=0.2, shift=0.06),
-        optimization=Optimization(epochs=60, batch_size=256, learning_rate=2e-3, seed=5),
+        optimization=Optimization(epochs=40, batch_size=256, learning_rate=2e-3, seed=5),
     ),
     "mlp": ClassifierSettings(
         widths=(32, 64),
@@ -293,6 +294,7 @@ def main(
         study: Recipes; or labelvae with one term taken away; or over its label weight.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
     """
+    keep_freed_memory()
     folder = out / f"{data}-{minutes:g}-minutes"
     preset = getattr(known, data.upper())
     settings = replace(

@@ -10,23 +10,18 @@ from __future__ import annotations
 import logging
 import math
 import os
-import platform
-import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
-import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.tuner.tuning import Tuner
 from PIL import Image
 
 from labelvae.callbacks import Diagnosed, LastCheckpoint, Relabelled, log_picture
@@ -36,6 +31,7 @@ from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import (
+    learning_rate_curve,
     one_of_each,
     reconstructions_grid,
     samples_grid,
@@ -46,15 +42,12 @@ from labelvae.figures import (
 from labelvae.inputs import wrong_labels
 from labelvae.losses import GuidedELBO
 from labelvae.networks import Discriminator
-from labelvae.saving import sweep, write_whole
+from labelvae.run_folder import checked_checkpoint, claim_folder, plain
+from labelvae.saving import write_whole
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.training import ClassifierTraining, Task, VAETraining
 from labelvae.vae import ConditionalVAE
-
-_SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
-_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "wandb", "epochs", *_SPEED)
-"""Settings that may differ between a run and its resumption; epochs may only grow."""
 
 
 def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Scores]:
@@ -70,6 +63,9 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     experiment = Experiment(settings, data)
     guide = experiment.classifier("guide", settings.guide)
+    if settings.find_learning_rate:
+        experiment.find_learning_rate(settings.vae, guide)
+        return []
     judge = experiment.classifier("judge", settings.judge)
     model = experiment.vae("vae", settings.vae, guide, judge)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
@@ -107,8 +103,9 @@ class Experiment:
         self.settings = settings
         self.data = data
         self.device = _device(settings.accelerator)
-        self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
-        self._claim_folder()
+        aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
+        self.out = settings.out / aside
+        claim_folder(self.out, settings, data)
         self.logger: Logger | None = self._wandb()
         self.wrong: dict[str, str] = {}
 
@@ -126,7 +123,13 @@ class Experiment:
         )
         rates = (how.optimization.learning_rate * how.optimization.rate_factor, how.optimization.weight_decay)
         task = ClassifierTraining(
-            classifier, how.augmentation, how.label_smoothing, *rates, prefix=f"{name}/", **self._speed
+            classifier,
+            how.augmentation,
+            how.label_smoothing,
+            *rates,
+            schedule=how.optimization.schedule,
+            prefix=f"{name}/",
+            **self._speed,
         )
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
@@ -135,19 +138,8 @@ class Experiment:
 
     def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
         """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
-        seed_everything(how.optimization.seed, verbose=False)
-        vae = self.new_vae(how)
-        discriminator = None
-        if how.objective.adversarial_weight > 0:
-            discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
-        factor, optimization = how.optimization.rate_factor, how.optimization
-        rates = (
-            factor * optimization.learning_rate,
-            optimization.weight_decay,
-            factor * how.discriminator_learning_rate,
-        )
-        loss = GuidedELBO(guide, discriminator, how.objective)
-        task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/", **self._speed)
+        task = self._vae_task(name, how, guide)
+        vae = task.vae
         held_out = self.data.splits["validation"]
         some = held_out.subset(one_of_each(held_out.labels, 500))
         images, labels = some.images.float() / 255.0, some.labels
@@ -161,6 +153,52 @@ class Experiment:
         if name == "vae" and not self.settings.fast_dev_run:
             self.wrong = diagnose(vae, images, labels, guide).warnings()
         return vae
+
+    def find_learning_rate(self, how: VAESettings, guide: LabelClassifier) -> None:
+        """Draws the loss over a learning rate that grows at every step, and says which one Lightning suggests.
+
+        The range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186).
+        """
+        train = self.data.loader("train", how.optimization.batch_size, self.device, shuffle=True, drop_last=True)
+        trainer = Trainer(
+            accelerator=self.settings.accelerator,
+            devices=1,
+            precision=self.settings.precision,
+            max_epochs=how.optimization.epochs,
+            logger=False,
+            enable_checkpointing=False,
+            default_root_dir=self.out,
+            enable_model_summary=False,
+        )
+        task = self._vae_task("vae", how, guide)
+        held_out = self.data.loader("validation", device=self.device)
+        found = Tuner(trainer).lr_find(
+            task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
+        )
+        assert found is not None  # but in a fast-dev-run
+        suggested = found.suggestion()
+        curve = learning_rate_curve(found.results["lr"], found.results["loss"], suggested)
+        save_picture(curve, self.out / "learning_rate.png")
+        said = "none: the loss did not fall" if suggested is None else f"{suggested:.2g}"
+        print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
+
+    def _vae_task(self, name: str, how: VAESettings, guide: LabelClassifier) -> VAETraining:
+        seed_everything(how.optimization.seed, verbose=False)
+        vae = self.new_vae(how)
+        discriminator = None
+        if how.objective.adversarial_weight > 0:
+            discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
+        optimization = how.optimization
+        return VAETraining(
+            vae,
+            GuidedELBO(guide, discriminator, how.objective),
+            optimization.rate_factor * optimization.learning_rate,
+            optimization.weight_decay,
+            optimization.rate_factor * how.discriminator_learning_rate,
+            schedule=optimization.schedule,
+            prefix="" if name == "vae" else f"{name}/",
+            **self._speed,
+        )
 
     def new_vae(self, how: VAESettings) -> ConditionalVAE:
         """An untrained model for the data."""
@@ -247,7 +285,7 @@ class Experiment:
                 task,
                 train,
                 self.data.loader("validation", device=self.device),
-                ckpt_path=_checked_checkpoint(last, epochs, task) if last.is_file() else None,
+                ckpt_path=checked_checkpoint(last, epochs, task) if last.is_file() else None,
                 weights_only=True,
             )
         except SystemExit as error:
@@ -281,42 +319,10 @@ class Experiment:
         how: dict[str, Any] = {"mode": mode, "id": known.read_text().strip()}
         logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, log_model=False, **how)
         try:
-            logger.log_hyperparams(_plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
+            logger.log_hyperparams(plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
         except (Error, UsageError) as error:
             raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
         return logger
-
-    def _claim_folder(self) -> None:
-        """Writes settings.yaml, unless the folder holds a run that these settings must not touch."""
-        how, path = self.settings, self.out / "settings.yaml"
-        now, images = _plain(asdict(replace(how, resume=False, overwrite=False))), self.data.fingerprint()
-        if path.is_file() and how.resume:
-            text = path.read_text()
-            try:
-                before = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
-            if not isinstance(before, dict) or f"fingerprint {images}" not in text:
-                raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
-            _check_same(before, now, path)
-        elif path.is_file() and not (how.overwrite or how.fast_dev_run):
-            raise ValueError(
-                f"out: {self.out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
-                "or choose another --out"
-            )
-        else:
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
-            (self.out / "wandb" / "run-id").unlink(missing_ok=True)
-        sweep(self.out)
-        split = ", ".join(f"{len(images)} {name}" for name, images in self.data.splits.items())
-        packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
-        versions = ", ".join(f"{package} {version(package)}" for package in packages)
-        header = (
-            f"# made by: {shlex.join(sys.argv)}\n# run it again: --config {path}\n"
-            f"# images: {split}, fingerprint {images}, classes: {', '.join(self.data.class_names)}\n"
-            f"# with: {versions}, Python {platform.python_version()}\n"
-        )
-        write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
 
 
 def _device(accelerator: str) -> torch.device:
@@ -335,40 +341,3 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="lightning")
     warnings.filterwarnings("ignore", message="The .* does not have many workers")  # resident batches need none
     os.environ.setdefault("WANDB_SILENT", "true")
-
-
-def _plain(value: Any) -> Any:
-    """Nested settings as what YAML and JSON know."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: str = "") -> None:
-    for key in sorted(set(before) | set(now)):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, path, f"{where}{key}.")
-        elif key not in _MAY_CHANGE and old != new:
-            raise ValueError(
-                f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
-                "or choose another --out"
-            )
-
-
-def _checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
-    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
-        shapes = {name: value.shape for name, value in weights.items()}
-    except Exception as error:  # whatever a broken file makes the reader raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
-    if shapes != {name: value.shape for name, value in task.state_dict().items()}:
-        raise ValueError(f"{path}: is a checkpoint of another network; delete it to train this step anew")
-    if done > epochs:
-        raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
-    return path

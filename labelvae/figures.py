@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -115,6 +116,24 @@ def style_transfer_grid(images: Tensor, relabelled: Tensor, class_names: Sequenc
     """Each image `(N, C, H, W)` followed by itself as every class, `(N, K, C, H, W)`, a row an image."""
     rows = [[image, *row] for image, row in zip(images, relabelled, strict=True)]
     return grid(rows, column_titles=["image", *class_names])
+
+
+def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float | None) -> Image.Image:
+    """The loss, nats per image, over the learning rate on a logarithmic axis; a line where one is suggested."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed, nats per image")
+    if suggested is not None:
+        axes.axvline(suggested, linestyle=":")
+    return rasterized(figure)
+
+
+def rasterized(figure: Figure) -> Image.Image:
+    """A figure of matplotlib as a picture."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")
 
 
 def save_picture(picture: Image.Image, path: str | Path) -> None:

@@ -57,16 +57,16 @@ MNIST = Settings(
     precision="bf16-mixed",
     data=DataSettings(name="mnist"),
     guide=ClassifierSettings(
-        widths=(32, 64, 128),
+        widths=(24, 48, 96),
+        blocks=1,
         feature_dim=128,
-        augmentation=Augmentation(rotation=12, scale=0.12, shear=0.15, shift=0.08, noise=0.8),
-        optimization=Optimization(epochs=6, learning_rate=3e-3, seed=1),
+        augmentation=Augmentation(rotation=12, scale=0.12, shear=0.15, shift=0.08, noise=0.7),
+        optimization=Optimization(epochs=10, learning_rate=3e-3, seed=1),
     ),
     judge=ClassifierSettings(
-        widths=(24, 48),
-        blocks=1,
+        widths=(32, 64, 128),
         augmentation=Augmentation(rotation=10, scale=0.1, shear=0.1, shift=0.08),
-        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=2),
+        optimization=Optimization(epochs=10, learning_rate=3e-3, seed=2),
     ),
     vae=VAESettings(
         latent_dim=16,
@@ -82,9 +82,17 @@ MNIST = Settings(
             adversarial_weight=6.0,
             guide_augmentation=Augmentation(rotation=8, scale=0.1, shear=0.1, shift=0.06, noise=0.7),
         ),
-        optimization=Optimization(epochs=2, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=12, weight_decay=0.0, seed=3),
     ),
 )
+
+MNIST_BRIEF = replace(
+    MNIST,
+    guide=replace(MNIST.guide, optimization=replace(MNIST.guide.optimization, epochs=3)),
+    judge=replace(MNIST.judge, optimization=replace(MNIST.judge.optimization, epochs=3)),
+    vae=replace(MNIST.vae, optimization=replace(MNIST.vae.optimization, epochs=1)),
+)
+"""A first look: the same settings for some minutes."""
 
 FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))

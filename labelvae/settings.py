@@ -24,6 +24,7 @@ from labelvae.checks import (
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 EncoderLabel = Literal["none", "onehot", "embedding", "shift"]
 DecoderLabel = Literal["none", "onehot", "embedding", "batchnorm", "batchnorm-planes"]
+Schedule = Literal["cosine", "one-cycle"]
 LabelLoss = Literal["categorical", "binary"]
 ClassifierKind = Literal["convolutional", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
@@ -139,7 +140,8 @@ class Optimization:
         tuned_batch_size: Batch size that learning_rate belongs to; none takes batch_size. At another batch_size the
             step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022,
             arXiv 2205.10287).
-        learning_rate: Largest step size of AdamW, reached after a linear warm-up and left along a cosine.
+        learning_rate: Largest step size of AdamW.
+        schedule: How it moves: a linear warm-up and a cosine, or one cycle of two cosines.
         weight_decay: Of AdamW.
         seed: Of the weights, the order of the images and every draw.
     """
@@ -149,6 +151,7 @@ class Optimization:
     batch_size: int = 128
     tuned_batch_size: int | None = None
     learning_rate: float = 2e-3
+    schedule: Schedule = "cosine"
     weight_decay: float = 1e-2
     seed: int = 0
 
@@ -160,6 +163,7 @@ class Optimization:
             object.__setattr__(self, "tuned_batch_size", self.batch_size)
         check_count("tuned_batch_size", self.tuned_batch_size, at_least=2)
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+        check_choice("schedule", self.schedule, get_args(Schedule))
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
 
@@ -297,6 +301,7 @@ class Settings:
         compile: Compile the training step, half a minute to minutes once; auto does where an NVIDIA GPU is used.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
+        find_learning_rate: Only try learning rates on the model: the loss over them is drawn, nothing is kept.
         resume: Go on with the run under `out`, from its last checkpoint.
         overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
         fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
@@ -315,6 +320,7 @@ class Settings:
     compile: Compile = "off"
     keep_memory: bool = True
     wandb: WandbMode = "offline"
+    find_learning_rate: bool = False
     resume: bool = False
     overwrite: bool = False
     fast_dev_run: bool = False

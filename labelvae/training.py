@@ -1,7 +1,7 @@
 """Thin Lightning tasks: pretrain a classifier, train a conditional VAE.
 
-One optimizer each, its learning rate warmed up linearly and taken down along a cosine. Nothing in a step
-makes the host wait: the terms are kept on the device, and every `log_every_n_steps` looked at and logged.
+One optimizer each, its learning rate warmed up and taken down again. Nothing in a step makes the host wait: the
+terms are kept on the device, and every `log_every_n_steps` looked at and logged.
 """
 
 from __future__ import annotations
@@ -10,59 +10,75 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from labelvae.augmentation import augment
-from labelvae.checks import check_flag, check_number
+from labelvae.checks import check_choice, check_flag, check_number
 from labelvae.classifier import LabelClassifier
 from labelvae.compiling import compiled_or_eager
 from labelvae.inputs import check_images, check_labels
 from labelvae.losses import GuidedELBO, LossTerms, label_loss
-from labelvae.settings import Augmentation
+from labelvae.settings import Augmentation, Schedule
 from labelvae.vae import ConditionalVAE
 
-WARM_UP_SHARE = 0.1
 CLIP_NORM = 200.0
 """Largest norm of the gradient of a parameter group; losses are sums over pixels, so gradients are large."""
 
 
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Linear from 0 to 1 over the first tenth of `steps`, then a cosine down to 0.
+def learning_rate_factor(step: int, steps: int, schedule: Schedule = "cosine") -> float:
+    """What the learning rate is multiplied by at a step of `steps`, in [0, 1].
+
+    cosine: linear from 0 to 1 over the first tenth, then a cosine down to 0 (Loshchilov & Hutter, 2017, arXiv
+    1608.03983). one-cycle: a cosine up from 1/25 over the first 30 %, then down to 0 (Smith & Topin, 2018, arXiv
+    1708.07120). Both depend on the step alone, so that a run can be resumed to more epochs.
 
     >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 5, 10, 55, 100)]
     [0.09, 0.55, 1.0, 0.5, 0.0]
+    >>> [round(learning_rate_factor(step, 100, "one-cycle"), 2) for step in (0, 15, 30, 65, 100)]
+    [0.04, 0.52, 1.0, 0.5, 0.0]
     """
-    warm_up = WARM_UP_SHARE * steps
-    if step < warm_up:
+    warm_up = (0.1 if schedule == "cosine" else 0.3) * steps
+    if step >= warm_up:
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1.0, steps - warm_up))))
+    if schedule == "cosine":
         return (step + 1.0) / (warm_up + 1.0)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1.0, steps - warm_up))))
+    return 1.0 - 0.96 * 0.5 * (1.0 + math.cos(math.pi * step / warm_up))
 
 
 class Task(LightningModule):
     """What both tasks share: the schedule, clipping, and logging without waiting.
 
     Args:
-        learning_rate: largest step size of AdamW, reached after a linear warm-up and left along a cosine.
+        learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
         prefix: of the names in the log, for example "guide/".
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step (not the model: its names stay as they are).
     """
 
     def __init__(
-        self, learning_rate: float, weight_decay: float, prefix: str, channels_last: bool, compiled: bool
+        self,
+        learning_rate: float,
+        weight_decay: float,
+        schedule: Schedule,
+        prefix: str,
+        channels_last: bool,
+        compiled: bool,
     ) -> None:
         check_number("learning_rate", learning_rate, above=0)
         check_number("weight_decay", weight_decay, at_least=0)
+        check_choice("schedule", schedule, get_args(Schedule))
         check_flag("channels_last", channels_last)
         check_flag("compiled", compiled)
         super().__init__()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.schedule = schedule
         self.prefix = prefix
         self.channels_last = channels_last
         self.compiled = compiled
@@ -102,7 +118,7 @@ class Task(LightningModule):
         return terms["total"]
 
     def configure_optimizers(self) -> Any:
-        """AdamW with the warm-up and cosine schedule.
+        """AdamW with its schedule.
 
         Raises:
             ValueError: a trainer without an end, or one of half precision, whose scaled gradients are clipped wrongly.
@@ -120,14 +136,14 @@ class Task(LightningModule):
             weight_decay=self.weight_decay,
             fused=True,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, steps, self.schedule)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
-        if (
-            self.device.type == "cpu"
-        ):  # Lightning sets this to 1, and AdamW then looks for NVIDIA's library at each step
+        if self.device.type == "cpu":  # Lightning sets this to 1: AdamW then looks for NVIDIA's library at each step
             os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         self.train()
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
@@ -232,6 +248,7 @@ class ClassifierTraining(Task):
         label_smoothing: of the cross-entropy, in [0, 1).
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
@@ -247,11 +264,12 @@ class ClassifierTraining(Task):
         label_smoothing: float = 0.0,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
+        schedule: Schedule = "cosine",
         prefix: str = "",
         channels_last: bool = False,
         compiled: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, prefix, channels_last, compiled)
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
@@ -290,6 +308,7 @@ class VAETraining(Task):
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
@@ -305,11 +324,12 @@ class VAETraining(Task):
         learning_rate: float = 2e-3,
         weight_decay: float = 0.0,
         discriminator_learning_rate: float = 4e-4,
+        schedule: Schedule = "cosine",
         prefix: str = "",
         channels_last: bool = False,
         compiled: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, prefix, channels_last, compiled)
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         self.vae = vae
         self.loss = loss

@@ -41,10 +41,10 @@ def test_every_setting_from_the_shell():
 def test_a_settings_file_is_read_back(tmp_path):
     from dataclasses import asdict, replace
 
-    from labelvae.experiment import _plain
+    from labelvae.run_folder import plain
 
     settings = replace(DIGITS, rounds=4, vae=replace(DIGITS.vae, latent_dim=5))
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(_plain(asdict(settings))))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(plain(asdict(settings))))
     assert settings_of("--config", str(tmp_path / "settings.yaml")) == settings
     assert settings_of("--config", str(tmp_path / "settings.yaml"), "--rounds=2").rounds == 2
 

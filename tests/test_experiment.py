@@ -169,3 +169,12 @@ def test_a_fast_dev_run_touches_no_other_results(tmp_path):
 def test_the_reference_differs_by_lambda_alone():
     objective = without_label_loss(DIGITS.vae).objective
     assert objective == replace(DIGITS.vae.objective, label_weight=0.0, own_label_weight=0.0)
+
+
+def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, capsys):
+    out, _ = run
+    before = kept(out)
+    assert run_experiment(short(out, find_learning_rate=True, wandb="disabled")) == []
+    assert kept(out) == before | kept(out / "learning-rate")
+    assert Image.open(out / "learning-rate" / "learning_rate.png").size == (600, 400)
+    assert "learning rate: " in capsys.readouterr().out

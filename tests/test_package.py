@@ -50,7 +50,7 @@ LAYERS = [
     {"losses", "metrics", "diagnosis", "export", "demo"},
     {"evaluation", "data"},
     {"training"},
-    {"callbacks"},
+    {"callbacks", "run_folder"},
     {"experiment"},
     {"commands"},
     {"__main__"},

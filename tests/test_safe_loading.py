@@ -17,9 +17,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
-from labelvae.experiment import Experiment, _checked_checkpoint
+from labelvae.experiment import Experiment
 from labelvae.presets import DIGITS
 from labelvae.reading import read_folder
+from labelvae.run_folder import checked_checkpoint
 from labelvae.training import ClassifierTraining
 
 DIGITS_SCRIPT = Path(__file__).parent.parent / "examples" / "digits.py"
@@ -58,7 +59,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(mark, kind, tmp_path):
     path.write_bytes(pickles(mark)[kind])
     task = ClassifierTraining(LabelClassifier((1, 8, 8), 3, widths=(8,)))
     with pytest.raises(ValueError, match=r"last\.ckpt: is no whole checkpoint"):
-        _checked_checkpoint(path, 1, task)
+        checked_checkpoint(path, 1, task)
     assert not mark.exists()
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from labelvae import LabelClassifier
 from labelvae.callbacks import LastCheckpoint, WholeCheckpointIO
-from labelvae.experiment import _checked_checkpoint
+from labelvae.run_folder import checked_checkpoint
 from labelvae.saving import sweep, write_whole
 from labelvae.training import ClassifierTraining
 
@@ -200,9 +200,9 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path):
         return ClassifierTraining(LabelClassifier((1, 8, 8), 10, widths=(width,)))
 
     torch.save({"epoch": 0, "state_dict": task(8).state_dict()}, tmp_path / "last.ckpt")
-    assert _checked_checkpoint(tmp_path / "last.ckpt", 1, task(8)) == tmp_path / "last.ckpt"
+    assert checked_checkpoint(tmp_path / "last.ckpt", 1, task(8)) == tmp_path / "last.ckpt"
     with pytest.raises(ValueError, match=r"last.ckpt: is a checkpoint of another network; delete it"):
-        _checked_checkpoint(tmp_path / "last.ckpt", 1, task(16))
+        checked_checkpoint(tmp_path / "last.ckpt", 1, task(16))
 
 
 def test_there_is_no_last_checkpoint_until_it_is_written(tmp_path):

@@ -49,11 +49,13 @@ def vae_task():
     return VAETraining(vae, loss, learning_rate=4e-3)
 
 
-def test_the_learning_rate_warms_up_and_goes_to_zero():
-    factors = [learning_rate_factor(step, 200) for step in range(201)]
-    assert factors.index(max(factors)) == 20
-    assert factors[:21] == sorted(factors[:21])
-    assert factors[20:] == sorted(factors[20:], reverse=True)
+@pytest.mark.parametrize(("schedule", "top"), [("cosine", 20), ("one-cycle", 60)])
+def test_the_learning_rate_warms_up_and_goes_to_zero(schedule, top):
+    factors = [learning_rate_factor(step, 200, schedule) for step in range(201)]
+    assert factors.index(max(factors)) == top
+    assert max(factors) == 1
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
     assert 0 < factors[0] < 0.1
     assert factors[-1] == pytest.approx(0)
 

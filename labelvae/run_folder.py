@@ -1,0 +1,101 @@
+"""The folder of a run: what it was made from stands in settings.yaml, and only the same run goes on in it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from labelvae.data import ImageData
+from labelvae.saving import sweep, write_whole
+from labelvae.settings import Settings
+from labelvae.training import Task
+
+_SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "wandb", "epochs", *_SPEED)
+"""Settings that may differ between a run and its resumption; epochs may only grow."""
+
+
+def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
+    """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
+
+    Raises:
+        ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set.
+    """
+    path = out / "settings.yaml"
+    now, images = (
+        plain(asdict(replace(how, resume=False, overwrite=False, find_learning_rate=False))),
+        data.fingerprint(),
+    )
+    if path.is_file() and how.resume:
+        text = path.read_text()
+        try:
+            before = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
+        if not isinstance(before, dict) or f"fingerprint {images}" not in text:
+            raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
+        _check_same(before, now, path)
+    elif path.is_file() and not (how.overwrite or how.fast_dev_run):
+        raise ValueError(
+            f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
+            "or choose another --out"
+        )
+    else:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        (out / "wandb" / "run-id").unlink(missing_ok=True)
+    sweep(out)
+    split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
+    packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    header = (
+        f"# made by: {shlex.join(sys.argv)}\n# run it again: --config {path}\n"
+        f"# images: {split}, fingerprint {images}, classes: {', '.join(data.class_names)}\n"
+        f"# with: {versions}, Python {platform.python_version()}\n"
+    )
+    write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
+
+
+def plain(value: Any) -> Any:
+    """Nested settings as what YAML and JSON know."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: str = "") -> None:
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _check_same(old, new, path, f"{where}{key}.")
+        elif key not in _MAY_CHANGE and old != new:
+            raise ValueError(
+                f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
+                "or choose another --out"
+            )
+
+
+def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
+    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs, or a `ValueError`."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
+        shapes = {name: value.shape for name, value in weights.items()}
+    except Exception as error:  # whatever a broken file makes the reader raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
+    if shapes != {name: value.shape for name, value in task.state_dict().items()}:
+        raise ValueError(f"{path}: is a checkpoint of another network; delete it to train this step anew")
+    if done > epochs:
+        raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
+    return path
