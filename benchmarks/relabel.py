@@ -137,7 +137,6 @@ class Bench:
             "nats": negative_elbo(vae, test) if data.image_shape[0] == 1 else None,
             "parameters": sum(parameter.numel() for parameter in vae.parameters()),
             "epochs": self.epochs,
-            "seconds": self.epochs * epoch_seconds(self.experiment, how, self.guide),
             "seed": seed,
             "settings": settings,
         }
@@ -323,6 +322,12 @@ def main(
     bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()))
     models = named(study, recipe, preset, images.image_shape[0])
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
+    timed = folder / "epoch_seconds.json"
+    times: dict[str, float] = json.loads(timed.read_text()) if timed.is_file() else {}
+    for name, how in models.items():
+        times[name] = times.get(name) or epoch_seconds(experiment, how, guide)
+    write_whole(timed, json.dumps(times, indent=2) + "\n")
+    scores = [row | {"seconds": row["epochs"] * times[row["name"]]} for row in scores]
     columns = {key: key.replace("_", " ") for key in rows[0]}
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
     text = (
