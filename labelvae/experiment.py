@@ -24,11 +24,10 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import Bar, LastCheckpoint, Relabelled, log_picture
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
@@ -211,7 +210,7 @@ class Experiment:
             precision=self.settings.precision,
             max_epochs=epochs,
             logger=self.logger or False,
-            callbacks=[LastCheckpoint(last, seldom), TQDMProgressBar(refresh_rate=20), *callbacks],
+            callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks],
             check_val_every_n_epoch=seldom,
             log_every_n_steps=min(20, len(train)),
             num_sanity_val_steps=0,

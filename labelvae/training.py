@@ -51,6 +51,9 @@ class Task(LightningModule):
         prefix: of the names in the log, for example "guide/".
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step (not the model: its names stay as they are).
+
+    Attributes:
+        shown: what `callbacks.Bar` shows, read every `log_every_n_steps`.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Task(LightningModule):
         self.compiled = compiled
         self.steps = 1
         self._step: Callable[..., dict[str, Tensor]] = self.step
+        self.shown: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
@@ -121,7 +125,9 @@ class Task(LightningModule):
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
-        if self.device.type == "cpu":  # Lightning sets this to 1, and AdamW then looks for NVIDIA's library at each step
+        if (
+            self.device.type == "cpu"
+        ):  # Lightning sets this to 1, and AdamW then looks for NVIDIA's library at each step
             os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         self.train()
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
@@ -163,12 +169,12 @@ class Task(LightningModule):
         if self._count >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
             means = torch.stack([*self._sums.values()]) / self._count
             means = self.trainer.strategy.reduce(means, reduce_op="mean")  # over the processes
-            self.log("loss", means[[*self._sums].index("total")], prog_bar=True, logger=False)
-            if self.loggers:
-                values = dict(zip(self._sums, means.tolist(), strict=True))  # the host waits once
-                for logger in self.loggers:
-                    named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
-                    logger.log_metrics(named, step=self.global_step)
+            # The host waits here, once. Not through self.log: Lightning reads what is for its bar at every step.
+            values = dict(zip(self._sums, means.tolist(), strict=True))
+            self.shown = {"loss": values["total"]}
+            for logger in self.loggers:
+                named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
+                logger.log_metrics(named, step=self.global_step)
             self._sums, self._count = {}, 0
 
 
