@@ -24,6 +24,7 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae import presets as known
+from labelvae.command_line import DashParser
 from labelvae.figures import grid, one_of_each, rasterized, save_picture, to_picture
 from labelvae.inputs import wrong_labels
 from labelvae.settings import DataName
@@ -128,4 +129,4 @@ def label_weight_curves(study: Path) -> Image.Image:
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    auto_cli(main, as_positional=False, parser_class=DashParser)

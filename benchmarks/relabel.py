@@ -31,6 +31,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from labelvae import ConditionalVAE, Discriminator, GuidedELBO, ImageData, LabelClassifier, VAETraining, evaluate
 from labelvae import presets as known
 from labelvae.allocator import keep_freed_memory
+from labelvae.command_line import DashParser
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.figures import (
@@ -345,4 +346,4 @@ def main(
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    auto_cli(main, as_positional=False, parser_class=DashParser)

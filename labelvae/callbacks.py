@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 from torch import Tensor
@@ -21,7 +21,7 @@ from labelvae.diagnosis import diagnose
 from labelvae.figures import save_picture, wrong_labels_grid
 from labelvae.inputs import wrong_labels
 from labelvae.saving import write_whole
-from labelvae.training import VAETraining
+from labelvae.training import Task, VAETraining
 from labelvae.vae import evaluation_mode
 
 
@@ -53,6 +53,19 @@ class WholeCheckpointIO(TorchCheckpointIO):
             raise OSError(
                 f"{path}: the checkpoint could not be written ({error}); {kept}, make room and resume"
             ) from error
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's progress bar, drawn every 20 steps, with the loss as it was last logged."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=20)
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """The loss, and what was logged for the bar."""
+        return super().get_metrics(trainer, pl_module) | (pl_module.shown if isinstance(pl_module, Task) else {})
 
 
 class LastCheckpoint(Checkpoint):

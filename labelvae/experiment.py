@@ -19,12 +19,11 @@ from uuid import uuid4
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.tuner.tuning import Tuner
 from PIL import Image
 
-from labelvae.callbacks import Diagnosed, LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, Relabelled, log_picture
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
@@ -270,7 +269,7 @@ class Experiment:
             precision=self.settings.precision,
             max_epochs=epochs,
             logger=self.logger or False,
-            callbacks=[LastCheckpoint(last, seldom), TQDMProgressBar(refresh_rate=20), *callbacks],
+            callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks],
             check_val_every_n_epoch=seldom,
             log_every_n_steps=min(20, len(train)),
             num_sanity_val_steps=0,

@@ -59,6 +59,9 @@ class Task(LightningModule):
         prefix: of the names in the log, for example "guide/".
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step (not the model: its names stay as they are).
+
+    Attributes:
+        shown: what `callbacks.Bar` shows, read every `log_every_n_steps`.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Task(LightningModule):
         self.compiled = compiled
         self.steps = 1
         self._step: Callable[..., dict[str, Tensor]] = self.step
+        self.shown: dict[str, float] = {}
         self._names: list[str] = []
         self._window: list[Tensor] = []
 
@@ -188,13 +192,12 @@ class Task(LightningModule):
         if len(self._window) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
             means = self._finite_window().mean(dim=0).to(self.device)
             means = self.trainer.strategy.reduce(means, reduce_op="mean")  # over the processes
-            self.log("loss", means[self._names.index("total")], prog_bar=True, logger=False)
-            if self.loggers:
-                values = {
-                    f"{self.prefix}train/{name}": value for name, value in zip(terms, means.tolist(), strict=True)
-                }
-                for logger in self.loggers:
-                    logger.log_metrics(values, step=self.global_step)
+            # The host waits here, once. Not through self.log: Lightning reads what is for its bar at every step.
+            values = dict(zip(terms, means.tolist(), strict=True))
+            self.shown = {"loss": values["total"]}
+            for logger in self.loggers:
+                named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
+                logger.log_metrics(named, step=self.global_step)
             self._window = []
 
     def on_validation_epoch_start(self) -> None:

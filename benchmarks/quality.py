@@ -1,0 +1,101 @@
+"""Seconds of training to a quality, on a GPU and real images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+
+from labelvae import (
+    ClassifierTraining,
+    ConditionalVAE,
+    Discriminator,
+    GuidedELBO,
+    ImageData,
+    LabelClassifier,
+    VAETraining,
+    presets,
+)
+
+
+class Until(Callback):
+    """Stops at an accuracy on the test images, looked at after every epoch; the looking is not timed."""
+
+    def __init__(self, loader: Any, accuracy: float | None) -> None:
+        self.loader, self.accuracy = loader, accuracy
+        self.seconds, self.best, self.start = 0.0, 0.0, 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Starts the clock."""
+        torch.cuda.synchronize()
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stops the clock and looks."""
+        torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self.start
+        if self.accuracy is None or not isinstance(module, ClassifierTraining):
+            return
+        module.eval()
+        with torch.no_grad():
+            right = [(module.classifier(images).argmax(1) == labels).float() for images, labels in self.loader]
+        module.train()
+        self.best = max(self.best, torch.cat(right).mean().item())
+        trainer.should_stop = self.best >= self.accuracy
+
+
+def seconds_to(name: str, part: str, accuracy: float | None, data_dir: Path) -> dict[str, Any]:
+    """Trains the guide or the model of a preset; the model of CIFAR10 for 100 epochs.
+
+    Raises:
+        ValueError: images that are not there.
+    """
+    settings = presets.MNIST if name == "mnist" else presets.CIFAR10
+    data, device = ImageData(data_dir=data_dir, **asdict(settings.data)), torch.device("cuda")
+    seed_everything(0, verbose=False)
+    shape, classes = data.image_shape, data.num_classes
+    how = settings.guide
+    speed: dict[str, Any] = {"channels_last": settings.channels_last, "compiled": settings.compile == "auto"}
+    guide = LabelClassifier(shape, classes, widths=how.widths, blocks=how.blocks, feature_dim=how.feature_dim)
+    optimization = how.optimization
+    task: ClassifierTraining | VAETraining
+    if part == "guide":
+        optimization = replace(optimization, epochs=5 * optimization.epochs)  # until the aim, within reason
+        task = ClassifierTraining(guide, how.augmentation, how.label_smoothing, optimization.learning_rate, **speed)
+    else:
+        made = settings.vae
+        optimization = replace(made.optimization, epochs=100) if name == "cifar10" else made.optimization
+        vae = ConditionalVAE(
+            shape,
+            classes,
+            latent_dim=made.latent_dim,
+            encoder_widths=made.encoder_widths,
+            decoder_widths=made.decoder_widths,
+            hidden_dim=made.hidden_dim,
+            blocks=made.blocks,
+        )
+        discriminator = Discriminator(shape, classes, made.discriminator_widths)
+        task = VAETraining(vae, GuidedELBO(guide, discriminator, made.objective), **speed)
+    until = Until(data.loader("test", 1000, device), accuracy)
+    trainer = Trainer(
+        accelerator="gpu",
+        devices=1,
+        precision=settings.precision,
+        max_epochs=optimization.epochs,
+        logger=False,
+        callbacks=[until],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    start = time.perf_counter()
+    trainer.fit(task, data.loader("train", optimization.batch_size, device, shuffle=True, drop_last=True))
+    row = {"seconds": round(until.seconds, 1), "with start and looking": round(time.perf_counter() - start, 1)}
+    if accuracy is not None:
+        row |= {"best accuracy": round(until.best, 4), "reached": until.best >= accuracy}
+    return row
