@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -347,17 +348,16 @@ def main() -> int:
             return 1
         seconds, whole = time.monotonic() - began, example.weights()
         sizes = [path.stat().st_size for path in (example.folder / "out" / "checkpoints").glob("*.ckpt")]
+        killers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        steps: list[Callable[[], Row]] = [
+            *(partial(kills, work, whole, seconds, number, 2 if short else 40) for number in killers),
+            partial(full_disk, work, whole, sizes, 1 if short else 10),
+            partial(broken_files, work, 50 if short else 2000),
+            partial(malicious_files, work),
+            partial(bad_inputs, 200 if short else 10_000),
+        ]
         rows = []
-        for step in (
-            *(
-                lambda number=number: kills(work, whole, seconds, number, 2 if short else 40)
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-            ),
-            lambda: full_disk(work, whole, sizes, 1 if short else 10),
-            lambda: broken_files(work, 50 if short else 2000),
-            lambda: malicious_files(work),
-            lambda: bad_inputs(200 if short else 10_000),
-        ):
+        for step in steps:
             rows.append(step())
             print(rows[-1], flush=True)
         measures = {
