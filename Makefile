@@ -1,6 +1,7 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
-# make test   style, types and tests
-.PHONY: demo test check format clean
+# make test   style, types and tests, with coverage
+# make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
+.PHONY: demo test test-oldest check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,10 @@ demo: .venv/installed
 	$(BIN)/python examples/digits.py --overwrite
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
+
+test-oldest: .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -29,5 +33,11 @@ format: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+.venv-oldest/installed: pyproject.toml
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable '.[dev]'
+	touch $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-oldest runs

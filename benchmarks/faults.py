@@ -1,0 +1,376 @@
+"""The campaign: what goes wrong is made to go wrong, and what is lost is counted.
+
+    python benchmarks/faults.py --out runs/faults            about half an hour on two cores
+    python benchmarks/faults.py --out runs/faults --short    a few minutes, to see that it runs
+
+Faults are injected into real processes of `examples/digits.py`, into files and into inputs. A run is *lost* if it
+cannot be resumed, bytes are lost if they had been reported as kept and are gone (a checkpoint that no longer loads
+or has gone back), and an answer is *silent and wrong* if a resumed run ends with other weights than an undisturbed
+one, or bad input gets an answer. Writes `faults.md` and `faults.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import platform
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, evaluate
+from labelvae.data import ResidentLoader
+from labelvae.reading import ImageSet, read_folder
+from labelvae.saving import write_whole
+
+DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
+MODELS = ("guide", "judge", "vae", "unguided")
+WORDS = ["--out=out", "--accelerator=cpu", "--wandb=disabled", "--rounds=1", "--vae.optimization.epochs=6"]
+WORDS += ["--guide.optimization.epochs=4", "--judge.optimization.epochs=4", "--data.test-share=0.05"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@dataclass
+class Row:
+    """A line of the table: faults of one kind, and what came of them."""
+
+    kind: str
+    injected: int = 0
+    runs_lost: int = 0
+    bytes_lost: int = 0
+    silent_wrong_answers: int = 0
+    refused: int = 0
+
+
+class Example:
+    """Processes of the example in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints: dict[str, tuple[int, int]] = {}
+
+    def start(self, *words: str, file_size: int = 0) -> subprocess.Popen[bytes]:
+        """A process; files larger than `file_size` cannot be written."""
+        with (self.folder / "said").open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, str(DIGITS), *WORDS, *words],
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                stdout=said,
+                stderr=said,
+            )
+        if file_size:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_size, file_size))
+        return process
+
+    def run(self, *words: str, file_size: int = 0) -> int:
+        """The exit status of a process that nothing stops."""
+        return self.start(*words, file_size=file_size).wait()
+
+    def bytes_lost(self) -> int:
+        """Bytes of checkpoints that no longer load, or are of an earlier epoch than one seen before."""
+        lost = 0
+        for name, (epoch, size) in list(self.checkpoints.items()):
+            lost += 0 if (self._epoch(name) or (-1, 0))[0] >= epoch else size
+        for name in MODELS:
+            found = self._epoch(name)
+            if found:
+                self.checkpoints[name] = found
+        return lost
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every weight that the run leaves."""
+        return {
+            f"{name}.{key}": value
+            for name in MODELS
+            for key, value in load_file(self.folder / "out" / name / "model.safetensors").items()
+        }
+
+    def _epoch(self, name: str) -> tuple[int, int] | None:
+        path = self.folder / "out" / "checkpoints" / f"{name}.ckpt"
+        try:
+            return int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]), path.stat().st_size
+        except Exception:  # whatever a broken file makes the reader raise
+            return None
+
+
+def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+    """Whether all weights are equal, bit for bit."""
+    return some.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in some.items())
+
+
+def kills(work: Path, whole: dict[str, torch.Tensor], seconds: float, number: signal.Signals, count: int) -> Row:
+    """Kills processes at random moments, each resuming what the one before left; anew when one gets through."""
+    row, chance = Row(f"killed by {number.name}"), random.Random(number)
+    example = Example(Path(tempfile.mkdtemp(dir=work)))
+    while row.injected < count:
+        process = example.start("--resume")
+        try:
+            process.wait(chance.uniform(0.0, 0.7 * seconds))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            row.injected += 1
+        status = process.wait()
+        row.bytes_lost += example.bytes_lost()
+        row.runs_lost += status not in (0, 128 + number, -number)
+        if status == 0 or row.injected == count:
+            row.runs_lost += example.run("--resume") != 0
+            row.silent_wrong_answers += not same(example.weights(), whole)
+            example = Example(Path(tempfile.mkdtemp(dir=work)))
+    return row
+
+
+def full_disk(work: Path, whole: dict[str, torch.Tensor], sizes: list[int], count: int) -> Row:
+    """Runs on disks that take files up to some size, then on one with room."""
+    row, chance = Row("disk full while writing"), random.Random(0)
+    for _ in range(count):
+        example = Example(Path(tempfile.mkdtemp(dir=work)))
+        for _ in range(2):
+            status = example.run("--resume", file_size=chance.randint(2_000, max(sizes)))
+            row.injected += status != 0
+            row.bytes_lost += example.bytes_lost()
+            row.runs_lost += status not in (0, 2)
+        row.runs_lost += example.run("--resume") != 0
+        row.silent_wrong_answers += not same(example.weights(), whole)
+    return row
+
+
+def refused(row: Row, call: Callable[[], Any]) -> None:
+    """Counts a bad input: refused in words, or answered in silence."""
+    row.injected += 1
+    try:
+        call()
+    except ValueError:
+        row.refused += 1
+    except Exception as error:
+        print(f"{row.kind}: {type(error).__name__}: {error}", file=sys.stderr)
+        row.silent_wrong_answers += 1
+    else:
+        row.silent_wrong_answers += 1
+
+
+def broken_files(work: Path, count: int) -> Row:
+    """Truncated, overwritten and foreign weights and configurations."""
+    row, chance = Row("truncated and foreign model files"), random.Random(0)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,), hidden_dim=16)
+    for _ in range(count):
+        folder = Path(tempfile.mkdtemp(dir=work))
+        vae.save_pretrained(folder)
+        path = folder / "model.safetensors"
+        whole = path.read_bytes()
+        kind = chance.choice(["cut", "longer", "foreign", "header"])
+        if kind == "cut":
+            path.write_bytes(whole[: chance.randrange(len(whole))])
+        elif kind == "longer":
+            path.write_bytes(whole + chance.randbytes(chance.randint(1, 100)))
+        elif kind == "foreign":
+            path.write_bytes(chance.randbytes(chance.randint(0, 10_000)))
+        else:
+            path.write_bytes(chance.randbytes(8) + whole[8:])
+        refused(row, lambda folder=folder: ConditionalVAE.from_pretrained(folder))  # type: ignore[misc]
+        shutil.rmtree(folder)
+    return row
+
+
+class _Malicious:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def malicious_files(work: Path) -> Row:
+    """Pickles that make a file when they are read, wherever the library reads one."""
+    row, mark = Row("malicious pickles"), work / "mark"
+    plain = pickle.dumps(_Malicious(mark))
+    torch.save({"epoch": 0, "state_dict": {}, "extra": _Malicious(mark)}, work / "zip")
+    for content in (plain, (work / "zip").read_bytes()):
+        for name in ("model.safetensors", "config.json"):
+            folder = Path(tempfile.mkdtemp(dir=work))
+            LabelClassifier((1, 8, 8), 3, widths=(8,)).save_pretrained(folder)
+            (folder / "model.safetensors").unlink()
+            (folder / name).write_bytes(content)
+            refused(row, lambda folder=folder: LabelClassifier.from_pretrained(folder))  # type: ignore[misc]
+        example = Example(Path(tempfile.mkdtemp(dir=work)))
+        process = example.start()
+        checkpoint = example.folder / "out" / "checkpoints" / "guide.ckpt"
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        checkpoint.write_bytes(content)
+        row.injected += 1
+        row.refused += example.run("--resume") == 2
+    row.silent_wrong_answers += mark.exists()
+    return row
+
+
+def bad_inputs(count: int) -> Row:
+    """Images and labels of wrong shapes, types, ranges and numbers, to every use of a model."""
+    row, chance = Row("bad inputs"), random.Random(0)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=2, encoder_widths=(4,), hidden_dim=4)
+    guide = LabelClassifier((1, 8, 8), 3, widths=(4,), feature_dim=4).eval()
+    good, labels = torch.rand(2, 1, 8, 8), torch.tensor([0, 1])
+    bad_images: list[Any] = [
+        good[0],
+        good.byte(),
+        good * 255,
+        good - 1,
+        good * torch.nan,
+        good[:0],
+        good[..., :7],
+        None,
+    ]
+    bad_images += [good.expand(2, 3, 8, 8), good.numpy(), good.bool(), good / 0, "image"]
+    bad_labels: list[Any] = [3, -1, 10**30, None, "cat", 0.5, labels + 2, -labels - 1, labels[:1], labels.float()]
+    bad_labels += [labels.bool(), [[0.5, 0.5]], [[1.0, 1.0, 0.0]] * 2, labels[:, None], [0, 1, 2], np.array(["a", "b"])]
+    uses: list[Callable[[Any, Any], Any]] = [
+        vae.relabel,
+        vae.reconstruct,
+        vae,
+        lambda images, asked: vae.interpolate(images, asked, 0),
+        lambda images, asked: vae.interpolate(images, 0, asked),
+        lambda images, asked: GuidedELBO(guide)(vae, images, asked),
+        lambda images, asked: evaluate(vae, [(images, asked)], guide, progress=False),
+    ]
+    for _ in range(count):
+        images, asked = (
+            (chance.choice(bad_images), labels) if chance.random() < 0.5 else (good, chance.choice(bad_labels))
+        )
+        use = chance.choice(uses)
+        refused(row, lambda use=use, images=images, asked=asked: use(images, asked))  # type: ignore[misc]
+    return row
+
+
+def resident_megabytes() -> float:
+    """Of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def long_training(steps: int) -> dict[str, float]:
+    """Memory at a tenth of a training and at its end."""
+    from lightning.pytorch import Callback, Trainer
+
+    seen: dict[int, float] = {}
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step in (steps // 10, steps):
+                seen[trainer.global_step] = resident_megabytes()
+
+    images = ImageSet(torch.randint(256, (256, 1, 8, 8), dtype=torch.uint8), torch.arange(256) % 10)
+    vae = ConditionalVAE((1, 8, 8), 10, latent_dim=4, encoder_widths=(8,), hidden_dim=16)
+    task = VAETraining(vae, GuidedELBO(LabelClassifier((1, 8, 8), 10, widths=(8,), feature_dim=8)))
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        callbacks=[Watch()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, ResidentLoader(images, 16, shuffle=True))
+    return {"steps": steps, "MB at a tenth": seen[steps // 10], "MB at the end": seen[steps]}
+
+
+def large_folder(work: Path, count: int) -> dict[str, float]:
+    """Memory and pixels of a folder of many images, links to a few files."""
+    root, chance = work / "images", np.random.default_rng(0)
+    for label in range(10):
+        (root / f"class{label}").mkdir(parents=True)
+        first = root / f"class{label}" / "0.png"
+        Image.fromarray(chance.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(first)
+        for index in range(1, count // 10):
+            os.link(first, root / f"class{label}" / f"{index}.png")
+    before = resident_megabytes()
+    source = read_folder(root, None)
+    grown = resident_megabytes() - before
+    shutil.rmtree(root)
+    return {"images": len(source.train), "MB of pixels": source.train.images.numel() / 1e6, "MB grown": grown}
+
+
+def markdown(rows: list[Row], measures: dict[str, dict[str, float]]) -> str:
+    """The tables."""
+    head = ["fault", "injected", "runs lost", "bytes lost", "silent wrong answers", "refused in words"]
+    lines = [head, ["---"] + ["---:"] * 5]
+    lines += [[str(value) for value in asdict(row).values()] for row in [*rows, total(rows)]]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    said = "\n".join(
+        f"- {name}: " + ", ".join(f"{key} {value:,.0f}" for key, value in values.items())
+        for name, values in measures.items()
+    )
+    where = (
+        f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
+    )
+    return f"{table}\n\n{said}\n\nMade by `{' '.join(sys.argv)}`; {where}.\n"
+
+
+def total(rows: list[Row]) -> Row:
+    """The sum of all rows."""
+    numbers = [list(asdict(row).values())[1:] for row in rows]
+    return Row("all", *(sum(column) for column in zip(*numbers, strict=True)))
+
+
+def main() -> int:
+    """The campaign; 0 if nothing was lost and nothing was answered in silence."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/faults"), help="folder of the tables")
+    parser.add_argument("--short", action="store_true", help="a few of each, to see that it runs")
+    words = parser.parse_args()
+    torch.manual_seed(0)
+    short = words.short
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        example = Example(Path(tempfile.mkdtemp(dir=work)))
+        began = time.monotonic()
+        if example.run() != 0:
+            print((example.folder / "said").read_text(), file=sys.stderr)
+            return 1
+        seconds, whole = time.monotonic() - began, example.weights()
+        sizes = [path.stat().st_size for path in (example.folder / "out" / "checkpoints").glob("*.ckpt")]
+        killers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        steps: list[Callable[[], Row]] = [
+            *(partial(kills, work, whole, seconds, number, 2 if short else 40) for number in killers),
+            partial(full_disk, work, whole, sizes, 1 if short else 10),
+            partial(broken_files, work, 50 if short else 2000),
+            partial(malicious_files, work),
+            partial(bad_inputs, 200 if short else 10_000),
+        ]
+        rows = []
+        for step in steps:
+            rows.append(step())
+            print(rows[-1], flush=True)
+        measures = {
+            "a long training": long_training(500 if short else 20_000),
+            "a large folder": large_folder(work, 2_000 if short else 100_000),
+        }
+    write_whole(words.out / "faults.md", markdown(rows, measures))
+    report = {"rows": [asdict(row) for row in [*rows, total(rows)]], "measures": measures}
+    write_whole(words.out / "faults.json", json.dumps(report, indent=2) + "\n")
+    print(markdown(rows, measures))
+    lost = total(rows)
+    return int(lost.runs_lost + lost.bytes_lost + lost.silent_wrong_answers > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
