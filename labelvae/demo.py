@@ -65,7 +65,7 @@ class Player:
             pictures = vae.sample(labels, torch.Generator().manual_seed(0))
         self.pictures = pictures[:MOST_PICTURES]
         self.direction: Tensor | None = None
-        if len(self.pictures) >= LEAST_FOR_STYLE and not vae.encoder_sees_label:
+        if len(self.pictures) >= LEAST_FOR_STYLE and vae.encoder_label == "none":
             codes = self.code(self.pictures, None)
             self.direction = _first_direction(codes)
 

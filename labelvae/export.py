@@ -29,13 +29,16 @@ class Relabelling(nn.Module):
         vae: the model, which is put in evaluation mode.
 
     Raises:
-        ValueError: a model whose encoder sees the label.
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
     """
 
     def __init__(self, vae: ConditionalVAE) -> None:
         super().__init__()
-        if vae.encoder_sees_label:
-            raise ValueError("model: its encoder sees the label; only models with a blind encoder can be exported")
+        if vae.encoder_label != "none" or vae.decoder_label not in ("onehot", "batchnorm", "batchnorm-planes"):
+            raise ValueError(
+                "model: expected a blind encoder and a decoder that is given the label as it is, got "
+                f"encoder_label={vae.encoder_label!r} and decoder_label={vae.decoder_label!r}; only those are exported"
+            )
         self.encoder, self.decoder = vae.encoder, vae.decoder
         self.num_classes = vae.num_classes
         self.eval()
@@ -51,7 +54,7 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     """The relabelling of a model as an exported program with a batch of any size, on the CPU.
 
     Raises:
-        ValueError: a model whose encoder sees the label.
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
     """
     alone = ConditionalVAE(**vae.config)
     alone.load_state_dict(vae.state_dict())
@@ -67,7 +70,7 @@ def export_program(vae: ConditionalVAE, path: str | Path) -> None:
     """Writes the relabelling as a .pt2 file; `torch.export.load(path).module()` reads it.
 
     Raises:
-        ValueError: a model whose encoder sees the label.
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
     """
     buffer = io.BytesIO()
     torch.export.save(exported(vae), buffer)

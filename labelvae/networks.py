@@ -153,19 +153,15 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
         """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`."""
         maps = images * 2.0 - 1.0
-        if label is None:
-            if self.sees_label:
-                raise ValueError(
-                    "labels: this encoder sees the label of the image, got None; pass the images' own labels"
-                )
-            label = images.new_zeros(len(images), 0)
-        if self.planes is not None and self.mix is not None:
+        if label is None and self.sees_label:
+            raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
+        if label is not None and self.planes is not None and self.mix is not None:
             maps = self.mix(self.planes(maps, label))
         flat = self.maps(maps).flatten(1)
-        if self.beside:
+        if label is not None and self.beside:
             flat = torch.cat([flat, label.to(flat.dtype)], dim=1)
         parameters = self.gaussian(F.silu(self.hidden(flat)))
-        if self.shift is not None:
+        if label is not None and self.shift is not None:
             parameters = self.shift(parameters, label)
         mean, log_variance = parameters.chunk(2, dim=1)
         return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))

@@ -190,10 +190,13 @@ class Task(LightningModule):
         self._names = list(terms)
         self._window.append(torch.stack([*terms.values()]))
         if len(self._window) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            means = self._finite_window().mean(dim=0).to(self.device)
-            means = self.trainer.strategy.reduce(means, reduce_op="mean")  # over the processes
-            # The host waits here, once. Not through self.log: Lightning reads what is for its bar at every step.
-            values = dict(zip(terms, means.tolist(), strict=True))
+            window = self._finite_window()
+            means = [sum(column) / len(window) for column in zip(*window, strict=True)]
+            if self.trainer.world_size > 1:
+                shared = torch.tensor(means, device=self.device)
+                means = self.trainer.strategy.reduce(shared, reduce_op="mean").tolist()
+            # Not through self.log: Lightning reads what is for its bar at every step.
+            values = dict(zip(self._names, means, strict=True))
             self.shown = {"loss": values["total"]}
             for logger in self.loggers:
                 named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
@@ -222,15 +225,14 @@ class Task(LightningModule):
             first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
             self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
 
-    def _finite_window(self) -> Tensor:
-        """The terms of the last steps, `(N, T)`, on the CPU, if they are finite."""
-        window = torch.stack(self._window).cpu()
-        broken = ~torch.isfinite(window)
-        if bool(broken.any()):
-            row = int(broken.any(dim=1).nonzero()[0])
-            step = self.trainer.fit_loop.epoch_loop.total_batch_idx - len(window) + 1 + row
-            terms = [name for name, bad in zip(self._names, broken[row].tolist(), strict=True) if bad]
-            self._stop(f"{([name for name in terms if name != 'total'] or terms)[0]} is not finite at step {step}")
+    def _finite_window(self) -> list[list[float]]:
+        """The terms of the last steps, a row a step, if they are finite; the host waits here, once."""
+        window: list[list[float]] = torch.stack(self._window).tolist()
+        for row, values in enumerate(window):
+            terms = [name for name, value in zip(self._names, values, strict=True) if not math.isfinite(value)]
+            if terms:
+                step = self.trainer.fit_loop.epoch_loop.total_batch_idx - len(window) + 1 + row
+                self._stop(f"{([name for name in terms if name != 'total'] or terms)[0]} is not finite at step {step}")
         return window
 
     def _stop(self, what: str) -> None:

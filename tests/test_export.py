@@ -48,8 +48,8 @@ def test_onnx_relabels_alike(vae, tmp_path):
 
 
 def test_refusals(tmp_path, capsys, monkeypatch):
-    seeing = ConditionalVAE((1, 8, 8), 3, encoder_sees_label=True)
-    with pytest.raises(ValueError, match="only models with a blind encoder"):
+    seeing = ConditionalVAE((1, 8, 8), 3, encoder_label="onehot")
+    with pytest.raises(ValueError, match="expected a blind encoder"):
         export_program(seeing, tmp_path / "x.pt2")
     with pytest.raises(SystemExit):
         main(["export", "--model=nothing", "x.tflite"])

@@ -98,7 +98,7 @@ def waits(tmp_path, digits, monkeypatch, epochs, every) -> int:
 @pytest.mark.filterwarnings("ignore:The number of training batches")
 def test_the_host_waits_when_it_logs_and_never_else(tmp_path, digits, monkeypatch):
     often, seldom = (waits(tmp_path, digits, monkeypatch, 2, every) for every in (9, 36))
-    assert often - seldom == 3  # 4 log calls against 1, one wait each
+    assert often - seldom == 2  # 4 log calls against 1, one wait each, and 1 look at unlogged terms at an epoch's end
     longer = waits(tmp_path, digits, monkeypatch, 4, every=72)
     assert longer - seldom <= 4  # 36 steps more: what Lightning reads at two more epochs' ends
 
@@ -116,12 +116,13 @@ torch.set_num_threads(1)
 vae, images = ConditionalVAE((1, 28, 28), 10, encoder_widths=(16, 32)), torch.rand(512, 1, 28, 28)
 def step():
     vae(images, 3).sum().backward()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 for _ in range(4):
     step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 3)
+print(min(faults() for _ in range(4)))
 """
     said = [
         subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True).stdout.strip()
@@ -236,7 +237,9 @@ def test_under_bfloat16_every_term_is_computed_in_float32(digits):
         posterior = what.vae.encode(images)
         means = class_mean_loss(posterior.mean, labels)
     assert posterior.mean.dtype == torch.bfloat16
-    for name, value in vars(terms).items():
+    used = {name: value for name, value in vars(terms).items() if value is not None}
+    assert len(used) > 6
+    for name, value in used.items():
         assert value.dtype == torch.float32, name
     assert posterior.kl_per_dimension().dtype == torch.float32
     torch.testing.assert_close(means, class_mean_loss(posterior.mean.float(), labels), rtol=0, atol=0)
