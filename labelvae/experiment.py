@@ -25,10 +25,10 @@ import torch
 import yaml
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 
-from labelvae.callbacks import LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import LastCheckpoint, Relabelled
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.data import ImageData
@@ -42,6 +42,7 @@ from labelvae.figures import (
     wrong_labels_grid,
 )
 from labelvae.inputs import wrong_labels
+from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.losses import GuidedELBO
 from labelvae.networks import Discriminator
 from labelvae.saving import write_whole
@@ -50,7 +51,7 @@ from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESet
 from labelvae.training import ClassifierTraining, Task, VAETraining
 from labelvae.vae import ConditionalVAE
 
-_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "accelerator", "precision", "wandb", "epochs")
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "accelerator", "precision", "log", "wandb", "epochs")
 """Settings that may differ between a run and its resumption; epochs may only grow."""
 
 
@@ -106,7 +107,7 @@ class Experiment:
         self.device = _device(settings.accelerator)
         self.out = settings.out / "fast-dev-run" if settings.fast_dev_run else settings.out
         self._claim_folder()
-        self.logger = self._wandb()
+        self.logger = self._logger()
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -147,7 +148,7 @@ class Experiment:
         loss = GuidedELBO(guide, discriminator, how.objective)
         task = VAETraining(vae, loss, *rates, prefix="" if name == "vae" else f"{name}/")
         images, labels = next(iter(self.data.loader("validation")))
-        watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
+        watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
         self._fit(name, task, how.optimization, watch)
         vae.save_pretrained(self.out / name)
         write_classes(self.out / name, self.data.class_names)
@@ -188,11 +189,9 @@ class Experiment:
         self._picture("style_transfer", style_transfer_grid(images, torch.stack(every, dim=1), names[:shown]))
 
     def finish(self, scores: Sequence[Scores]) -> None:
-        """Closes the W&B run with the model's scores as its summary, and says where everything is."""
+        """Closes the log with the model's scores and, on W&B, the model, and says where everything is."""
         if self.logger is not None:
-            summary = {f"scores/{name}": value for name, value in scores[0].row().items() if value is not None}
-            self.logger.experiment.summary.update(summary)
-            self.logger.experiment.finish()
+            close_logger(self.logger, scores[0].row(), self.out / "vae", self.out.name)
         print(f"models, scores and pictures are under {self.out}")
 
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
@@ -237,18 +236,16 @@ class Experiment:
         save_picture(picture, self.out / f"{name}.png")
         log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
-    def _wandb(self) -> WandbLogger | None:
-        mode = self.settings.wandb
-        if mode == "disabled" or self.settings.fast_dev_run:
+    def _logger(self) -> Logger | None:
+        if self.settings.fast_dev_run:
             return None
-        from wandb.errors import Error, UsageError
-
-        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, mode=mode, log_model=False)
-        try:
-            logger.log_hyperparams(_plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
-        except (Error, UsageError) as error:
-            raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
-        return logger
+        facts = {
+            **_plain(asdict(self.settings)),
+            "fingerprint": self.data.fingerprint(),
+            "classes": self.data.class_names,
+            "code": code_version(),
+        }
+        return make_logger(self.settings.log, self.settings.wandb, self.out, facts)
 
     def _claim_folder(self) -> None:
         """Writes settings.yaml, unless the folder holds a run that these settings must not touch."""

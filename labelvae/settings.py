@@ -16,6 +16,7 @@ Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 ClassifierKind = Literal["convolutional", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 Interpolation = Literal["bilinear", "nearest"]
+LogKind = Literal["wandb", "tensorboard", "csv", "none"]
 WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -248,6 +249,7 @@ class Settings:
         out: Folder for everything that the run makes.
         accelerator: Where it runs; auto takes a GPU if there is one.
         precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
+        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
         resume: Go on with the run under `out`, from its last checkpoint.
         overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
@@ -263,6 +265,7 @@ class Settings:
     out: Path = Path("runs/labelvae")
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
+    log: LogKind = "wandb"
     wandb: WandbMode = "offline"
     resume: bool = False
     overwrite: bool = False
@@ -279,6 +282,7 @@ class Settings:
         check_count("rounds", self.rounds)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
+        check_choice("log", self.log, get_args(LogKind))
         check_choice("wandb", self.wandb, get_args(WandbMode))
         object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "data_dir", Path(self.data_dir))

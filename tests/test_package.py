@@ -44,7 +44,7 @@ LAYERS = [
     {"checks", "hub"},
     {"settings", "inputs", "latent", "saving"},
     {"augmentation", "conditioning", "presets", "command_line", "classes", "picture_files"},
-    {"networks", "style", "figures", "reading", "scores"},
+    {"networks", "style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "model_card"},
     {"vae", "classifier"},
     {"losses", "metrics", "export", "demo"},
