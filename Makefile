@@ -1,6 +1,7 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make test   style, types and tests
-.PHONY: demo test check format clean
+# make docs   the documentation as pages, under docs/_build/html
+.PHONY: demo test docs check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,6 +11,9 @@ demo: .venv/installed
 
 test: check
 	$(BIN)/python -m pytest
+
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -27,6 +31,10 @@ format: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 clean:
