@@ -116,7 +116,9 @@ class Relabelled(Callback):
         vae, prefix = pl_module.vae, pl_module.prefix
         counterfactuals = vae.relabel(self.images, self.asked, self.labels)
         if self.judge is not None:
-            scores = self._scores(vae, self.judge)
+            agreed = float((_judged(self.judge, counterfactuals) == self.asked).float().mean())
+            full = bool(trainer.loggers)  # all the scores and charts take about a second, so only where they are kept
+            scores = self._scores(vae, self.judge) if full else {"effectiveness": agreed}
             pl_module.log(
                 f"{prefix}relabel/effectiveness", scores.pop("effectiveness"), prog_bar=True, rank_zero_only=True
             )
@@ -166,7 +168,13 @@ class Relabelled(Callback):
             "latent/kl": kl_bars(posterior.kl_per_dimension().mean(dim=0).cpu()),
         }
         if self.judge is not None:
-            with evaluation_mode(self.judge):
-                judged = self.judge(counterfactuals.to(self.judge.device)).argmax(dim=1).cpu()
+            judged = _judged(self.judge, counterfactuals)
             pictures["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
         return pictures
+
+
+def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:
+    """What a judge takes images `(N, C, H, W)` for, `(N,)`."""
+    with evaluation_mode(judge):
+        judged: Tensor = judge(images.to(judge.device)).argmax(dim=1).cpu()
+    return judged
