@@ -1,7 +1,8 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make test   style, types and tests, with coverage
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
-.PHONY: demo test test-oldest check format clean
+# make docs   the documentation as pages, under docs/_build/html
+.PHONY: demo test test-oldest docs check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +15,9 @@ test: check
 
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest
+
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -31,6 +35,10 @@ format: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 .venv-oldest/installed: pyproject.toml

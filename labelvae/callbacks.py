@@ -1,9 +1,8 @@
-"""What a run leaves and shows while it trains: its last checkpoint, and counterfactuals of fixed images."""
+"""What watches a training: its progress bar, its last checkpoint, and what goes wrong in silence."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,11 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
-from lightning.pytorch.loggers import Logger, WandbLogger
-from PIL import Image
 from torch import Tensor
 
-from labelvae.classifier import LabelClassifier
 from labelvae.diagnosis import diagnose
-from labelvae.figures import save_picture, wrong_labels_grid
-from labelvae.inputs import wrong_labels
 from labelvae.saving import write_whole
 from labelvae.training import Task, VAETraining
-from labelvae.vae import evaluation_mode
-
-
-def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image) -> None:
-    """Sends a picture to Weights & Biases, where that is among the loggers.
-
-    As a PIL image: wandb casts float tensors to 8 bits without scaling, which makes them black.
-    """
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(key, [picture])
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -117,51 +100,6 @@ class LastCheckpoint(Checkpoint):
             torch.set_rng_state(self._random_states["cpu"].cpu())
         if "cuda" in self._random_states and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([state.cpu() for state in self._random_states["cuda"]])
-
-
-class Relabelled(Callback):
-    """After each validation: 25 fixed images under fixed wrong labels, and how many the judge takes for what was asked.
-
-    The judge looks on; nothing is chosen by what it says.
-
-    Args:
-        images: held-out images `(N, C, H, W)` in [0, 1].
-        labels: their labels `(N,)`.
-        class_names: name of each label.
-        judge: an independent classifier; None leaves the count out.
-        path: file the latest picture is written to.
-    """
-
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        class_names: list[str],
-        judge: LabelClassifier | None,
-        path: Path,
-    ) -> None:
-        self.images, self.labels, self.class_names = images, labels, class_names
-        self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
-        self.judge = judge
-        self.path = path
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws, counts and logs."""
-        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking:
-            return
-        counterfactuals = pl_module.vae.relabel(self.images, self.asked, self.labels)
-        if self.judge is not None:
-            with evaluation_mode(self.judge):
-                judged = self.judge(counterfactuals.to(self.judge.device)).argmax(dim=1).cpu()
-            agreed = (judged == self.asked).float().mean()
-            pl_module.log(f"{pl_module.prefix}relabel/effectiveness", agreed, prog_bar=True, rank_zero_only=True)
-        if trainer.is_global_zero:
-            first = slice(0, 25)
-            picture = wrong_labels_grid(
-                self.images[first], counterfactuals[first], self.labels[first], self.asked[first], self.class_names
-            )
-            save_picture(picture, self.path)
-            log_picture(trainer.loggers, f"{pl_module.prefix}samples/wrong_labels", picture)
 
 
 class Diagnosed(Callback):

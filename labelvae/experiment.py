@@ -15,17 +15,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
-from uuid import uuid4
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
 from PIL import Image
 
-from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, Relabelled, log_picture
+from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
+from labelvae.dashboard import Relabelled
 from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
@@ -39,10 +39,10 @@ from labelvae.figures import (
     wrong_labels_grid,
 )
 from labelvae.inputs import wrong_labels
+from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.losses import GuidedELBO
 from labelvae.networks import Discriminator
 from labelvae.run_folder import checked_checkpoint, claim_folder, plain
-from labelvae.saving import write_whole
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.training import ClassifierTraining, Task, VAETraining
@@ -105,7 +105,7 @@ class Experiment:
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
         self.out = settings.out / aside
         claim_folder(self.out, settings, data)
-        self.logger: Logger | None = self._wandb()
+        self.logger: Logger | None = self._logger()
         self.wrong: dict[str, str] = {}
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
@@ -142,9 +142,9 @@ class Experiment:
         held_out = self.data.splits["validation"]
         some = held_out.subset(one_of_each(held_out.labels, 500))
         images, labels = some.images.float() / 255.0, some.labels
-        watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png")
-        look = [Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # the reference is what it is
-        self._fit(name, task, how.optimization, watch, *look)
+        watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
+        looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
+        self._fit(name, task, how.optimization, *looks)
         vae.save_pretrained(self.out / name)
         write_classes(self.out / name, self.data.class_names)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
@@ -248,12 +248,10 @@ class Experiment:
         self._picture("style_transfer", style_transfer_grid(images, torch.stack(every, dim=1), names[:shown]))
 
     def finish(self, scores: Sequence[Scores]) -> None:
-        """Closes the W&B run with the model's scores and what is wrong as its summary; says so, and where all is."""
-        if isinstance(self.logger, WandbLogger):
-            summary = {f"scores/{name}": value for name, value in scores[0].row().items() if value is not None}
+        """Closes the log with the model's scores, what is wrong and, on W&B, the model; says so, and where all is."""
+        if self.logger is not None:
             said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
-            self.logger.experiment.summary.update(summary | {"diagnosis": said or "nothing found"})
-            self.logger.experiment.finish()
+            close_logger(self.logger, scores[0].row(), said or "nothing found", self.out / "vae", self.out.name)
         for name, words in self.wrong.items():
             print(f"warning: {name}: {words}", file=sys.stderr)
         print(f"models, scores and pictures are under {self.out}")
@@ -261,7 +259,7 @@ class Experiment:
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
         train = self.data.loader("train", how.batch_size, self.device, shuffle=True, drop_last=True, seed=how.seed)
         epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
-        seldom = max(1, epochs // 20)
+        seldom = max(1, epochs // 10)
         last = self.out / "checkpoints" / f"{name}.ckpt"
         trainer = Trainer(
             accelerator=self.settings.accelerator,
@@ -306,22 +304,16 @@ class Experiment:
         save_picture(picture, self.out / f"{name}.png")
         log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
-    def _wandb(self) -> WandbLogger | None:
-        mode = self.settings.wandb
-        if mode == "disabled" or self.settings.fast_dev_run:
+    def _logger(self) -> Logger | None:
+        if self.settings.fast_dev_run:
             return None
-        from wandb.errors import Error, UsageError
-
-        known = self.out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
-        if not known.is_file():
-            write_whole(known, uuid4().hex[:8])
-        how: dict[str, Any] = {"mode": mode, "id": known.read_text().strip()}
-        logger = WandbLogger(project="labelvae", name=self.out.name, save_dir=self.out, log_model=False, **how)
-        try:
-            logger.log_hyperparams(plain(asdict(self.settings)) | {"fingerprint": self.data.fingerprint()})
-        except (Error, UsageError) as error:
-            raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
-        return logger
+        facts = {
+            **plain(asdict(self.settings)),
+            "fingerprint": self.data.fingerprint(),
+            "classes": self.data.class_names,
+            "code": code_version(),
+        }
+        return make_logger(self.settings.log, self.settings.wandb, self.out, facts)
 
 
 def _device(accelerator: str) -> torch.device:

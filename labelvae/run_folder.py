@@ -20,7 +20,7 @@ from labelvae.settings import Settings
 from labelvae.training import Task
 
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
-_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "wandb", "epochs", *_SPEED)
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
 """Settings that may differ between a run and its resumption; epochs may only grow."""
 
 

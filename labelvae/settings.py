@@ -29,6 +29,7 @@ LabelLoss = Literal["categorical", "binary"]
 ClassifierKind = Literal["convolutional", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 Interpolation = Literal["bilinear", "nearest"]
+LogKind = Literal["wandb", "tensorboard", "csv", "none"]
 WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -297,6 +298,7 @@ class Settings:
         out: Folder for everything that the run makes.
         accelerator: Where it runs; auto takes a GPU if there is one.
         precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
+        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
         channels_last: Keep the channels of a pixel beside each other in memory, which convolutions like.
         compile: Compile the training step, half a minute to minutes once; auto does where an NVIDIA GPU is used.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
@@ -316,6 +318,7 @@ class Settings:
     out: Path = Path("runs/labelvae")
     accelerator: Accelerator = "auto"
     precision: Precision = "32-true"
+    log: LogKind = "wandb"
     channels_last: bool = False
     compile: Compile = "off"
     keep_memory: bool = True
@@ -339,6 +342,7 @@ class Settings:
         check_choice("compile", self.compile, get_args(Compile))
         check_flag("channels_last", self.channels_last)
         check_flag("keep_memory", self.keep_memory)
+        check_choice("log", self.log, get_args(LogKind))
         check_choice("wandb", self.wandb, get_args(WandbMode))
         object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "data_dir", Path(self.data_dir))

@@ -1,0 +1,88 @@
+"""Does relabelling help a rare class? MNIST with one class cut to 1 %, and a classifier trained three ways.
+
+    python examples/rare_classes.py --data-dir DIR
+
+`none` trains on what is left, `oversampling` repeats the rare images until the classes are balanced, and `relabelled`
+fills up with images of the other classes relabelled as the rare one, by a model that saw the same few. Three seeds;
+the accuracy on the rare class and on all, on the test images, as a table and under the output folder as JSON.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from labelvae.command_line import run
+from labelvae.presets import MNIST
+from labelvae.settings import ClassifierSettings, Settings
+
+RARE, SHARE, LEAST = 8, 0.01, 5  # the class, what is left of it, and how many images at least
+SEEDS = (0, 1, 2)
+
+
+def main(settings: Settings) -> None:
+    """Every seed by itself; then means and deviations."""
+    import json
+    import statistics
+
+    from labelvae.saving import write_whole
+
+    results = [accuracies(settings, seed) for seed in SEEDS]
+    print(f"\n{'':14}{'rare class':>18}{'all classes':>18}")
+    for name in results[0]:
+        figures = [[result[name][part] for result in results] for part in ("rare", "all")]
+        cells = [f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in figures]
+        print(f"{name:14}{cells[0]:>18}{cells[1]:>18}")
+    write_whole(settings.out / "rare_classes.json", json.dumps(results, indent=2) + "\n")
+
+
+def accuracies(settings: Settings, seed: int) -> dict[str, dict[str, float]]:
+    """Test accuracy of the three classifiers, on the rare class and on all."""
+    from dataclasses import asdict
+
+    import torch
+
+    from labelvae.data import ImageData
+    from labelvae.experiment import Experiment
+    from labelvae.reading import ImageSet
+
+    settings = replace(settings, out=settings.out / f"seed{seed}", guide=seeded(settings.guide, 10 * seed + 1))
+    data = ImageData(data_dir=settings.data_dir, **asdict(settings.data))
+    generator = torch.Generator().manual_seed(seed)
+    train = data.splits["train"]
+    rare, common = ((train.labels == RARE).nonzero().flatten(), (train.labels != RARE).nonzero().flatten())
+    rare = rare[torch.randperm(len(rare), generator=generator)][: max(LEAST, round(SHARE * len(rare)))]
+    missing = len(common) // (data.num_classes - 1) - len(rare)
+    few = train.subset(torch.cat([common, rare]))
+    repeats = rare[torch.randint(len(rare), (missing,), generator=generator)]
+    oversampled = train.subset(torch.cat([common, rare, repeats]))
+
+    data.splits["train"] = oversampled  # the guide and the model, too, must see the rare class often enough
+    experiment = Experiment(settings, data)
+    guide = experiment.classifier("guide", settings.guide)
+    model = experiment.vae("vae", settings.vae, guide, guide)  # no judge is needed: the test images are real
+    some = train.subset(common[torch.randperm(len(common), generator=generator)[:missing]])
+    relabelled = model.relabel(some.images.float() / 255.0, RARE, some.labels)
+    images = torch.cat([few.images, (relabelled * 255.0).round().byte()])
+    made = ImageSet(images, torch.cat([few.labels, torch.full_like(some.labels, RARE)]))
+
+    results = {}
+    for name, split in {"none": few, "oversampling": oversampled, "relabelled": made}.items():
+        data.splits["train"] = split
+        classifier = experiment.classifier(name, seeded(settings.judge, 10 * seed + 2))
+        right, labels = [], []
+        with torch.no_grad():
+            for batch, truth in data.loader("test"):
+                right.append(classifier(batch.to(classifier.device)).argmax(dim=1).cpu() == truth)
+                labels.append(truth)
+        correct, of_rare = torch.cat(right).float(), torch.cat(labels) == RARE
+        results[name] = {"rare": float(correct[of_rare].mean()), "all": float(correct.mean())}
+        print(f"seed {seed}, {name}: {results[name]}", flush=True)
+    return results
+
+
+def seeded(how: ClassifierSettings, seed: int) -> ClassifierSettings:
+    """The same classifier from another seed."""
+    return replace(how, optimization=replace(how.optimization, seed=seed))
+
+
+if __name__ == "__main__":
+    run(main, replace(MNIST, out=Path("runs/rare_classes"), wandb="disabled"), __doc__)

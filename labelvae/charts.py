@@ -1,0 +1,95 @@
+"""Charts of a training run, as PIL images: confusion, the latent space in two dimensions, KL by dimension.
+
+Drawn with matplotlib's Agg, without a display and without its global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+DPI = 100
+
+
+def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Image.Image:
+    """Counts of asked labels `(N,)` (rows) against judged ones `(N,)` (columns), shaded by the share of the row."""
+    classes = len(class_names)
+    counts = torch.bincount(asked * classes + judged, minlength=classes**2).reshape(classes, classes).numpy()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(5.0, 0.45 * classes + 1.5)
+    figure, axes = _axes(side, side)
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
+    axes.set_yticks(range(classes), class_names)
+    axes.set_xlabel("judged")
+    axes.set_ylabel("asked")
+    for row, column in np.argwhere(counts) if classes <= 20 else ():
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
+    return _picture(figure)
+
+
+def principal_plane(codes: Tensor) -> Tensor:
+    """Codes `(N, D)` on their first two principal axes, `(N, 2)`; the largest entry of an axis is positive."""
+    centred = (codes - codes.mean(dim=0)).double()
+    axes = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
+    if len(axes) < 2:
+        axes = torch.cat([axes, torch.zeros_like(axes)])
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    plane: Tensor = centred @ (axes * torch.where(largest < 0, -1.0, 1.0)).mT
+    return plane
+
+
+def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -> Image.Image:
+    """Codes `(N, D)` on their principal plane, coloured by label `(N,)`: mixed where the label is not in the code."""
+    figure, axes = _axes(6.5, 5.0)
+    plane = principal_plane(codes).numpy()
+    shown = axes.scatter(*plane.T, c=labels.numpy(), cmap="tab10" if len(class_names) <= 10 else "turbo", s=10)
+    if len(class_names) <= 20:
+        handles = shown.legend_elements(num=None)[0]
+        present = [class_names[label] for label in labels.unique().tolist()]
+        axes.legend(handles, present, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    _name_plane(axes)
+    return _picture(figure)
+
+
+def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
+    """Codes `(N, D)` on their principal plane, coloured by a statistic `(N,)` of the images."""
+    figure, axes = _axes(6.5, 5.0)
+    shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
+    figure.colorbar(shown, ax=axes, label=name)
+    _name_plane(axes)
+    return _picture(figure)
+
+
+def kl_bars(kl: Tensor) -> Image.Image:
+    """Mean divergence from the prior of each latent dimension `(D,)`, in nats, largest first."""
+    figure, axes = _axes(6.5, 3.5)
+    axes.bar(range(len(kl)), kl.sort(descending=True).values.numpy(), width=0.8)
+    axes.set_xlabel("latent dimension, sorted")
+    axes.set_ylabel("KL, nats per image")
+    axes.set_title(f"{float(kl.sum()):.1f} nats in all, {int((kl > 0.05).sum())} of {len(kl)} dimensions used")
+    return _picture(figure)
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _name_plane(axes: Any) -> None:
+    axes.set_xlabel("first principal axis of the code")
+    axes.set_ylabel("second")
+
+
+def _picture(figure: Any) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy())

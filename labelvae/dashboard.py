@@ -1,0 +1,134 @@
+"""What a run shows while it trains: counterfactuals of fixed images, their scores, and charts of the latent space."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+from torch import Tensor
+
+from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value
+from labelvae.classifier import LabelClassifier
+from labelvae.evaluation import evaluate
+from labelvae.figures import (
+    one_of_each,
+    reconstructions_grid,
+    samples_grid,
+    save_picture,
+    style_transfer_grid,
+    wrong_labels_grid,
+)
+from labelvae.inputs import wrong_labels
+from labelvae.logs import log_picture, shows_pictures
+from labelvae.style import style_statistics
+from labelvae.training import VAETraining
+from labelvae.vae import ConditionalVAE, evaluation_mode
+
+
+class Relabelled(Callback):
+    """After each validation: what the model does to fixed images, judged and drawn.
+
+    Scores of `relabel/` (effectiveness overall and by class, style, realism, guide-judge gap) are those of `evaluate`
+    on these images, so realism compares with the images themselves and is high where there are few. Pictures go to
+    `samples/`, the confusion of asked and judged labels to `relabel/`, the latent space to `latent/`.
+
+    The judge looks on; nothing is chosen by what it says.
+
+    Args:
+        images: held-out images `(N, C, H, W)` in [0, 1].
+        labels: their labels `(N,)`.
+        class_names: name of each label.
+        judge: an independent classifier; None leaves the scores out.
+        path: file the latest picture of wrong labels is written to.
+        guide: the classifier in the loss, for the gap; None leaves that out.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        class_names: list[str],
+        judge: LabelClassifier | None,
+        path: Path,
+        guide: LabelClassifier | None = None,
+    ) -> None:
+        self.images, self.labels, self.class_names = images, labels, class_names
+        self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
+        self.judge, self.guide = judge, guide
+        self.path = path
+        self.style = list(style_statistics(images).items())[-1]
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws, judges and logs."""
+        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking:
+            return
+        vae, prefix = pl_module.vae, pl_module.prefix
+        counterfactuals = vae.relabel(self.images, self.asked, self.labels)
+        if self.judge is not None:
+            agreed = float((_judged(self.judge, counterfactuals) == self.asked).float().mean())
+            full = bool(trainer.loggers)  # all the scores and charts take about a second, so only where they are kept
+            scores = self._scores(vae, self.judge) if full else {"effectiveness": agreed}
+            pl_module.log(
+                f"{prefix}relabel/effectiveness", scores.pop("effectiveness"), prog_bar=True, rank_zero_only=True
+            )
+            pl_module.log_dict(
+                {f"{prefix}relabel/{name}": value for name, value in scores.items()}, rank_zero_only=True
+            )
+        if not trainer.is_global_zero:
+            return
+        first = slice(0, 25)
+        picture = wrong_labels_grid(
+            self.images[first], counterfactuals[first], self.labels[first], self.asked[first], self.class_names
+        )
+        save_picture(picture, self.path)
+        log_picture(trainer.loggers, f"{prefix}samples/wrong_labels", picture, trainer.global_step)
+        if any(shows_pictures(logger) for logger in trainer.loggers):
+            for name, picture in self._pictures(vae, counterfactuals).items():
+                log_picture(trainer.loggers, f"{prefix}{name}", picture, trainer.global_step)
+
+    def _scores(self, vae: ConditionalVAE, judge: LabelClassifier) -> dict[str, float]:
+        batch = [(self.images, self.labels)]
+        scores = evaluate(vae, batch, judge, guide=self.guide, progress=False)
+        names = ("effectiveness", "realism", "realism_by_class", "leakage", "psnr", "reversed_psnr")
+        values = {name: float(getattr(scores, name)) for name in names}
+        values |= {"gap": scores.guide_judge_gap} | {f"style_{name}": value for name, value in scores.style.items()}
+        by_class = zip(self.class_names, scores.effectiveness_by_class, strict=True)
+        values |= {f"effectiveness_{name}": value for name, value in by_class}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
+    def _pictures(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
+        """Everything but the wrong labels, by its name in the log."""
+        names = self.class_names[:20]
+        some = one_of_each(self.labels, 20)
+        own = vae.reconstruct(self.images[some], self.labels[some])
+        few = some[:10]
+        every = [vae.relabel(self.images[few], label, self.labels[few]) for label in range(len(names))]
+        noise = torch.Generator().manual_seed(0)
+        with evaluation_mode(vae):
+            posterior = vae.encode(self.images.to(vae.device), self.labels)
+        codes, (style, values) = posterior.mean.cpu(), self.style
+        pictures = {
+            "samples/reconstructions": reconstructions_grid(self.images[some], own),
+            "samples/every_class": style_transfer_grid(self.images[few], torch.stack(every, dim=1), names),
+            "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
+            "latent/by_style": latent_by_value(codes, values[:, 0], style),
+            "latent/kl": kl_bars(posterior.kl_per_dimension().mean(dim=0).cpu()),
+        }
+        if vae.decoder_sees_label:
+            asked = torch.arange(len(names)).repeat_interleave(8)
+            pictures["samples/by_class"] = samples_grid(vae.sample(asked, noise).unflatten(0, (len(names), 8)), names)
+        if self.judge is not None:
+            judged = _judged(self.judge, counterfactuals)
+            pictures["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
+        return pictures
+
+
+def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:
+    """What a judge takes images `(N, C, H, W)` for, `(N,)`."""
+    with evaluation_mode(judge):
+        judged: Tensor = judge(images.to(judge.device)).argmax(dim=1).cpu()
+    return judged

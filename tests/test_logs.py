@@ -1,0 +1,151 @@
+"""Logs read back: names, steps, pictures that show something, and no library where it is not asked for."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining
+from labelvae.callbacks import Relabelled
+from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
+from labelvae.logs import close_logger, code_version, make_logger
+
+NAMES = [f"d{digit}" for digit in range(10)]
+PICTURES = {
+    "samples/wrong_labels",
+    "samples/reconstructions",
+    "samples/by_class",
+    "samples/every_class",
+    "relabel/confusion",
+    "latent/by_label",
+    "latent/by_style",
+    "latent/kl",
+}
+EPOCHS, STEPS = 2, 3
+LOGGED_AT = [STEPS - 1, EPOCHS * STEPS - 1]  # counted from 0
+
+
+def train(logger, out, digits):
+    """Two epochs of three steps, as a run logs them."""
+    torch.manual_seed(0)
+    guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
+    judge = LabelClassifier((1, 8, 8), 10, widths=(8,), feature_dim=8)
+    vae = ConditionalVAE((1, 8, 8), 10, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
+    images, labels = next(iter(digits.loader("validation", 100)))
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        limit_train_batches=STEPS,
+        limit_val_batches=1,
+        log_every_n_steps=STEPS,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        logger=logger or False,
+        callbacks=[Relabelled(images, labels, NAMES, judge, out / "progress.png", guide)],
+    )
+    train, validation = digits.loader("train", 64, shuffle=True), digits.loader("validation", 64)
+    trainer.fit(VAETraining(vae, GuidedELBO(guide)), train, validation)
+    if logger is not None:
+        vae.save_pretrained(out / "vae")
+        close_logger(logger, {"effectiveness": 0.5, "leakage": None}, out / "vae", "test")
+
+
+def shows_something(picture) -> bool:
+    """Neither black nor blank."""
+    levels = np.asarray(picture.convert("L"))
+    return bool(levels.std() > 10 and (levels > 200).mean() > 0.02 and (levels < 200).mean() > 0.005)
+
+
+def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
+    logger = make_logger("wandb", "offline", tmp_path, {"vae": {"latent_dim": 4}, "code": code_version()})
+    train(logger, tmp_path, digits)
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json"]
+    lines = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True).stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    rows = [record["history"] for record in records if record["type"] == "history"]
+    at: dict[str, list[int]] = {}
+    for row in rows:
+        for name in row["item"]:
+            at.setdefault(name.removesuffix("._type"), []).append(row["item"].get("trainer/global_step"))
+    curves = ["train/total", "train/kl", "val/reconstruction", "val/counterfactual_label", "relabel/effectiveness"]
+    curves += ["relabel/effectiveness_d3", "relabel/style_slant", "relabel/realism", "relabel/gap"]
+    assert {name: at.get(name) for name in (*curves, *PICTURES)} == dict.fromkeys((*curves, *PICTURES), LOGGED_AT)
+    summary = json.loads(
+        subprocess.run([*command, "--summary", str(folder)], capture_output=True, text=True, check=True).stdout
+    )
+    assert summary["config"]["vae"]["latent_dim"] == 4
+    assert summary["config"]["code"]["torch"] == torch.__version__.partition("+")[0]
+    assert summary["summary"]["scores/effectiveness"] == 0.5
+    assert "artifact" in {record["type"] for record in records}
+    files = list((folder / "files" / "media").rglob("*.png"))
+    assert len(files) == EPOCHS * len(PICTURES)
+    for file in files:
+        with Image.open(file) as picture:
+            assert shows_something(picture), file
+
+
+def test_tensorboard(tmp_path, digits):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = make_logger("tensorboard", "offline", tmp_path, {"seed": 1})
+    train(logger, tmp_path, digits)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["images"]) == PICTURES
+    assert [event.step for event in events.Images("samples/by_class")] == [STEPS, EPOCHS * STEPS]
+    assert len(events.Scalars("val/total")) == EPOCHS
+
+
+def test_csv(tmp_path, digits):
+    train(make_logger("csv", "offline", tmp_path, {"seed": 1}), tmp_path, digits)
+    with (tmp_path / "csv" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["train/total"]] == [str(step) for step in LOGGED_AT]
+    assert sum(bool(row["relabel/effectiveness"]) for row in rows) == EPOCHS
+    assert rows[-1]["scores/effectiveness"] == "0.5"
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("none", "offline"), ("wandb", "disabled"), ("csv", "online")])
+def test_runs_without_wandb_installed(kind, mode, tmp_path):
+    code = (
+        "import sys; sys.modules['wandb'] = None\n"
+        "from pathlib import Path\nfrom labelvae import experiment\nfrom labelvae.logs import make_logger\n"
+        f"print(make_logger({kind!r}, {mode!r}, Path({str(tmp_path)!r}), {{}}))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert ("CSVLogger" in result.stdout) == (kind == "csv")
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb.errors", None)
+    with pytest.raises(ValueError, match="log: wandb is not installed; install it, or use --log csv or none"):
+        make_logger("wandb", "offline", tmp_path, {})
+
+
+def test_the_principal_plane_is_that_of_the_eigenvectors():
+    codes = torch.randn(200, 5).double() @ torch.randn(5, 5).double()
+    plane = principal_plane(codes)
+    values = torch.linalg.eigvalsh(torch.cov(codes.T)).flip(0)
+    torch.testing.assert_close(torch.cov(plane.T), torch.diag(values[:2]), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(principal_plane(codes[:, :1])[:, 1], torch.zeros(200).double())
+
+
+def test_charts_show_what_they_are_given():
+    labels = torch.arange(10).repeat(5)
+    right, wrong = confusion(labels, labels, NAMES), confusion(labels, (labels + 1) % 10, NAMES)
+    assert right.size == wrong.size
+    assert right.tobytes() != wrong.tobytes()
+    codes = torch.randn(50, 3)
+    pictures = [right, latent_by_label(codes, labels, NAMES), kl_bars(torch.rand(6))]
+    pictures += [latent_by_value(codes, codes[:, 0], "slant")]
+    assert all(shows_something(picture) for picture in pictures)
