@@ -230,7 +230,7 @@ def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size
             self.vae, self.loss = task.vae, task.loss
 
         def forward(self, inputs: Any, **_: Any) -> Any:
-            terms = self.loss(self.vae, inputs["data"], inputs["labels"])
+            terms = self.loss(self.vae, inputs["data"], inputs["labels"].long())  # it makes them floats
             return ModelOutput(loss=terms.total, recon_loss=terms.reconstruction.mean(), reg_loss=terms.kl.mean())
 
     count = batch_size * steps
