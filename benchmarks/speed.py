@@ -21,19 +21,15 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import models
 import torch
 import ways
+from machine import arithmetic, peaks
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
-
-from labelvae import VAETraining
 
 NOT_MEASURED = "not measured"
 
@@ -79,48 +75,11 @@ def rows(seconds: dict[str, list[float]], reference: str, batch_size: int) -> li
     return table
 
 
-def counted_flops(task: VAETraining, images: Tensor, labels: Tensor) -> int:
-    """Floating-point operations of a step, forward and backward, in convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        task.step(images, labels, 1.0)["total"].backward()
-    total: int = counter.get_total_flops()
-    return total
-
-
-def best_rate(run: Callable[[], Any], work: float, device: torch.device, seconds: float = 1.0) -> float:
-    """`work` a second of the fastest of many calls."""
-    for _ in range(3):
-        run()
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        ways.synchronize(device)
-        start = time.perf_counter()
-        run()
-        ways.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return work / best
-
-
-def peaks(device: torch.device) -> dict[str, float]:
-    """The machine's own rates: convolutions and matrix products in GFLOP/s, copying in GB/s."""
-    found, large = {}, device.type == "cuda"
-    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        maps = torch.randn(512 if large else 128, 64, 28, 28, device=device, dtype=kind)
-        maps = maps.to(memory_format=torch.channels_last)
-        weight = torch.randn(64, 64, 3, 3, device=device, dtype=kind).to(memory_format=torch.channels_last)
-        work = 2.0 * maps.numel() * 64 * 9
-        found[f"convolution {name}, GFLOP/s"] = (
-            best_rate(partial(F.conv2d, maps, weight, padding=1), work, device) / 1e9
-        )
-        size = 8192 if large else 1024
-        left = torch.randn(size, size, device=device, dtype=kind)
-        found[f"matrix product {name}, GFLOP/s"] = (
-            best_rate(partial(torch.matmul, left, left), 2.0 * size**3, device) / 1e9
-        )
-    source = torch.zeros((1 << 30) if large else (1 << 26), device=device)
-    target = torch.empty_like(source)
-    found["copy, GB/s"] = best_rate(lambda: target.copy_(source), 2.0 * source.nbytes, device) / 1e9
-    return {name: round(value, 1) for name, value in found.items()}
+def peak_kilobytes() -> int:
+    """Most memory this process held; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 def worker(how: str, batch_size: int, steps: int) -> dict[str, float]:
@@ -130,7 +89,7 @@ def worker(how: str, batch_size: int, steps: int) -> dict[str, float]:
 
         keep_freed_memory()
     device = torch.device("cpu")
-    task = ways.preset_task(device, channels_last="channels-last" in how)
+    task = models.preset_task(device, channels_last="channels-last" in how)
     batches = [(torch.rand(batch_size, 1, 28, 28), torch.randint(10, (batch_size,)))]
     run = ways.loop(task, batches, device, bfloat16="bf16" in how, compiled="compile" in how, fused=how != "default")
     run(1)
@@ -140,7 +99,7 @@ def worker(how: str, batch_size: int, steps: int) -> dict[str, float]:
     return {
         "seconds": seconds / steps,
         "page faults": (after.ru_minflt - before) / (steps + ways.SKIPPED),
-        "peak MB": after.ru_maxrss / 1024,
+        "peak MB": peak_kilobytes() / 1024,  # ru_maxrss begins at the parent's
     }
 
 
@@ -190,7 +149,7 @@ def time_to_quality(device: torch.device, data_dir: Path | None) -> list[dict[st
 
 def trainers(images: Tensor, labels: Tensor, device: torch.device, steps: int, repeats: int, small: bool) -> Any:
     """Who drives the steps."""
-    make, batch = (ways.small_task if small else ways.preset_task), 128
+    make, batch = (models.small_task if small else models.preset_task), 128
     fixed = ways.fixed_order(images, labels, batch, device)
     loader = ways.resident(images, labels, batch, device)
     pictures = ways.transformed(images, labels, batch, device)
@@ -228,7 +187,7 @@ def options(images: Tensor, labels: Tensor, device: torch.device, steps: int, re
     measured, missing = {}, []
     for name, kind in kinds.items():
         how = {"fused": True, **kind}
-        task = ways.preset_task(device, channels_last=how.pop("channels_last", False))
+        task = models.preset_task(device, channels_last=how.pop("channels_last", False))
         way = ways.loop(task, fixed, device, **how)
         try:
             way(1)  # compiles
@@ -306,28 +265,6 @@ def main() -> None:
     (args.out / "speed.md").write_text(markdown(tables, head))
     (args.out / "speed.json").write_text(json.dumps({"head": head, "tables": tables, "seconds": seconds}, indent=2))
     print(markdown(tables, head))
-
-
-def arithmetic(
-    seconds: dict[str, Any], found: dict[str, float], images: Tensor, labels: Tensor, device: torch.device
-) -> list[dict[str, Any]]:
-    """Counted operations against what the machine can: the convolutional model's fastest way, and the bound."""
-    some, own = images[:128].to(device).float() / 255.0, labels[:128].to(device)
-    flops = counted_flops(ways.preset_task(device), some, own)
-    table = []
-    for name, values in seconds["options"].items():
-        kind = "bfloat16" if "bf16" in name else "float32"
-        rate = flops / statistics.median(values) / 1e9
-        table.append(
-            {
-                "way": name,
-                "GFLOP an image": round(flops / 128e9, 4),
-                "GFLOP/s": round(rate, 1),
-                "share of the convolution peak": round(rate / found[f"convolution {kind}, GFLOP/s"], 3),
-                "bound, images a second": round(1e9 * found[f"matrix product {kind}, GFLOP/s"] / (flops / 128)),
-            }
-        )
-    return table
 
 
 def _version(package: str) -> str:

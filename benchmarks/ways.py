@@ -16,73 +16,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from labelvae import ConditionalVAE, Discriminator, GuidedELBO, LabelClassifier, VAETraining
+from labelvae import VAETraining
 from labelvae.callbacks import Bar
 from labelvae.data import ResidentLoader
-from labelvae.latent import DiagonalGaussian
-from labelvae.presets import MNIST
 from labelvae.reading import ImageSet
 from labelvae.training import CLIP_NORM
 
 Way = Callable[[int], float]
-SKIPPED = 5
+SKIPPED = 3
 """First steps of every run that are not timed."""
-
-
-class DenseEncoder(nn.Module):
-    """784 - 500 - 2 x 16."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.gaussian = nn.Linear(784, 500), nn.Linear(500, 32)
-
-    def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """`(B, 1, 28, 28)` to a posterior `(B, 16)`."""
-        mean, log_variance = self.gaussian(F.silu(self.hidden(images.flatten(1)))).chunk(2, dim=1)
-        return DiagonalGaussian(mean, log_variance.clamp(-8.0, 4.0))
-
-
-class DenseDecoder(nn.Module):
-    """16 + 10 - 500 - 784."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.pixels = nn.Linear(26, 500), nn.Linear(500, 784)
-
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """`(B, 16)` and `(B, 10)` to logits `(B, 1, 28, 28)`."""
-        hidden = F.silu(self.hidden(torch.cat([z, label.to(z.dtype)], dim=1)))
-        logits: Tensor = self.pixels(hidden).unflatten(1, (1, 28, 28))
-        return logits
-
-
-def small_task(device: torch.device, **how: Any) -> VAETraining:
-    """The fully connected conditional VAE, without a guide."""
-    torch.manual_seed(0)
-    vae = ConditionalVAE((1, 28, 28), 10)
-    vae.encoder, vae.decoder = DenseEncoder(), DenseDecoder()  # type: ignore[assignment]
-    return VAETraining(vae, GuidedELBO(), **how).to(device)
-
-
-def preset_task(device: torch.device, **how: Any) -> VAETraining:
-    """The convolutional model of the MNIST preset with every term of its objective."""
-    torch.manual_seed(0)
-    made = MNIST.vae
-    vae = ConditionalVAE(
-        (1, 28, 28),
-        10,
-        latent_dim=made.latent_dim,
-        encoder_widths=made.encoder_widths,
-        decoder_widths=made.decoder_widths,
-        hidden_dim=made.hidden_dim,
-        blocks=made.blocks,
-    )
-    guide = LabelClassifier((1, 28, 28), 10, widths=MNIST.guide.widths, blocks=MNIST.guide.blocks)
-    discriminator = Discriminator((1, 28, 28), 10, made.discriminator_widths)
-    return VAETraining(vae, GuidedELBO(guide, discriminator, made.objective), **how).to(device)
 
 
 def synchronize(device: torch.device) -> None:
@@ -286,7 +230,7 @@ def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size
             self.vae, self.loss = task.vae, task.loss
 
         def forward(self, inputs: Any, **_: Any) -> Any:
-            terms = self.loss(self.vae, inputs["data"], inputs["labels"])
+            terms = self.loss(self.vae, inputs["data"], inputs["labels"].long())  # it makes them floats
             return ModelOutput(loss=terms.total, recon_loss=terms.reconstruction.mean(), reg_loss=terms.kl.mean())
 
     count = batch_size * steps

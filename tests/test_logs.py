@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining
-from labelvae.callbacks import Relabelled
 from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
+from labelvae.dashboard import Relabelled
 from labelvae.logs import close_logger, code_version, make_logger
 
 NAMES = [f"d{digit}" for digit in range(10)]
