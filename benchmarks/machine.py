@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import models
@@ -21,7 +22,8 @@ def counted_flops(task: VAETraining, images: Tensor, labels: Tensor) -> int:
     """Floating-point operations of a step, forward and backward, in convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         task.step(images, labels, 1.0)["total"].backward()
-    return counter.get_total_flops()
+    total: int = counter.get_total_flops()
+    return total
 
 
 def best_rate(run: Callable[[], Any], work: float, device: torch.device, seconds: float = 1.0) -> float:
@@ -46,11 +48,12 @@ def peaks(device: torch.device) -> dict[str, float]:
         maps = maps.to(memory_format=torch.channels_last)
         weight = torch.randn(64, 64, 3, 3, device=device, dtype=kind).to(memory_format=torch.channels_last)
         work = 2.0 * maps.numel() * 64 * 9
-        run = lambda maps=maps, weight=weight: F.conv2d(maps, weight, padding=1)  # noqa: E731
-        found[f"convolution {name}, GFLOP/s"] = best_rate(run, work, device) / 1e9
+        convolve = partial(F.conv2d, maps, weight, padding=1)
+        found[f"convolution {name}, GFLOP/s"] = best_rate(convolve, work, device) / 1e9
         size = 8192 if large else 1024
         left = torch.randn(size, size, device=device, dtype=kind)
-        found[f"matrix product {name}, GFLOP/s"] = best_rate(lambda left=left: left @ left, 2.0 * size**3, device) / 1e9
+        multiply = partial(torch.matmul, left, left)
+        found[f"matrix product {name}, GFLOP/s"] = best_rate(multiply, 2.0 * size**3, device) / 1e9
     source = torch.zeros((1 << 30) if large else (1 << 26), device=device)
     target = torch.empty_like(source)
     found["copy, GB/s"] = best_rate(lambda: target.copy_(source), 2.0 * source.nbytes, device) / 1e9

@@ -36,7 +36,8 @@ class DenseDecoder(nn.Module):
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         """`(B, 16)` and `(B, 10)` to logits `(B, 1, 28, 28)`."""
         hidden = F.silu(self.hidden(torch.cat([z, label.to(z.dtype)], dim=1)))
-        return self.pixels(hidden).unflatten(1, (1, 28, 28))
+        logits: Tensor = self.pixels(hidden).unflatten(1, (1, 28, 28))
+        return logits
 
 
 def small_task(device: torch.device, **how: Any) -> VAETraining:
