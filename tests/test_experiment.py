@@ -176,5 +176,6 @@ def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, c
     before = kept(out)
     assert run_experiment(short(out, find_learning_rate=True, wandb="disabled")) == []
     assert kept(out) == before | kept(out / "learning-rate")
-    assert Image.open(out / "learning-rate" / "learning_rate.png").size == (600, 400)
+    with Image.open(out / "learning-rate" / "learning_rate.png") as curve:
+        assert curve.size == (600, 400)
     assert "learning rate: " in capsys.readouterr().out

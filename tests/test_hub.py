@@ -47,7 +47,15 @@ def run(vae, tmp_path):
     values = dict.fromkeys(("guide_judge_gap", "ssim", "l1", "reversed_ssim", "reversed_l1", "realism"), 0.5)
     values |= dict.fromkeys(("psnr", "reversed_psnr", "realism_by_class", "realism_floor", "sharpness"), 2.0)
     scores = Scores(
-        "labelvae", 1234, 0.987, 0.9, judge_accuracy=0.99, leakage=float("nan"), style={"ink": 0.8}, **values
+        "labelvae",
+        1234,
+        0.987,
+        0.9,
+        judge_accuracy=0.99,
+        specks=0.0,
+        leakage=float("nan"),
+        style={"ink": 0.8},
+        **values,
     )
     save_scores([scores], folder / "scores.json")
     (folder / "settings.yaml").write_text("# made by: labelvae train folder\n# images: 9 train\nrounds: 1\n")

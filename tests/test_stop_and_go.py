@@ -168,7 +168,7 @@ def test_a_write_that_fails_midway_keeps_the_checkpoint_before(tmp_path, monkeyp
 
 
 def test_a_finished_run_goes_on_to_more_epochs_and_keeps_its_id(whole, tmp_path):
-    shutil.copytree(whole / "out", tmp_path / "out")
+    shutil.copytree(whole / "out", tmp_path / "out", symlinks=True)
     before = weights(tmp_path)
     code, said = run(tmp_path, *EPOCHS, "--wandb=offline", "--resume", "--vae.optimization.epochs=4")
     assert code == 0, said
