@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/python examples/digits.py --overwrite
 
 test: check
-	$(BIN)/python -m pytest --cov
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto
 
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest

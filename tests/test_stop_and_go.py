@@ -47,7 +47,7 @@ def example(folder, words, file_size) -> None:
 
 
 def start(folder, *words, file_size=0):
-    process = context.Process(target=example, args=(str(folder), [*TINY, "--out=out", *words], file_size))
+    process = context.Process(target=example, args=(str(folder), [*TINY, f"--out={folder / 'out'}", *words], file_size))
     process.start()
     return process
 
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(whole, tmp_path):
     assert limit < sizes["vae"]
     code, said = run(tmp_path, *EPOCHS, "--wandb=disabled", file_size=limit)
     assert code == 2, said
-    assert "error: out/checkpoints/vae.ckpt: the checkpoint could not be written" in said
+    assert f"error: {tmp_path}/out/checkpoints/vae.ckpt: the checkpoint could not be written" in said
     assert "Traceback" not in said
     kept = sorted(path.name for path in (tmp_path / "out" / "checkpoints").iterdir())
     assert kept == ["guide.ckpt", "judge.ckpt"]
