@@ -38,7 +38,7 @@ from safetensors.torch import load_file
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, evaluate
 from labelvae.data import ResidentLoader
 from labelvae.reading import ImageSet, read_folder
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 MODELS = ("guide", "judge", "vae", "unguided")

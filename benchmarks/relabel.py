@@ -45,9 +45,9 @@ from labelvae.figures import (
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.recipes import recipes
-from labelvae.saving import write_whole
 from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.vae import evaluation_mode
+from labelvae.whole_files import write_whole
 
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 Study = Literal["recipes", "ablation", "label-weight"]

@@ -23,7 +23,7 @@ def main(settings: Settings) -> None:
     import json
     import statistics
 
-    from labelvae.saving import write_whole
+    from labelvae.whole_files import write_whole
 
     results = [accuracies(settings, seed) for seed in SEEDS]
     print(f"\n{'':14}{'rare class':>18}{'all classes':>18}")

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from torch import Tensor
 
 from labelvae.diagnosis import diagnose
-from labelvae.saving import write_whole
 from labelvae.training import Task, VAETraining
+from labelvae.whole_files import write_whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

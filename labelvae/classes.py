@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 
 def write_classes(folder: str | Path, names: Sequence[str]) -> None:

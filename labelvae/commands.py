@@ -176,7 +176,7 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
         html: A file for scores and pictures as one page that loads nothing from elsewhere.
     """
     from labelvae.comparison import comparison_page, comparison_table, read_run
-    from labelvae.saving import write_whole
+    from labelvae.whole_files import write_whole
 
     found = [read_run(folder) for folder in runs]
     print(comparison_table(found))

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelvae.saving import write_whole
 from labelvae.vae import ConditionalVAE
+from labelvae.whole_files import write_whole
 
 
 class Relabelling(nn.Module):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)

@@ -16,8 +16,8 @@ import numpy as np
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from labelvae.saving import write_whole
 from labelvae.settings import LogKind, WandbMode
+from labelvae.whole_files import write_whole
 
 
 def make_logger(kind: LogKind, mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger | None:

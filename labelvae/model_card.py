@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 PICTURES = {
     "wrong_labels": "Held-out images, each beside itself under a wrong label",

@@ -15,9 +15,9 @@ import torch
 import yaml
 
 from labelvae.data import ImageData
-from labelvae.saving import sweep, write_whole
 from labelvae.settings import Settings
 from labelvae.training import Task
+from labelvae.whole_files import sweep, write_whole
 
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)

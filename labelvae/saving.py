@@ -1,6 +1,5 @@
 """Models as folders: `config.json` (readable) and `model.safetensors` (weights only, no pickle).
 
-Every file is written whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
 The configuration also travels inside the weights file, which can be loaded on its own; `config.json` is there
 to be read by people, and for weights that come without one.
 """
@@ -8,7 +7,6 @@ to be read by people, and for weights that come without one.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,41 +18,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from labelvae.hub import locate, upload
+from labelvae.whole_files import write_whole
 
 FORMAT_VERSION = 1
 """Raised when a saved model of an older format could no longer be read as it is."""
 
 LARGEST_CONFIGURATION = 2**20
 """Bytes; one that is larger was not written here."""
-
-
-_PART = ".part-"
-
-
-def sweep(folder: str | Path) -> None:
-    """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
-    for path in Path(folder).rglob(f".*{_PART}*"):
-        path.unlink(missing_ok=True)
-
-
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class Pretrained(nn.Module):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks", "hub"},
+    {"checks", "hub", "whole_files"},
     {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "figures", "charts", "reading", "scores", "logs"},

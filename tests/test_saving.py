@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.saving import write_whole
+from labelvae.whole_files import write_whole
 
 
 @pytest.fixture

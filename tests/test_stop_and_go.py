@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from labelvae import LabelClassifier
 from labelvae.callbacks import LastCheckpoint, WholeCheckpointIO
 from labelvae.run_folder import checked_checkpoint
-from labelvae.saving import sweep, write_whole
 from labelvae.training import ClassifierTraining
+from labelvae.whole_files import sweep, write_whole
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 MODELS = ("guide", "judge", "vae", "unguided")

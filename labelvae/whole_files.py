@@ -1,0 +1,35 @@
+"""Files written whole or not at all: to a temporary file beside its place, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+_PART = ".part-"
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
+    for path in Path(folder).rglob(f".*{_PART}*"):
+        path.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
