@@ -82,7 +82,7 @@ MNIST = Settings(
             adversarial_weight=6.0,
             guide_augmentation=Augmentation(rotation=8, scale=0.1, shear=0.1, shift=0.06, noise=0.7),
         ),
-        optimization=Optimization(epochs=12, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=11, weight_decay=0.0, seed=3),
     ),
 )
 
