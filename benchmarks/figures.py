@@ -29,7 +29,7 @@ from labelvae.figures import grid, one_of_each, rasterized, save_picture, to_pic
 from labelvae.inputs import wrong_labels
 from labelvae.settings import DataName
 
-MANIFOLD_SIDE = 10
+MANIFOLD_SIDE = 8
 """Images along each latent dimension of a class's manifold."""
 
 
@@ -66,6 +66,7 @@ def main(
             if folder.name.endswith("-0"):
                 name = f"{data}_{folder.name.removesuffix('-0')}"
                 shutil.copyfile(folder / "wrong_labels.png", out / f"{name}_wrong_labels.png")
+        shutil.copyfile(run / "pictures" / "labelvae-0" / "style_transfer.png", out / f"{data}_style_transfer.png")
     if study is not None:
         save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
         weight = f"lambda {preset.vae.objective.label_weight:g}-0"

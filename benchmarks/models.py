@@ -5,46 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from labelvae import ConditionalVAE, Discriminator, GuidedELBO, LabelClassifier, VAETraining
-from labelvae.latent import DiagonalGaussian
 from labelvae.presets import MNIST
 
 
-class DenseEncoder(nn.Module):
-    """784 - 500 - 2 x 16."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.gaussian = nn.Linear(784, 500), nn.Linear(500, 32)
-
-    def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """`(B, 1, 28, 28)` to a posterior `(B, 16)`."""
-        mean, log_variance = self.gaussian(F.silu(self.hidden(images.flatten(1)))).chunk(2, dim=1)
-        return DiagonalGaussian(mean, log_variance.clamp(-8.0, 4.0))
-
-
-class DenseDecoder(nn.Module):
-    """16 + 10 - 500 - 784."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.pixels = nn.Linear(26, 500), nn.Linear(500, 784)
-
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """`(B, 16)` and `(B, 10)` to logits `(B, 1, 28, 28)`."""
-        hidden = F.silu(self.hidden(torch.cat([z, label.to(z.dtype)], dim=1)))
-        logits: Tensor = self.pixels(hidden).unflatten(1, (1, 28, 28))
-        return logits
-
-
 def small_task(device: torch.device, **how: Any) -> VAETraining:
-    """The fully connected conditional VAE, without a guide."""
+    """The fully connected conditional VAE, 784 - 500 - 2 x 16 and 16 + 10 - 500 - 784, without a guide."""
     torch.manual_seed(0)
-    vae = ConditionalVAE((1, 28, 28), 10)
-    vae.encoder, vae.decoder = DenseEncoder(), DenseDecoder()  # type: ignore[assignment]
+    vae = ConditionalVAE((1, 28, 28), 10, encoder_widths=(), decoder_widths=(), hidden_dim=500, decoder_label="onehot")
     return VAETraining(vae, GuidedELBO(), **how).to(device)
 
 

@@ -18,7 +18,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,7 @@ from labelvae.figures import (
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.recipes import recipes
-from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Settings, VAESettings
+from labelvae.settings import Augmentation, ClassifierSettings, Objective, Optimization, Settings, VAESettings
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
 
@@ -70,14 +70,7 @@ SECOND_JUDGE = {
 }
 """The judge beside the preset's, by the kind of that one."""
 
-TERMS = (
-    "label_weight",
-    "class_mean_weight",
-    "cycle_weight",
-    "image_cycle_weight",
-    "equivariance_weight",
-    "adversarial_weight",
-)
+TERMS = [field.name for field in fields(Objective) if field.name.endswith("_weight")]
 LABEL_WEIGHTS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",

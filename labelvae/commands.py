@@ -37,22 +37,20 @@ def run_evaluate(
     """
     from dataclasses import asdict
 
-    from labelvae.classes import read_classes
     from labelvae.classifier import LabelClassifier
     from labelvae.data import ImageData
     from labelvae.evaluation import evaluate
+    from labelvae.hub import locate
     from labelvae.scores import save_scores, scores_table
-    from labelvae.vae import ConditionalVAE
 
-    vae, opinion = ConditionalVAE.from_pretrained(model), LabelClassifier.from_pretrained(judge)
+    (vae, names), opinion = _model(model), LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
     if data is None:
         how, where = _data_of(Path(model).parent / "settings.yaml")
     else:
         how, where = DataSettings(data, vae.image_shape[1:] if data == "folder" else None), Path("data")
     images = ImageData(data_dir=data_dir or where, **asdict(how))
-    names = read_classes(model, vae.num_classes)
-    if (Path(model) / "classes.json").is_file() and names != images.class_names:
+    if (locate(model, vae.kind) / "classes.json").is_file() and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     real, test = images.loader("train"), images.loader("test")
     scores = [evaluate(vae, test, opinion, real=real, guide=adviser, name=Path(model).name, rounds=rounds)]
@@ -231,7 +229,10 @@ def _data_of(path: Path) -> tuple[DataSettings, Path]:
 
     if not path.is_file():
         raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
-    settings = yaml.safe_load(path.read_text())
-    if not isinstance(settings, dict) or not isinstance(settings.get("data"), dict):
-        raise ValueError(f"{path}: is not the settings of a run; name a data set with --data and --data-dir")
-    return DataSettings(**settings["data"]), Path(settings["data_dir"])
+    try:
+        settings = yaml.safe_load(path.read_text())
+        return DataSettings(**settings["data"]), Path(settings["data_dir"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: is not the settings of a run ({error}); name a data set with --data and --data-dir"
+        ) from error

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -277,6 +278,7 @@ class Experiment:
         )
         count = sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
         print(f"{name}: {count:,} parameters, {epochs} epochs", flush=True)
+        start = time.perf_counter()
         try:
             trainer.fit(
                 task,
@@ -287,6 +289,7 @@ class Experiment:
             )
         except SystemExit as error:
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
     @property
     def _speed(self) -> dict[str, bool]:

@@ -175,7 +175,7 @@ def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:
     grey, sizes, broken = True, set(), []
     for path in _progress(paths, "looking at images"):
         try:
-            with _open(path) as image:
+            with open_image(path) as image:
                 grey = grey and image.mode in GREY
                 turned = image.getexif().get(0x0112, 1) >= 5  # stored on its side
                 sizes.add((image.width, image.height) if turned else (image.height, image.width))
@@ -206,7 +206,7 @@ def _read(paths: list[Path], mode: str, size: tuple[int, int]) -> Tensor:
 
 
 def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
-    with _open(path) as file:
+    with open_image(path) as file:
         upright = plain(file, mode)
     if upright.size != size[::-1]:
         upright = ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC)
@@ -214,8 +214,12 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
     return pixels[None] if mode == "L" else pixels.permute(2, 0, 1)
 
 
-def _open(path: Path) -> Image.Image:
-    """An image whose header is read; of a known format and of a size that can be meant."""
+def open_image(path: Path) -> Image.Image:
+    """An image whose header is read; of a known format and of a size that can be meant.
+
+    Raises:
+        ValueError: no file there. What a broken or refused file raises is Pillow's: catch `UNREADABLE`.
+    """
     if not path.is_file():
         raise ValueError("no file, or a link that leads to none")
     with warnings.catch_warnings():

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from labelvae.checks import check_choice
 from labelvae.inputs import ImageShape
-from labelvae.reading import UNREADABLE, plain
+from labelvae.reading import UNREADABLE, open_image, plain
 
 Fit = Literal["pad", "crop", "strokes"]
 
@@ -40,10 +40,10 @@ def read_scan(path: str | Path, image_shape: ImageShape, *, invert: bool = False
     """The picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
 
     Raises:
-        ValueError: a file that is missing or no image.
+        ValueError: a file that is missing, no image, of a format that is not read, or too large to be meant.
     """
     try:
-        with Image.open(path) as picture:
+        with open_image(Path(path)) as picture:
             return fit_scan(picture, image_shape, invert=invert, fit=fit)
     except UNREADABLE as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error

@@ -258,7 +258,10 @@ class ConditionalVAE(Pretrained):
         first = label_weights(start, self.num_classes, len(images), name="start")
         last = label_weights(end, self.num_classes, len(images), name="end")
         way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps)]
-        return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
+        if not self.decoder_sees_label:
+            return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
+        codes = self._codes(images, first, "start", chunk_size)
+        return torch.stack([self._images(codes, label, chunk_size, images.device) for label in way], dim=1)
 
     def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
         """Posterior means `(B, D)` on the model's device, in evaluation mode."""
