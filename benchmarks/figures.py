@@ -24,9 +24,11 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae import presets as known
+from labelvae.charts import rasterized
 from labelvae.command_line import DashParser
-from labelvae.figures import grid, one_of_each, rasterized, save_picture, to_picture
+from labelvae.figures import grid, one_of_each, to_picture
 from labelvae.inputs import wrong_labels
+from labelvae.picture_files import save_picture
 from labelvae.settings import DataName
 
 MANIFOLD_SIDE = 8
@@ -66,7 +68,7 @@ def main(
             if folder.name.endswith("-0"):
                 name = f"{data}_{folder.name.removesuffix('-0')}"
                 shutil.copyfile(folder / "wrong_labels.png", out / f"{name}_wrong_labels.png")
-        shutil.copyfile(run / "pictures" / "labelvae-0" / "style_transfer.png", out / f"{data}_style_transfer.png")
+        shutil.copyfile(run / "pictures" / "labelvae-0" / "every_class.png", out / f"{data}_every_class.png")
     if study is not None:
         save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
         weight = f"lambda {preset.vae.objective.label_weight:g}-0"

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from labelvae import ConditionalVAE, Discriminator, GuidedELBO, LabelClassifier, VAETraining
+from labelvae import ConditionalVAE, GuidedELBO, VAETraining
+from labelvae.building import new_classifier, new_vae, vae_task
 from labelvae.presets import MNIST
 
 
@@ -20,16 +21,5 @@ def small_task(device: torch.device, **how: Any) -> VAETraining:
 def preset_task(device: torch.device, **how: Any) -> VAETraining:
     """The convolutional model of the MNIST preset with every term of its objective."""
     torch.manual_seed(0)
-    made = MNIST.vae
-    vae = ConditionalVAE(
-        (1, 28, 28),
-        10,
-        latent_dim=made.latent_dim,
-        encoder_widths=made.encoder_widths,
-        decoder_widths=made.decoder_widths,
-        hidden_dim=made.hidden_dim,
-        blocks=made.blocks,
-    )
-    guide = LabelClassifier((1, 28, 28), 10, widths=MNIST.guide.widths, blocks=MNIST.guide.blocks)
-    discriminator = Discriminator((1, 28, 28), 10, made.discriminator_widths)
-    return VAETraining(vae, GuidedELBO(guide, discriminator, made.objective), **how).to(device)
+    vae = new_vae(MNIST.vae, (1, 28, 28), 10)
+    return vae_task(MNIST.vae, vae, new_classifier(MNIST.guide, (1, 28, 28), 10), **how).to(device)

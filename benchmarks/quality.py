@@ -10,16 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
-from labelvae import (
-    ClassifierTraining,
-    ConditionalVAE,
-    Discriminator,
-    GuidedELBO,
-    ImageData,
-    LabelClassifier,
-    VAETraining,
-    presets,
-)
+from labelvae import ClassifierTraining, ImageData, VAETraining, presets
+from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 
 
 class Until(Callback):
@@ -58,28 +50,17 @@ def seconds_to(name: str, part: str, accuracy: float | None, data_dir: Path) -> 
     data, device = ImageData(data_dir=data_dir, **asdict(settings.data)), torch.device("cuda")
     seed_everything(0, verbose=False)
     shape, classes = data.image_shape, data.num_classes
-    how = settings.guide
     speed: dict[str, Any] = {"channels_last": settings.channels_last, "compiled": settings.compile == "auto"}
-    guide = LabelClassifier(shape, classes, widths=how.widths, blocks=how.blocks, feature_dim=how.feature_dim)
-    optimization = how.optimization
+    guide = new_classifier(settings.guide, shape, classes)
     task: ClassifierTraining | VAETraining
     if part == "guide":
-        optimization = replace(optimization, epochs=5 * optimization.epochs)  # until the aim, within reason
-        task = ClassifierTraining(guide, how.augmentation, how.label_smoothing, optimization.learning_rate, **speed)
+        made = settings.guide.optimization
+        optimization = replace(made, epochs=5 * made.epochs)  # until the aim, within reason
+        task = classifier_task(settings.guide, guide, **speed)
     else:
-        made = settings.vae
-        optimization = replace(made.optimization, epochs=100) if name == "cifar10" else made.optimization
-        vae = ConditionalVAE(
-            shape,
-            classes,
-            latent_dim=made.latent_dim,
-            encoder_widths=made.encoder_widths,
-            decoder_widths=made.decoder_widths,
-            hidden_dim=made.hidden_dim,
-            blocks=made.blocks,
-        )
-        discriminator = Discriminator(shape, classes, made.discriminator_widths)
-        task = VAETraining(vae, GuidedELBO(guide, discriminator, made.objective), **speed)
+        made = settings.vae.optimization
+        optimization = replace(made, epochs=100) if name == "cifar10" else made
+        task = vae_task(settings.vae, new_vae(settings.vae, shape, classes), guide, **speed)
     until = Until(data.loader("test", 1000, device), accuracy)
     trainer = Trainer(
         accelerator="gpu",

@@ -2,12 +2,14 @@
 
     python benchmarks/relabel.py --data mnist --data-dir DIR --recipe all --minutes 15
     python benchmarks/relabel.py --data mnist --data-dir DIR --recipe labelvae --minutes 15 --seeds 3
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 6
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --minutes 6
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 6
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
-first judge is the preset's, the second one is of another kind; neither is in a loss. Rows, models and pictures stay
-under `--out`: run it again to go on after a stop, or to add rows to the table.
+first judge is the preset's, the second one is of another kind; neither is in a loss. The recipes are tested on the
+test images; every other study, from which settings may be chosen, on held-out training images. Rows, models and
+pictures stay under `--out`: run it again to go on after a stop, or to add rows to the table.
 """
 
 from __future__ import annotations
@@ -28,29 +30,26 @@ from jsonargparse import auto_cli
 from lightning.pytorch.loggers import CSVLogger
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from labelvae import ConditionalVAE, Discriminator, GuidedELBO, ImageData, LabelClassifier, VAETraining, evaluate
+from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, evaluate
 from labelvae import presets as known
 from labelvae.allocator import keep_freed_memory
+from labelvae.building import new_vae, vae_task
 from labelvae.command_line import DashParser
+from labelvae.data import Split
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
-from labelvae.figures import (
-    one_of_each,
-    reconstructions_grid,
-    samples_grid,
-    save_picture,
-    style_transfer_grid,
-    wrong_labels_grid,
-)
+from labelvae.figures import one_of_each
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
+from labelvae.picture_files import save_picture
 from labelvae.recipes import recipes
 from labelvae.settings import Augmentation, ClassifierSettings, Objective, Optimization, Settings, VAESettings
+from labelvae.sheets import sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
 
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
-Study = Literal["recipes", "ablation", "label-weight"]
+Study = Literal["recipes", "ablation", "tries", "label-weight"]
 
 SECOND_JUDGE = {
     "convolutional": ClassifierSettings(
@@ -71,6 +70,19 @@ SECOND_JUDGE = {
 """The judge beside the preset's, by the kind of that one."""
 
 TERMS = [field.name for field in fields(Objective) if field.name.endswith("_weight")]
+TRIES: dict[str, dict[str, Any]] = {
+    "style 10": {"objective": {"style_weight": 10.0}},
+    "style 30": {"objective": {"style_weight": 30.0}},
+    "style 100": {"objective": {"style_weight": 100.0}},
+    "equivariance x3": {"objective": {"equivariance_weight": 1.5}},
+    "adversarial x2": {"objective": {"adversarial_weight": 12.0}},
+    "cycle noise 0.8": {"objective": {"cycle_noise": 0.8}},
+    "image cycle x2": {"objective": {"image_cycle_weight": 0.5}},
+    "half batches": {"optimization": {"batch_size": 64, "tuned_batch_size": 128}},
+    "latent 24": {"latent_dim": 24},
+    "label 10": {"objective": {"label_weight": 10.0}},
+}
+"""What was tried for labelvae on MNIST beside its preset."""
 LABEL_WEIGHTS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",
@@ -106,6 +118,7 @@ class Bench:
     judge: LabelClassifier
     second_judge: LabelClassifier
     epochs: int
+    split: Split
 
     def row(self, name: str, how: VAESettings, seed: int) -> dict[str, Any]:
         """Trains and evaluates one model, or reads what an earlier run of this benchmark left."""
@@ -121,7 +134,7 @@ class Bench:
         self.experiment.logger = CSVLogger(out, name="log", version=key)
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         data = self.experiment.data
-        test = data.loader("test")
+        test = data.loader(self.split)
         scores = evaluate(vae, test, self.judge, real=data.loader("train"), guide=self.guide, name=name)
         second = agreement(vae, test, self.second_judge)
         row = scores.row() | {
@@ -134,26 +147,13 @@ class Bench:
             "seed": seed,
             "settings": settings,
         }
-        self.pictures(vae, out / "pictures" / key)
+        some = data.splits[self.split]
+        some = some.subset(one_of_each(some.labels, 40))
+        pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
+        for picture_name, picture in pictures.items():
+            save_picture(picture, out / "pictures" / key / f"{picture_name}.png")
         write_whole(path, json.dumps(row, indent=2) + "\n")
         return row
-
-    def pictures(self, vae: ConditionalVAE, folder: Path) -> None:
-        """Test images relabelled, reconstructed, as every class; samples where there are any."""
-        data, names = self.experiment.data, self.experiment.data.class_names
-        shown = range(min(10, data.num_classes))
-        some = data.splits["test"].subset(one_of_each(data.splits["test"].labels, 30))
-        images, labels = some.images.float() / 255.0, some.labels
-        asked = wrong_labels(labels, data.num_classes, torch.Generator().manual_seed(0))
-        changed = vae.relabel(images, asked, labels)
-        save_picture(wrong_labels_grid(images, changed, labels, asked, names), folder / "wrong_labels.png")
-        save_picture(reconstructions_grid(images, vae.reconstruct(images, labels)), folder / "reconstructions.png")
-        every = torch.stack([vae.relabel(images[:10], label, labels[:10]) for label in shown], dim=1)
-        save_picture(style_transfer_grid(images[:10], every, names[: len(shown)]), folder / "style_transfer.png")
-        if vae.decoder_sees_label:
-            asked = torch.tensor(shown).repeat_interleave(10)
-            samples = vae.sample(asked, torch.Generator().manual_seed(0)).unflatten(0, (len(shown), 10))
-            save_picture(samples_grid(samples, names[: len(shown)]), folder / "samples.png")
 
 
 def agreement(model: Relabeller, batches: Any, judge: LabelClassifier) -> list[float]:
@@ -208,10 +208,8 @@ def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any
 def epoch_seconds(experiment: Experiment, how: VAESettings, guide: LabelClassifier) -> float:
     """What an epoch of `how` takes: the median time of 50 steps, times the steps."""
     data = experiment.data
-    vae = experiment.new_vae(how)
-    adversarial = how.objective.adversarial_weight > 0
-    critic = Discriminator(data.image_shape, data.num_classes, how.discriminator_widths) if adversarial else None
-    task = VAETraining(vae, GuidedELBO(guide, critic, how.objective)).to(experiment.device)
+    vae = new_vae(how, data.image_shape, data.num_classes)
+    task = vae_task(how, vae, guide).to(experiment.device)
     optimizer = torch.optim.AdamW(task.parameter_groups(), lr=1e-3, fused=True)
     loader = data.loader("train", how.optimization.batch_size, experiment.device, shuffle=True, drop_last=True)
     bfloat16 = experiment.settings.precision == "bf16-mixed"
@@ -244,22 +242,27 @@ def table(rows: list[dict[str, Any]], heads: dict[str, str]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def changed(how: VAESettings, what: dict[str, Any]) -> VAESettings:
+    """Settings with some of them, also of the parts, replaced."""
+    parts = {name: replace(getattr(how, name), **value) for name, value in what.items() if isinstance(value, dict)}
+    return replace(how, **(what | parts))
+
+
 def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[str, VAESettings]:
     """The models of a study by name."""
     ours = preset.vae
-    if study == "ablation":
-        without = {
-            term: replace(ours, objective=replace(ours.objective, **dict[str, Any]({term: 0.0})))
-            for term in TERMS
-            if getattr(ours.objective, term) > 0
+    if study == "recipes":
+        every = recipes(preset, channels)
+    elif study == "ablation":
+        terms = [term for term in TERMS if getattr(ours.objective, term) > 0]
+        without = {f"without {term.removesuffix('_weight')}": {"objective": {term: 0.0}} for term in terms}
+        every = {"all terms": ours} | {name: changed(ours, what) for name, what in without.items()}
+    elif study == "tries":
+        every = {name: changed(ours, what) for name, what in TRIES.items()}
+    else:
+        every = {
+            f"lambda {weight:g}": changed(ours, {"objective": {"label_weight": weight}}) for weight in LABEL_WEIGHTS
         }
-        return {"all terms": ours} | {f"without {term.removesuffix('_weight')}": how for term, how in without.items()}
-    if study == "label-weight":
-        return {
-            f"lambda {weight:g}": replace(ours, objective=replace(ours.objective, label_weight=weight))
-            for weight in LABEL_WEIGHTS
-        }
-    every = recipes(preset, channels)
     if recipe == "all":
         return every
     if recipe not in every:
@@ -281,10 +284,10 @@ def main(
     Args:
         data: Which images.
         data_dir: Where their files are.
-        recipe: One by name, or all.
+        recipe: One row of the study by name, or all.
         minutes: Of training for labelvae, its guide included; the others see as many images.
         seeds: Models of each recipe.
-        study: Recipes; or labelvae with one term taken away; or over its label weight.
+        study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
     """
     keep_freed_memory()
@@ -313,7 +316,8 @@ def main(
     if not counted.is_file():
         epochs = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
         write_whole(counted, json.dumps(max(1, int(epochs))))
-    bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()))
+    split: Split = "test" if study == "recipes" else "validation"
+    bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()), split)
     models = named(study, recipe, preset, images.image_shape[0])
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = folder / "epoch_seconds.json"
@@ -328,7 +332,7 @@ def main(
         f"`python {shlex.join(sys.argv)}`, {platform.machine()}, {torch.get_num_threads()} threads, "
         f"{experiment.device.type}, Python {platform.python_version()}, "
         f"{', '.join(f'{package} {version(package)}' for package in packages)}, "
-        f"{len(images.splits['test'])} test images.\n\n"
+        f"{len(images.splits[split])} {split} images.\n\n"
         f"{table(rows, columns)}\n\n"
         f"{table(scores, HEADS)}\n"
     )

@@ -22,7 +22,7 @@ from labelvae import VAETraining
 from labelvae.callbacks import Bar
 from labelvae.data import ResidentLoader
 from labelvae.reading import ImageSet
-from labelvae.training import CLIP_NORM
+from labelvae.task import CLIP_NORM
 
 Way = Callable[[int], float]
 SKIPPED = 3

@@ -39,8 +39,9 @@ def explain(
 
     from labelvae import ConditionalVAE, LabelClassifier
     from labelvae.classes import label_of, read_classes
-    from labelvae.figures import grid, save_picture
+    from labelvae.figures import grid
     from labelvae.hub import locate
+    from labelvae.picture_files import save_picture
     from labelvae.scans import read_scan
 
     vae = ConditionalVAE.from_pretrained(model)

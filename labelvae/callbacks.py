@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from torch import Tensor
 
 from labelvae.diagnosis import diagnose
-from labelvae.training import Task, VAETraining
+from labelvae.task import Task
+from labelvae.training import VAETraining
 from labelvae.whole_files import write_whole
 
 

@@ -15,8 +15,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-DPI = 100
-
 
 def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Image.Image:
     """Counts of asked labels `(N,)` (rows) against judged ones `(N,)` (columns), shaded by the share of the row."""
@@ -33,7 +31,7 @@ def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Imag
     for row, column in np.argwhere(counts) if classes <= 20 else ():
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
-    return _picture(figure)
+    return rasterized(figure)
 
 
 def principal_plane(codes: Tensor) -> Tensor:
@@ -57,7 +55,7 @@ def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -
         present = [class_names[label] for label in labels.unique().tolist()]
         axes.legend(handles, present, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     _name_plane(axes)
-    return _picture(figure)
+    return rasterized(figure)
 
 
 def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
@@ -66,7 +64,7 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
     shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
     figure.colorbar(shown, ax=axes, label=name)
     _name_plane(axes)
-    return _picture(figure)
+    return rasterized(figure)
 
 
 def kl_bars(kl: Tensor) -> Image.Image:
@@ -76,20 +74,31 @@ def kl_bars(kl: Tensor) -> Image.Image:
     axes.set_xlabel("latent dimension, sorted")
     axes.set_ylabel("KL, nats per image")
     axes.set_title(f"{float(kl.sum()):.1f} nats in all, {int((kl > 0.05).sum())} of {len(kl)} dimensions used")
-    return _picture(figure)
+    return rasterized(figure)
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float | None) -> Image.Image:
+    """The loss, nats per image, over the learning rate on a logarithmic axis; a line where one is suggested."""
+    figure, axes = _axes(6.0, 4.0)
+    axes.plot(rates, losses)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed, nats per image")
+    if suggested is not None:
+        axes.axvline(suggested, linestyle=":")
+    return rasterized(figure)
+
+
+def rasterized(figure: Figure) -> Image.Image:
+    """A figure of matplotlib as a picture."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def _name_plane(axes: Any) -> None:
     axes.set_xlabel("first principal axis of the code")
     axes.set_ylabel("second")
-
-
-def _picture(figure: Any) -> Image.Image:
-    figure.canvas.draw()
-    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy())

@@ -92,7 +92,7 @@ def relabel(
 
     from labelvae.checks import check_count
     from labelvae.classes import label_of
-    from labelvae.picture_files import exact_picture, file_name, image_files, is_picture, save_picture_as
+    from labelvae.picture_files import exact_picture, file_name, image_files, is_picture, save_picture
     from labelvae.scans import read_scan
 
     check_count("enlarge", enlarge)
@@ -113,13 +113,13 @@ def relabel(
             raise ValueError(f"paths: several images are called {twice[0]!r}; relabel them into folders of their own")
         for stem, row in zip(stems, relabelled, strict=True):
             for label, image in zip(labels, row, strict=True):
-                save_picture_as(exact_picture(image, enlarge), out / f"{stem}_as_{file_name(names[label])}.png")
+                save_picture(exact_picture(image, enlarge), out / f"{stem}_as_{file_name(names[label])}.png")
     elif to == "all":
         from labelvae.figures import style_transfer_grid
 
-        save_picture_as(style_transfer_grid(images, relabelled, names), out)
+        save_picture(style_transfer_grid(images, relabelled, names), out)
     elif len(files) == 1:
-        save_picture_as(exact_picture(relabelled[0, 0], enlarge), out)
+        save_picture(exact_picture(relabelled[0, 0], enlarge), out)
     else:
         raise ValueError(f"out: {out} is one picture, but there are {len(files)} images; give a folder")
     print(f"{len(files)} images as {to}: {out}")
@@ -149,7 +149,7 @@ def sample(
     from labelvae.checks import check_count
     from labelvae.classes import label_of
     from labelvae.figures import samples_grid
-    from labelvae.picture_files import exact_picture, file_name, is_picture, save_picture_as
+    from labelvae.picture_files import exact_picture, file_name, is_picture, save_picture
 
     check_count("count", count)
     check_count("enlarge", enlarge)
@@ -158,11 +158,11 @@ def sample(
     labels = list(range(len(names))) if label == "all" else [label_of(label, names)]
     samples = torch.stack([vae.sample([one] * count, torch.Generator().manual_seed(seed)) for one in labels])
     if is_picture(out):
-        save_picture_as(samples_grid(samples, [names[one] for one in labels]), out)
+        save_picture(samples_grid(samples, [names[one] for one in labels]), out)
     else:
         for one, row in zip(labels, samples, strict=True):
             for index, image in enumerate(row):
-                save_picture_as(exact_picture(image, enlarge), out / f"{file_name(names[one])}_{index:04d}.png")
+                save_picture(exact_picture(image, enlarge), out / f"{file_name(names[one])}_{index:04d}.png")
     print(f"{len(labels) * count} images: {out}")
 
 

@@ -14,16 +14,10 @@ from torch import Tensor
 from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value
 from labelvae.classifier import LabelClassifier
 from labelvae.evaluation import evaluate
-from labelvae.figures import (
-    one_of_each,
-    reconstructions_grid,
-    samples_grid,
-    save_picture,
-    style_transfer_grid,
-    wrong_labels_grid,
-)
 from labelvae.inputs import wrong_labels
 from labelvae.logs import log_picture, shows_pictures
+from labelvae.picture_files import save_picture
+from labelvae.sheets import sheets
 from labelvae.style import style_statistics
 from labelvae.training import VAETraining
 from labelvae.vae import ConditionalVAE, evaluation_mode
@@ -80,14 +74,11 @@ class Relabelled(Callback):
             )
         if not trainer.is_global_zero:
             return
-        first = slice(0, 25)
-        picture = wrong_labels_grid(
-            self.images[first], counterfactuals[first], self.labels[first], self.asked[first], self.class_names
-        )
-        save_picture(picture, self.path)
-        log_picture(trainer.loggers, f"{prefix}samples/wrong_labels", picture, trainer.global_step)
+        pictures = sheets(vae, self.images, self.labels, self.class_names)
+        save_picture(pictures["wrong_labels"], self.path)
         if any(shows_pictures(logger) for logger in trainer.loggers):
-            for name, picture in self._pictures(vae, counterfactuals).items():
+            named = {f"samples/{name}": picture for name, picture in pictures.items()}
+            for name, picture in (named | self._charts(vae, counterfactuals)).items():
                 log_picture(trainer.loggers, f"{prefix}{name}", picture, trainer.global_step)
 
     def _scores(self, vae: ConditionalVAE, judge: LabelClassifier) -> dict[str, float]:
@@ -100,31 +91,20 @@ class Relabelled(Callback):
         values |= {f"effectiveness_{name}": value for name, value in by_class}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
-    def _pictures(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
-        """Everything but the wrong labels, by its name in the log."""
-        names = self.class_names[:20]
-        some = one_of_each(self.labels, 20)
-        own = vae.reconstruct(self.images[some], self.labels[some])
-        few = some[:10]
-        every = [vae.relabel(self.images[few], label, self.labels[few]) for label in range(len(names))]
-        noise = torch.Generator().manual_seed(0)
+    def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
+        """The latent space, and what the judge says, by their names in the log."""
         with evaluation_mode(vae):
             posterior = vae.encode(self.images.to(vae.device), self.labels)
         codes, (style, values) = posterior.mean.cpu(), self.style
-        pictures = {
-            "samples/reconstructions": reconstructions_grid(self.images[some], own),
-            "samples/every_class": style_transfer_grid(self.images[few], torch.stack(every, dim=1), names),
+        charts = {
             "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
             "latent/by_style": latent_by_value(codes, values[:, 0], style),
             "latent/kl": kl_bars(posterior.kl_per_dimension().mean(dim=0).cpu()),
         }
-        if vae.decoder_sees_label:
-            asked = torch.arange(len(names)).repeat_interleave(8)
-            pictures["samples/by_class"] = samples_grid(vae.sample(asked, noise).unflatten(0, (len(names), 8)), names)
         if self.judge is not None:
             judged = _judged(self.judge, counterfactuals)
-            pictures["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
-        return pictures
+            charts["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
+        return charts
 
 
 def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:

@@ -21,32 +21,25 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
-from PIL import Image
 
+from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint
+from labelvae.charts import learning_rate_curve
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.dashboard import Relabelled
 from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
-from labelvae.figures import (
-    learning_rate_curve,
-    one_of_each,
-    reconstructions_grid,
-    samples_grid,
-    save_picture,
-    style_transfer_grid,
-    wrong_labels_grid,
-)
-from labelvae.inputs import wrong_labels
+from labelvae.figures import one_of_each
 from labelvae.logs import close_logger, code_version, log_picture, make_logger
-from labelvae.losses import GuidedELBO
-from labelvae.networks import Discriminator
+from labelvae.picture_files import save_picture
 from labelvae.run_folder import checked_checkpoint, claim_folder, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
-from labelvae.training import ClassifierTraining, Task, VAETraining
+from labelvae.sheets import sheets
+from labelvae.task import Task
+from labelvae.training import VAETraining
 from labelvae.vae import ConditionalVAE
 
 
@@ -112,25 +105,8 @@ class Experiment:
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
         seed_everything(how.optimization.seed, verbose=False)
-        classifier = LabelClassifier(
-            self.data.image_shape,
-            self.data.num_classes,
-            kind=how.kind,
-            widths=how.widths,
-            blocks=how.blocks,
-            feature_dim=how.feature_dim,
-            dropout=how.dropout,
-        )
-        rates = (how.optimization.learning_rate * how.optimization.rate_factor, how.optimization.weight_decay)
-        task = ClassifierTraining(
-            classifier,
-            how.augmentation,
-            how.label_smoothing,
-            *rates,
-            schedule=how.optimization.schedule,
-            prefix=f"{name}/",
-            **self._speed,
-        )
+        classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
+        task = classifier_task(how, classifier, prefix=f"{name}/", **self._speed)
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
         write_classes(self.out / name, self.data.class_names)
@@ -184,36 +160,8 @@ class Experiment:
 
     def _vae_task(self, name: str, how: VAESettings, guide: LabelClassifier) -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
-        vae = self.new_vae(how)
-        discriminator = None
-        if how.objective.adversarial_weight > 0:
-            discriminator = Discriminator(self.data.image_shape, self.data.num_classes, how.discriminator_widths)
-        optimization = how.optimization
-        return VAETraining(
-            vae,
-            GuidedELBO(guide, discriminator, how.objective),
-            optimization.rate_factor * optimization.learning_rate,
-            optimization.weight_decay,
-            optimization.rate_factor * how.discriminator_learning_rate,
-            schedule=optimization.schedule,
-            prefix="" if name == "vae" else f"{name}/",
-            **self._speed,
-        )
-
-    def new_vae(self, how: VAESettings) -> ConditionalVAE:
-        """An untrained model for the data."""
-        return ConditionalVAE(
-            self.data.image_shape,
-            self.data.num_classes,
-            latent_dim=how.latent_dim,
-            encoder_widths=how.encoder_widths,
-            decoder_widths=how.decoder_widths,
-            hidden_dim=how.hidden_dim,
-            blocks=how.blocks,
-            encoder_label=how.encoder_label,
-            decoder_label=how.decoder_label,
-            embedding_dim=how.embedding_dim,
-        )
+        vae = new_vae(how, self.data.image_shape, self.data.num_classes)
+        return vae_task(how, vae, guide, prefix="" if name == "vae" else f"{name}/", **self._speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Evaluates every model on the test images; writes `scores.json` and prints the table."""
@@ -228,25 +176,11 @@ class Experiment:
 
     def pictures(self, model: ConditionalVAE) -> None:
         """Draws what the model does to test images."""
-        test, names, classes = self.data.splits["test"], self.data.class_names, self.data.num_classes
-        generator = torch.Generator().manual_seed(0)
-
-        def chosen(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            some = test.subset(indices)
-            return some.images.float() / 255.0, some.labels
-
-        images, labels = chosen(torch.randperm(len(test), generator=generator)[:25])
-        asked = wrong_labels(labels, classes, generator)
-        counterfactuals = model.relabel(images, asked, labels)
-        self._picture("wrong_labels", wrong_labels_grid(images, counterfactuals, labels, asked, names))
-        images, labels = chosen(one_of_each(test.labels, 40))
-        self._picture("reconstructions", reconstructions_grid(images, model.reconstruct(images, labels)))
-        shown = min(classes, 20)
-        samples = model.sample(torch.arange(shown).repeat_interleave(10), generator).unflatten(0, (shown, 10))
-        self._picture("samples", samples_grid(samples, names[:shown]))
-        images, labels = chosen(one_of_each(test.labels, 10))
-        every = [model.relabel(images, label, labels) for label in range(shown)]
-        self._picture("style_transfer", style_transfer_grid(images, torch.stack(every, dim=1), names[:shown]))
+        test = self.data.splits["test"]
+        some = test.subset(one_of_each(test.labels, 40))
+        for name, picture in sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names).items():
+            save_picture(picture, self.out / f"{name}.png")
+            log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
     def finish(self, scores: Sequence[Scores]) -> None:
         """Closes the log with the model's scores, what is wrong and, on W&B, the model; says so, and where all is."""
@@ -302,10 +236,6 @@ class Experiment:
         if not self.settings.fast_dev_run:
             return loader
         return [batch for batch, _ in zip(loader, range(2), strict=False)]
-
-    def _picture(self, name: str, picture: Image.Image) -> None:
-        save_picture(picture, self.out / f"{name}.png")
-        log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
     def _logger(self) -> Logger | None:
         if self.settings.fast_dev_run:

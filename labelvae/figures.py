@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
-from pathlib import Path
 
 import torch
 from einops import rearrange
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-
-from labelvae.whole_files import write_whole
 
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)
@@ -116,31 +111,6 @@ def style_transfer_grid(images: Tensor, relabelled: Tensor, class_names: Sequenc
     """Each image `(N, C, H, W)` followed by itself as every class, `(N, K, C, H, W)`, a row an image."""
     rows = [[image, *row] for image, row in zip(images, relabelled, strict=True)]
     return grid(rows, column_titles=["image", *class_names])
-
-
-def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float | None) -> Image.Image:
-    """The loss, nats per image, over the learning rate on a logarithmic axis; a line where one is suggested."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(rates, losses)
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed, nats per image")
-    if suggested is not None:
-        axes.axvline(suggested, linestyle=":")
-    return rasterized(figure)
-
-
-def rasterized(figure: Figure) -> Image.Image:
-    """A figure of matplotlib as a picture."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer).convert("RGB")
-
-
-def save_picture(picture: Image.Image, path: str | Path) -> None:
-    """Writes a PNG, whole or not at all."""
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG")
-    write_whole(path, buffer.getvalue())
 
 
 def one_of_each(labels: Tensor, count: int) -> Tensor:

@@ -10,6 +10,8 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
+         + style                   |s(x') - s(x)|^2 / 2, s thickness and slant of the strokes against their class's
+                                   mean, in standard deviations
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label
          + adversarial             -discriminator(x', y')
@@ -34,95 +36,25 @@ from torch.nn import functional as F
 from labelvae.augmentation import augment, change, draw_change
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
-from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Discriminator
 from labelvae.settings import Augmentation, Objective
+from labelvae.terms import (
+    bernoulli_nll,
+    binary_label_loss,
+    class_mean_loss,
+    cycle_loss,
+    gaussian_nll,
+    hinge_loss,
+    kl_divergence,
+    label_loss,
+    laplace_nll,
+    linear_warm_up,
+    style_loss,
+)
 from labelvae.vae import ConditionalVAE
 
 LEAST_LOG_SCALE = math.log(1e-3)
 """A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
-
-
-def gaussian_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log N(x; mean, scale^2), summed over channels and pixels, `(B,)`, in nats.
-
-    With a learned scale: sigma-VAE (Rybkin et al., 2021, arXiv 2006.13202).
-    """
-    squared = ((images - mean) * torch.exp(-log_scale)).square()
-    return (0.5 * squared + log_scale + 0.5 * math.log(2.0 * math.pi)).flatten(1).sum(dim=1)
-
-
-def laplace_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log Laplace(x; mean, scale), summed over channels and pixels, `(B,)`, in nats."""
-    return ((images - mean).abs() * torch.exp(-log_scale) + log_scale + math.log(2.0)).flatten(1).sum(dim=1)
-
-
-def bernoulli_nll(images: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of sigmoid(logits) with grey levels in [0, 1], summed over channels and pixels, `(B,)`, in nats."""
-    return F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(dim=1)
-
-
-def kl_divergence(posterior: DiagonalGaussian, free_bits: float = 0.0) -> Tensor:
-    """KL(q || N(0, I)), `(B,)`, in nats.
-
-    Dimensions that hold fewer than `free_bits` nats, as a mean over the batch, count as `free_bits` and get
-    no gradient (Kingma et al., 2016, arXiv 1606.04934).
-    """
-    kl = posterior.kl_per_dimension()
-    if free_bits > 0:
-        kl = torch.where(kl.mean(dim=0, keepdim=True) < free_bits, torch.full_like(kl, free_bits), kl)
-    return kl.sum(dim=1)
-
-
-def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of a guide's logits `(B, K)` with labels `(B,)`, `(B,)`, in nats."""
-    return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
-
-
-def binary_label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Binary cross-entropy of a guide's logits `(B, K)`, a yes or no for each class, summed, `(B,)`, in nats."""
-    target = F.one_hot(labels, logits.shape[1]).float() * (1.0 - smoothing) + 0.5 * smoothing
-    return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(dim=1)
-
-
-def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
-    """KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, `(B,)`, in nats, with m_y the mean code of the image's class.
-
-    Where every class has the prior's mean, no linear probe reads the label from the code. An unbiased estimate
-    from posterior means `(B, D)` and labels `(B,)` of one batch: each code against the mean of the *others* of
-    its class; 0 for an image that is alone with its label.
-    """
-    means = means.float()
-    same = (labels[:, None] == labels[None, :]).float().fill_diagonal_(0.0)
-    with torch.autocast(means.device.type, enabled=False):  # it would multiply in bfloat16
-        others = same @ means / same.sum(dim=1, keepdim=True).clamp_min(1.0)
-    return 0.5 * (means * others).sum(dim=1)
-
-
-def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
-    """-log q(z | x'), `(B,)`, in nats: how far the code `(B, D)` is from what the counterfactual is encoded to.
-
-    Its mean bounds what the counterfactual lost of the code (InfoGAN, Chen et al., 2016, arXiv 1606.03657).
-    """
-    return -posterior.log_prob(z)
-
-
-def hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """The discriminator's loss, `(B,)`, on its scores `(B,)` of images and fakes (Lim & Ye, 2017, arXiv 1705.02894)."""
-    return F.relu(1.0 - real_scores) + F.relu(1.0 + fake_scores)
-
-
-def linear_warm_up(progress: float | Tensor, share: float) -> float | Tensor:
-    """A weight that grows from 0 at the start of the training to 1 after `share` of it.
-
-    >>> linear_warm_up(0.05, share=0.1), linear_warm_up(0.5, share=0.1), linear_warm_up(0.0, share=0.0)
-    (0.5, 1.0, 1.0)
-    """
-    if share <= 0:
-        return 1.0
-    if isinstance(progress, Tensor):  # of a compiled step
-        return (progress / share).clamp(0.0, 1.0)
-    return min(1.0, max(0.0, progress) / share)
 
 
 @dataclass(frozen=True)
@@ -141,6 +73,7 @@ class LossTerms:
     class_mean: Tensor | None = None
     cycle: Tensor | None = None
     image_cycle: Tensor | None = None
+    style: Tensor | None = None
     equivariance: Tensor | None = None
     adversarial: Tensor | None = None
     discriminator: Tensor | None = None
@@ -258,6 +191,8 @@ class GuidedELBO(nn.Module):
                 if how.image_cycle_weight > 0:
                     back = vae.decode_logits(again.rsample(), labels)
                     terms["image_cycle"] = self.reconstruction(images, back)
+            if how.style_weight > 0:
+                terms["style"] = style_loss(images, labels, counterfactual, wrong, vae.num_classes)
             if style is not None:
                 target = change(counterfactual.detach(), style, how.style_change)
                 terms["equivariance"] = self.reconstruction(target, others[1])
@@ -271,7 +206,7 @@ class GuidedELBO(nn.Module):
     def _needs_counterfactuals(self) -> bool:
         how = self.objective
         guided = self.guide is not None and how.label_weight > 0
-        tied = how.cycle_weight > 0 or how.image_cycle_weight > 0 or how.equivariance_weight > 0
+        tied = max(how.cycle_weight, how.image_cycle_weight, how.style_weight, how.equivariance_weight) > 0
         return guided or tied or self.discriminator is not None
 
     def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
@@ -298,6 +233,7 @@ class GuidedELBO(nn.Module):
             "class_mean": warm_up * how.class_mean_weight,
             "cycle": warm_up * how.cycle_weight,
             "image_cycle": warm_up * how.image_cycle_weight,
+            "style": warm_up * how.style_weight,
             "equivariance": warm_up * how.equivariance_weight,
             "adversarial": warm_up * how.adversarial_weight,
             "discriminator": 1.0,
@@ -307,7 +243,11 @@ class GuidedELBO(nn.Module):
         if self._needs_counterfactuals and not vae.decoder_sees_label:
             raise ValueError(
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
-                "set label_weight, both cycle weights, equivariance_weight and adversarial_weight to 0"
+                "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
+            )
+        if self.objective.style_weight > 0 and vae.image_shape[0] != 1:
+            raise ValueError(
+                f"style_weight: is for strokes, on images of one channel, got images {vae.image_shape}; set it to 0"
             )
         for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
             if network is None:

@@ -20,6 +20,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.utilities import dim_zero_cat
 
 from labelvae.inputs import check_labels
+from labelvae.strokes import class_centred
 from labelvae.style import regions
 
 
@@ -57,13 +58,6 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     trace = covariance.trace() + other_covariance.trace() - 2.0 * cross
     distance: Tensor = (mean - other_mean).square().sum() + trace.clamp_min(0.0)
     return distance
-
-
-def class_centred(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Values `(B, S)` minus the mean of their class, `(B, S)`."""
-    one_hot = F.one_hot(labels, num_classes).to(values.dtype)
-    means = one_hot.mT @ values / one_hot.sum(dim=0).clamp_min(1.0)[:, None]
-    return values - means[labels]
 
 
 def correlation(values: Tensor, others: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from labelvae.whole_files import write_whole
 
 PICTURES = {
     "wrong_labels": "Held-out images, each beside itself under a wrong label",
-    "style_transfer": "Held-out images, each as every class",
+    "every_class": "Held-out images, each as every class",
     "samples": "New images of each class",
 }
 

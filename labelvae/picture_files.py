@@ -51,7 +51,7 @@ def exact_picture(image: Tensor, enlarge: int = 1) -> Image.Image:
     return picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST)
 
 
-def save_picture_as(picture: Image.Image, path: Path) -> None:
+def save_picture(picture: Image.Image, path: Path) -> None:
     """Writes a picture in the format of its ending, whole or not at all."""
     buffer = BytesIO()
     picture.save(buffer, format=Image.registered_extensions()[path.suffix.lower()])

@@ -16,7 +16,7 @@ import yaml
 
 from labelvae.data import ImageData
 from labelvae.settings import Settings
-from labelvae.training import Task
+from labelvae.task import Task
 from labelvae.whole_files import sweep, write_whole
 
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")

@@ -90,6 +90,7 @@ class Objective:
         image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
         cycle_noise: Largest standard deviation of the noise put on a counterfactual before it is encoded again,
             so that the code cannot hide in specks; each image draws its own.
+        style_weight: Weight of thickness and slant, which a counterfactual shall keep; for strokes, one channel.
         equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
         style_change: The changes of style that equivariance is asked for.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
@@ -111,6 +112,7 @@ class Objective:
     cycle_weight: float = 0.0
     image_cycle_weight: float = 0.0
     cycle_noise: float = 0.2
+    style_weight: float = 0.0
     equivariance_weight: float = 0.0
     style_change: Augmentation = field(default_factory=lambda: Augmentation(shear=0.2, shift=0.05))
     adversarial_weight: float = 0.0
@@ -126,7 +128,9 @@ class Objective:
             check_number(name, getattr(self, name), at_least=0, below=1)
         for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
             check_number(name, getattr(self, name), at_least=0)
-        for name in ("class_mean_weight", "image_cycle_weight", "equivariance_weight", "adversarial_weight"):
+        for name in ("class_mean_weight", "image_cycle_weight", "style_weight"):
+            check_number(name, getattr(self, name), at_least=0)
+        for name in ("equivariance_weight", "adversarial_weight"):
             check_number(name, getattr(self, name), at_least=0)
 
 

@@ -11,7 +11,7 @@ from ddp_run import data
 from torch import nn
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.losses import label_loss
+from labelvae.terms import label_loss
 
 
 @pytest.fixture(scope="module")

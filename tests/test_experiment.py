@@ -20,7 +20,7 @@ FILES = {
     "wrong_labels.png",
     "reconstructions.png",
     "samples.png",
-    "style_transfer.png",
+    "every_class.png",
     "guide",
     "judge",
     "vae",
@@ -100,7 +100,7 @@ def test_the_saved_models_are_the_ones_that_were_scored(run, digits):
 
 
 @pytest.mark.parametrize(
-    ("name", "pairs"), [("wrong_labels", 25), ("reconstructions", 40), ("samples", 100), ("style_transfer", 110)]
+    ("name", "pairs"), [("wrong_labels", 25), ("reconstructions", 40), ("samples", 100), ("every_class", 110)]
 )
 def test_the_pictures_show_something(run, name, pairs):
     out, _ = run

@@ -39,6 +39,7 @@ def objective(**changes):
         "own_label_weight": 1.0,
         "class_mean_weight": 1.0,
         "cycle_weight": 1.0,
+        "style_weight": 1.0,
         "equivariance_weight": 1.0,
         "adversarial_weight": 1.0,
         "guide_augmentation": Augmentation(rotation=5, noise=0.1),

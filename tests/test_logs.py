@@ -20,7 +20,7 @@ NAMES = [f"d{digit}" for digit in range(10)]
 PICTURES = {
     "samples/wrong_labels",
     "samples/reconstructions",
-    "samples/by_class",
+    "samples/samples",
     "samples/every_class",
     "relabel/confusion",
     "latent/by_label",
@@ -100,7 +100,7 @@ def test_tensorboard(tmp_path, digits):
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert set(events.Tags()["images"]) == PICTURES
-    assert [event.step for event in events.Images("samples/by_class")] == [STEPS, EPOCHS * STEPS]
+    assert [event.step for event in events.Images("samples/samples")] == [STEPS, EPOCHS * STEPS]
     assert len(events.Scalars("val/total")) == EPOCHS
 
 

@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from drawn import stroke
 from torch.distributions import Bernoulli, Laplace, Normal
 from torch.distributions import kl_divergence as torch_kl
 
@@ -15,7 +16,7 @@ from labelvae import (
     LabelClassifier,
     Objective,
 )
-from labelvae.losses import (
+from labelvae.terms import (
     bernoulli_nll,
     binary_label_loss,
     class_mean_loss,
@@ -26,6 +27,7 @@ from labelvae.losses import (
     label_loss,
     laplace_nll,
     linear_warm_up,
+    style_loss,
 )
 
 EVERYTHING = Objective(
@@ -36,6 +38,7 @@ EVERYTHING = Objective(
     class_mean_weight=4.0,
     cycle_weight=0.5,
     image_cycle_weight=0.75,
+    style_weight=1.25,
     equivariance_weight=0.25,
     adversarial_weight=2.0,
     guide_augmentation=Augmentation(rotation=5, noise=0.1),
@@ -142,6 +145,24 @@ def test_hinge_loss():
     )
 
 
+def test_style_is_kept_where_it_stays_the_same_for_its_class():
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    widths = (2.0, 3.0, 4.0, 3.0, 4.0, 5.0)
+    images = torch.cat([stroke(width, angle) for width, angle in zip(widths, (0, 10, 20, 20, 0, 10), strict=True)])
+    thicker = torch.cat([stroke(width + 2, angle) for width, angle in zip(widths, (0, 10, 20, 20, 0, 10), strict=True)])
+    same = style_loss(images, labels, thicker, labels, 2)  # each class moves as a whole
+    assert same.shape == (6,)
+    assert same.max() < 0.05
+    swapped = style_loss(images, labels, images[[2, 1, 0, 3, 4, 5]], labels, 2)
+    assert swapped[[0, 2]].min() > 10 * swapped[[1, 3, 4, 5]].max()
+
+
+def test_style_refuses_colours(guide):
+    vae = ConditionalVAE((3, 8, 8), 3)
+    with pytest.raises(ValueError, match=r"style_weight: is for strokes.*\(3, 8, 8\)"):
+        GuidedELBO(objective=Objective(style_weight=1.0))(vae, torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+
+
 def test_warm_up_grows_and_stays():
     weights = [linear_warm_up(progress / 10, 0.5) for progress in range(11)]
     assert weights == sorted(weights)
@@ -160,7 +181,7 @@ def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
     expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
     expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.75 * mean["image_cycle"]
-    expected += 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
+    expected += 1.25 * mean["style"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)
 
 

@@ -25,9 +25,9 @@ from labelvae import (
     inputs,
 )
 from labelvae.callbacks import Bar, LastCheckpoint
-from labelvae.losses import class_mean_loss, linear_warm_up
 from labelvae.presets import MNIST
 from labelvae.settings import Optimization
+from labelvae.terms import class_mean_loss, linear_warm_up
 
 EVERY_TERM = Objective(
     label_weight=5.0,

@@ -15,7 +15,7 @@ from labelvae import (
     VAETraining,
 )
 from labelvae.callbacks import LastCheckpoint
-from labelvae.training import learning_rate_factor
+from labelvae.task import learning_rate_factor
 
 OBJECTIVE = Objective(
     likelihood="gaussian",

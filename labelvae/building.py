@@ -1,0 +1,74 @@
+"""From settings to untrained networks and their tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labelvae.classifier import LabelClassifier
+from labelvae.losses import GuidedELBO
+from labelvae.networks import Discriminator
+from labelvae.settings import ClassifierSettings, VAESettings
+from labelvae.training import ClassifierTraining, VAETraining
+from labelvae.vae import ConditionalVAE
+
+Shape = tuple[int, int, int]
+
+
+def new_classifier(how: ClassifierSettings, image_shape: Shape, num_classes: int) -> LabelClassifier:
+    """A guide or a judge for images of a shape and number of classes."""
+    return LabelClassifier(
+        image_shape,
+        num_classes,
+        kind=how.kind,
+        widths=how.widths,
+        blocks=how.blocks,
+        feature_dim=how.feature_dim,
+        dropout=how.dropout,
+    )
+
+
+def new_vae(how: VAESettings, image_shape: Shape, num_classes: int) -> ConditionalVAE:
+    """A model for images of a shape and number of classes."""
+    return ConditionalVAE(
+        image_shape,
+        num_classes,
+        latent_dim=how.latent_dim,
+        encoder_widths=how.encoder_widths,
+        decoder_widths=how.decoder_widths,
+        hidden_dim=how.hidden_dim,
+        blocks=how.blocks,
+        encoder_label=how.encoder_label,
+        decoder_label=how.decoder_label,
+        embedding_dim=how.embedding_dim,
+    )
+
+
+def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:
+    """The training of a classifier; `others` are `ClassifierTraining`'s prefix, channels_last and compiled."""
+    optimization = how.optimization
+    return ClassifierTraining(
+        classifier,
+        how.augmentation,
+        how.label_smoothing,
+        optimization.rate_factor * optimization.learning_rate,
+        optimization.weight_decay,
+        schedule=optimization.schedule,
+        **others,
+    )
+
+
+def vae_task(how: VAESettings, vae: ConditionalVAE, guide: LabelClassifier | None, **others: Any) -> VAETraining:
+    """The training of a model under its objective, with a discriminator where one is weighed; `others` as above."""
+    optimization = how.optimization
+    discriminator = None
+    if how.objective.adversarial_weight > 0:
+        discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths)
+    return VAETraining(
+        vae,
+        GuidedELBO(guide, discriminator, how.objective),
+        optimization.rate_factor * optimization.learning_rate,
+        optimization.weight_decay,
+        optimization.rate_factor * how.discriminator_learning_rate,
+        schedule=optimization.schedule,
+        **others,
+    )
