@@ -2,8 +2,11 @@
 
 import csv
 import json
+import runpy
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +67,18 @@ def shows_something(picture) -> bool:
     return bool(levels.std() > 10 and (levels > 200).mean() > 0.02 and (levels < 200).mean() > 0.005)
 
 
+def panels_of_the_workspace() -> set[str]:
+    """What the saved workspace shows, without the machine's load and the terms that this run does not have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydantic's older ways
+        pytest.importorskip("wandb_workspaces.workspaces")
+        made = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "workspace.py"))["workspace"]("me")
+    panels = [panel for section in made.sections if section.name != "system" for panel in section.panels]
+    names = {name for panel in panels for name in getattr(panel, "media_keys", None) or panel.y}
+    used = {f"{part}/{term}" for part in ("train", "val") for term in ("total", "kl", "counterfactual_label")}
+    return {name for name in names if not name.startswith(("train/", "val/"))} | (names & used)
+
+
 def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
     logger = make_logger("wandb", "offline", tmp_path, {"vae": {"latent_dim": 4}, "code": code_version()})
     train(logger, tmp_path, digits)
@@ -79,6 +94,7 @@ def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
     curves = ["train/total", "train/kl", "val/reconstruction", "val/counterfactual_label", "relabel/effectiveness"]
     curves += ["relabel/effectiveness_d3", "relabel/style_slant", "relabel/realism", "relabel/gap"]
     assert {name: at.get(name) for name in (*curves, *PICTURES)} == dict.fromkeys((*curves, *PICTURES), LOGGED_AT)
+    assert panels_of_the_workspace() <= set(at)
     summary = json.loads(
         subprocess.run([*command, "--summary", str(folder)], capture_output=True, text=True, check=True).stdout
     )
