@@ -1,7 +1,7 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make test   style, types and tests, with coverage
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
-# make docs   the documentation as pages, under docs/_build/html
+# make docs   the documentation as pages, under docs/_build/html; its links and code blocks are tried
 .PHONY: demo test test-oldest docs check format clean
 
 PYTHON ?= python3
@@ -16,8 +16,9 @@ test: check
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest
 
-docs: .venv/installed-docs
+docs: .venv/installed-docs .venv/installed-dev
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(BIN)/python -m pytest -q tests/test_docs.py
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

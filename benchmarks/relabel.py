@@ -74,6 +74,7 @@ TRIES: dict[str, dict[str, Any]] = {
     "style 10": {"objective": {"style_weight": 10.0}},
     "style 30": {"objective": {"style_weight": 30.0}},
     "style 100": {"objective": {"style_weight": 100.0}},
+    "style 30 for equivariance": {"objective": {"style_weight": 30.0, "equivariance_weight": 0.0}},
     "equivariance x3": {"objective": {"equivariance_weight": 1.5}},
     "adversarial x2": {"objective": {"adversarial_weight": 12.0}},
     "cycle noise 0.8": {"objective": {"cycle_noise": 0.8}},
