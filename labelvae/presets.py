@@ -43,8 +43,7 @@ DIGITS = Settings(
             class_mean_weight=1.0,
             cycle_weight=0.5,
             cycle_noise=0.2,
-            equivariance_weight=1.0,
-            style_change=Augmentation(shear=0.4, shift=0.07, interpolation="nearest"),
+            style_weight=4.0,
             adversarial_weight=2.0,
             guide_augmentation=Augmentation(rotation=5, shear=0.08, shift=0.05, noise=0.15),
         ),
@@ -74,15 +73,16 @@ MNIST = Settings(
         discriminator_learning_rate=8e-4,
         objective=Objective(
             label_weight=30,
-            class_mean_weight=8,
+            class_mean_weight=12,
             image_cycle_weight=0.25,
             cycle_noise=0.4,
+            style_weight=30,
             equivariance_weight=0.5,
             style_change=Augmentation(rotation=15, scale=0.15, shear=0.35, shift=0.08, thickness=0.9),
             adversarial_weight=6.0,
             guide_augmentation=Augmentation(rotation=8, scale=0.1, shear=0.1, shift=0.06, noise=0.7),
         ),
-        optimization=Optimization(epochs=11, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=10, batch_size=64, tuned_batch_size=128, weight_decay=0.0, seed=3),
     ),
 )
 
