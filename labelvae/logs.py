@@ -48,18 +48,22 @@ def make_logger(kind: LogKind, mode: WandbMode, out: Path, facts: Mapping[str, A
 
 
 def _wandb(mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger:
+    import wandb
     from wandb.errors import Error, UsageError
 
     known = out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
     if not known.is_file():
         write_whole(known, uuid4().hex[:8])
-    how: dict[str, Any] = {"mode": mode, "id": known.read_text().strip()}
-    logger = WandbLogger(project="labelvae", name=out.name, save_dir=out, log_model=False, **how)
-    try:
-        logger.log_hyperparams(dict(facts))
+    run_id = known.read_text().strip()
+    try:  # made here: Lightning would pass a setting that wandb warns of
+        run = wandb.init(project="labelvae", name=out.name, dir=out, id=run_id, resume="allow", mode=mode)
+        config: Any = run.config
+        config.update(dict(facts), allow_val_change=True)
     except (Error, UsageError) as error:
         raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
-    return logger
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return WandbLogger(experiment=run, save_dir=out, log_model=False)
 
 
 def shows_pictures(logger: Logger) -> bool:
