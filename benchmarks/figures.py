@@ -68,7 +68,8 @@ def main(
             if folder.name.endswith("-0"):
                 name = f"{data}_{folder.name.removesuffix('-0')}"
                 shutil.copyfile(folder / "wrong_labels.png", out / f"{name}_wrong_labels.png")
-        shutil.copyfile(run / "pictures" / "labelvae-0" / "every_class.png", out / f"{data}_every_class.png")
+        for name in ("every_class", "samples"):
+            shutil.copyfile(run / "pictures" / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
     if study is not None:
         save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
         weight = f"lambda {preset.vae.objective.label_weight:g}-0"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Iterable
@@ -250,6 +251,24 @@ def changed(how: VAESettings, what: dict[str, Any]) -> VAESettings:
     return replace(how, **(what | parts))
 
 
+def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each recipe of several seeds a row of means and standard deviations."""
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["name"], []).append(row)
+
+    def spread(values: list[Any]) -> Any:
+        if not all(isinstance(value, float) for value in values):
+            return values[0]
+        return f"{statistics.mean(values):.4g} ± {statistics.stdev(values):.2g}"
+
+    return [
+        {key: spread([row[key] for row in group]) for key in group[0]} | {"seed": f"{len(group)} seeds"}
+        for group in grouped.values()
+        if len(group) > 1
+    ]
+
+
 def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[str, VAESettings]:
     """The models of a study by name."""
     ours = preset.vae
@@ -336,7 +355,7 @@ def main(
         f"{', '.join(f'{package} {version(package)}' for package in packages)}, "
         f"{len(images.splits[split])} {split} images.\n\n"
         f"{table(rows, columns)}\n\n"
-        f"{table(scores, HEADS)}\n"
+        f"{table(scores + over_seeds(scores), HEADS)}\n"
     )
     name = study if recipe == "all" else recipe
     write_whole(folder / f"{name}.md", text)
