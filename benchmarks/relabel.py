@@ -102,6 +102,7 @@ HEADS = {
     "style_slant": "slant",
     "style_layout": "layout",
     "realism_over_floor": "realism, over floor",
+    "diversity": "diversity",
     "sharpness": "sharpness",
     "specks": "specks",
     "leakage": "leakage",

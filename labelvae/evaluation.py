@@ -207,7 +207,7 @@ class _Evaluation:
         effectiveness, *by_class = self.effectiveness.compute().tolist()
         psnr, ssim, l1 = self.composition.compute().tolist()
         reversed_psnr, reversed_ssim, reversed_l1 = self.reversibility.compute().tolist()
-        realism, realism_by_class = self.realism.compute().tolist()
+        realism, realism_by_class, diversity = self.realism.compute().tolist()
         return Scores(
             name=name,
             images=int(self.effectiveness.asked.sum()),
@@ -224,6 +224,7 @@ class _Evaluation:
             realism=realism,
             realism_by_class=realism_by_class,
             realism_floor=float(self.floor.compute()[1]),
+            diversity=diversity,
             sharpness=float(self.sharpness.compute()),
             specks=float(self.specks.compute()) if self.specks.update_count else math.nan,
             leakage=float(self.leakage.compute()) if self.leakage.update_count else math.nan,

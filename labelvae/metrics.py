@@ -176,10 +176,11 @@ class Style(Metric):
 
 
 class Realism(Metric):
-    """Fréchet distance between counterfactuals and real images of the asked label, in a judge's features.
+    """Counterfactuals against real images of the asked label, in a judge's features: distance and diversity.
 
-    `compute` returns the pooled distance and the mean of the distances by class: a copy under a wrong label
-    has a small pooled distance and a large one by class.
+    `compute` returns the pooled Fréchet distance, the mean of the distances by class (a copy under a wrong label has
+    a small pooled distance and a large one by class), and the diversity: the variance within a class over that of
+    real images, 1 where a class is as diverse as it is, 0 where one image stands for it.
     """
 
     full_state_update = False
@@ -207,18 +208,23 @@ class Realism(Metric):
             self.products[row, label] += part.mT @ part
 
     def compute(self) -> Tensor:
-        """`(2,)`: pooled, and the mean over the classes that have two images or more on both sides."""
-        pooled = self._distance(self.counts.sum(1), self.sums.sum(1), self.products.sum(1))
+        """`(3,)`: pooled, and the means over the classes that have two images or more on both sides."""
+        pooled = frechet_distance(*_moments(self.counts.sum(1), self.sums.sum(1), self.products.sum(1)))
         classes = (self.counts >= 2).all(dim=0).nonzero().flatten().tolist()
-        each = [self._distance(self.counts[:, k], self.sums[:, k], self.products[:, k]) for k in classes]
-        return torch.stack([pooled, torch.stack(each).mean() if each else torch.full_like(pooled, torch.nan)])
+        each = [_moments(self.counts[:, k], self.sums[:, k], self.products[:, k]) for k in classes]
+        if not each:
+            return torch.stack([pooled, *torch.full_like(pooled, torch.nan).repeat(2)])
+        distances = [frechet_distance(*moments) for moments in each]
+        diversities = [fake.trace() / real.trace().clamp_min(1e-12) for _, real, _, fake in each]
+        return torch.stack([pooled, torch.stack(distances).mean(), torch.stack(diversities).mean()])
 
-    @staticmethod
-    def _distance(counts: Tensor, sums: Tensor, products: Tensor) -> Tensor:
-        means = sums / counts[:, None]
-        scatter = products - counts[:, None, None] * means[:, :, None] * means[:, None, :]
-        covariances = scatter / (counts - 1.0).clamp_min(1.0)[:, None, None]
-        return frechet_distance(means[0], covariances[0], means[1], covariances[1])
+
+def _moments(counts: Tensor, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean and covariance of real images, then of counterfactuals, from counts `(2,)`, sums and sums of products."""
+    means = sums / counts[:, None]
+    scatter = products - counts[:, None, None] * means[:, :, None] * means[:, None, :]
+    covariances = scatter / (counts - 1.0).clamp_min(1.0)[:, None, None]
+    return means[0], covariances[0], means[1], covariances[1]
 
 
 class Leakage(Metric):

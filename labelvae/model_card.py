@@ -24,6 +24,7 @@ FIGURES = {
     "reversed_psnr": "relabelled and back, dB",
     "realism_by_class": "Fréchet distance by class, judge's features",
     "realism_floor": "the same for real images",
+    "diversity": "variance within the asked class over that of real images, judge's features",
     "leakage": "accuracy of a linear probe reading the label from the code",
 }
 

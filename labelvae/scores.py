@@ -32,6 +32,7 @@ class Scores:
         realism: pooled Fréchet distance to real images in judge features.
         realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
         realism_floor: the same for the real held-out images in place of the counterfactuals.
+        diversity: variance within the asked class, in judge features, over that of real images.
         sharpness: Laplacian energy over that of real images.
         specks: separate bright regions a counterfactual has more than a real image, on average (one channel).
         leakage: accuracy of a linear probe reading the label from the code.
@@ -54,6 +55,7 @@ class Scores:
     realism: float
     realism_by_class: float
     realism_floor: float
+    diversity: float
     sharpness: float
     specks: float
     leakage: float

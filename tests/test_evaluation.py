@@ -40,6 +40,7 @@ def test_the_references_bound_the_figures(batches, judge):
     assert mean.effectiveness == 1.0
     assert mean.style["ink"] == pytest.approx(0.0, abs=1e-6)
     assert mean.realism_floor < 1e-6
+    assert mean.diversity < 1e-6
     assert copy.images == 200
     assert math.isnan(copy.leakage)
 

@@ -45,7 +45,8 @@ def run(vae, tmp_path):
     vae.save_pretrained(folder / "vae")
     write_classes(folder / "vae", ["circle", "square", "star"])
     values = dict.fromkeys(("guide_judge_gap", "ssim", "l1", "reversed_ssim", "reversed_l1", "realism"), 0.5)
-    values |= dict.fromkeys(("psnr", "reversed_psnr", "realism_by_class", "realism_floor", "sharpness"), 2.0)
+    twos = ("psnr", "reversed_psnr", "realism_by_class", "realism_floor", "diversity", "sharpness")
+    values |= dict.fromkeys(twos, 2.0)
     scores = Scores(
         "labelvae",
         1234,

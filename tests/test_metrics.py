@@ -122,8 +122,9 @@ def test_realism_by_class_sees_copies_that_pooled_realism_does_not():
     metric.update(features, labels, real=True)
     metric.update(features[:900], 1 - labels[:900], real=False)  # copies under the wrong label, in two updates
     metric.update(features[900:], 1 - labels[900:], real=False)
-    pooled, by_class = metric.compute().tolist()
+    pooled, by_class, diversity = metric.compute().tolist()
     assert pooled == pytest.approx(0.0, abs=1e-6)
+    assert diversity == pytest.approx(1.0, rel=0.2)
     assert by_class == pytest.approx(4 * 36.0, rel=0.05)
 
 
@@ -135,7 +136,9 @@ def test_realism_is_computed_from_the_moments():
     expected = frechet_distance(
         real.double().mean(0), torch.cov(real.double().T), fake.double().mean(0), torch.cov(fake.double().T)
     )
-    torch.testing.assert_close(metric.compute(), expected.repeat(2))
+    torch.testing.assert_close(metric.compute()[:2], expected.repeat(2))
+    ratio = fake.double().var(dim=0).sum() / real.double().var(dim=0).sum()
+    torch.testing.assert_close(metric.compute()[2], ratio)
 
 
 def test_leakage_of_codes_with_and_without_the_label():
