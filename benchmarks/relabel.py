@@ -81,6 +81,8 @@ TRIES: dict[str, dict[str, Any]] = {
     "style 30": {"objective": {"style_weight": 30.0}},
     "half batches": {"optimization": {"batch_size": 64}},
     "adversarial x2": {"objective": {"adversarial_weight": 12.0}},
+    "image cycle x2": {"objective": {"image_cycle_weight": 0.5}},
+    "latent 24": {"latent_dim": 24},
     "style 30 for equivariance, half batches": {
         "objective": {"style_weight": 30.0, "equivariance_weight": 0.0},
         "optimization": {"batch_size": 64},
@@ -261,7 +263,9 @@ def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def spread(values: list[Any]) -> Any:
         if not all(isinstance(value, float) for value in values):
             return values[0]
-        return f"{statistics.mean(values):.4g} ± {statistics.stdev(values):.2g}"
+        mean = statistics.mean(values)
+        digits = 3 if abs(mean) < 1 else 2
+        return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
     return [
         {key: spread([row[key] for row in group]) for key in group[0]} | {"seed": f"{len(group)} seeds"}
