@@ -2,9 +2,9 @@
 
     python benchmarks/relabel.py --data mnist --data-dir DIR --recipe all --minutes 15
     python benchmarks/relabel.py --data mnist --data-dir DIR --recipe labelvae --minutes 15 --seeds 3
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 6
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
     python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --minutes 6
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 6
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
 first judge is the preset's, the second one is of another kind; neither is in a loss. The recipes are tested on the
@@ -88,7 +88,7 @@ TRIES: dict[str, dict[str, Any]] = {
         "optimization": {"batch_size": 64},
     },
 }
-LABEL_WEIGHTS = (0.0, 3.0, 30.0, 100.0)
+LABEL_WEIGHTS = (0.0, 3.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",
     "seed": "seed",

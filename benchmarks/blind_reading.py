@@ -1,0 +1,94 @@
+"""A person reads counterfactuals without being told what was asked: sheets first, the score after.
+
+    python benchmarks/blind_reading.py draw --model runs/cifar10/vae --data folder --data-dir DIR --out docs/blind
+    (look at docs/blind/sheet_*.png, and write a line "number,class" for each picture to docs/blind/reading.csv)
+    python benchmarks/blind_reading.py score --out docs/blind
+
+What was asked lies in key.json, which is not opened before the reading is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+
+from labelvae import ConditionalVAE, ImageData
+from labelvae.command_line import DashParser
+from labelvae.figures import grid
+from labelvae.inputs import wrong_labels
+from labelvae.picture_files import save_picture
+from labelvae.settings import DataName
+from labelvae.whole_files import write_whole
+
+A_SHEET = 25
+
+
+def draw(
+    model: Path,
+    out: Path,
+    data: DataName = "cifar10",
+    data_dir: Path = Path("data"),
+    count: int = 100,
+    seed: int = 0,
+) -> None:
+    """Test images under wrong labels, drawn by seed, on sheets with numbers; what was asked goes to key.json.
+
+    Args:
+        model: Folder of the model.
+        out: Folder of sheets, key and reading.
+        data: Which images.
+        data_dir: Where their files are.
+        count: Pictures.
+        seed: Of the images and of the labels asked.
+    """
+    vae, images = ConditionalVAE.from_pretrained(model), ImageData(data, data_dir)
+    generator = torch.Generator().manual_seed(seed)
+    test = images.splits["test"]
+    some = test.subset(torch.randperm(len(test), generator=generator)[:count])
+    asked = wrong_labels(some.labels, images.num_classes, generator)
+    pictures = vae.relabel(some.images.float() / 255.0, asked, some.labels)
+    for first in range(0, count, A_SHEET):
+        numbers = range(first, min(first + A_SHEET, count))
+        rows = [[pictures[i] for i in numbers[start : start + 5]] for start in range(0, len(numbers), 5)]
+        captions = [[str(i) for i in numbers[start : start + 5]] for start in range(0, len(numbers), 5)]
+        save_picture(grid(rows, captions), out / f"sheet_{first // A_SHEET}.png")
+    key = {
+        "classes": images.class_names,
+        "seed": seed,
+        "asked": [images.class_names[label] for label in asked],
+        "own": [images.class_names[label] for label in some.labels],
+    }
+    write_whole(out / "key.json", json.dumps(key) + "\n")
+    print(f"read {out}/sheet_*.png into {out}/reading.csv; the classes are {', '.join(images.class_names)}")
+
+
+def score(out: Path) -> None:
+    """Compares reading.csv, a line "number,class" for each picture, with key.json.
+
+    Args:
+        out: Folder of key and reading.
+
+    Raises:
+        ValueError: a picture that was not read, or a class that is none.
+    """
+    key = json.loads((out / "key.json").read_text())
+    with (out / "reading.csv").open(newline="") as file:
+        read = {int(number): name.strip() for number, name in csv.reader(file)}
+    missing = sorted(set(range(len(key["asked"]))) - set(read))
+    strange = sorted(set(read.values()) - set(key["classes"]))
+    if missing or strange:
+        raise ValueError(f"reading.csv: not read: {missing}; no classes: {strange}; expected a class for every number")
+    pairs = [(read[i], asked, own) for i, (asked, own) in enumerate(zip(key["asked"], key["own"], strict=True))]
+    right = {name: [said == name for said, asked, _ in pairs if asked == name] for name in key["classes"]}
+    print(f"as asked {sum(said == asked for said, asked, _ in pairs)} of {len(pairs)}")
+    print(f"as they were {sum(said == own for said, _, own in pairs)} of {len(pairs)}")
+    for name, hits in right.items():
+        print(f"{name}: {sum(hits)} of {len(hits)}")
+
+
+if __name__ == "__main__":
+    auto_cli([draw, score], as_positional=False, parser_class=DashParser)
