@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import ExitStack
 from typing import Protocol
 
 import torch
@@ -91,6 +92,7 @@ def evaluate(
     *,
     real: Batches | None = None,
     guide: LabelClassifier | None = None,
+    label_free: LabelClassifier | None = None,
     name: str = "model",
     rounds: int = 1,
     seed: int = 0,
@@ -104,6 +106,8 @@ def evaluate(
         judge: an independent classifier; it is used in evaluation mode.
         real: real images that realism compares with, best training ones; None takes `batches`, whose floor is then 0.
         guide: the classifier that was in the loss, for the guide-judge gap.
+        label_free: a network of the same images that never saw labels, such as one that tells how far an image is
+            turned, for a realism that a guided model cannot flatter.
         name: of the row.
         rounds: wrong labels drawn for each image; more than one steadies the figures of a small set.
         seed: of the wrong labels.
@@ -120,12 +124,12 @@ def evaluate(
                 f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
                 "a list or a DataLoader is"
             )
-    evaluation = _Evaluation(model, judge, guide)
+    evaluation = _Evaluation(model, judge, guide, label_free)
     generator = torch.Generator().manual_seed(seed)
     real = batches if real is None else real
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
-    with evaluation_mode(judge), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
+    with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
         for batch in real:
             evaluation.see_real(*_pair(batch))
             bar.update()
@@ -139,7 +143,13 @@ def evaluate(
 class _Evaluation:
     """The metrics of one evaluation, updated batch by batch, on the CPU: some devices know no float64."""
 
-    def __init__(self, model: Relabeller, judge: LabelClassifier, guide: LabelClassifier | None) -> None:
+    def __init__(
+        self,
+        model: Relabeller,
+        judge: LabelClassifier,
+        guide: LabelClassifier | None,
+        label_free: LabelClassifier | None,
+    ) -> None:
         self.model, self.judge, self.guide = model, judge, guide
         self.classes = judge.num_classes
         for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
@@ -148,23 +158,36 @@ class _Evaluation:
                     f"{name}: knows {other.num_classes} classes of images {other.image_shape}, the judge "
                     f"{judge.num_classes} classes of images {judge.image_shape}; they must be for the same data"
                 )
+        if label_free is not None and label_free.image_shape != judge.image_shape:
+            raise ValueError(
+                f"label_free: knows images {label_free.image_shape}, the judge {judge.image_shape}; "
+                "they must be for the same data"
+            )
+        self.seeing = {"judge": judge} | ({} if label_free is None else {"label free": label_free})
         self.effectiveness = Effectiveness(self.classes)
         self.accuracy = Effectiveness(self.classes)
         self.gap = GuideJudgeGap()
         self.composition = Composition()
         self.reversibility = Reversibility()
-        self.realism = Realism(self.classes, judge.feature_dim)
-        self.floor = Realism(self.classes, judge.feature_dim)
+        self.realism = {name: Realism(self.classes, network.feature_dim) for name, network in self.seeing.items()}
+        self.floor = {name: Realism(self.classes, network.feature_dim) for name, network in self.seeing.items()}
         self.sharpness = Sharpness()
         self.specks = Specks()
         self.leakage = Leakage()
         self.styles: dict[str, Style] = {}
 
+    def networks(self) -> ExitStack:
+        """All of them in evaluation mode, without gradients."""
+        stack = ExitStack()
+        for network in self.seeing.values():
+            stack.enter_context(evaluation_mode(network))
+        return stack
+
     def see_real(self, images: Tensor, labels: Tensor) -> None:
         images, labels = self._checked(images, labels)
-        features, _ = self._judged(images)
-        self.realism.update(features, labels, real=True)
-        self.floor.update(features, labels, real=True)
+        for name, features in self._features(images).items():
+            self.realism[name].update(features, labels, real=True)
+            self.floor[name].update(features, labels, real=True)
         if images.shape[1] == 1:
             self.specks.update(images, real=True)
         self.sharpness.update(images, real=True)
@@ -173,7 +196,8 @@ class _Evaluation:
         images, labels = self._checked(images, labels)
         asked = wrong_labels(labels, self.classes, generator)
         counterfactuals = self.model.relabel(images, asked, labels)
-        features, logits = self._judged(counterfactuals)
+        seen = self._features(counterfactuals)
+        logits = self._logits(seen)
         self.effectiveness.update(logits, asked)
         if self.guide is not None:
             with evaluation_mode(self.guide):
@@ -187,19 +211,23 @@ class _Evaluation:
             self.styles.setdefault(name, Style(self.classes)).update(before, after[name], labels, asked)
         if not first:
             return
-        self.realism.update(features, asked, real=False)  # as many as the floor has: the distance depends on it
+        for name, features in seen.items():
+            self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
         self.composition.update(images, self.model.reconstruct(images, labels))
-        features, logits = self._judged(images)
-        self.accuracy.update(logits, labels)
-        self.floor.update(features, labels, real=False)
+        seen = self._features(images)
+        self.accuracy.update(self._logits(seen), labels)
+        for name, features in seen.items():
+            self.floor[name].update(features, labels, real=False)
         if isinstance(self.model, ConditionalVAE):
             with evaluation_mode(self.model):
                 posterior = self.model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
 
-    def _judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.judge.features(images.to(self.judge.device))
-        return features.cpu(), self.judge.logits(features).cpu()
+    def _features(self, images: Tensor) -> dict[str, Tensor]:
+        return {name: network.features(images.to(network.device)).cpu() for name, network in self.seeing.items()}
+
+    def _logits(self, seen: dict[str, Tensor]) -> Tensor:
+        return self.judge.logits(seen["judge"].to(self.judge.device)).cpu()
 
     def scores(self, name: str) -> Scores:
         if self.effectiveness.update_count == 0:
@@ -207,7 +235,8 @@ class _Evaluation:
         effectiveness, *by_class = self.effectiveness.compute().tolist()
         psnr, ssim, l1 = self.composition.compute().tolist()
         reversed_psnr, reversed_ssim, reversed_l1 = self.reversibility.compute().tolist()
-        realism, realism_by_class, diversity = self.realism.compute().tolist()
+        realism, realism_by_class, diversity = self.realism["judge"].compute().tolist()
+        free = "label free" in self.seeing
         return Scores(
             name=name,
             images=int(self.effectiveness.asked.sum()),
@@ -223,7 +252,9 @@ class _Evaluation:
             reversed_l1=reversed_l1,
             realism=realism,
             realism_by_class=realism_by_class,
-            realism_floor=float(self.floor.compute()[1]),
+            realism_floor=float(self.floor["judge"].compute()[1]),
+            realism_label_free=float(self.realism["label free"].compute()[1]) if free else math.nan,
+            realism_label_free_floor=float(self.floor["label free"].compute()[1]) if free else math.nan,
             diversity=diversity,
             sharpness=float(self.sharpness.compute()),
             specks=float(self.specks.compute()) if self.specks.update_count else math.nan,

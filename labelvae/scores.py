@@ -32,6 +32,8 @@ class Scores:
         realism: pooled Fréchet distance to real images in judge features.
         realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
         realism_floor: the same for the real held-out images in place of the counterfactuals.
+        realism_label_free: realism_by_class in the features of a network that never saw labels.
+        realism_label_free_floor: the same for the real held-out images.
         diversity: variance within the asked class, in judge features, over that of real images.
         sharpness: Laplacian energy over that of real images.
         specks: separate bright regions a counterfactual has more than a real image, on average (one channel).
@@ -55,6 +57,8 @@ class Scores:
     realism: float
     realism_by_class: float
     realism_floor: float
+    realism_label_free: float
+    realism_label_free_floor: float
     diversity: float
     sharpness: float
     specks: float
@@ -85,8 +89,9 @@ def scores_table(scores: Sequence[Scores]) -> str:
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """`scores_table` of rows as `scores.json` holds them; the first row says which figures."""
+    """`scores_table` of rows as `scores.json` holds them; the first row says which figures, if any row has them."""
     names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
+    names = [name for name in names if any(row.get(name) is not None for row in rows)]
     lines = [[name, *(_short(row.get(name)) for row in rows)] for name in names]
     sizes = [max(len(line[column]) for line in lines) for column in range(len(rows) + 1)] if lines else []
     return "\n".join(

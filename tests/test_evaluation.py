@@ -45,6 +45,19 @@ def test_the_references_bound_the_figures(batches, judge):
     assert math.isnan(copy.leakage)
 
 
+def test_realism_in_features_that_saw_no_labels(batches, judge):
+    turned = LabelClassifier((1, 8, 8), 4, kind="mlp", widths=(8,), feature_dim=6)
+    copy = evaluate(ImageItself(), batches, judge, real=batches, label_free=turned, progress=False)
+    assert copy.realism_label_free_floor < 1e-6 < copy.realism_label_free  # images of the other class
+    assert copy.realism_label_free != copy.realism_by_class
+    plain = evaluate(ImageItself(), batches, judge, real=batches, progress=False)
+    assert math.isnan(plain.realism_label_free)
+    assert "realism_label_free" not in scores_table([plain])
+    assert "realism_label_free" in scores_table([copy, plain])
+    with pytest.raises(ValueError, match=r"label_free: knows images \(1, 9, 9\), the judge \(1, 8, 8\)"):
+        evaluate(ImageItself(), batches, judge, label_free=LabelClassifier((1, 9, 9), 4))
+
+
 def test_the_judge_is_left_as_it_was(batches, judge):
     judge.train()
     before = {name: value.clone() for name, value in judge.state_dict().items()}
@@ -62,6 +75,7 @@ def test_the_figures_do_not_depend_on_the_batches(batches, judge):
     assert 0.0 <= one["leakage"] <= 1.0
     two = evaluate(vae, batches, judge, guide=judge, progress=False).row()
     same = [name for name in one if name.startswith(("psnr", "ssim", "l1", "reversed", "style", "realism", "eff"))]
+    same = [name for name in same if one[name] is not None]
     assert len(same) > 12
     for name in same:
         assert one[name] == pytest.approx(two[name], rel=1e-4, abs=1e-6), name
@@ -92,7 +106,9 @@ def test_scores_as_json_and_as_a_table(batches, judge, tmp_path):
     assert {"effectiveness", "psnr", "reversed_psnr", "style_ink", "style_slant", "realism_by_class"} <= set(rows[0])
     lines = scores_table(scores).splitlines()
     assert lines[0].split() == ["name", "one", "two"]
-    assert [line.split()[0] for line in lines] == [n for n in rows[0] if not n.startswith("effectiveness_class")]
+    assert [line.split()[0] for line in lines] == [
+        n for n, value in rows[0].items() if value is not None and not n.startswith("effectiveness_class")
+    ]
     assert len({len(line) for line in lines}) == 1
 
 

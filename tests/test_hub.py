@@ -46,6 +46,7 @@ def run(vae, tmp_path):
     write_classes(folder / "vae", ["circle", "square", "star"])
     values = dict.fromkeys(("guide_judge_gap", "ssim", "l1", "reversed_ssim", "reversed_l1", "realism"), 0.5)
     twos = ("psnr", "reversed_psnr", "realism_by_class", "realism_floor", "diversity", "sharpness")
+    values |= dict.fromkeys(("realism_label_free", "realism_label_free_floor"), float("nan"))
     values |= dict.fromkeys(twos, 2.0)
     scores = Scores(
         "labelvae",
