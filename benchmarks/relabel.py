@@ -81,8 +81,6 @@ TRIES: dict[str, dict[str, Any]] = {
     "style 30": {"objective": {"style_weight": 30.0}},
     "half batches": {"optimization": {"batch_size": 64}},
     "adversarial x2": {"objective": {"adversarial_weight": 12.0}},
-    "image cycle x2": {"objective": {"image_cycle_weight": 0.5}},
-    "latent 24": {"latent_dim": 24},
     "style 30 for equivariance, half batches": {
         "objective": {"style_weight": 30.0, "equivariance_weight": 0.0},
         "optimization": {"batch_size": 64},
