@@ -86,7 +86,7 @@ TRIES: dict[str, dict[str, Any]] = {
         "optimization": {"batch_size": 64},
     },
 }
-LABEL_WEIGHTS = (0.0, 3.0, 10.0, 30.0, 100.0)
+LABEL_WEIGHTS = (0.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",
     "seed": "seed",
