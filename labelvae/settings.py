@@ -7,7 +7,7 @@ fills in for each data set. Nothing here imports torch, so that `--help` answers
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -126,11 +126,8 @@ class Objective:
         check_choice("label_loss", self.label_loss, get_args(LabelLoss))
         for name in ("label_smoothing", "label_noise", "warm_up_share"):
             check_number(name, getattr(self, name), at_least=0, below=1)
-        for name in ("beta", "free_bits", "label_weight", "own_label_weight", "cycle_weight", "cycle_noise"):
-            check_number(name, getattr(self, name), at_least=0)
-        for name in ("class_mean_weight", "image_cycle_weight", "style_weight"):
-            check_number(name, getattr(self, name), at_least=0)
-        for name in ("equivariance_weight", "adversarial_weight"):
+        weights = [each.name for each in fields(self) if each.name.endswith("_weight")]
+        for name in ("beta", "free_bits", "cycle_noise", *weights):
             check_number(name, getattr(self, name), at_least=0)
 
 

@@ -1,7 +1,7 @@
 """Thickness and slant of pen strokes, bright on dark, as differentiable functions for the objective.
 
-They are other estimators than those of `style`, which evaluate: a model that is trained towards these cannot
-flatter those by their own mistakes.
+They are other estimators than those of `style`, which evaluate, though the two agree closely: a good score for style
+does not replace a look at the pictures.
 """
 
 from __future__ import annotations
