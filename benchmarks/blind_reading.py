@@ -73,15 +73,18 @@ def score(out: Path) -> None:
         out: Folder of key and reading.
 
     Raises:
-        ValueError: a picture that was not read, or a class that is none.
+        SystemExit: a file that is missing, a line of another form, a picture that was not read, a class that is none.
     """
-    key = json.loads((out / "key.json").read_text())
-    with (out / "reading.csv").open(newline="") as file:
-        read = {int(number): name.strip() for number, name in csv.reader(file)}
+    try:
+        key = json.loads((out / "key.json").read_text())
+        with (out / "reading.csv").open(newline="") as file:
+            read = {int(number): name.strip() for number, name in csv.reader(file)}
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}; expected key.json and reading.csv with lines such as 0,cat") from error
     missing = sorted(set(range(len(key["asked"]))) - set(read))
     strange = sorted(set(read.values()) - set(key["classes"]))
     if missing or strange:
-        raise ValueError(f"reading.csv: not read: {missing}; no classes: {strange}; expected a class for every number")
+        raise SystemExit(f"error: reading.csv: not read: {missing}; no classes: {strange}; expected one for each")
     pairs = [(read[i], asked, own) for i, (asked, own) in enumerate(zip(key["asked"], key["own"], strict=True))]
     right = {name: [said == name for said, asked, _ in pairs if asked == name] for name in key["classes"]}
     print(f"as asked {sum(said == asked for said, asked, _ in pairs)} of {len(pairs)}")

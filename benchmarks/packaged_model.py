@@ -1,6 +1,6 @@
 """Makes the model that comes with the package from a finished run, in half precision.
 
-    python examples/mnist.py --data-dir DIR --out runs/mnist_small --vae.encoder-widths '[24,48,96]' --vae.hidden-dim 64
+    labelvae train mnist --data-dir DIR --out runs/mnist_small --vae.encoder-widths '[24,48,96]' --vae.hidden-dim 64
     python benchmarks/packaged_model.py --run runs/mnist_small --data-dir DIR
 
 Writes model, guide and card, and prints what half precision costs on the test images.
