@@ -38,10 +38,15 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
     torch.Size([4, 1, 8, 8])
     """
     images = change(images, draw_change(images, how, generator), how)
-    if how.noise:
-        deviation = how.noise * images.new_empty(len(images), 1, 1, 1).uniform_(generator=generator)
-        images = (images + deviation * torch.empty_like(images).normal_(generator=generator)).clamp(0.0, 1.0)
-    return images
+    return noised(images, how.noise, generator).clamp(0.0, 1.0) if how.noise else images
+
+
+def noised(rows: Tensor, largest: float, generator: torch.Generator | None = None) -> Tensor:
+    """Rows `(B, ...)` with Gaussian noise, each of its own standard deviation, drawn up to `largest`."""
+    if not largest:
+        return rows
+    deviation = largest * rows.new_empty(len(rows), *[1] * (rows.ndim - 1)).uniform_(generator=generator)
+    return rows + deviation * torch.empty_like(rows).normal_(generator=generator)
 
 
 def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Change:

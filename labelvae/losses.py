@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from labelvae.augmentation import augment, change, draw_change
+from labelvae.augmentation import augment, change, draw_change, noised
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.networks import Discriminator
@@ -172,8 +172,8 @@ class GuidedELBO(nn.Module):
         posterior = posteriors[: len(images)]
         z, *z_changed = posteriors.rsample().split(len(images))
         asked = [labels, wrong, wrong][: 2 + len(z_changed) if self._needs_counterfactuals else 1]
-        codes = [z, z, *z_changed][: len(asked)]
-        logits, *others = vae.decode_logits(torch.cat(codes), torch.cat(asked)).split(len(images))
+        codes = noised(torch.cat([z, z, *z_changed][: len(asked)]), how.latent_noise)
+        logits, *others = vae.decode_logits(codes, torch.cat(asked)).split(len(images))
 
         terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
         if self.guide is not None and how.own_label_weight > 0:

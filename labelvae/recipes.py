@@ -23,7 +23,7 @@ def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
       of the training labels are wrong, and a frozen classifier must see the label that was fed in.
     - encoder-only: one-hot planes; nothing for the decoder.
     - batchnorm: nothing for the encoder; conditional batch norm and planes for the decoder (De Vries et al., 2017).
-      A frozen classifier must see the own label, by a smoothed binary cross-entropy.
+      A frozen classifier must see the own label, by a smoothed binary cross-entropy. In colour, the codes are noised.
     - mlp: one-hot beside the pixels and beside z, 500 hidden units (Kingma & Welling, 2013, arXiv 1312.6114).
     - vanilla: nowhere; the same VAE without labels.
 
@@ -59,7 +59,11 @@ def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
             plain,
             decoder_label="batchnorm-planes",
             objective=replace(
-                elbo, own_label_weight=ours.objective.label_weight, label_loss="binary", label_smoothing=0.1
+                elbo,
+                own_label_weight=ours.objective.label_weight,
+                label_loss="binary",
+                label_smoothing=0.1,
+                latent_noise=0.5 if colour else 0.0,
             ),
         ),
         "mlp": replace(dense, encoder_label="onehot", decoder_label="onehot"),

@@ -85,6 +85,7 @@ class Objective:
         label_smoothing: Of both cross-entropies, in [0, 1).
         label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
         label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss.
+        latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each code draws its own.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
         image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
@@ -108,6 +109,7 @@ class Objective:
     label_smoothing: float = 0.0
     label_loss: LabelLoss = "categorical"
     label_noise: float = 0.0
+    latent_noise: float = 0.0
     class_mean_weight: float = 0.0
     cycle_weight: float = 0.0
     image_cycle_weight: float = 0.0
@@ -127,7 +129,7 @@ class Objective:
         for name in ("label_smoothing", "label_noise", "warm_up_share"):
             check_number(name, getattr(self, name), at_least=0, below=1)
         weights = [each.name for each in fields(self) if each.name.endswith("_weight")]
-        for name in ("beta", "free_bits", "cycle_noise", *weights):
+        for name in ("beta", "free_bits", "latent_noise", "cycle_noise", *weights):
             check_number(name, getattr(self, name), at_least=0)
 
 

@@ -99,6 +99,28 @@ def test_noisy_labels_are_wrong_ones_everywhere_in_the_loss(vae, guide, images, 
     assert (fed[1] == labels).all()
 
 
+def test_codes_are_noised_before_they_are_decoded_and_nowhere_else(vae, images, labels):
+    sampled, decoded = [], []
+    vae.encoder.register_forward_hook(lambda _, __, posterior: sampled.append(posterior))
+    vae.decoder.register_forward_hook(lambda _, inputs, __: decoded.append(inputs[0]))
+
+    def distances(latent_noise):
+        torch.manual_seed(0)
+        objective = Objective(latent_noise=latent_noise)
+        GuidedELBO(objective=objective)(vae, images, labels, wrong=(labels + 1) % vae.num_classes)
+        posterior = sampled.pop()
+        torch.manual_seed(0)
+        return posterior, (decoded.pop() - posterior.rsample()).detach()
+
+    _, unmoved = distances(0.0)
+    assert unmoved.abs().max() == 0
+    noisy, moved = distances(2.0)
+    deviations = moved.square().mean(dim=1).sqrt()
+    assert (deviations > 0).all() and (deviations < 2.0 * 3).all()
+    assert deviations.std() > 0  # each code draws its own
+    torch.testing.assert_close(noisy.mean, vae.encode(images).mean)
+
+
 def test_a_decoder_blind_to_the_label_has_no_counterfactuals(guide, images, labels):
     vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="shift", decoder_label="none")
     with pytest.raises(ValueError, match="no counterfactuals to train on"):
