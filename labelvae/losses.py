@@ -17,10 +17,11 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
 
-each with its weight. There is no pixel term between a counterfactual and its original: what ties them is z.
-Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The
-discriminator's own loss reaches the discriminator alone, and the other terms never do, so one backward pass and
-one optimizer over all parameters train everything.
+each with its weight. That of counterfactual_label, lambda, can be learned: it grows while counterfactuals convince
+the guide less than real images do (`label_constraint`). There is no pixel term between a counterfactual and its
+original: what ties them is z. Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's
+scores have no unit). The discriminator's own loss reaches the discriminator alone, and the other terms never do, so
+one backward pass and one optimizer over all parameters train everything.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ from labelvae.vae import ConditionalVAE
 LEAST_LOG_SCALE = math.log(1e-3)
 """A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
 
+CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.005, math.log(1e3)
+"""How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
+
 
 @dataclass(frozen=True)
 class LossTerms:
@@ -63,6 +67,7 @@ class LossTerms:
 
     Attributes:
         total: the weighted sum, mean over the batch, a scalar: what is minimized.
+        label_weight: lambda where it is learned, a scalar without unit.
     """
 
     total: Tensor
@@ -77,6 +82,7 @@ class LossTerms:
     equivariance: Tensor | None = None
     adversarial: Tensor | None = None
     discriminator: Tensor | None = None
+    label_weight: Tensor | None = None
 
     def means(self) -> dict[str, Tensor]:
         """Every used term's mean over the batch, by name: detached scalars."""
@@ -123,6 +129,8 @@ class GuidedELBO(nn.Module):
         self.guide = guide.freeze() if guide is not None else None
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
+        self.log_change: Tensor
+        self.register_buffer("log_change", torch.zeros(()), persistent=self.objective.label_constraint)
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.objective.scale)), requires_grad=learned)
 
     def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
@@ -184,6 +192,7 @@ class GuidedELBO(nn.Module):
             counterfactual = torch.sigmoid(others[0])
             if self.guide is not None and how.label_weight > 0:
                 terms["counterfactual_label"] = self._guided(self.guide, counterfactual, wrong)
+                self._move_label_weight(self.guide, images, labels, terms["counterfactual_label"])
             if how.cycle_weight > 0 or how.image_cycle_weight > 0:
                 again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
                 if how.cycle_weight > 0:
@@ -200,7 +209,12 @@ class GuidedELBO(nn.Module):
                 terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
         weights = self._weights(linear_warm_up(progress, how.warm_up_share))
         total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
-        return LossTerms(total=total, **terms)
+        return LossTerms(total=total, label_weight=self.label_weight if how.label_constraint else None, **terms)
+
+    @property
+    def label_weight(self) -> Tensor:
+        """Lambda as it is now, a scalar."""
+        return self.objective.label_weight * self.log_change.exp()
 
     @property
     def _needs_counterfactuals(self) -> bool:
@@ -213,6 +227,19 @@ class GuidedELBO(nn.Module):
         logits = guide(augment(images, self.objective.guide_augmentation))
         loss = label_loss if self.objective.label_loss == "categorical" else binary_label_loss
         return loss(logits, labels, self.objective.label_smoothing)
+
+    def _move_label_weight(self, guide: LabelClassifier, images: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """One step of dual ascent on mean(loss) <= mean(loss of real images), where lambda is learned.
+
+        Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
+        (arXiv 2306.15764).
+        """
+        if not (self.objective.label_constraint and self.training):
+            return
+        with torch.no_grad():
+            excess = loss.mean() - self._guided(guide, images, labels).mean()
+            moved = self.log_change + CONSTRAINT_RATE * excess.clamp(-1.0, 1.0)
+            self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
 
     def _discriminated(
         self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
@@ -228,7 +255,7 @@ class GuidedELBO(nn.Module):
         return {
             "reconstruction": 1.0,
             "kl": warm_up * how.beta,
-            "counterfactual_label": warm_up * how.label_weight,
+            "counterfactual_label": warm_up * self.label_weight,
             "own_label": warm_up * how.own_label_weight,
             "class_mean": warm_up * how.class_mean_weight,
             "cycle": warm_up * how.cycle_weight,

@@ -125,6 +125,8 @@ class Encoder(nn.Module):
             or, where there are no maps, beside the pixels; 0 for an encoder that does not see it there. A
             blind encoder has no way to code an image differently under another label.
         shift_classes: K, where the label shifts the posterior instead (`LatentShift`); else None.
+        spatial: whether the code keeps its place, as D / (h w) channels of the coarsest maps, each from the pixels
+            around it, rather than pass through the fully connected hidden layer.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Encoder(nn.Module):
         blocks: int = 0,
         label_dim: int = 0,
         shift_classes: int | None = None,
+        spatial: bool = False,
     ) -> None:
         super().__init__()
         channels, (height, width) = image_shape[0], pyramid(image_shape, len(widths))[-1]
@@ -146,8 +149,12 @@ class Encoder(nn.Module):
         channels += label_dim if self.planes else 0
         self.maps = down_sampling(channels, widths, blocks, ImageNorm) if widths else nn.Identity()
         flat = (widths[-1] if widths else channels) * height * width + (label_dim if self.beside else 0)
-        self.hidden = nn.Linear(flat, hidden_dim)
-        self.gaussian = nn.Linear(hidden_dim, 2 * latent_dim)
+        self.hidden = None if spatial else nn.Linear(flat, hidden_dim)
+        self.gaussian = (
+            nn.Conv2d(widths[-1], 2 * latent_dim // (height * width), 1)
+            if spatial
+            else nn.Linear(hidden_dim, 2 * latent_dim)
+        )
         self.shift = LatentShift(shift_classes, latent_dim) if shift_classes else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
@@ -157,10 +164,14 @@ class Encoder(nn.Module):
             raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
         if label is not None and self.planes is not None and self.mix is not None:
             maps = self.mix(self.planes(maps, label))
-        flat = self.maps(maps).flatten(1)
-        if label is not None and self.beside:
-            flat = torch.cat([flat, label.to(flat.dtype)], dim=1)
-        parameters = self.gaussian(F.silu(self.hidden(flat)))
+        maps = self.maps(maps)
+        if self.hidden is None:
+            parameters = self.gaussian(maps).flatten(1)
+        else:
+            flat = maps.flatten(1)
+            if label is not None and self.beside:
+                flat = torch.cat([flat, label.to(flat.dtype)], dim=1)
+            parameters = self.gaussian(F.silu(self.hidden(flat)))
         if label is not None and self.shift is not None:
             parameters = self.shift(parameters, label)
         mean, log_variance = parameters.chunk(2, dim=1)
@@ -179,6 +190,7 @@ class Decoder(nn.Module):
         widths: channels before each doubling of the resolution, coarsest first; none for fully connected layers.
         hidden_dim: units between the code and the coarsest maps.
         blocks: residual blocks at each resolution.
+        spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
     """
 
     def __init__(
@@ -191,19 +203,25 @@ class Decoder(nn.Module):
         widths: Sequence[int] = (64, 32),
         hidden_dim: int = 128,
         blocks: int = 0,
+        spatial: bool = False,
     ) -> None:
         super().__init__()
         sizes = pyramid(image_shape, len(widths))[::-1]
         channels = [*widths, image_shape[0]]
         self.start = (channels[0], *sizes[0])
         self.label_dim = label_dim
-        self.hidden = nn.Linear(latent_dim + label_dim, hidden_dim)
-        self.spread = nn.Linear(hidden_dim, math.prod(self.start))
+        self.hidden = None if spatial else nn.Linear(latent_dim + label_dim, hidden_dim)
+        self.spread = (
+            nn.Conv2d(latent_dim // math.prod(sizes[0]) + label_dim, channels[0], 3, padding=1)
+            if spatial
+            else nn.Linear(hidden_dim, math.prod(self.start))
+        )
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(width, norm_classes) for width in widths)
         self.blocks = nn.ModuleList(
             nn.ModuleList(ConditionalResidualBlock(width, norm_classes) for _ in range(blocks)) for width in widths
         )
-        self.planes = LabelPlanes() if plane_dim else None
+        self.planes = LabelPlanes()
+        self.plane_dim = plane_dim
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(coarse + plane_dim, 4 * fine, 3, padding=1), Unfold(size))
             for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
@@ -212,13 +230,15 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image."""
         beside = label[:, : self.label_dim].to(z.dtype)
-        hidden = F.silu(self.hidden(torch.cat([z, beside], dim=1)))
-        maps = self.spread(hidden).unflatten(1, self.start)
+        if self.hidden is None:
+            maps = self.spread(self.planes(z.unflatten(1, (-1, *self.start[1:])), beside))
+        else:
+            maps = self.spread(F.silu(self.hidden(torch.cat([z, beside], dim=1)))).unflatten(1, self.start)
         for norm, blocks, up in zip(self.norms, self.blocks, self.ups, strict=True):
             maps = F.silu(norm(maps, label))
             for block in blocks:  # type: ignore[attr-defined]
                 maps = block(maps, label)
-            maps = up(maps if self.planes is None else self.planes(maps, label))
+            maps = up(self.planes(maps, label) if self.plane_dim else maps)
         logits: Tensor = maps
         return logits
 

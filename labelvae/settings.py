@@ -81,11 +81,13 @@ class Objective:
         beta: Weight of the divergence of the posterior from the prior.
         free_bits: Nats that each latent dimension may hold for free.
         label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
+        label_constraint: Learn lambda, from label_weight on: it grows while counterfactuals convince the guide less
+            than real images do, and shrinks while they convince it more, so that it suits any likelihood.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
         label_smoothing: Of both cross-entropies, in [0, 1).
         label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
         label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss.
-        latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each code draws its own.
+        latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each draws its own.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
         image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
@@ -105,6 +107,7 @@ class Objective:
     beta: float = 1.0
     free_bits: float = 0.0
     label_weight: float = 5.0
+    label_constraint: bool = False
     own_label_weight: float = 0.0
     label_smoothing: float = 0.0
     label_loss: LabelLoss = "categorical"
@@ -125,6 +128,9 @@ class Objective:
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
         check_number("scale", self.scale, above=0)
         check_flag("learn_scale", self.learn_scale)
+        check_flag("label_constraint", self.label_constraint)
+        if self.label_constraint and self.label_weight == 0:
+            raise ValueError("label_constraint: learns lambda from label_weight on, got label_weight 0; set it above 0")
         check_choice("label_loss", self.label_loss, get_args(LabelLoss))
         for name in ("label_smoothing", "label_noise", "warm_up_share"):
             check_number(name, getattr(self, name), at_least=0, below=1)
@@ -227,6 +233,7 @@ class VAESettings:
         encoder_label: How the label enters the encoder; see `ConditionalVAE`.
         decoder_label: How the label enters the decoder.
         embedding_dim: Entries of the label's embedding, where one is used.
+        spatial_latent: The code keeps its place, as channels of the coarsest maps, and passes no hidden units.
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
         objective: The loss.
@@ -241,6 +248,7 @@ class VAESettings:
     encoder_label: EncoderLabel = "none"
     decoder_label: DecoderLabel = "batchnorm"
     embedding_dim: int = 8
+    spatial_latent: bool = False
     discriminator_widths: tuple[int, ...] = (32, 64, 64)
     discriminator_learning_rate: float = 4e-4
     objective: Objective = field(default_factory=Objective)
@@ -251,6 +259,7 @@ class VAESettings:
         check_count("hidden_dim", self.hidden_dim, at_most=LARGEST_SIZE)
         check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
         check_count("embedding_dim", self.embedding_dim, at_most=LARGEST_SIZE)
+        check_flag("spatial_latent", self.spatial_latent)
         check_choice("encoder_label", self.encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", self.decoder_label, get_args(DecoderLabel))
         for name in ("encoder_widths", "decoder_widths"):

@@ -17,10 +17,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_widths
+from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_flag, check_widths
 from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
 from labelvae.latent import DiagonalGaussian
-from labelvae.networks import Decoder, Encoder
+from labelvae.networks import Decoder, Encoder, pyramid
 from labelvae.saving import Pretrained
 from labelvae.settings import DecoderLabel, EncoderLabel
 
@@ -77,6 +77,8 @@ class ConditionalVAE(Pretrained):
             scale and shift; "batchnorm-planes", that and as planes beside the maps; "onehot" or "embedding",
             beside z; "none", an image is then relabelled by encoding it under the asked label.
         embedding_dim: entries of the embedding, which encoder and decoder share.
+        spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
+            than pass through hidden units; for images whose layout shall stay.
 
     Raises:
         ValueError: an argument out of range.
@@ -98,6 +100,7 @@ class ConditionalVAE(Pretrained):
         encoder_label: EncoderLabel = "none",
         decoder_label: DecoderLabel = "batchnorm",
         embedding_dim: int = 8,
+        spatial_latent: bool = False,
     ) -> None:
         image_shape = check_image_shape(image_shape)
         encoder_widths = check_widths(
@@ -113,6 +116,9 @@ class ConditionalVAE(Pretrained):
         check_count("embedding_dim", embedding_dim, at_most=LARGEST_SIZE)
         check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
+        check_flag("spatial_latent", spatial_latent)
+        if spatial_latent:
+            _check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
         super().__init__(
             {
                 "image_shape": image_shape,
@@ -125,6 +131,7 @@ class ConditionalVAE(Pretrained):
                 "encoder_label": encoder_label,
                 "decoder_label": decoder_label,
                 "embedding_dim": embedding_dim,
+                "spatial_latent": spatial_latent,
             }
         )
         self.image_shape = image_shape
@@ -143,6 +150,7 @@ class ConditionalVAE(Pretrained):
             blocks,
             label_dim=entries.get(encoder_label, 0),
             shift_classes=num_classes if encoder_label == "shift" else None,
+            spatial=spatial_latent,
         )
         normed = decoder_label.startswith("batchnorm")
         self.decoder = Decoder(
@@ -154,6 +162,7 @@ class ConditionalVAE(Pretrained):
             widths=decoder_widths,
             hidden_dim=hidden_dim,
             blocks=blocks,
+            spatial=spatial_latent,
         )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -280,6 +289,23 @@ class ConditionalVAE(Pretrained):
             for part in _chunks(len(codes), chunk_size):
                 images[part] = self.decode(codes[part].to(self.device), label[part].to(self.device))
         return images
+
+
+def _check_places(
+    image_shape: ImageShape, latent_dim: int, encoder_widths: Sequence[int], decoder_widths: Sequence[int]
+) -> None:
+    """Makes sure that a spatial code of `latent_dim` entries fits the coarsest maps of both halves."""
+    if not encoder_widths or len(encoder_widths) != len(decoder_widths):
+        raise ValueError(
+            "spatial_latent: expected an encoder and a decoder of as many widths, at least one, got "
+            f"{len(encoder_widths)} and {len(decoder_widths)}"
+        )
+    height, width = pyramid(image_shape, len(encoder_widths))[-1]
+    if latent_dim % (height * width):
+        raise ValueError(
+            f"latent_dim: expected a multiple of {height * width} for a spatial code of {height}x{width} places, "
+            f"got {latent_dim}"
+        )
 
 
 def _chunks(length: int, size: int) -> list[slice]:

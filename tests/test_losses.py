@@ -16,6 +16,7 @@ from labelvae import (
     LabelClassifier,
     Objective,
 )
+from labelvae.losses import CONSTRAINT_RATE
 from labelvae.terms import (
     bernoulli_nll,
     binary_label_loss,
@@ -34,6 +35,7 @@ EVERYTHING = Objective(
     likelihood="gaussian",
     learn_scale=True,
     label_weight=3.0,
+    label_constraint=True,
     own_label_weight=1.5,
     class_mean_weight=4.0,
     cycle_weight=0.5,
@@ -99,6 +101,45 @@ def test_noisy_labels_are_wrong_ones_everywhere_in_the_loss(vae, guide, images, 
     assert (fed[1] == labels).all()
 
 
+def test_a_constrained_label_weight_follows_the_real_images(vae, guide, images, labels):
+    loss = GuidedELBO(guide, objective=Objective(label_weight=8.0, label_constraint=True))
+
+    def weights(count, real):
+        """Lambda over the steps, where the guide is right on real images or wrong on them."""
+        with torch.no_grad():
+            guide.to_logits.weight.zero_()
+            guide.to_logits.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+        own, asked = (0, 1) if real == "right" else (1, 0)
+        own, asked = torch.full_like(labels, own), torch.full_like(labels, asked)
+        return [loss(vae, images, own, wrong=asked).label_weight.item() for _ in range(count)]
+
+    grown = weights(3, "right")
+    assert grown == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (1, 2, 3)])
+    shrunk = weights(2, "wrong")
+    assert shrunk == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (2, 1)])
+    terms = loss(vae, images, labels)
+    assert terms.means()["label_weight"] == loss.label_weight
+    again = GuidedELBO(guide, objective=loss.objective)
+    again.load_state_dict(loss.state_dict())
+    assert again.label_weight == loss.label_weight != 8.0
+    now = loss.label_weight.item()
+    assert weights(2, "right") != [now, now]
+    loss.eval()
+    now = loss.label_weight.item()
+    assert weights(2, "right") == [now, now]
+
+
+def test_a_constrained_label_weight_has_bounds_and_moves_nothing_else(vae, guide, images, labels):
+    loss = GuidedELBO(guide, objective=Objective(label_weight=2.0, label_constraint=True))
+    loss.log_change.fill_(100.0)
+    assert loss(vae, images, labels).label_weight.item() == pytest.approx(2000.0, rel=1e-3)
+    plain = GuidedELBO(guide, objective=Objective(label_weight=2.0))
+    assert plain(vae, images, labels).label_weight is None
+    assert "log_change" not in plain.state_dict()
+    with pytest.raises(ValueError, match="label_constraint: learns lambda"):
+        Objective(label_weight=0.0, label_constraint=True)
+
+
 def test_codes_are_noised_before_they_are_decoded_and_nowhere_else(vae, images, labels):
     sampled, decoded = [], []
     vae.encoder.register_forward_hook(lambda _, __, posterior: sampled.append(posterior))
@@ -116,7 +157,8 @@ def test_codes_are_noised_before_they_are_decoded_and_nowhere_else(vae, images, 
     assert unmoved.abs().max() == 0
     noisy, moved = distances(2.0)
     deviations = moved.square().mean(dim=1).sqrt()
-    assert (deviations > 0).all() and (deviations < 2.0 * 3).all()
+    assert (deviations > 0).all()
+    assert (deviations < 2.0 * 3).all()
     assert deviations.std() > 0  # each code draws its own
     torch.testing.assert_close(noisy.mean, vae.encode(images).mean)
 
@@ -197,11 +239,11 @@ def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     terms = loss(vae, images, labels)
     for field in fields(terms):
         value = getattr(terms, field.name)
-        assert value.shape == (() if field.name == "total" else (6,)), field.name
+        assert value.shape == (() if field.name in ("total", "label_weight") else (6,)), field.name
         assert torch.isfinite(value).all()
     mean = terms.means()
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
-    expected += 3.0 * mean["counterfactual_label"] + 1.5 * mean["own_label"]
+    expected += mean["label_weight"] * mean["counterfactual_label"] + 1.5 * mean["own_label"]
     expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.75 * mean["image_cycle"]
     expected += 1.25 * mean["style"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)

@@ -81,9 +81,10 @@ WAYS = [(e, d) for e in get_args(EncoderLabel) for d in get_args(DecoderLabel)]
 
 
 @pytest.mark.parametrize(("encoder_label", "decoder_label"), WAYS)
-@pytest.mark.parametrize("widths", [(8, 8), ()])
-def test_every_conditioning(encoder_label, decoder_label, widths, images, labels, tmp_path):
+@pytest.mark.parametrize(("widths", "spatial"), [((8, 8), False), ((8, 8), True), ((), False)])
+def test_every_conditioning(encoder_label, decoder_label, widths, spatial, images, labels, tmp_path):
     how = {"encoder_label": encoder_label, "decoder_label": decoder_label, "embedding_dim": 5}
+    how["spatial_latent"] = spatial
     vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=widths, **how)
     vae(images, labels).square().sum().backward()
     silent = [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -114,6 +115,17 @@ def test_a_blind_encoder_does_not_read_the_label(vae, images):
     torch.testing.assert_close(vae.encode(images, 0).mean, vae.encode(images, 1).mean)
 
 
+def test_a_spatial_code_has_a_place():
+    vae = ConditionalVAE((3, 32, 32), 3, latent_dim=64, encoder_widths=(8, 8, 8), spatial_latent=True).eval()
+    code = torch.randn(1, 64)
+    moved = code.unflatten(1, (4, 4, 4)).clone()
+    moved[:, :, 0, 0] += 5.0
+    change = (vae.decode_logits(moved.flatten(1), 1) - vae.decode_logits(code, 1)).abs()[0].sum(dim=0)
+    assert change[:8, :8].min() > 0
+    assert change[-1].max() == 0
+    assert change[:, -1].max() == 0
+
+
 def test_half_and_double_precision(vae, images):
     assert vae.relabel(images.double(), 1).dtype == torch.float32
     assert vae.to(torch.float64).relabel(images, 1).dtype == torch.float64
@@ -135,6 +147,10 @@ def test_half_and_double_precision(vae, images):
         ({"embedding_dim": 0}, "embedding_dim"),
         ({"image_shape": 8}, "image_shape"),
         ({"decoder_widths": (8.5,)}, r"decoder_widths\[0\]"),
+        ({"spatial_latent": 1}, "spatial_latent"),
+        ({"spatial_latent": True, "encoder_widths": (8, 8), "latent_dim": 6}, "a multiple of 4"),
+        ({"spatial_latent": True, "encoder_widths": ()}, "at least one, got 0 and 0"),
+        ({"spatial_latent": True, "encoder_widths": (8, 8), "decoder_widths": (8,)}, "got 2 and 1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, says):
