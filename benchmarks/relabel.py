@@ -5,6 +5,7 @@
     python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
     python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --minutes 6
     python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
+    python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --minutes 90
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
 first judge is the preset's, the second one is of another kind; neither is in a loss. The recipes are tested on the
@@ -21,7 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import auto_cli
 from lightning.pytorch.loggers import CSVLogger
+from studies import Study, named
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, evaluate
@@ -43,17 +45,15 @@ from labelvae.figures import one_of_each
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.picture_files import save_picture
-from labelvae.recipes import recipes
-from labelvae.settings import Augmentation, ClassifierSettings, Objective, Optimization, Settings, VAESettings
+from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.sheets import sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
 
-DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
-Study = Literal["recipes", "ablation", "tries", "label-weight"]
+Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 
 SECOND_JUDGE = {
-    "convolutional": ClassifierSettings(
+    "strokes, convolutional": ClassifierSettings(
         kind="mlp",
         widths=(1024, 1024),
         feature_dim=256,
@@ -61,32 +61,23 @@ SECOND_JUDGE = {
         augmentation=Augmentation(rotation=12, scale=0.15, shear=0.2, shift=0.06),
         optimization=Optimization(epochs=40, batch_size=256, learning_rate=2e-3, seed=5),
     ),
-    "mlp": ClassifierSettings(
+    "strokes, mlp": ClassifierSettings(
         widths=(32, 64),
         blocks=1,
         augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08),
         optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=5),
     ),
+    "colour, convolutional": ClassifierSettings(
+        widths=(64, 128, 256, 512),
+        blocks=1,
+        feature_dim=256,
+        label_smoothing=0.05,
+        augmentation=Augmentation(shift=0.125, flip=True, interpolation="nearest"),
+        optimization=Optimization(epochs=18, batch_size=256, learning_rate=3e-3, weight_decay=0.05, seed=5),
+    ),
 }
-"""The judge beside the preset's, by the kind of that one."""
+"""The judge beside the preset's, by the images and the kind of that one."""
 
-TERMS = [field.name for field in fields(Objective) if field.name.endswith("_weight")]
-BEFORE: dict[str, Any] = {
-    "objective": {"style_weight": 0.0, "class_mean_weight": 8.0},
-    "optimization": {"batch_size": 128},
-}
-"""The preset of MNIST before what was tried."""
-TRIES: dict[str, dict[str, Any]] = {
-    "before": {},
-    "style 30": {"objective": {"style_weight": 30.0}},
-    "half batches": {"optimization": {"batch_size": 64}},
-    "adversarial x2": {"objective": {"adversarial_weight": 12.0}},
-    "style 30 for equivariance, half batches": {
-        "objective": {"style_weight": 30.0, "equivariance_weight": 0.0},
-        "optimization": {"batch_size": 64},
-    },
-}
-LABEL_WEIGHTS = (0.0, 10.0, 30.0, 100.0)
 HEADS = {
     "name": "recipe",
     "seed": "seed",
@@ -246,12 +237,6 @@ def table(rows: list[dict[str, Any]], heads: dict[str, str]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def changed(how: VAESettings, what: dict[str, Any]) -> VAESettings:
-    """Settings with some of them, also of the parts, replaced."""
-    parts = {name: replace(getattr(how, name), **value) for name, value in what.items() if isinstance(value, dict)}
-    return replace(how, **(what | parts))
-
-
 def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each recipe of several seeds a row of means and standard deviations."""
     grouped: dict[str, list[dict[str, Any]]] = {}
@@ -272,31 +257,10 @@ def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[str, VAESettings]:
-    """The models of a study by name."""
-    ours = preset.vae
-    if study == "recipes":
-        every = recipes(preset, channels)
-    elif study == "ablation":
-        terms = [term for term in TERMS if getattr(ours.objective, term) > 0]
-        without = {f"without {term.removesuffix('_weight')}": {"objective": {term: 0.0}} for term in terms}
-        every = {"all terms": ours} | {name: changed(ours, what) for name, what in without.items()}
-    elif study == "tries":
-        every = {name: changed(changed(ours, BEFORE), what) for name, what in TRIES.items()}
-    else:
-        every = {
-            f"lambda {weight:g}": changed(ours, {"objective": {"label_weight": weight}}) for weight in LABEL_WEIGHTS
-        }
-    if recipe == "all":
-        return every
-    if recipe not in every:
-        raise ValueError(f"recipe: expected all or one of {', '.join(every)}, got {recipe!r}")
-    return {recipe: every[recipe]}
-
-
 def main(
-    data: DataName = "digits",
+    data: Preset = "digits",
     data_dir: Path = Path("data"),
+    folder: bool = False,
     recipe: str = "all",
     minutes: float = 15.0,
     seeds: int = 1,
@@ -306,37 +270,40 @@ def main(
     """Trains, evaluates, draws, and writes the tables.
 
     Args:
-        data: Which images.
-        data_dir: Where their files are.
+        data: Whose preset.
+        data_dir: Where the files of the images are.
+        folder: They are images in class folders, not the data set's own files.
         recipe: One row of the study by name, or all.
         minutes: Of training for labelvae, its guide included; the others see as many images.
         seeds: Models of each recipe.
-        study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight.
+        study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight or
+            latent size.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
     """
     keep_freed_memory()
-    folder = out / f"{data}-{minutes:g}-minutes"
+    out = out / f"{data}-{minutes:g}-minutes"
     preset = getattr(known, data.upper())
-    settings = replace(
-        preset, data_dir=data_dir, out=folder, wandb="disabled", resume=(folder / "settings.yaml").is_file()
-    )
+    if folder:
+        preset = replace(preset, data=replace(preset.data, name="folder"))
+    settings = replace(preset, data_dir=data_dir, out=out, wandb="disabled", resume=(out / "settings.yaml").is_file())
     images = ImageData(data_dir=data_dir, **asdict(settings.data))
     experiment = Experiment(settings, images)
+    colour = images.image_shape[0] > 1
     classifiers, rows = [], []
     for name, how in (
         ("guide", preset.guide),
         ("judge", preset.judge),
-        ("second-judge", SECOND_JUDGE[preset.judge.kind]),
+        ("second-judge", SECOND_JUDGE[f"{'colour' if colour else 'strokes'}, {preset.judge.kind}"]),
     ):
         start = time.perf_counter()
         classifier = experiment.classifier(name, how)
-        path, seconds = folder / "rows" / f"{name}.json", time.perf_counter() - start
+        path, seconds = out / "rows" / f"{name}.json", time.perf_counter() - start
         seconds = json.loads(path.read_text())["seconds"] if path.is_file() else seconds
         rows.append(classifier_row(name, classifier, images.loader("test"), seconds))
         write_whole(path, json.dumps(rows[-1], indent=2) + "\n")
         classifiers.append(classifier)
     guide, judge, second_judge = classifiers
-    counted = folder / "epochs.json"
+    counted = out / "epochs.json"
     if not counted.is_file():
         epochs = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
         write_whole(counted, json.dumps(max(1, int(epochs))))
@@ -344,7 +311,7 @@ def main(
     bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()), split)
     models = named(study, recipe, preset, images.image_shape[0])
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
-    timed = folder / "epoch_seconds.json"
+    timed = out / "epoch_seconds.json"
     times: dict[str, float] = json.loads(timed.read_text()) if timed.is_file() else {}
     for name, how in models.items():
         times[name] = times.get(name) or epoch_seconds(experiment, how, guide)
@@ -361,8 +328,8 @@ def main(
         f"{table(scores + over_seeds(scores), HEADS)}\n"
     )
     name = study if recipe == "all" else recipe
-    write_whole(folder / f"{name}.md", text)
-    write_whole(folder / f"{name}.json", json.dumps(scores, indent=2) + "\n")
+    write_whole(out / f"{name}.md", text)
+    write_whole(out / f"{name}.json", json.dumps(scores, indent=2) + "\n")
     print(text)
 
 

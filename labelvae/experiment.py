@@ -76,8 +76,7 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
 
 def without_label_loss(how: VAESettings) -> VAESettings:
     """The same model, trained the same way but for the guide's label loss: lambda is 0."""
-    unguided = replace(how.objective, label_constraint=False, label_weight=0.0, own_label_weight=0.0)
-    return replace(how, objective=unguided)
+    return replace(how, objective=replace(how.objective, label_weight=0.0, own_label_weight=0.0))
 
 
 class Experiment:

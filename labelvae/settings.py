@@ -129,8 +129,6 @@ class Objective:
         check_number("scale", self.scale, above=0)
         check_flag("learn_scale", self.learn_scale)
         check_flag("label_constraint", self.label_constraint)
-        if self.label_constraint and self.label_weight == 0:
-            raise ValueError("label_constraint: learns lambda from label_weight on, got label_weight 0; set it above 0")
         check_choice("label_loss", self.label_loss, get_args(LabelLoss))
         for name in ("label_smoothing", "label_noise", "warm_up_share"):
             check_number(name, getattr(self, name), at_least=0, below=1)
