@@ -32,6 +32,7 @@ from jsonargparse import auto_cli
 from lightning.pytorch.loggers import CSVLogger
 from studies import Study, named
 from torchmetrics.functional.classification import multiclass_calibration_error
+from unflattered import rotation_network, taught
 
 from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, evaluate
 from labelvae import presets as known
@@ -93,6 +94,8 @@ HEADS = {
     "style_slant": "slant",
     "style_layout": "layout",
     "realism_over_floor": "realism, over floor",
+    "realism_label_free_over_floor": "the same, by turned images",
+    "taught": "taught, over real",
     "diversity": "diversity",
     "sharpness": "sharpness",
     "specks": "specks",
@@ -112,6 +115,7 @@ class Bench:
     guide: LabelClassifier
     judge: LabelClassifier
     second_judge: LabelClassifier
+    label_free: LabelClassifier | None
     epochs: int
     split: Split
 
@@ -130,7 +134,8 @@ class Bench:
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         data = self.experiment.data
         test = data.loader(self.split)
-        scores = evaluate(vae, test, self.judge, real=data.loader("train"), guide=self.guide, name=name)
+        real = data.loader("train")
+        scores = evaluate(vae, test, self.judge, real=real, guide=self.guide, label_free=self.label_free, name=name)
         second = agreement(vae, test, self.second_judge)
         row = scores.row() | {
             "second_effectiveness": second[0],
@@ -142,6 +147,11 @@ class Bench:
             "seed": seed,
             "settings": settings,
         }
+        if self.label_free is not None:
+            row |= {
+                "realism_label_free_over_floor": scores.realism_label_free / scores.realism_label_free_floor,
+                "taught": taught(self.experiment, vae, key, self.split),
+            }
         some = data.splits[self.split]
         some = some.subset(one_of_each(some.labels, 40))
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
@@ -303,12 +313,16 @@ def main(
         write_whole(path, json.dumps(rows[-1], indent=2) + "\n")
         classifiers.append(classifier)
     guide, judge, second_judge = classifiers
+    label_free = None
+    if colour:
+        label_free, accuracy = rotation_network(experiment)
+        rows.append({"name": "rotation", "accuracy": accuracy})
     counted = out / "epochs.json"
     if not counted.is_file():
         epochs = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
         write_whole(counted, json.dumps(max(1, int(epochs))))
     split: Split = "test" if study == "recipes" else "validation"
-    bench = Bench(experiment, preset, guide, judge, second_judge, json.loads(counted.read_text()), split)
+    bench = Bench(experiment, preset, guide, judge, second_judge, label_free, json.loads(counted.read_text()), split)
     models = named(study, recipe, preset, images.image_shape[0])
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = out / "epoch_seconds.json"
