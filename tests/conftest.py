@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,6 +9,9 @@ from labelvae import ConditionalVAE, ImageData, LabelClassifier
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell's background job ignores Ctrl-C and hands that on; the programs that the tests start and stop must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

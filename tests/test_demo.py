@@ -90,8 +90,11 @@ def address(models, tmp_path_factory):
         line = process.stdout.readline()
         assert f"the page is at http://127.0.0.1:{port}/" in line
         yield f"http://127.0.0.1:{port}/"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) in (0, 130)
+        try:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) in (0, 130)
+        finally:
+            process.kill()
 
 
 def fetched(url) -> str:
