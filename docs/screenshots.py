@@ -1,8 +1,8 @@
 """The pages that labelvae makes, as a reader sees them: pictures for these docs, taken in a headless Chromium.
 
-    labelvae train digits
-    labelvae train digits --out runs/digits_unguided --vae.objective.label-weight 0
-    python docs/screenshots.py --runs runs/digits runs/digits_unguided --out docs/images
+labelvae train digits
+labelvae train digits --out runs/digits_unguided --vae.objective.label-weight 0
+python docs/screenshots.py --runs runs/digits runs/digits_unguided --out docs/images
 """
 
 from __future__ import annotations

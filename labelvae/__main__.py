@@ -17,6 +17,7 @@ PRESETS = {
     "fashion_mnist": presets.FASHION_MNIST,
     "kmnist": presets.KMNIST,
     "cifar10": presets.CIFAR10,
+    "cifar10_small": presets.CIFAR10_SMALL,
     "folder": presets.FOLDER,
 }
 

@@ -39,6 +39,7 @@ def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
         ours,
         encoder_widths=(),
         decoder_widths=(),
+        spatial_latent=False,
         hidden_dim=500,
         latent_dim=2 if preset.data.name == "mnist" else 10,
         objective=Objective(likelihood="bernoulli", label_weight=0.0),

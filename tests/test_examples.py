@@ -51,7 +51,7 @@ def test_a_folder_of_jpegs(tmp_path):
 
 def test_cifar10_tries_its_code_on_made_images(tmp_path):
     small = ["--vae.encoder-widths=[8,8,8]", "--vae.decoder-widths=[8,8,8]", "--vae.discriminator-widths=[8,8]"]
-    small += ["--guide.widths=[8,8]", "--judge.widths=[8,16]", "--vae.latent-dim=8", "--vae.hidden-dim=16"]
+    small += ["--guide.widths=[8,8]", "--judge.widths=[8,16]", "--vae.latent-dim=16"]
     code, _, err = run("cifar10.py", "--fast-dev-run", *small, cwd=tmp_path)
     assert code == 0, err
     assert (tmp_path / "runs" / "cifar10" / "fast-dev-run" / "scores.json").is_file()

@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from labelvae import ConditionalVAE, Discriminator, GuidedELBO, LabelClassifier, Scores, VAETraining, evaluate
-from labelvae.presets import CIFAR10, DIGITS
+from labelvae.building import new_vae, vae_task
+from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS
 from labelvae.recipes import recipes
 
 RECIPES = recipes(DIGITS, channels=1)
@@ -60,3 +61,12 @@ def test_colour_images_get_the_sizes_of_the_authors():
     assert (RECIPES["latent-shift"].latent_dim, RECIPES["latent-shift"].objective.own_label_weight) == (10, 100.0)
     colour = recipes(CIFAR10, channels=3)["latent-shift"]
     assert (colour.latent_dim, colour.objective.own_label_weight) == (512, 300.0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_colour_images(name):
+    how, guide = recipes(CIFAR10_SMALL, channels=3)[name], LabelClassifier((3, 32, 32), 10, widths=(4, 4))
+    task = vae_task(how, new_vae(how, (3, 32, 32), 10), guide)
+    terms = task.loss(task.vae, torch.rand(4, 3, 32, 32), torch.arange(4))
+    terms.total.backward()
+    assert torch.isfinite(terms.total)
