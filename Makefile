@@ -14,7 +14,7 @@ test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto
 
 test-oldest: .venv-oldest/installed
-	.venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning  # old packages use what newer ones deprecate
+	.venv-oldest/bin/python -m pytest -W default  # old packages use what newer ones deprecate
 
 docs: .venv/installed-docs .venv/installed-dev
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html

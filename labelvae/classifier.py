@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Self, get_args
 
 from torch import Tensor, nn
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
 from labelvae.inputs import ImageShape, check_image_shape, check_images
-from labelvae.networks import down_sampling, pyramid
+from labelvae.networks import ResidualBlock, down_sampling, pyramid
 from labelvae.saving import Pretrained
 from labelvae.settings import ClassifierKind
 
@@ -26,10 +27,11 @@ class LabelClassifier(Pretrained):
     Args:
         image_shape: `(C, H, W)`.
         num_classes: K, at least 2.
-        kind: "convolutional", maps pooled over the image; or "mlp", fully connected layers on the pixels,
-            a judge of another kind.
+        kind: "convolutional", strided convolutions and a fully connected layer on all of the coarsest maps, for
+            strokes, whose place tells; "pooled", convolutions whose maps are halved by their maxima and pooled over
+            the image, for natural images; or "mlp", fully connected layers on the pixels, a judge of another kind.
         widths: channels after each halving of the resolution, or units of each layer.
-        blocks: residual blocks at each resolution (convolutional).
+        blocks: residual blocks at each resolution (not of an mlp).
         feature_dim: units of the last hidden layer, whose activations are the classifier's features.
         dropout: share of features dropped while training.
 
@@ -71,11 +73,14 @@ class LabelClassifier(Pretrained):
         self.num_classes = num_classes
         self.feature_dim = feature_dim
         self.frozen = False
+        size = widths[-1]
         if kind == "convolutional":
             self.maps = down_sampling(image_shape[0], widths, blocks, nn.BatchNorm2d)
-            size = widths[-1] * math.prod(pyramid(image_shape, len(widths))[-1])
+            size *= math.prod(pyramid(image_shape, len(widths))[-1])
+        elif kind == "pooled":
+            self.maps = _pooled(image_shape[0], widths, blocks)
         else:
-            self.maps, size = _dense(image_shape, widths), widths[-1]
+            self.maps = _dense(image_shape, widths)
         self.to_features = nn.Sequential(
             nn.Flatten(), nn.Linear(size, feature_dim), nn.BatchNorm1d(feature_dim), nn.SiLU()
         )
@@ -110,6 +115,14 @@ class LabelClassifier(Pretrained):
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`; a frozen classifier stays in evaluation mode."""
         return super().train(mode and not self.frozen)
+
+
+def _pooled(channels: int, widths: Sequence[int], blocks: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise([channels, *widths]):
+        layers += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True)]
+        layers += [nn.BatchNorm2d(wide), nn.SiLU(), *(ResidualBlock(wide, nn.BatchNorm2d) for _ in range(blocks))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
 
 
 def _dense(image_shape: ImageShape, widths: Sequence[int]) -> nn.Sequential:

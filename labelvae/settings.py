@@ -26,7 +26,7 @@ EncoderLabel = Literal["none", "onehot", "embedding", "shift"]
 DecoderLabel = Literal["none", "onehot", "embedding", "batchnorm", "batchnorm-planes"]
 Schedule = Literal["cosine", "one-cycle"]
 LabelLoss = Literal["categorical", "binary"]
-ClassifierKind = Literal["convolutional", "mlp"]
+ClassifierKind = Literal["convolutional", "pooled", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 Interpolation = Literal["bilinear", "nearest"]
 LogKind = Literal["wandb", "tensorboard", "csv", "none"]
@@ -190,7 +190,7 @@ class ClassifierSettings:
     """A guide or a judge.
 
     Attributes:
-        kind: Convolutional, or fully connected layers on the pixels.
+        kind: Convolutional; pooled, slower and better on natural images; or fully connected layers on the pixels.
         widths: Channels after each halving of the resolution, or units of each layer.
         blocks: Residual blocks at each resolution.
         feature_dim: Units of the last hidden layer.

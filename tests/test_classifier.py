@@ -1,15 +1,28 @@
+from typing import get_args
+
 import pytest
 import torch
 
 from labelvae import LabelClassifier
+from labelvae.settings import ClassifierKind
 
 
-@pytest.mark.parametrize("kind", ["convolutional", "mlp"])
+@pytest.mark.parametrize("kind", get_args(ClassifierKind))
 def test_logits_and_features(kind, images):
     classifier = LabelClassifier((1, 8, 8), 3, kind=kind, widths=(8, 16), feature_dim=5)
     assert classifier(images).shape == (6, 3)
     assert classifier.features(images).shape == (6, 5)
     torch.testing.assert_close(classifier.logits(classifier.features(images)), classifier(images))
+
+
+def test_pooled_features_do_not_depend_on_the_place():
+    pooled = LabelClassifier((1, 32, 32), 3, kind="pooled", widths=(8,), blocks=1).eval()
+    images = torch.zeros(2, 1, 32, 32)
+    images[0, :, 8:16, 8:16] = images[1, :, 14:22, 14:22] = torch.rand(8, 8)
+    here, there = pooled.features(images)
+    torch.testing.assert_close(here, there)
+    odd = LabelClassifier((3, 13, 9), 2, kind="pooled", widths=(4, 4, 4, 4))
+    assert odd(torch.rand(3, 3, 13, 9)).shape == (3, 2)
 
 
 def test_frozen_for_good(guide, images):
@@ -39,7 +52,7 @@ def test_unfrozen_it_trains(guide):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"kind": "transformer"}, "kind: expected one of convolutional, mlp"),
+        ({"kind": "transformer"}, "kind: expected one of convolutional, pooled, mlp"),
         ({"num_classes": 1}, "num_classes"),
         ({"widths": ()}, "widths"),
         ({"feature_dim": 0}, "feature_dim"),

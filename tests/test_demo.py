@@ -119,7 +119,7 @@ def test_load_pick_click_and_the_picture_changes(address):
         page.wait_for_selector("#after img")
 
         def changed(picture, was):
-            api.expect(picture).not_to_have_attribute("src", was)
+            api.expect(picture).not_to_have_attribute("src", was, timeout=60_000)
 
         was_after = after.get_attribute("src")
         page.locator("#asked label", has_text="3").click()
