@@ -38,7 +38,25 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
     torch.Size([4, 1, 8, 8])
     """
     images = change(images, draw_change(images, how, generator), how)
+    if how.blur:
+        deviations = how.blur * images.new_empty(len(images)).uniform_(generator=generator)
+        images = blurred(images, deviations, radius=math.ceil(2.0 * how.blur))
     return noised(images, how.noise, generator).clamp(0.0, 1.0) if how.noise else images
+
+
+def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
+    """Images `(B, C, H, W)`, each blurred by a Gaussian of its own standard deviation `(B,)`, pixels; edges repeated.
+
+    The Gaussian is cut off `radius` pixels from its centre.
+    """
+    steps = torch.arange(-radius, radius + 1, device=images.device)
+    weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
+    for dim, sides in ((3, (radius, radius, 0, 0)), (2, (0, 0, radius, radius))):
+        size, padded = images.shape[dim], F.pad(images, sides, mode="replicate")
+        images = sum(  # type: ignore[assignment]
+            weights[:, tap, None, None, None] * padded.narrow(dim, tap, size) for tap in range(len(steps))
+        )
+    return images
 
 
 def noised(rows: Tensor, largest: float, generator: torch.Generator | None = None) -> Tensor:

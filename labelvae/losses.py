@@ -57,7 +57,7 @@ from labelvae.vae import ConditionalVAE
 LEAST_LOG_SCALE = math.log(1e-3)
 """A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
 
-CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.005, math.log(1e3)
+CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
 """How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
 
 

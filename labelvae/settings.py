@@ -47,6 +47,7 @@ class Augmentation:
         shift: Largest translation, as a share of the size.
         flip: Mirror half of the images left to right.
         thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
+        blur: Largest standard deviation of a Gaussian blur, pixels; each image draws its own.
         noise: Largest standard deviation of Gaussian noise; each image draws its own.
         interpolation: "nearest" moves pixels whole, without blur.
     """
@@ -57,11 +58,12 @@ class Augmentation:
     shift: float = 0.0
     flip: bool = False
     thickness: float = 0.0
+    blur: float = 0.0
     noise: float = 0.0
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        for name in ("rotation", "shear", "shift", "noise"):
+        for name in ("rotation", "shear", "shift", "blur", "noise"):
             check_number(name, getattr(self, name), at_least=0)
         for name in ("scale", "thickness"):
             check_number(name, getattr(self, name), at_least=0, below=1)

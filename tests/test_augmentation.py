@@ -1,8 +1,9 @@
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from labelvae import Augmentation, augment
-from labelvae.augmentation import Change, change, draw_change
+from labelvae.augmentation import Change, blurred, change, draw_change
 from labelvae.style import slant
 
 
@@ -12,7 +13,7 @@ def test_nothing_changes_by_default(images):
 
 @pytest.mark.parametrize(
     "how",
-    [{"rotation": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 0.2}, {"noise": 0.2}, {"thickness": 0.7}],
+    [{"rotation": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 0.2}, {"blur": 1}, {"noise": 0.2}, {"thickness": 0.7}],
 )
 def test_every_image_is_changed_on_its_own_and_stays_in_range(how):
     images = torch.rand(1, 1, 8, 8).expand(4, -1, -1, -1)
@@ -65,6 +66,20 @@ def test_warping_is_exact_under_bfloat16():
     torch.testing.assert_close(half, change(images, drawn, how), rtol=0, atol=0)
 
 
+def test_blur_is_that_of_scipy():
+    images, deviations = torch.rand(3, 2, 9, 12, dtype=torch.float64), torch.tensor([0.3, 0.7, 1.0])
+    for image, made, deviation in zip(images, blurred(images, deviations, radius=2), deviations, strict=True):
+        expected = gaussian_filter(image.numpy(), (0, float(deviation), float(deviation)), mode="nearest", radius=2)
+        torch.testing.assert_close(made, torch.from_numpy(expected))
+
+
+def test_each_image_draws_its_own_blur(images):
+    made = augment(images, Augmentation(blur=2.0))
+    lost = (images.var(dim=(1, 2, 3)) - made.var(dim=(1, 2, 3))) / images.var(dim=(1, 2, 3))
+    assert (lost > 0).all()
+    assert lost.std() > 0.05
+
+
 def test_the_same_change_moves_images_alike(images):
     how = Augmentation(rotation=20, shear=0.3, shift=0.1, scale=0.2)
     drawn = draw_change(images, how)
@@ -83,7 +98,7 @@ def test_strokes_grow_by_a_share_of_a_pixel_at_each_edge(share):
 
 def test_the_gradient_reaches_the_image(images):
     images.requires_grad_()
-    augment(images, Augmentation(rotation=10, noise=0.1)).sum().backward()
+    augment(images, Augmentation(rotation=10, blur=1, noise=0.1)).sum().backward()
     assert images.grad.abs().sum() > 0
 
 
@@ -92,6 +107,7 @@ def test_the_gradient_reaches_the_image(images):
     [
         {"rotation": -1},
         {"noise": float("nan")},
+        {"blur": -0.5},
         {"scale": 1.0},
         {"thickness": 1.0},
         {"flip": "yes"},
