@@ -41,6 +41,7 @@ def new_vae(how: VAESettings, image_shape: Shape, num_classes: int) -> Condition
         decoder_label=how.decoder_label,
         embedding_dim=how.embedding_dim,
         spatial_latent=how.spatial_latent,
+        upsampling=how.upsampling,
     )
 
 

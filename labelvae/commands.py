@@ -200,11 +200,11 @@ def export(out: Path, *, model: str) -> None:
     print(f"relabelling of {model}: {out}")
 
 
-def demo(*, model: str, judge: str | None = None, images: Path | None = None, port: int = 7860) -> None:
+def demo(*, model: str = "mnist", judge: str | None = None, images: Path | None = None, port: int = 7860) -> None:
     """A page in the browser: draw or upload an image, pick a label, see it relabelled. Nothing leaves the machine.
 
     Args:
-        model: Folder of a trained model, or its name.
+        model: Folder of a trained model, or its name; mnist comes with the package.
         judge: Folder of an independent classifier, whose opinion is shown.
         images: A folder of images to pick from.
         port: Where the page is served, on this machine only.

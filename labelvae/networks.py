@@ -21,6 +21,7 @@ from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs import ImageShape, check_image_shape
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+from labelvae.settings import Upsampling
 
 
 def pyramid(image_shape: ImageShape, steps: int) -> list[tuple[int, int]]:
@@ -191,6 +192,9 @@ class Decoder(nn.Module):
         hidden_dim: units between the code and the coarsest maps.
         blocks: residual blocks at each resolution.
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
+        upsampling: how all but the last doubling are done: "subpixel" by unfolding channels, or "nearest" by
+            repeating pixels before the convolution, which leaves no checkerboard (Odena et al., 2016,
+            doi 10.23915/distill.00003).
     """
 
     def __init__(
@@ -204,6 +208,7 @@ class Decoder(nn.Module):
         hidden_dim: int = 128,
         blocks: int = 0,
         spatial: bool = False,
+        upsampling: Upsampling = "subpixel",
     ) -> None:
         super().__init__()
         sizes = pyramid(image_shape, len(widths))[::-1]
@@ -223,7 +228,9 @@ class Decoder(nn.Module):
         self.planes = LabelPlanes()
         self.plane_dim = plane_dim
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(coarse + plane_dim, 4 * fine, 3, padding=1), Unfold(size))
+            nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse + plane_dim, fine, 3, padding=1))
+            if upsampling == "nearest" and size != sizes[-1]
+            else nn.Sequential(nn.Conv2d(coarse + plane_dim, 4 * fine, 3, padding=1), Unfold(size))
             for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
         )
 

@@ -22,7 +22,7 @@ from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images,
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder, pyramid
 from labelvae.saving import Pretrained
-from labelvae.settings import DecoderLabel, EncoderLabel
+from labelvae.settings import DecoderLabel, EncoderLabel, Upsampling
 
 
 def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
@@ -79,6 +79,7 @@ class ConditionalVAE(Pretrained):
         embedding_dim: entries of the embedding, which encoder and decoder share.
         spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
             than pass through hidden units; for images whose layout shall stay.
+        upsampling: "subpixel", the fastest, or "nearest", without checkerboards on natural images; see `Decoder`.
 
     Raises:
         ValueError: an argument out of range.
@@ -101,6 +102,7 @@ class ConditionalVAE(Pretrained):
         decoder_label: DecoderLabel = "batchnorm",
         embedding_dim: int = 8,
         spatial_latent: bool = False,
+        upsampling: Upsampling = "subpixel",
     ) -> None:
         image_shape = check_image_shape(image_shape)
         encoder_widths = check_widths(
@@ -117,6 +119,7 @@ class ConditionalVAE(Pretrained):
         check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
         check_flag("spatial_latent", spatial_latent)
+        check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
             _check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
         super().__init__(
@@ -132,6 +135,7 @@ class ConditionalVAE(Pretrained):
                 "decoder_label": decoder_label,
                 "embedding_dim": embedding_dim,
                 "spatial_latent": spatial_latent,
+                "upsampling": upsampling,
             }
         )
         self.image_shape = image_shape
@@ -163,6 +167,7 @@ class ConditionalVAE(Pretrained):
             hidden_dim=hidden_dim,
             blocks=blocks,
             spatial=spatial_latent,
+            upsampling=upsampling,
         )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

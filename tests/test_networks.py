@@ -32,8 +32,9 @@ def test_fold_and_unfold_are_inverse(size):
     torch.testing.assert_close(Unfold(size)(folded), maps, rtol=0, atol=0)
 
 
-def test_gradient_reaches_every_parameter():
-    vae = ConditionalVAE((3, 12, 15), 4, blocks=1, encoder_label="onehot")
+@pytest.mark.parametrize("upsampling", ["subpixel", "nearest"])
+def test_gradient_reaches_every_parameter(upsampling):
+    vae = ConditionalVAE((3, 12, 15), 4, encoder_widths=(8, 8), blocks=1, encoder_label="onehot", upsampling=upsampling)
     discriminator, classifier = Discriminator((3, 12, 15), 4), LabelClassifier((3, 12, 15), 4, blocks=1)
     images, labels = torch.rand(5, 3, 12, 15), torch.tensor([0, 1, 2, 3, 0])
     out = vae(images, labels)

@@ -148,6 +148,7 @@ def test_half_and_double_precision(vae, images):
         ({"image_shape": 8}, "image_shape"),
         ({"decoder_widths": (8.5,)}, r"decoder_widths\[0\]"),
         ({"spatial_latent": 1}, "spatial_latent"),
+        ({"upsampling": "bilinear"}, "upsampling"),
         ({"spatial_latent": True, "encoder_widths": (8, 8), "latent_dim": 6}, "a multiple of 4"),
         ({"spatial_latent": True, "encoder_widths": ()}, "at least one, got 0 and 0"),
         ({"spatial_latent": True, "encoder_widths": (8, 8), "decoder_widths": (8,)}, "got 2 and 1"),
