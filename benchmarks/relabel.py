@@ -5,6 +5,7 @@
     python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
     python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --minutes 6
     python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4 --precision 32-true
     python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --minutes 90
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
@@ -46,7 +47,7 @@ from labelvae.figures import one_of_each
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.picture_files import save_picture
-from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Settings, VAESettings
+from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Precision, Settings, VAESettings
 from labelvae.sheets import sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
@@ -275,6 +276,7 @@ def main(
     minutes: float = 15.0,
     seeds: int = 1,
     study: Study = "recipes",
+    precision: Precision | None = None,
     out: Path = Path("runs/relabel"),
 ) -> None:
     """Trains, evaluates, draws, and writes the tables.
@@ -288,6 +290,7 @@ def main(
         seeds: Models of each recipe.
         study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight or
             latent size.
+        precision: Of the models' training, if not the preset's; the rows then name it.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
     """
     keep_freed_memory()
@@ -324,6 +327,9 @@ def main(
     split: Split = "test" if study == "recipes" else "validation"
     bench = Bench(experiment, preset, guide, judge, second_judge, label_free, json.loads(counted.read_text()), split)
     models = named(study, recipe, preset, images.image_shape[0])
+    if precision is not None:
+        experiment.settings = replace(settings, precision=precision)
+        models = {f"{name}, {precision}": how for name, how in models.items()}
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = out / "epoch_seconds.json"
     times: dict[str, float] = json.loads(timed.read_text()) if timed.is_file() else {}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelvae.command_line import run
-from labelvae.presets import MNIST
+from labelvae.presets import MNIST_BRIEF
 from labelvae.settings import ClassifierSettings, Settings
 
 RARE, SHARE, LEAST = 8, 0.01, 5  # the class, what is left of it, and how many images at least
@@ -85,4 +85,4 @@ def seeded(how: ClassifierSettings, seed: int) -> ClassifierSettings:
 
 
 if __name__ == "__main__":
-    run(main, replace(MNIST, out=Path("runs/rare_classes"), wandb="disabled"), __doc__)
+    run(main, replace(MNIST_BRIEF, out=Path("runs/rare_classes"), wandb="disabled"), __doc__)
