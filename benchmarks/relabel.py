@@ -55,7 +55,7 @@ from labelvae.whole_files import write_whole
 Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 
 SECOND_JUDGE = {
-    "strokes, convolutional": ClassifierSettings(
+    "convolutional": ClassifierSettings(
         kind="mlp",
         widths=(1024, 1024),
         feature_dim=256,
@@ -63,22 +63,23 @@ SECOND_JUDGE = {
         augmentation=Augmentation(rotation=12, scale=0.15, shear=0.2, shift=0.06),
         optimization=Optimization(epochs=40, batch_size=256, learning_rate=2e-3, seed=5),
     ),
-    "strokes, mlp": ClassifierSettings(
+    "mlp": ClassifierSettings(
         widths=(32, 64),
         blocks=1,
         augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08),
         optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=5),
     ),
-    "colour, convolutional": ClassifierSettings(
-        widths=(64, 128, 256, 512),
-        blocks=1,
-        feature_dim=256,
-        label_smoothing=0.05,
+    "colour": ClassifierSettings(
+        kind="pooled",
+        widths=(32, 64, 128, 256),
+        blocks=2,
+        feature_dim=128,
+        label_smoothing=0.1,
         augmentation=Augmentation(shift=0.125, flip=True, interpolation="nearest"),
-        optimization=Optimization(epochs=18, batch_size=256, learning_rate=3e-3, weight_decay=0.05, seed=5),
+        optimization=Optimization(epochs=16, learning_rate=3e-3, weight_decay=0.05, seed=5),
     ),
 }
-"""The judge beside the preset's, by the images and the kind of that one."""
+"""The judge beside the preset's: of images in colour, or by the kind of that one."""
 
 HEADS = {
     "name": "recipe",
@@ -306,7 +307,7 @@ def main(
     for name, how in (
         ("guide", preset.guide),
         ("judge", preset.judge),
-        ("second-judge", SECOND_JUDGE[f"{'colour' if colour else 'strokes'}, {preset.judge.kind}"]),
+        ("second-judge", SECOND_JUDGE["colour" if colour else preset.judge.kind]),
     ):
         start = time.perf_counter()
         classifier = experiment.classifier(name, how)

@@ -43,7 +43,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
             raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
         if not isinstance(before, dict) or f"fingerprint {images}" not in text:
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
-        _check_same(before, now, path)
+        _check_same(before, now, plain(asdict(Settings())), path)
     elif path.is_file() and not (how.overwrite or how.fast_dev_run):
         raise ValueError(
             f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
@@ -73,11 +73,13 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _check_same(before: dict[str, Any], now: dict[str, Any], path: Path, where: str = "") -> None:
+def _check_same(
+    before: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any], path: Path, where: str = ""
+) -> None:
     for key in sorted(set(before) | set(now)):
-        old, new = before.get(key), now.get(key)
+        old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, path, f"{where}{key}.")
+            _check_same(old, new, defaults[key], path, f"{where}{key}.")
         elif key not in _MAY_CHANGE and old != new:
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "

@@ -1,6 +1,7 @@
 """End to end on real digits: a short run, what it leaves, and what it is worth."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 
@@ -157,6 +158,18 @@ def test_resuming_with_other_settings_is_refused(run):
     out, _ = run
     with pytest.raises(ValueError, match=r"resume: rounds is 5, but the run in .*settings.yaml has 2"):
         run_experiment(short(out, resume=True, rounds=5))
+
+
+def test_a_setting_that_an_older_version_did_not_know_had_its_default(run, tmp_path):
+    out, _ = run
+    before = (out / "settings.yaml").read_text()
+    older = re.sub(r"^ *(blur|upsampling|rounds): .*\n", "", before, flags=re.MULTILINE)
+    assert older.count("\n") < before.count("\n") - 4
+    (tmp_path / "settings.yaml").write_text(older)
+    with pytest.raises(ValueError, match=r"resume: rounds is 2, but the run in .*settings.yaml has 1"):
+        experiment.Experiment(short(tmp_path, resume=True, wandb="disabled"), digits_data())
+    experiment.Experiment(short(tmp_path, resume=True, wandb="disabled", rounds=1), digits_data())
+    assert "blur: 0.0" in (tmp_path / "settings.yaml").read_text()
 
 
 def test_a_fast_dev_run_touches_no_other_results(tmp_path):
