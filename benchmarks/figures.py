@@ -64,12 +64,11 @@ def main(
         save_picture(loss_curves(run), out / f"{data}_loss_curves.png")
         if conditional.latent_dim == 2:
             save_picture(manifold(conditional), out / f"{data}_manifold.png")
-        for folder in sorted((run / "pictures").iterdir()):
-            if folder.name.endswith("-0"):
-                name = f"{data}_{folder.name.removesuffix('-0')}"
-                shutil.copyfile(folder / "wrong_labels.png", out / f"{name}_wrong_labels.png")
+        for picture in sorted(run.glob("*-0/wrong_labels.png")):
+            name = f"{data}_{picture.parent.name.removesuffix('-0')}"
+            shutil.copyfile(picture, out / f"{name}_wrong_labels.png")
         for name in ("every_class", "samples"):
-            shutil.copyfile(run / "pictures" / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
+            shutil.copyfile(run / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
     if study is not None:
         save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
         weight = f"lambda {preset.vae.objective.label_weight:g}-0"

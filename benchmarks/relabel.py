@@ -158,7 +158,10 @@ class Bench:
         some = some.subset(one_of_each(some.labels, 40))
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
         for picture_name, picture in pictures.items():
-            save_picture(picture, out / "pictures" / key / f"{picture_name}.png")
+            save_picture(picture, out / key / f"{picture_name}.png")
+        write_whole(out / key / "settings.yaml", json.dumps({"vae": row.pop("settings")}))  # for `labelvae compare`
+        write_whole(out / key / "scores.json", json.dumps([row], indent=2) + "\n")
+        row["settings"] = settings
         write_whole(path, json.dumps(row, indent=2) + "\n")
         return row
 

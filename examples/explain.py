@@ -4,8 +4,9 @@
 
 The way from the image's reconstruction to its counterfactual is walked in a hundred steps, until the classifier says
 something else than it said of the image. Drawn beside each other: the image, its reconstruction, the first image that
-flips the classifier, the counterfactual, and where the flipped one differs from the reconstruction. Any module from
-images to logits will do in the place of `LabelClassifier`.
+flips the classifier, the counterfactual, and where the flipped one differs from the reconstruction. The classifier is
+one of labelvae's, or any module from images `(B, C, H, W)` in [0, 1] to logits `(B, K)` that `torch.export.save` wrote
+to a file ending in .pt2, for batches of any size.
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ def explain(
         image: What is explained.
         out: The picture that is drawn.
         model: Folder of a trained model, or its name.
-        classifier: Folder of the classifier to explain.
+        classifier: Folder of the classifier to explain, or a .pt2 file.
         to: The label of the counterfactual, its name or index.
         invert: Swap dark and bright first.
         fit: How the image is fitted into the model's frame.
@@ -45,7 +46,8 @@ def explain(
     from labelvae.scans import read_scan
 
     vae = ConditionalVAE.from_pretrained(model)
-    yours = LabelClassifier.from_pretrained(classifier)
+    exported = classifier.endswith(".pt2")
+    yours = torch.export.load(classifier).module() if exported else LabelClassifier.from_pretrained(classifier)
     names = read_classes(locate(model, vae.kind), vae.num_classes)
     asked = label_of(to, names)
     pixels = read_scan(image, vae.image_shape, invert=invert, fit=fit)
@@ -64,7 +66,7 @@ def explain(
         size = float((flipped - way[0]).abs().mean())
         print(f"{names[said]} becomes {names[int(verdicts[step])]} after {step} % of the way, mean change {size:.4f}")
     else:
-        shown, captions = [*shown, way[-1]], [*captions, f"as {names[asked]}"]
+        shown, captions = [*shown, way[-1], 0.5 + 0.5 * (way[-1] - way[0])], [*captions, f"as {names[asked]}", "change"]
         print(f"the classifier says {names[said]} all the way to the counterfactual")
     save_picture(grid([shown], [captions]), out)
 

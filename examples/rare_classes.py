@@ -9,13 +9,15 @@ the accuracy on the rare class and on all, on the test images, as a table and un
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from labelvae.command_line import run
 from labelvae.presets import MNIST_BRIEF
-from labelvae.settings import ClassifierSettings, Settings
+from labelvae.settings import ClassifierSettings, Settings, VAESettings
 
 RARE, SHARE, LEAST = 8, 0.01, 5  # the class, what is left of it, and how many images at least
 SEEDS = (0, 1, 2)
+How = TypeVar("How", ClassifierSettings, VAESettings)
 
 
 def main(settings: Settings) -> None:
@@ -42,9 +44,11 @@ def accuracies(settings: Settings, seed: int) -> dict[str, dict[str, float]]:
 
     from labelvae.data import ImageData
     from labelvae.experiment import Experiment
+    from labelvae.logs import close_logger
     from labelvae.reading import ImageSet
 
     settings = replace(settings, out=settings.out / f"seed{seed}", guide=seeded(settings.guide, 10 * seed + 1))
+    settings = replace(settings, vae=seeded(settings.vae, 10 * seed + 3))
     data = ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     generator = torch.Generator().manual_seed(seed)
     train = data.splits["train"]
@@ -76,13 +80,16 @@ def accuracies(settings: Settings, seed: int) -> dict[str, dict[str, float]]:
         correct, of_rare = torch.cat(right).float(), torch.cat(labels) == RARE
         results[name] = {"rare": float(correct[of_rare].mean()), "all": float(correct.mean())}
         print(f"seed {seed}, {name}: {results[name]}", flush=True)
+    if experiment.logger is not None:
+        flat = {f"{name}_{part}": value for name, result in results.items() for part, value in result.items()}
+        close_logger(experiment.logger, flat, "nothing looked for", settings.out / "vae", settings.out.name)
     return results
 
 
-def seeded(how: ClassifierSettings, seed: int) -> ClassifierSettings:
-    """The same classifier from another seed."""
+def seeded(how: How, seed: int) -> How:
+    """The same network from another seed."""
     return replace(how, optimization=replace(how.optimization, seed=seed))
 
 
 if __name__ == "__main__":
-    run(main, replace(MNIST_BRIEF, out=Path("runs/rare_classes"), wandb="disabled"), __doc__)
+    run(main, replace(MNIST_BRIEF, out=Path("runs/rare_classes")), __doc__)

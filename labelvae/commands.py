@@ -205,7 +205,7 @@ def demo(*, model: str = "mnist", judge: str | None = None, images: Path | None 
 
     Args:
         model: Folder of a trained model, or its name; mnist comes with the package.
-        judge: Folder of an independent classifier, whose opinion is shown.
+        judge: Folder of an independent classifier, whose opinion is shown; else the guide's, if it is at hand.
         images: A folder of images to pick from.
         port: Where the page is served, on this machine only.
     """

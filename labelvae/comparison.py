@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,12 @@ class Run:
     Attributes:
         folder: where it lies.
         rows: of its scores.json; the first is the model's.
+        settings: of its settings.yaml, flat, by names such as vae.objective.beta; empty where there is none.
     """
 
     folder: Path
     rows: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -59,12 +61,39 @@ def read_run(folder: str | Path) -> Run:
         raise ValueError(f"{path}: is not JSON ({error}); finish the run with --resume") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and "name" in row for row in rows):
         raise ValueError(f"{path}: expected a list of scores with names, as a run writes it")
-    return Run(Path(folder), rows)
+    return Run(Path(folder), rows, _settings(Path(folder) / "settings.yaml"))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        known = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: is broken ({error}); the scores beside it may be of another run") from error
+    return _flat(known) if isinstance(known, dict) else {}
+
+
+def _flat(nested: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return flat
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all runs, by name, a value a run; None where a run does not say."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in ("out", "resume", "overwrite"))
+    values = {name: [run.settings.get(name) for run in runs] for name in names}
+    return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """The models' scores as an aligned text table, a column a run."""
-    return rows_table([run.row for run in runs])
+    """The models' scores, and what differs in their settings, as an aligned text table, a column a run."""
+    differing = differing_settings(runs)
+    return rows_table(
+        [run.row | {name: str(values[index]) for name, values in differing.items()} for index, run in enumerate(runs)]
+    )
 
 
 def comparison_page(runs: Sequence[Run]) -> str:
@@ -73,6 +102,10 @@ def comparison_page(runs: Sequence[Run]) -> str:
     titles = "".join(f"<th>{html.escape(str(run.folder))}</th>" for run in runs)
     lines = "".join(
         f"<tr><th>{html.escape(name)}</th>{''.join(_cell(run.row.get(name)) for run in runs)}</tr>" for name in names
+    )
+    lines += "".join(
+        f"<tr><th>{html.escape(name)}</th>{''.join(_cell(value) for value in values)}</tr>"
+        for name, values in differing_settings(runs).items()
     )
     pictures = "".join(
         f"<h2>{name.replace('_', ' ')}</h2><section>{figures}</section>"

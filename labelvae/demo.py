@@ -6,6 +6,7 @@ Served on this machine only; the page asks no other for anything, fonts included
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,8 +30,8 @@ SHOWN = 320
 MOST_PICTURES = 60
 """Pictures to pick from, at most."""
 
-LEAST_FOR_STYLE = 20
-"""Pictures needed for a direction in which their styles differ."""
+LEAST_FOR_STYLE, MOST_DIRECTIONS = 20, 3
+"""Pictures needed for directions in which their styles differ, and how many of those are offered."""
 
 
 class Player:
@@ -39,8 +40,9 @@ class Player:
     Args:
         vae: the model.
         class_names: name of each label.
-        judge: an independent classifier; None leaves its opinion out.
+        judge: a classifier, best an independent one; None leaves its opinion out.
         pictures: images to pick from `(N, C, H, W)` in [0, 1]; None takes samples of the model, of every class.
+        who: what the classifier is called on the page.
 
     Raises:
         ValueError: a judge of other images or classes.
@@ -52,22 +54,22 @@ class Player:
         class_names: list[str],
         judge: LabelClassifier | None = None,
         pictures: Tensor | None = None,
+        who: str = "judge",
     ) -> None:
         if judge is not None and (judge.num_classes, judge.image_shape) != (vae.num_classes, vae.image_shape):
             raise ValueError(
                 f"judge: knows {judge.num_classes} classes of images {judge.image_shape}, the model "
                 f"{vae.num_classes} of {vae.image_shape}; give a judge for the same data"
             )
-        self.vae, self.class_names, self.judge = vae, class_names, judge
+        self.vae, self.class_names, self.judge, self.who = vae, class_names, judge, who
         if pictures is None:
             count = MOST_PICTURES // vae.num_classes + 1
             labels = torch.arange(vae.num_classes).repeat(count)[:MOST_PICTURES]
             pictures = vae.sample(labels, torch.Generator().manual_seed(0))
         self.pictures = pictures[:MOST_PICTURES]
-        self.direction: Tensor | None = None
+        self.directions = torch.zeros(0, vae.latent_dim)
         if len(self.pictures) >= LEAST_FOR_STYLE and vae.encoder_label == "none":
-            codes = self.code(self.pictures, None)
-            self.direction = _first_direction(codes)
+            self.directions = _directions(self.code(self.pictures, None))
 
     def code(self, images: Tensor, own: int | None) -> Tensor:
         """Posterior means `(B, D)` of images `(B, C, H, W)`."""
@@ -86,29 +88,29 @@ class Player:
             probabilities: list[list[float]] = self.judge(images.to(self.judge.device)).softmax(dim=1).tolist()
         return probabilities
 
-    def relabel(self, image: Tensor, own: int, asked: int, share: float = 1.0, style: float = 0.0) -> Tensor:
+    def relabel(self, image: Tensor, own: int, asked: int, share: float = 1.0, style: Sequence[float] = ()) -> Tensor:
         """An image `(C, H, W)` on the way from its own label (share 0) to another (share 1).
 
         Args:
-            style: how far its code is moved along the direction in which the pictures differ most, in standard
-                deviations.
+            style: how far its code is moved along each direction in which the pictures differ most, in standard
+                deviations; the first ones may be given alone.
         """
         return self._decode(image, own, [asked], share, style)[0]
 
-    def every_class(self, image: Tensor, own: int, style: float = 0.0) -> Tensor:
+    def every_class(self, image: Tensor, own: int, style: Sequence[float] = ()) -> Tensor:
         """An image `(C, H, W)` as every class, `(K, C, H, W)`."""
         return self._decode(image, own, list(range(self.vae.num_classes)), 1.0, style)
 
-    def _decode(self, image: Tensor, own: int, asked: list[int], share: float, style: float) -> Tensor:
+    def _decode(self, image: Tensor, own: int, asked: list[int], share: float, style: Sequence[float]) -> Tensor:
         code = self.code(image[None], own)
-        if self.direction is not None:
-            code = code + style * self.direction
+        for length, direction in zip(style, self.directions, strict=False):
+            code = code + length * direction.to(code.device)
         first, last = (label_weights(labels, self.vae.num_classes, len(asked)) for labels in (own, asked))
         weights = torch.lerp(first, last, share)
         with evaluation_mode(self.vae):
             return self.vae.decode(code.expand(len(asked), -1), weights.to(code.device)).cpu()
 
-    def every_class_picture(self, image: Tensor, own: int, style: float) -> Image.Image:
+    def every_class_picture(self, image: Tensor, own: int, style: Sequence[float] = ()) -> Image.Image:
         """The image as every class, each with its name and what the judge takes it for."""
         images = self.every_class(image, own, style)
         captions = []
@@ -119,12 +121,12 @@ class Player:
         return grid([list(images[row : row + 5]) for row in rows], [captions[row : row + 5] for row in rows])
 
 
-def _first_direction(codes: Tensor) -> Tensor:
-    """The first principal direction of codes `(N, D)`, as long as their deviation along it, `(D,)`."""
+def _directions(codes: Tensor) -> Tensor:
+    """The first principal directions of codes `(N, D)`, each as long as their deviation along it, `(S, D)`."""
     centred = codes - codes.mean(dim=0)
     _, values, vectors = torch.linalg.svd(centred, full_matrices=False)
-    direction: Tensor = vectors[0] * values[0] / len(codes) ** 0.5
-    return direction
+    directions: Tensor = vectors[:MOST_DIRECTIONS] * values[:MOST_DIRECTIONS, None] / len(codes) ** 0.5
+    return directions
 
 
 def build(player: Player) -> Any:  # noqa: PLR0915  a page is a list of its parts
@@ -164,7 +166,7 @@ def build(player: Player) -> Any:  # noqa: PLR0915  a page is a list of its part
 
     picked.__annotations__["choice"] = gr.SelectData  # by which gradio knows what to pass
 
-    def show(image: np.ndarray, own: int, asked: int, share: float, style: float) -> tuple[Any, ...]:
+    def show(image: np.ndarray, own: int, asked: int, share: float, *style: float) -> tuple[Any, ...]:
         pixels = torch.from_numpy(image)
         result = player.relabel(pixels, own, asked, share, style)
         opinion = dict(zip(names, player.opinions(result[None])[0], strict=False)) or None
@@ -201,9 +203,8 @@ def build(player: Player) -> Any:  # noqa: PLR0915  a page is a list of its part
                 own = gr.Dropdown(choices, value=player.guess(first), label="It is", elem_id="own")
                 asked = gr.Radio(choices, value=len(names) - 1, label="Show it as", elem_id="asked")
                 share = gr.Slider(0, 1, 1, step=0.05, label="On the way from its own label to that one")
-                style = gr.Slider(
-                    -3, 3, 0, step=0.1, label="Style, where images differ most", visible=player.direction is not None
-                )
+                ranks = ("most", "second most", "third most")[: len(player.directions)]
+                style = [gr.Slider(-3, 3, 0, step=0.1, label=f"Style, where images differ {rank}") for rank in ranks]
             with gr.Column():
                 shown: dict[str, Any] = {
                     "format": "png",
@@ -218,12 +219,14 @@ def build(player: Player) -> Any:  # noqa: PLR0915  a page is a list of its part
                     with gr.Column(min_width=160):
                         gr.Markdown("Relabelled")
                         after = gr.Image(elem_id="after", **shown)
-                opinion = gr.Label(num_top_classes=3, label="The judge's opinion", visible=player.judge is not None)
-                gr.Markdown("As every class" + (" (and what the judge takes it for)" if player.judge else ""))
+                opinion = gr.Label(
+                    num_top_classes=3, label=f"The {player.who}'s opinion", visible=player.judge is not None
+                )
+                gr.Markdown("As every class" + (f" (and what the {player.who} takes it for)" if player.judge else ""))
                 every = gr.Image(elem_id="every", **shown)
-        inputs, outputs = [image, own, asked, share, style], [before, after, opinion, every]
+        inputs, outputs = [image, own, asked, share, *style], [before, after, opinion, every]
         page.load(show, inputs, outputs, api_name="show", show_progress="hidden")
-        for control in (own, asked, share, style):
+        for control in inputs[1:]:
             control.input(show, inputs, outputs, api_name=False, show_progress="hidden")
         sources = [
             gallery.select(picked, None, [image, own], api_name=False),
@@ -266,14 +269,18 @@ def launch(page: Any, port: int) -> None:
 def serve(model: str, judge: str | None, images: Path | None, port: int) -> None:
     """Loads everything and serves the page until it is stopped.
 
+    Without a judge the guide that lies beside the model, if there is one, gives its opinion, under that name.
+
     Raises:
         ValueError: models or images that cannot be read; a port that is taken.
     """
     vae = ConditionalVAE.from_pretrained(model)
-    names = read_classes(locate(model, vae.kind), vae.num_classes)
-    opinion = LabelClassifier.from_pretrained(judge) if judge else None
+    folder = locate(model, vae.kind)
+    names, guide = read_classes(folder, vae.num_classes), folder.parent / "guide"
+    beside = guide if (guide / "model.safetensors").is_file() else None
+    opinion = LabelClassifier.from_pretrained(judge or beside) if judge or beside else None
     pictures = None
     if images is not None:
         files = image_files([str(images)])[:MOST_PICTURES]
         pictures = torch.stack([read_scan(file, vae.image_shape) for file in files])
-    launch(build(Player(vae, names, opinion, pictures)), port)
+    launch(build(Player(vae, names, opinion, pictures, "judge" if judge else "guide")), port)

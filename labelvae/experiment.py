@@ -194,7 +194,7 @@ class Experiment:
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
         train = self.data.loader("train", how.batch_size, self.device, shuffle=True, drop_last=True, seed=how.seed)
         epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
-        seldom = max(1, epochs // 10)
+        seldom = max(every for every in range(1, max(1, epochs // 10) + 1) if epochs % every == 0)
         last = self.out / "checkpoints" / f"{name}.ckpt"
         trainer = Trainer(
             accelerator=self.settings.accelerator,

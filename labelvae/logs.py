@@ -51,6 +51,8 @@ def _wandb(mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger:
     import wandb
     from wandb.errors import Error, UsageError
 
+    if mode == "online" and not wandb.api.api_key:  # it would ask
+        raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
     known = out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
     if not known.is_file():
         write_whole(known, uuid4().hex[:8])
@@ -63,6 +65,8 @@ def _wandb(mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger:
         raise ValueError(f"wandb: {error}; log in with `wandb login`, or use --wandb offline") from error
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    for name, best in (("relabel/effectiveness", "max"), ("val/total", "min")):
+        run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{best},last")
     return WandbLogger(experiment=run, save_dir=out, log_model=False)
 
 
@@ -107,9 +111,13 @@ def code_version() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "source"
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    # Installed into somebody's own source tree, the package is in that tree and not of it.
+    home, asked = Path(__file__).parent, (["ls-files", "--error-unmatch", "logs.py"], ["rev-parse", "HEAD"])
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        of_it, commit = (
+            subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=False, cwd=home)
+            for words in asked
+        )
     except (OSError, subprocess.TimeoutExpired):
         return versions
-    return versions | ({"commit": found.stdout.strip()} if found.returncode == 0 else {})
+    return versions | ({"commit": commit.stdout.strip()} if of_it.returncode == commit.returncode == 0 else {})

@@ -44,7 +44,7 @@ its own style.
 ```python
 from labelvae import ConditionalVAE
 
-vae = ConditionalVAE.from_pretrained("FOLDER OR NAME OF THIS MODEL")
+vae = ConditionalVAE.from_pretrained("{name}")
 relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
 ```
 
@@ -64,8 +64,8 @@ On held-out images, {images} counterfactuals, by a judge that was never in the l
 """
 
 
-def model_card(run: str | Path) -> str:
-    """The card of the model of a finished run, in Markdown.
+def model_card(run: str | Path, name: str | None = None) -> str:
+    """The card of the model of a finished run, in Markdown, under the name that `from_pretrained` knows it by.
 
     Raises:
         ValueError: a folder without scores, or of another kind.
@@ -77,12 +77,12 @@ def model_card(run: str | Path) -> str:
     classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
     lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
     styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
-    for name, meaning in {**FIGURES, **styles}.items():
-        if name in rows[0]:
-            lines += [f"| {name} | {' | '.join(_cell(row.get(name)) for row in rows)} | {meaning} |"]
+    for figure, meaning in {**FIGURES, **styles}.items():
+        if figure in rows[0]:
+            lines += [f"| {figure} | {' | '.join(_cell(row.get(figure)) for row in rows)} | {meaning} |"]
     pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
     return CARD.format(
-        name=run.name,
+        name=name or run / "vae",
         label=config["num_classes"] - 1,
         channels=channels,
         height=height,
@@ -95,17 +95,17 @@ def model_card(run: str | Path) -> str:
     )
 
 
-def write_model_card(folder: str | Path, run: str | Path) -> None:
+def write_model_card(folder: str | Path, run: str | Path, name: str | None = None) -> None:
     """Writes `README.md` and the pictures and names that go with the model of a finished run into `folder`.
 
     Raises:
         ValueError: a run without scores.
     """
     folder, run = Path(folder), Path(run)
-    write_whole(folder / "README.md", model_card(run))
-    for name in PICTURES:
-        if _there(run, name):
-            shutil.copyfile(run / f"{name}.png", folder / f"{name}.png")
+    write_whole(folder / "README.md", model_card(run, name))
+    for picture in PICTURES:
+        if _there(run, picture):
+            shutil.copyfile(run / f"{picture}.png", folder / f"{picture}.png")
     names = run / "vae" / "classes.json"
     if names.is_file() and names.parent.resolve() != folder.resolve():
         shutil.copyfile(names, folder / "classes.json")

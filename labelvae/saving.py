@@ -75,7 +75,7 @@ class Pretrained(nn.Module):
             if run is not None:
                 from labelvae.model_card import write_model_card
 
-                write_model_card(folder, run)
+                write_model_card(folder, run, repository)
             self.save_pretrained(folder)
             upload(Path(folder), repository, private)
 

@@ -45,14 +45,18 @@ def test_the_player_relabels_as_the_model_does(models, player):
     torch.testing.assert_close(player.every_class(image, 2)[4], vae.relabel(image[None], 4)[0])
 
 
-def test_the_style_slider_moves_along_the_first_direction(models, player):
+def test_the_style_sliders_move_along_the_first_directions(models, player):
     codes = player.code(player.pictures, None)
-    deviation = (codes @ player.direction / player.direction.norm()).std(correction=0)
-    torch.testing.assert_close(player.direction.norm(), deviation)
+    lengths = player.directions.norm(dim=1)
+    assert len(lengths) == 3
+    deviations = (codes @ (player.directions / lengths[:, None]).T).std(dim=0, correction=0)
+    torch.testing.assert_close(lengths, deviations)
+    assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
     other = torch.randn(4)
-    assert (codes @ other / other.norm()).std(correction=0) < deviation
+    assert (codes @ other / other.norm()).std(correction=0) < deviations[0]
     image = player.pictures[0]
-    assert not torch.equal(player.relabel(image, 2, 7, style=2.0), player.relabel(image, 2, 7))
+    moved = [player.relabel(image, 2, 7, style=style) for style in ((), (2.0,), (0.0, 2.0), (0.0, 0.0, 2.0))]
+    assert all(not torch.equal(moved[i], moved[j]) for i in range(4) for j in range(i))
 
 
 def test_the_judges_opinion(models, player):
@@ -67,7 +71,7 @@ def test_without_a_judge_and_pictures(models):
     assert len(player.pictures) == 60
     assert player.opinions(player.pictures[:2]) == [[], []]
     assert player.guess(player.pictures[0]) == 0
-    assert player.every_class_picture(player.pictures[0], 0, 0.0).width > 5 * 90
+    assert player.every_class_picture(player.pictures[0], 0).width > 5 * 90
 
 
 def test_a_judge_of_other_images_is_refused(models):
