@@ -64,9 +64,9 @@ def main(
         save_picture(loss_curves(run), out / f"{data}_loss_curves.png")
         if conditional.latent_dim == 2:
             save_picture(manifold(conditional), out / f"{data}_manifold.png")
-        for picture in sorted(run.glob("*-0/wrong_labels.png")):
-            name = f"{data}_{picture.parent.name.removesuffix('-0')}"
-            shutil.copyfile(picture, out / f"{name}_wrong_labels.png")
+        for path in sorted(run.glob("*-0/wrong_labels.png")):
+            name = f"{data}_{path.parent.name.removesuffix('-0')}"
+            shutil.copyfile(path, out / f"{name}_wrong_labels.png")
         for name in ("every_class", "samples"):
             shutil.copyfile(run / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
     if study is not None:

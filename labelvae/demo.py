@@ -277,8 +277,8 @@ def serve(model: str, judge: str | None, images: Path | None, port: int) -> None
     vae = ConditionalVAE.from_pretrained(model)
     folder = locate(model, vae.kind)
     names, guide = read_classes(folder, vae.num_classes), folder.parent / "guide"
-    beside = guide if (guide / "model.safetensors").is_file() else None
-    opinion = LabelClassifier.from_pretrained(judge or beside) if judge or beside else None
+    asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
+    opinion = LabelClassifier.from_pretrained(asked) if asked else None
     pictures = None
     if images is not None:
         files = image_files([str(images)])[:MOST_PICTURES]
