@@ -165,11 +165,15 @@ def test_compare(tmp_path, capsys):
         (tmp_path / name).mkdir()
         row = {"name": "labelvae", "images": 3, "effectiveness": value, "leakage": None}
         (tmp_path / name / "scores.json").write_text(json.dumps([row, row | {"name": "reference"}]))
+        how = {"out": name, "rounds": 2, "vae": {"objective": {"beta": 4 * value}}}
+        (tmp_path / name / "settings.yaml").write_text(yaml.safe_dump(how))
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a" / "samples.png")
     runs = [tmp_path / "a", tmp_path / "b<script>"]
     main(["compare", *map(str, runs), "--html", str(tmp_path / "page.html")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["effectiveness", "0.250", "0.750"]
+    assert lines[-2].split() == ["vae.objective.beta", "1.0", "3.0"]
+    assert not any(line.startswith(("rounds", "out")) for line in lines)
     page = (tmp_path / "page.html").read_text()
     assert page == comparison_page([read_run(run) for run in runs])
     assert "0.250" in page

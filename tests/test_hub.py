@@ -104,6 +104,7 @@ def test_models_that_come_with_the_package(vae, guide, tmp_path, monkeypatch):
     vae.half().save_pretrained(tmp_path / "pretrained" / "shapes" / "vae")
     guide.save_pretrained(tmp_path / "pretrained" / "shapes" / "guide")
     LabelClassifier((1, 8, 8), 3, widths=(4,)).save_pretrained(tmp_path / "pretrained" / "shapes" / "judge")
+    (tmp_path / "shapes").mkdir()  # a folder of data, say: no model
     again = ConditionalVAE.from_pretrained("shapes")
     assert again.config == vae.config
     assert again.dtype == torch.float32

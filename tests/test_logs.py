@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining
+from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, logs
 from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
 from labelvae.dashboard import Relabelled
 from labelvae.logs import close_logger, code_version, make_logger
@@ -101,12 +102,40 @@ def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
     assert summary["config"]["vae"]["latent_dim"] == 4
     assert summary["config"]["code"]["torch"] == torch.__version__.partition("+")[0]
     assert summary["summary"]["scores/effectiveness"] == 0.5
+    for name, best in (("relabel/effectiveness", max), ("val/total", min)):
+        logged = [row["item"][name] for row in rows if name in row["item"]]
+        assert summary["summary"][name] == {best.__name__: best(logged), "last": logged[-1]}
     assert "artifact" in {record["type"] for record in records}
     files = list((folder / "files" / "media").rglob("*.png"))
     assert len(files) == EPOCHS * len(PICTURES)
     for file in files:
         with Image.open(file) as picture:
             assert shows_something(picture), file
+
+
+def test_without_an_account_nothing_is_asked(tmp_path):
+    code = (
+        "from pathlib import Path\nfrom labelvae.logs import make_logger\n"
+        f"make_logger('wandb', 'online', Path({str(tmp_path)!r}), {{}})\n"
+    )
+    nobody = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    nobody |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=nobody, stdin=subprocess.DEVNULL)
+    assert "ValueError: wandb: there is no account here; log in with `wandb login`" in result.stderr
+    assert not result.stdout
+
+
+def test_the_commit_is_that_of_the_package_and_not_of_the_tree_it_is_installed_in(tmp_path, monkeypatch):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / "logs.py").touch()
+    monkeypatch.setattr(logs, "__file__", str(tmp_path / "logs.py"))
+    assert "commit" not in code_version()
+    for words in (["add", "logs.py"], [*identity, "commit", "-q", "-m", "ours"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert len(code_version()["commit"]) == 40
 
 
 def test_tensorboard(tmp_path, digits):
