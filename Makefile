@@ -1,8 +1,9 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make test   style, types and tests, with coverage
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
+# make pictures  the docs' pictures that no benchmark makes; needs a Chromium
 # make docs   the documentation as pages, under docs/_build/html; its links and code blocks are tried
-.PHONY: demo test test-oldest docs check format clean
+.PHONY: demo test test-oldest docs pictures check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +20,10 @@ test-oldest: .venv-oldest/installed
 docs: .venv/installed-docs .venv/installed-dev
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+pictures: demo .venv/installed-dev
+	$(BIN)/labelvae train digits --overwrite --out runs/digits_unguided --vae.objective.label-weight 0
+	$(BIN)/python docs/pictures.py --runs runs/digits runs/digits_unguided
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

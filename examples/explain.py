@@ -46,8 +46,13 @@ def explain(
     from labelvae.scans import read_scan
 
     vae = ConditionalVAE.from_pretrained(model)
-    exported = classifier.endswith(".pt2")
-    yours = torch.export.load(classifier).module() if exported else LabelClassifier.from_pretrained(classifier)
+    if classifier.endswith(".pt2"):
+        try:
+            yours = torch.export.load(classifier).module()
+        except Exception as error:  # whatever a broken file makes the reader raise
+            raise ValueError(f"{classifier}: not a file that torch.export.save wrote ({error})") from error
+    else:
+        yours = LabelClassifier.from_pretrained(classifier)
     names = read_classes(locate(model, vae.kind), vae.num_classes)
     asked = label_of(to, names)
     pixels = read_scan(image, vae.image_shape, invert=invert, fit=fit)

@@ -19,13 +19,20 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Page, sync_playwright
 
 PORT = 7861
 
 
 def main(runs: list[Path], model: str, out: Path) -> None:
-    """The comparison of the runs, and the page to play with after two clicks."""
+    """The scan, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    shutil.copyfile(runs[0] / "wrong_labels.png", out / "digits_wrong_labels.png")
+    drawn_scan().save(out / "scan.png")
+    for label, name in (("8", "eight.png"), ("all", "sheet.png")):
+        words = ["--model", model, "--to", label, "--invert", "--fit", "strokes", "--enlarge", "4"]
+        labelvae("relabel", *words, str(out / "scan.png"), str(out / name))
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if browser is None:
         raise SystemExit("error: no Chromium on the path; install one to take pictures of pages")
@@ -36,13 +43,32 @@ def main(runs: list[Path], model: str, out: Path) -> None:
     ):
         page = chromium.new_page(viewport={"width": 1200, "height": 900})
         html = Path(folder) / "comparison.html"
-        subprocess.run([sys.executable, "-m", "labelvae", "compare", *map(str, runs), "--html", str(html)], check=True)
+        labelvae("compare", *map(str, runs), "--html", str(html))
         page.goto(html.as_uri())
-        page.screenshot(path=out / "comparison.png")
+        page.screenshot(path=out / "comparison.png", full_page=True)
         with served(model) as address:
             page.goto(address)
             relabelled(page)
             page.screenshot(path=out / "demo.png")
+
+
+def drawn_scan() -> Image.Image:
+    """A 4 in ink on paper that is not quite white, lit from one side, as a telephone sees it."""
+    paper = Image.new("L", (640, 480), 255)
+    pen = ImageDraw.Draw(paper)
+    for stroke in ([(330, 90), (255, 265), (400, 250)], [(385, 130), (350, 400)]):
+        pen.line(stroke, fill=30, width=22, joint="curve")
+        for x, y in stroke:
+            pen.ellipse((x - 11, y - 11, x + 11, y + 11), fill=30)
+    ink = np.asarray(paper.filter(ImageFilter.GaussianBlur(2)), dtype=np.float64) / 255.0
+    light = np.linspace(0.95, 0.75, 640) + 0.02 * np.random.default_rng(0).standard_normal((480, 640))
+    tint = np.array([1.0, 0.97, 0.9])
+    return Image.fromarray((255.0 * (ink * light)[..., None] * tint).clip(0, 255).astype(np.uint8))
+
+
+def labelvae(*words: str) -> None:
+    """The command line."""
+    subprocess.run([sys.executable, "-m", "labelvae", *words], check=True)
 
 
 def relabelled(page: Page) -> None:
