@@ -8,17 +8,20 @@ Writes model, guide and card, and prints what half precision costs on the test i
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
+from labelvae.classes import write_classes
 from labelvae.command_line import DashParser
 from labelvae.hub import PACKAGED
 from labelvae.model_card import write_model_card
 from labelvae.presets import MNIST
-from labelvae.scores import scores_table
+from labelvae.scores import save_scores, scores_table
 
 MOST_BYTES = 2_000_000
 
@@ -36,16 +39,21 @@ def main(run: Path, data_dir: Path = Path("data"), out: Path = PACKAGED / "mnist
     vae = ConditionalVAE.from_pretrained(run / "vae")
     test, real = data.loader("test"), data.loader("train")
     scores = [evaluate(vae, test, judge, real=real, guide=guide, name="float32")]
-    write_model_card(out / "vae", run)
     vae.half().save_pretrained(out / "vae")
     guide.half().save_pretrained(out / "guide")
     vae, guide = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")
-    scores += [evaluate(vae, test, judge, real=real, guide=guide, name="float16")]
+    scores.insert(0, evaluate(vae, test, judge, real=real, guide=guide, name="float16, as it comes"))
     print(scores_table(scores))
-    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
+    with tempfile.TemporaryDirectory() as folder:  # the run, with these scores
+        made = Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints"), dirs_exist_ok=True))
+        save_scores(scores, made / "scores.json")
+        write_model_card(out / "vae", made, "mnist")
+    for name in ("vae", "guide"):
+        write_classes(out / name, data.class_names)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{size:,} bytes under {out}")
     if size > MOST_BYTES:
-        raise SystemExit(f"error: at most {MOST_BYTES:,} bytes of weights come with the package")
+        raise SystemExit(f"error: at most {MOST_BYTES:,} bytes come with the package")
 
 
 if __name__ == "__main__":

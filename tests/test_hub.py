@@ -1,3 +1,4 @@
+import inspect
 import shutil
 import sys
 import types
@@ -96,6 +97,17 @@ def test_a_folder_comes_before_the_hub(vae, shelf, run, monkeypatch):
         ConditionalVAE.from_pretrained("runs/nothing")
     with pytest.raises(ValueError, match=r"you/nothing: no such folder, and not to be had .* \(404 Not Found\)"):
         ConditionalVAE.from_pretrained("you/nothing")
+
+
+def test_the_real_hub_takes_what_it_is_given():
+    real = pytest.importorskip("huggingface_hub")
+    calls = [
+        (real.HfApi().create_repo, ("me/model",), {"private": True, "exist_ok": True}),
+        (real.HfApi().upload_folder, (), {"folder_path": ".", "repo_id": "me/model", "commit_message": "model"}),
+        (real.snapshot_download, ("me/model",), {"allow_patterns": hub.FILES}),
+    ]
+    for call, words, named in calls:
+        inspect.signature(call).bind(*words, **named)
 
 
 def test_models_that_come_with_the_package(vae, guide, tmp_path, monkeypatch):
