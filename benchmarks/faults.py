@@ -6,7 +6,8 @@
 Faults are injected into real processes of `examples/digits.py`, into files and into inputs. A run is *lost* if it
 cannot be resumed, bytes are lost if they had been reported as kept and are gone (a checkpoint that no longer loads
 or has gone back), and an answer is *silent and wrong* if a resumed run ends with other weights than an undisturbed
-one, or bad input gets an answer. Writes `faults.md` and `faults.json`.
+one, or bad input gets an answer. Writes `faults.md` and `faults.json`. What is done stays under `--out`: run it again
+to go on after a stop.
 """
 
 from __future__ import annotations
@@ -336,6 +337,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/faults"), help="folder of the tables")
     parser.add_argument("--short", action="store_true", help="a few of each, to see that it runs")
+    parser.add_argument("--only", help="one part alone, such as SIGKILL or disk")
     words = parser.parse_args()
     torch.manual_seed(0)
     short = words.short
@@ -349,21 +351,29 @@ def main() -> int:
         seconds, whole = time.monotonic() - began, example.weights()
         sizes = [path.stat().st_size for path in (example.folder / "out" / "checkpoints").glob("*.ckpt")]
         killers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-        steps: list[Callable[[], Row]] = [
-            *(partial(kills, work, whole, seconds, number, 2 if short else 40) for number in killers),
-            partial(full_disk, work, whole, sizes, 1 if short else 10),
-            partial(broken_files, work, 50 if short else 2000),
-            partial(malicious_files, work),
-            partial(bad_inputs, 200 if short else 10_000),
-        ]
-        rows = []
-        for step in steps:
-            rows.append(step())
-            print(rows[-1], flush=True)
-        measures = {
-            "a long training": long_training(500 if short else 20_000),
-            "a large folder": large_folder(work, 2_000 if short else 100_000),
+        steps: dict[str, Callable[[], Any]] = {
+            **{each.name: partial(kills, work, whole, seconds, each, 2 if short else 40) for each in killers},
+            "disk": partial(full_disk, work, whole, sizes, 1 if short else 10),
+            "broken": partial(broken_files, work, 50 if short else 2000),
+            "malicious": partial(malicious_files, work),
+            "inputs": partial(bad_inputs, 200 if short else 10_000),
+            "a long training": partial(long_training, 500 if short else 20_000),
+            "a large folder": partial(large_folder, work, 2_000 if short else 100_000),
         }
+        for name, step in steps.items():
+            kept = words.out / "parts" / f"{name}.json"
+            if words.only in (None, name) and not kept.is_file():
+                came = step()
+                write_whole(kept, json.dumps(asdict(came) if isinstance(came, Row) else came))
+                print(f"{name}: {came}", flush=True)
+        parts = {name: words.out / "parts" / f"{name}.json" for name in steps}
+        missing = [name for name, path in parts.items() if not path.is_file()]
+        if missing:
+            print(f"still missing: {', '.join(missing)}")
+            return 0
+        found: dict[str, Any] = {name: json.loads(path.read_text()) for name, path in parts.items()}
+        rows = [Row(**part) for part in found.values() if "kind" in part]
+        measures = {name: part for name, part in found.items() if "kind" not in part}
     write_whole(words.out / "faults.md", markdown(rows, measures))
     report = {"rows": [asdict(row) for row in [*rows, total(rows)]], "measures": measures}
     write_whole(words.out / "faults.json", json.dumps(report, indent=2) + "\n")

@@ -34,9 +34,15 @@ class Change:
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Tensor:
     """Images `(B, C, H, W)` in [0, 1], each changed by its own draw of `how`; edges are repeated.
 
+    Raises:
+        ValueError: images of another shape or type; their range is not looked at.
+
     >>> augment(torch.rand(4, 1, 8, 8), Augmentation(rotation=10, noise=0.1)).shape
     torch.Size([4, 1, 8, 8])
     """
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images: expected floats (B, C, H, W) in [0, 1], got {got}")
     images = change(images, draw_change(images, how, generator), how)
     if how.blur:
         deviations = how.blur * images.new_empty(len(images)).uniform_(generator=generator)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
 
 from labelvae.classifier import LabelClassifier
 from labelvae.losses import GuidedELBO
@@ -12,37 +16,63 @@ from labelvae.training import ClassifierTraining, VAETraining
 from labelvae.vae import ConditionalVAE
 
 Shape = tuple[int, int, int]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+MOST_PARAMETERS = 2**31
+"""More weights than this, 8 GB, and a configuration is broken."""
 
 
 def new_classifier(how: ClassifierSettings, image_shape: Shape, num_classes: int) -> LabelClassifier:
-    """A guide or a judge for images of a shape and number of classes."""
-    return LabelClassifier(
-        image_shape,
-        num_classes,
-        kind=how.kind,
-        widths=how.widths,
-        blocks=how.blocks,
-        feature_dim=how.feature_dim,
-        dropout=how.dropout,
+    """A guide or a judge for images of a shape and number of classes.
+
+    Raises:
+        ValueError: more than `MOST_PARAMETERS`.
+    """
+    return _built(
+        lambda: LabelClassifier(
+            image_shape,
+            num_classes,
+            kind=how.kind,
+            widths=how.widths,
+            blocks=how.blocks,
+            feature_dim=how.feature_dim,
+            dropout=how.dropout,
+        )
     )
 
 
 def new_vae(how: VAESettings, image_shape: Shape, num_classes: int) -> ConditionalVAE:
-    """A model for images of a shape and number of classes."""
-    return ConditionalVAE(
-        image_shape,
-        num_classes,
-        latent_dim=how.latent_dim,
-        encoder_widths=how.encoder_widths,
-        decoder_widths=how.decoder_widths,
-        hidden_dim=how.hidden_dim,
-        blocks=how.blocks,
-        encoder_label=how.encoder_label,
-        decoder_label=how.decoder_label,
-        embedding_dim=how.embedding_dim,
-        spatial_latent=how.spatial_latent,
-        upsampling=how.upsampling,
+    """A model for images of a shape and number of classes.
+
+    Raises:
+        ValueError: more than `MOST_PARAMETERS`.
+    """
+    return _built(
+        lambda: ConditionalVAE(
+            image_shape,
+            num_classes,
+            latent_dim=how.latent_dim,
+            encoder_widths=how.encoder_widths,
+            decoder_widths=how.decoder_widths,
+            hidden_dim=how.hidden_dim,
+            blocks=how.blocks,
+            encoder_label=how.encoder_label,
+            decoder_label=how.decoder_label,
+            embedding_dim=how.embedding_dim,
+            spatial_latent=how.spatial_latent,
+            upsampling=how.upsampling,
+        )
     )
+
+
+def _built(network: Callable[[], Network]) -> Network:
+    """The network, unless it is too large; that is seen without memory."""
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in network().parameters())
+    if count > MOST_PARAMETERS:
+        raise ValueError(f"widths: a network of {count:,} weights was asked for, at most {MOST_PARAMETERS:,} are built")
+    return network()
 
 
 def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:

@@ -9,7 +9,13 @@ from typing import Any
 
 
 def check_number(
-    name: str, value: Any, *, above: float | None = None, at_least: float | None = None, below: float | None = None
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
 ) -> None:
     """A `ValueError` unless `value` is a finite number within its bounds.
 
@@ -18,10 +24,10 @@ def check_number(
     ValueError: beta: expected a finite number of at least 0, got -1.0
     """
     bounds = [f"above {above}"] * (above is not None) + [f"of at least {at_least}"] * (at_least is not None)
-    bounds += [f"below {below}"] * (below is not None)
+    bounds += [f"below {below}"] * (below is not None) + [f"of at most {at_most}"] * (at_most is not None)
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
-    if not inside or (below is not None and value >= below):
+    if not inside or (below is not None and value >= below) or (at_most is not None and value > at_most):
         raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r}")
 
 
@@ -63,3 +69,9 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     allowed = tuple(choices)
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """A `ValueError` unless `value` is a `kind`."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")

@@ -25,7 +25,7 @@ def read_classes(folder: str | Path, num_classes: int) -> list[str]:
         return [str(label) for label in range(num_classes)]
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}); delete it to go by class indices") from error
     if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{path}: expected a list of {num_classes} names; delete it to go by class indices")

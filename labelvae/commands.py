@@ -232,7 +232,7 @@ def _data_of(path: Path) -> tuple[DataSettings, Path]:
     try:
         settings = yaml.safe_load(path.read_text())
         return DataSettings(**settings["data"]), Path(settings["data_dir"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path}: is not the settings of a run ({error}); name a data set with --data and --data-dir"
         ) from error

@@ -57,7 +57,7 @@ def read_run(folder: str | Path) -> Run:
         raise ValueError(f"{path}: no such file; expected the folder of a finished run")
     try:
         rows = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}); finish the run with --resume") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and "name" in row for row in rows):
         raise ValueError(f"{path}: expected a list of scores with names, as a run writes it")
@@ -69,7 +69,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
     try:
         known = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path}: is broken ({error}); the scores beside it may be of another run") from error
     return _flat(known) if isinstance(known, dict) else {}
 

@@ -137,6 +137,8 @@ class ImageData(LightningDataModule):
         memory_share: float = 0.5,
         seed: int = 0,
     ) -> None:
+        if not isinstance(data_dir, str | Path):
+            raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
         how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed)
         if name == "digits":
             source = read_digits()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from labelvae.checks import check_count
+from labelvae.checks import check_count, check_kind
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.metrics import (
@@ -118,8 +118,14 @@ def evaluate(
             type or range than the judge's; a guide or a model of other images or classes.
     """
     check_count("rounds", rounds)
+    check_count("seed", seed, at_least=0)
+    for argument, classifier in (("judge", judge), ("guide", guide), ("label_free", label_free)):
+        if classifier is not None or argument == "judge":
+            check_kind(argument, classifier, LabelClassifier)
+    if not callable(getattr(model, "relabel", None)):
+        raise ValueError(f"model: expected a ConditionalVAE or anything with its relabel, got {model!r}")
     for argument, source in (("batches", batches), ("real", real)):
-        if isinstance(source, Iterator):
+        if isinstance(source, Iterator) or not isinstance(source, Iterable | None):
             raise ValueError(
                 f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
                 "a list or a DataLoader is"

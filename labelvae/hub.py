@@ -27,8 +27,11 @@ def locate(name: str | Path, kind: str) -> Path:
         kind: of the model, "ConditionalVAE" or "LabelClassifier".
 
     Raises:
-        ValueError: a name for the Hub that has no such model, no network, or no huggingface_hub.
+        ValueError: neither a path nor a name; a name for the Hub that has no such model, no network, or no
+            huggingface_hub.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"folder: expected a path or a name, got {name!r}")
     folder = Path(name)
     if isinstance(name, Path) or (folder / "model.safetensors").is_file():
         return folder

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelvae.checks import LARGEST_SIZE
+from labelvae.checks import LARGEST_SIZE, check_count
 
 if TYPE_CHECKING:
     import numpy
@@ -129,8 +129,7 @@ def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | 
     >>> wrong_labels(torch.tensor([0, 1, 0]), num_classes=2)
     tensor([1, 0, 1])
     """
-    if num_classes < 2:
-        raise ValueError(f"num_classes: a wrong label needs at least 2 classes, got {num_classes}")
+    check_count("num_classes", num_classes, at_least=2)
     labels = check_labels(labels, num_classes, len(labels) if isinstance(labels, Tensor) and labels.ndim else 0)
     where = generator.device if generator is not None else labels.device
     offset = torch.randint(1, num_classes, labels.shape, generator=generator, device=where)

@@ -99,6 +99,8 @@ def close_logger(logger: Logger, scores: Mapping[str, Any], diagnosis: str, mode
         logger.experiment.log_artifact(artifact)
         logger.experiment.finish()
         return
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text("diagnosis", diagnosis)
     logger.log_metrics({key: value for key, value in summary.items() if isinstance(value, int | float)})
     logger.finalize("success")
 

@@ -35,6 +35,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from labelvae.augmentation import augment, change, draw_change, noised
+from labelvae.checks import check_kind
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.networks import Discriminator
@@ -108,7 +109,7 @@ class GuidedELBO(nn.Module):
         objective: the likelihood and the weights.
 
     Raises:
-        ValueError: `adversarial_weight` without a discriminator; a guide that is no `LabelClassifier`.
+        ValueError: `adversarial_weight` without a discriminator; an argument of another type.
     """
 
     def __init__(
@@ -119,13 +120,15 @@ class GuidedELBO(nn.Module):
     ) -> None:
         super().__init__()
         self.objective = objective or Objective()
+        parts = (("guide", guide, LabelClassifier), ("discriminator", discriminator, Discriminator))
+        for name, part, kind in (*parts, ("objective", objective, Objective)):
+            if part is not None:
+                check_kind(name, part, kind)
         if self.objective.adversarial_weight > 0 and discriminator is None:
             raise ValueError(
                 "discriminator: adversarial_weight is above 0, got None; "
                 "pass discriminator=Discriminator(image_shape, num_classes)"
             )
-        if guide is not None and not isinstance(guide, LabelClassifier):
-            raise ValueError(f"guide: expected a LabelClassifier, got {type(guide).__name__}")
         self.guide = guide.freeze() if guide is not None else None
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"

@@ -119,7 +119,7 @@ def _read(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
     try:
         rows = json.loads((run / "scores.json").read_text())
         config = json.loads((run / "vae" / "config.json").read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{run}: scores.json or vae/config.json is not JSON ({error})") from error
     settings = run / "settings.yaml"
     text = settings.read_text().splitlines() if settings.is_file() else []

@@ -280,7 +280,16 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Linear(num_classes, widths[-1], bias=False))
 
     def forward(self, images: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` in [0, 1] and label weights `(B, K)` to scores `(B,)`; higher is more real."""
+        """`(B, C, H, W)` in [0, 1] and label weights `(B, K)` to scores `(B,)`; higher is more real.
+
+        Raises:
+            ValueError: images or label weights of another shape.
+        """
+        if images.shape[1:] != self.image_shape or label.shape != (len(images), self.num_classes):
+            raise ValueError(
+                f"images, label: expected (B, {', '.join(map(str, self.image_shape))}) and (B, {self.num_classes}), "
+                f"got {tuple(images.shape)} and {tuple(label.shape)}"
+            )
         features = self.maps(images * 2.0 - 1.0).sum(dim=(2, 3))
         score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
         return score

@@ -235,7 +235,7 @@ def plain(image: Image.Image, mode: str) -> Image.Image:
     """
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16 bits
-        if upright.mode == "I" and int(np.asarray(upright).max()) > 65535:
+        if upright.mode == "I" and image.format not in ("PNG", "PPM"):  # whose 16 bits Pillow may hold as 32
             raise ValueError("32-bit pixels have no agreed range; save the image with 8 or 16 bits")
         upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
     elif upright.mode == "F":

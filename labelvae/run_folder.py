@@ -19,6 +19,7 @@ from labelvae.settings import Settings
 from labelvae.task import Task
 from labelvae.whole_files import sweep, write_whole
 
+_MADE = ("guide", "judge", "vae", "unguided", "progress")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
 """Settings that may differ between a run and its resumption; epochs may only grow."""
@@ -39,7 +40,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
         text = path.read_text()
         try:
             before = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
         if not isinstance(before, dict) or f"fingerprint {images}" not in text:
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
@@ -50,6 +51,11 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
             "or choose another --out"
         )
     else:
+        if path.is_file():  # a killed new run must not be taken for what the old one left
+            for name in _MADE:
+                shutil.rmtree(out / name, ignore_errors=True)
+            for file in (out / "scores.json", *out.glob("*.png")):
+                file.unlink(missing_ok=True)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         (out / "wandb" / "run-id").unlink(missing_ok=True)
     sweep(out)

@@ -17,6 +17,7 @@ from labelvae.checks import (
     check_choice,
     check_count,
     check_flag,
+    check_kind,
     check_number,
     check_widths,
 )
@@ -64,8 +65,8 @@ class Augmentation:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        for name in ("rotation", "shear", "shift", "blur", "noise"):
-            check_number(name, getattr(self, name), at_least=0)
+        for name, most in (("rotation", 360), ("shear", 100), ("shift", 100), ("blur", 100), ("noise", 100)):
+            check_number(name, getattr(self, name), at_least=0, at_most=most)
         for name in ("scale", "thickness"):
             check_number(name, getattr(self, name), at_least=0, below=1)
         check_flag("flip", self.flip)
@@ -128,6 +129,8 @@ class Objective:
     warm_up_share: float = 0.1
 
     def __post_init__(self) -> None:
+        for name in ("style_change", "guide_augmentation"):
+            check_kind(name, getattr(self, name), Augmentation)
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
         check_number("scale", self.scale, above=0)
         check_flag("learn_scale", self.learn_scale)
@@ -213,6 +216,8 @@ class ClassifierSettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        check_kind("augmentation", self.augmentation, Augmentation)
+        check_kind("optimization", self.optimization, Optimization)
         check_choice("kind", self.kind, get_args(ClassifierKind))
         check_widths("widths", self.widths)
         check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
@@ -258,6 +263,8 @@ class VAESettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        check_kind("objective", self.objective, Objective)
+        check_kind("optimization", self.optimization, Optimization)
         check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)
         check_count("hidden_dim", self.hidden_dim, at_most=LARGEST_SIZE)
         check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
@@ -352,12 +359,15 @@ class Settings:
     vae: VAESettings = field(default_factory=VAESettings)
 
     def __post_init__(self) -> None:
+        parts = {"data": DataSettings, "guide": ClassifierSettings, "judge": ClassifierSettings, "vae": VAESettings}
+        for name, kind in parts.items():
+            check_kind(name, getattr(self, name), kind)
+        for name in ("channels_last", "keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
+            check_flag(name, getattr(self, name))
         check_count("rounds", self.rounds)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("compile", self.compile, get_args(Compile))
-        check_flag("channels_last", self.channels_last)
-        check_flag("keep_memory", self.keep_memory)
         check_choice("log", self.log, get_args(LogKind))
         check_choice("wandb", self.wandb, get_args(WandbMode))
         object.__setattr__(self, "out", Path(self.out))

@@ -110,7 +110,12 @@ class Task(LightningModule):
         done = torch.full((), progress, device=images.device) if self.compiled else progress
         try:
             terms = self._step(images, labels, done)
-        except ValueError:
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):
+                raise ValueError(
+                    "batch_size: batch normalization learns from at least 2 images a step, got 1; take larger batches, "
+                    "and drop a last batch of one image (drop_last)"
+                ) from error
             self.check_finite()  # weights that are no numbers make images that are none
             raise
         self.log_terms({name: value.detach() for name, value in terms.items()})

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from labelvae.augmentation import augment
-from labelvae.checks import check_number
+from labelvae.checks import check_kind, check_number
 from labelvae.classifier import LabelClassifier
 from labelvae.inputs import check_images, check_labels
 from labelvae.losses import GuidedELBO, LossTerms
@@ -49,6 +49,7 @@ class ClassifierTraining(Task):
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         check_number("label_smoothing", label_smoothing, at_least=0, below=1)
+        check_kind("classifier", classifier, LabelClassifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
@@ -109,6 +110,8 @@ class VAETraining(Task):
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
+        check_kind("vae", vae, ConditionalVAE)
+        check_kind("loss", loss, GuidedELBO)
         self.vae = vae
         self.loss = loss
         self.discriminator_learning_rate = discriminator_learning_rate

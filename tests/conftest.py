@@ -1,4 +1,5 @@
 import signal
+import socket
 
 import pytest
 import torch
@@ -17,6 +18,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def only_this_machine(self: socket.socket, address: object) -> None:
+        here = self.family == socket.AF_UNIX or (isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1"))
+        if not here:
+            raise AssertionError(f"a test asked {address} on the network")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_this_machine)
 
 
 @pytest.fixture

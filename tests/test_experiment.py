@@ -149,8 +149,11 @@ def test_a_broken_checkpoint_is_named(run, tmp_path):
 def test_overwriting_starts_anew(run, tmp_path):
     out, _ = run
     shutil.copytree(out, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
+    (tmp_path / "copy" / "notes.txt").write_text("mine")
     experiment.Experiment(short(tmp_path / "copy", overwrite=True, wandb="disabled", rounds=7), digits_data())
-    assert not (tmp_path / "copy" / "checkpoints").exists()
+    left = {path.name for path in (tmp_path / "copy").iterdir()}
+    assert left <= {"settings.yaml", "notes.txt"}  # nothing that could be taken for the new run's
+    assert (tmp_path / "copy" / "notes.txt").exists()
     assert "rounds: 7" in (tmp_path / "copy" / "settings.yaml").read_text()
 
 

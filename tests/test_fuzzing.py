@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from labelvae import (
     Augmentation,
+    ClassifierTraining,
     ConditionalVAE,
     DiagonalGaussian,
     Discriminator,
@@ -17,6 +18,7 @@ from labelvae import (
     ImageData,
     LabelClassifier,
     Objective,
+    VAETraining,
     augment,
     evaluate,
     wrong_labels,
@@ -303,3 +305,32 @@ def test_a_gaussian_tells_its_divergence(mean, log_variance, z):
             rtol=1e-3,
             atol=1e-2,
         )
+
+
+BATCH = [(torch.rand(2, *SHAPE), torch.tensor([0, 1]))]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: augment(torch.zeros(2, *SHAPE, dtype=torch.uint8), Augmentation()), "images"),
+        (lambda: augment("images", Augmentation(noise=0.1)), "images"),
+        (lambda: Discriminator(SHAPE, CLASSES)(torch.rand(2, *SHAPE), torch.tensor([0, 1])), "images, label"),
+        (lambda: Discriminator((1, 9, 9), CLASSES)(torch.rand(2, 1, 9, 7), torch.eye(CLASSES)[:2]), "images, label"),
+        (lambda: ClassifierTraining(None), "classifier"),
+        (lambda: VAETraining(None, GuidedELBO()), "vae"),
+        (lambda: VAETraining(VAE, None), "loss"),
+        (lambda: GuidedELBO(objective="x"), "objective"),
+        (lambda: GuidedELBO(discriminator="x"), "discriminator"),
+        (lambda: evaluate(VAE, BATCH, None), "judge"),
+        (lambda: evaluate(None, BATCH, GUIDE), "model"),
+        (lambda: evaluate(VAE, 3, GUIDE), "batches"),
+        (lambda: evaluate(VAE, BATCH, GUIDE, seed="x"), "seed"),
+        (lambda: wrong_labels(torch.tensor([0]), 2.5), "num_classes"),
+        (lambda: ConditionalVAE.from_pretrained(None), "folder"),
+        (lambda: ImageData("folder", None), "data_dir"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call, says):
+    with pytest.raises(ValueError, match=f"^{says}: expected"):
+        call()

@@ -105,7 +105,7 @@ def test_wrong_labels_of_what_are_no_labels():
 
 
 def test_one_class_has_no_wrong_label():
-    with pytest.raises(ValueError, match="at least 2 classes, got 1"):
+    with pytest.raises(ValueError, match="num_classes: expected an integer of at least 2, got 1"):
         wrong_labels(torch.zeros(3, dtype=torch.long), 1)
 
 

@@ -358,7 +358,7 @@ def test_a_discriminator_of_other_images_is_refused(vae, images, labels):
 
 
 def test_a_guide_must_be_a_label_classifier():
-    with pytest.raises(ValueError, match="guide: expected a LabelClassifier, got Linear"):
+    with pytest.raises(ValueError, match="guide: expected LabelClassifier, got Linear"):
         GuidedELBO(torch.nn.Linear(2, 2))
 
 

@@ -3,6 +3,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,15 @@ def test_imports_run_one_way():
         used = {line.split()[1].partition(".")[2] for line in source.splitlines() if line.startswith("from labelvae.")}
         above = {other for other in used if floor[other] > floor[name]}
         assert not above, f"{name} imports {above}, which stand above it"
+
+
+def test_importing_every_module_asks_for_no_network():
+    modules = [f"labelvae.{path.stem}" for path in Path(labelvae.__file__).parent.glob("[!_]*.py")]
+    code = (
+        "import importlib, socket, warnings\nwarnings.simplefilter('ignore')\n"
+        "def refuse(*_): raise SystemExit('asked the network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        f"[importlib.import_module(name) for name in {modules!r}]\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -17,6 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
+from labelvae.classes import read_classes
+from labelvae.comparison import read_run
 from labelvae.experiment import Experiment
 from labelvae.presets import DIGITS
 from labelvae.reading import read_folder
@@ -193,6 +195,31 @@ def test_thirty_two_bits_are_refused_and_not_clipped(folder):
         Image.fromarray(np.full((10, 12), 70_000, dtype=np.int32)).save(folder / name / "deep.tif")
     with pytest.raises(ValueError, match=r"deep\.tif \(32-bit pixels have no agreed range"):
         read_folder(folder, None)
+
+
+@pytest.mark.parametrize("value", [200, -30_000])
+def test_small_numbers_in_thirty_two_bits_are_refused_and_not_blackened(folder, value):
+    for name in ("cat", "dog"):
+        Image.fromarray(np.full((10, 12), value, dtype=np.int32)).save(folder / name / "deep.tif")
+    with pytest.raises(ValueError, match=r"deep\.tif \(32-bit pixels have no agreed range"):
+        read_folder(folder, None)
+
+
+def test_sixteen_bits_of_a_portable_graymap(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "grey.pgm").write_bytes(b"P5 10 12 65535 " + (40_000).to_bytes(2, "big") * 120)
+    assert (read_folder(tmp_path, None).train.images == 40_000 // 257).all()
+
+
+def test_files_nested_without_end_are_refused_in_words(tmp_path):
+    deep = "[" * 100_000
+    (tmp_path / "scores.json").write_text(deep)
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_run(tmp_path)
+    (tmp_path / "classes.json").write_text(deep)
+    with pytest.raises(ValueError, match=r"classes\.json"):
+        read_classes(tmp_path, 3)
 
 
 def test_colours_survive_every_mode(tmp_path):

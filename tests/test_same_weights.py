@@ -20,6 +20,11 @@ def trained(tmp_path, processes):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
+def test_one_process_trains_the_same_weights_from_the_same_seed(tmp_path):
+    first, second = ({name: value.clone() for name, value in trained(tmp_path, 1).items()} for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_two_processes_with_half_the_batch_do_what_one_does(tmp_path):
     one, two = (trained(tmp_path, processes) for processes in (1, 2))
     assert one.keys() == two.keys()

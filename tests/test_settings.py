@@ -4,7 +4,15 @@ from dataclasses import fields
 import pytest
 
 from labelvae import ConditionalVAE, LabelClassifier, presets
-from labelvae.settings import ClassifierSettings, DataSettings, Optimization, Settings, VAESettings
+from labelvae.settings import (
+    Augmentation,
+    ClassifierSettings,
+    DataSettings,
+    Objective,
+    Optimization,
+    Settings,
+    VAESettings,
+)
 
 PRESETS = [value for value in vars(presets).values() if isinstance(value, Settings)]
 
@@ -53,6 +61,14 @@ def test_a_judge_like_the_guide_is_refused():
         (lambda: DataSettings(validation_share=0), "validation_share"),
         (lambda: Settings(accelerator="abacus"), "accelerator"),
         (lambda: Settings(rounds=0), "rounds"),
+        (lambda: Settings(resume="yes"), "resume: expected True or False"),
+        (lambda: Settings(guide=3), "guide: expected ClassifierSettings, got int"),
+        (lambda: VAESettings(objective=3), "objective: expected Objective, got int"),
+        (lambda: VAESettings(optimization=None), "optimization: expected Optimization, got NoneType"),
+        (lambda: ClassifierSettings(augmentation={}), "augmentation: expected Augmentation, got dict"),
+        (lambda: Objective(style_change=3), "style_change: expected Augmentation, got int"),
+        (lambda: Augmentation(blur=1e12), "blur: expected a finite number of at least 0 and of at most 100"),
+        (lambda: Augmentation(rotation=1e300), "rotation"),
         (lambda: VAESettings(latent_dim=0), "latent_dim"),
         (lambda: ClassifierSettings(kind="forest"), "kind"),
         (lambda: ClassifierSettings(label_smoothing=1.5), "label_smoothing"),

@@ -166,3 +166,14 @@ def test_a_given_clipping_is_honoured(vae, guide):
     task.configure_gradient_clipping(optimizer, 0.5)
     norm = torch.stack([parameter.grad.norm() for parameter in vae.parameters()]).norm()
     assert norm.item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_batch_of_one_is_refused_in_words(digits):
+    how = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", enable_model_summary=False, **how)
+    with pytest.raises(ValueError, match="batch_size: batch normalization learns from at least 2 images a step, got 1"):
+        trainer.fit(
+            ClassifierTraining(LabelClassifier((1, 8, 8), 10, widths=(4,))),
+            digits.loader("train", 1),
+            digits.loader("test"),
+        )

@@ -1,0 +1,27 @@
+"""Networks from settings: what is too large is refused before memory is asked for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from labelvae import ConditionalVAE
+from labelvae.building import new_classifier, new_vae
+from labelvae.presets import DIGITS
+
+
+def test_a_network_that_is_too_large_is_refused_and_not_tried():
+    with pytest.raises(ValueError, match=r"a network of 38,[0-9,]+ weights was asked for"):
+        new_vae(replace(DIGITS.vae, encoder_widths=(65536, 65536)), (1, 8, 8), 10)
+    with pytest.raises(ValueError, match="weights was asked for"):
+        new_classifier(replace(DIGITS.judge, widths=(65536, 65536)), (1, 8, 8), 10)
+
+
+def test_looking_at_the_size_draws_no_random_numbers():
+    how = DIGITS.vae
+    torch.manual_seed(0)
+    made, after = new_vae(how, (1, 8, 8), 10), torch.rand(())
+    torch.manual_seed(0)
+    plain = ConditionalVAE((1, 8, 8), 10, how.latent_dim, how.encoder_widths, how.decoder_widths, how.hidden_dim)
+    assert torch.equal(after, torch.rand(()))
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), plain.parameters(), strict=True))
