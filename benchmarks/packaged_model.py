@@ -50,10 +50,10 @@ def main(run: Path, data_dir: Path = Path("data"), out: Path = PACKAGED / "mnist
         write_model_card(out / "vae", made, "mnist")
     for name in ("vae", "guide"):
         write_classes(out / name, data.class_names)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{size:,} bytes under {out}")
+    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
+    print(f"{size:,} bytes of weights under {out}")
     if size > MOST_BYTES:
-        raise SystemExit(f"error: at most {MOST_BYTES:,} bytes come with the package")
+        raise SystemExit(f"error: at most {MOST_BYTES:,} bytes of weights come with the package")
 
 
 if __name__ == "__main__":
