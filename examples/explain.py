@@ -46,6 +46,7 @@ def explain(
     from labelvae.scans import read_scan
 
     vae = ConditionalVAE.from_pretrained(model)
+    yours: torch.nn.Module
     if classifier.endswith(".pt2"):
         try:
             yours = torch.export.load(classifier).module()
