@@ -195,3 +195,10 @@ def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, c
     with Image.open(out / "learning-rate" / "learning_rate.png") as curve:
         assert curve.size == (600, 400)
     assert "learning rate: " in capsys.readouterr().out
+
+
+def test_what_is_wrong_is_said_again_at_the_end(tmp_path, capsys):
+    steps = experiment.Experiment(short(tmp_path, log="none"), digits_data())
+    steps.wrong = {"label ignored": "raise vae.objective.label_weight"}
+    steps.finish([])
+    assert capsys.readouterr().err == "warning: label ignored: raise vae.objective.label_weight\n"

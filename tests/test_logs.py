@@ -102,6 +102,7 @@ def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
     assert summary["config"]["vae"]["latent_dim"] == 4
     assert summary["config"]["code"]["torch"] == torch.__version__.partition("+")[0]
     assert summary["summary"]["scores/effectiveness"] == 0.5
+    assert summary["summary"]["diagnosis"] == "nothing found"
     for name, best in (("relabel/effectiveness", max), ("val/total", min)):
         logged = [row["item"][name] for row in rows if name in row["item"]]
         assert summary["summary"][name] == {best.__name__: best(logged), "last": logged[-1]}
