@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,8 @@ def panels_of_the_workspace() -> set[str]:
 
 
 def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
+    if tuple(map(int, version("wandb").split(".")[:2])) < (0, 31):
+        pytest.skip("this wandb cannot read an offline run back; 0.31 can")
     logger = make_logger("wandb", "offline", tmp_path, {"vae": {"latent_dim": 4}, "code": code_version()})
     train(logger, tmp_path, digits)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
