@@ -245,13 +245,21 @@ def is_number(value, low=0.0, high=math.inf, open_low=False):
     return (value > low if open_low else value >= low) and value < high
 
 
+AT_MOST = {"rotation": 360, "shear": 100, "shift": 100, "blur": 100, "noise": 100}
+BELOW = {"scale": 1.0, "thickness": 1.0}
+
+
 @FUZZ
-@given(numbers, numbers, numbers, st.sampled_from(["bilinear", "nearest", "cubic", None]))
-def test_augmenting(rotation, scale, noise, interpolation):
-    right = is_number(rotation) and is_number(scale, high=1.0) and is_number(noise)
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys([*AT_MOST, *BELOW], numbers)),
+    st.sampled_from(["bilinear", "nearest", "cubic", None]),
+)
+def test_augmenting(how_far, interpolation):
+    highest = AT_MOST | {name: math.nextafter(most, 0) for name, most in BELOW.items()}
+    right = all(is_number(value) and value <= highest[name] for name, value in how_far.items())
     right = right and interpolation in ("bilinear", "nearest")
-    how = answer(right, lambda: Augmentation(rotation, scale, noise=noise, interpolation=interpolation))
-    if how is not None and max(rotation, noise) < 1e6:
+    how = answer(right, lambda: Augmentation(**how_far, interpolation=interpolation))
+    if how is not None:
         assert_images(augment(torch.rand(2, *SHAPE), how).clamp(0, 1), 2)
 
 
