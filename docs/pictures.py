@@ -33,6 +33,9 @@ def main(runs: list[Path], model: str, out: Path) -> None:
     for label, name in (("8", "eight.png"), ("all", "sheet.png")):
         words = ["--model", model, "--to", label, "--invert", "--fit", "strokes", "--enlarge", "4"]
         labelvae("relabel", *words, str(out / "scan.png"), str(out / name))
+    words = ["--model", model, "--classifier", model, "--to", "8", "--invert", "--fit", "strokes"]
+    explain = Path(__file__).parent.parent / "examples" / "explain.py"
+    subprocess.run([sys.executable, explain, *words, out / "scan.png", out / "explanation.png"], check=True)
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if browser is None:
         raise SystemExit("error: no Chromium on the path; install one to take pictures of pages")
