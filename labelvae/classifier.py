@@ -15,7 +15,7 @@ from typing import Self, get_args
 from torch import Tensor, nn
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
-from labelvae.inputs import ImageShape, check_image_shape, check_images
+from labelvae.inputs import ImageShape, check_image_shape, check_images, check_rows
 from labelvae.networks import ResidualBlock, down_sampling, pyramid
 from labelvae.saving import Pretrained
 from labelvae.settings import ClassifierKind
@@ -95,6 +95,7 @@ class LabelClassifier(Pretrained):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits `(B, K)` of features `(B, feature_dim)`."""
+        check_rows("features", features, self.feature_dim)
         logits: Tensor = self.to_logits(self.dropout(features))
         return logits
 

@@ -9,7 +9,7 @@ two labels, or a soft label, is then just another row, and interpolation between
 - `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al.,
   2017, arXiv 1707.00683).
 
-Which of them a model has is said by `encoder_label` and `decoder_label`; `recipes.py` puts them together.
+Maps and labels of another shape, or labels that are no floats, get a `ValueError`. Which of them a model has is said by `encoder_label` and `decoder_label`; `recipes.py` puts them together.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from labelvae.inputs import check_rows
+
 
 class LabelPlanes(nn.Module):
     """Concatenates the label to the channels of a map, a plane an entry: one-hot planes, or those of an embedding."""
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
         """`(B, C, H, W)` maps and a label `(B, L)` to `(B, C + L, H, W)`."""
+        check_rows("maps", maps, None, None, None)
+        check_rows("label", label, None, batch=maps.shape[0])
         height, width = maps.shape[-2:]
         return torch.cat([maps, repeat(label.to(maps.dtype), "b l -> b l h w", h=height, w=width)], dim=1)
 
@@ -42,6 +46,8 @@ class LatentShift(nn.Module):
 
     def forward(self, parameters: Tensor, label: Tensor) -> Tensor:
         """Mean and log-variance side by side `(B, 2D)` and label weights `(B, K)` to the same, shifted."""
+        check_rows("parameters", parameters, self.embedding.out_features)
+        check_rows("label", label, self.embedding.in_features, batch=parameters.shape[0])
         shifted: Tensor = parameters + self.embedding(label.to(parameters.dtype))
         return shifted
 
@@ -66,9 +72,11 @@ class ConditionalBatchNorm2d(nn.Module):
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
         """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        check_rows("maps", maps, self.norm.num_features, None, None)
         if self.scale_and_shift is None:
             plain: Tensor = self.norm(maps)
             return plain
+        check_rows("label", label, self.scale_and_shift.in_features, batch=maps.shape[0])
         scale, shift = self.scale_and_shift(label.to(maps.dtype))[:, :, None, None].chunk(2, dim=1)
         normalized: Tensor = self.norm(maps)
         conditioned: Tensor = normalized * (1.0 + scale) + shift

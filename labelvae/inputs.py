@@ -45,6 +45,18 @@ def check_image_shape(shape: Sequence[int], smallest: int = 8) -> ImageShape:
     return channels, height, width
 
 
+def check_rows(name: str, value: Tensor, *sizes: int | None, batch: int | None = None) -> None:
+    """A `ValueError` unless `value` is floating point, `(B, *sizes)`; None stands for any size. No value is read."""
+    if torch.compiler.is_compiling():  # sizes are symbols there
+        return
+    fits = isinstance(value, Tensor) and value.is_floating_point() and value.ndim == len(sizes) + 1
+    if fits and all(size in (None, there) for size, there in zip((batch, *sizes), value.shape, strict=True)):
+        return
+    expected = ", ".join("any" if size is None else str(size) for size in ("B" if batch is None else batch, *sizes))
+    got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise ValueError(f"{name}: expected floats of shape ({expected}), got {got}")
+
+
 def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> None:
     """A `ValueError` unless `images` is floating point, `(B, *shape)`, B >= 1, finite and in [0, 1]."""
     expected = "(B, " + ", ".join(str(v) for v in shape) + ")"

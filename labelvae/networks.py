@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
-from labelvae.inputs import ImageShape, check_image_shape
+from labelvae.inputs import ImageShape, check_image_shape, check_rows
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 from labelvae.settings import Upsampling
 
@@ -143,6 +143,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         channels, (height, width) = image_shape[0], pyramid(image_shape, len(widths))[-1]
+        self.image_shape = image_shape
         self.sees_label = label_dim > 0 or shift_classes is not None
         self.beside = label_dim > 0 and not widths
         self.planes = LabelPlanes() if label_dim and widths else None
@@ -159,7 +160,12 @@ class Encoder(nn.Module):
         self.shift = LatentShift(shift_classes, latent_dim) if shift_classes else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`."""
+        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`.
+
+        Raises:
+            ValueError: images of another shape, or no label where the encoder sees it.
+        """
+        check_rows("images", images, *self.image_shape)
         maps = images * 2.0 - 1.0
         if label is None and self.sees_label:
             raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
@@ -214,6 +220,7 @@ class Decoder(nn.Module):
         sizes = pyramid(image_shape, len(widths))[::-1]
         channels = [*widths, image_shape[0]]
         self.start = (channels[0], *sizes[0])
+        self.latent_dim = latent_dim
         self.label_dim = label_dim
         self.hidden = None if spatial else nn.Linear(latent_dim + label_dim, hidden_dim)
         self.spread = (
@@ -235,7 +242,13 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image."""
+        """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image.
+
+        Raises:
+            ValueError: codes or labels of another shape.
+        """
+        check_rows("z", z, self.latent_dim)
+        check_rows("label", label, None, batch=z.shape[0])
         beside = label[:, : self.label_dim].to(z.dtype)
         if self.hidden is None:
             maps = self.spread(self.planes(z.unflatten(1, (-1, *self.start[1:])), beside))
@@ -285,11 +298,8 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: images or label weights of another shape.
         """
-        if images.shape[1:] != self.image_shape or label.shape != (len(images), self.num_classes):
-            raise ValueError(
-                f"images, label: expected (B, {', '.join(map(str, self.image_shape))}) and (B, {self.num_classes}), "
-                f"got {tuple(images.shape)} and {tuple(label.shape)}"
-            )
+        check_rows("images", images, *self.image_shape)
+        check_rows("label", label, self.num_classes, batch=images.shape[0])
         features = self.maps(images * 2.0 - 1.0).sum(dim=(2, 3))
         score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
         return score
