@@ -9,7 +9,8 @@ two labels, or a soft label, is then just another row, and interpolation between
 - `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al.,
   2017, arXiv 1707.00683).
 
-Maps and labels of another shape, or labels that are no floats, get a `ValueError`. Which of them a model has is said by `encoder_label` and `decoder_label`; `recipes.py` puts them together.
+Maps and labels of another shape, or labels that are no floats, get a `ValueError`. Which of them a model has is said
+by `encoder_label` and `decoder_label`; `recipes.py` puts them together.
 """
 
 from __future__ import annotations
