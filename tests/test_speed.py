@@ -25,6 +25,7 @@ from labelvae import (
     inputs,
 )
 from labelvae.callbacks import Bar, LastCheckpoint
+from labelvae.export import export_program
 from labelvae.presets import MNIST
 from labelvae.settings import Optimization
 from labelvae.terms import class_mean_loss, linear_warm_up
@@ -171,6 +172,28 @@ def test_the_layout_may_change_when_a_run_is_resumed(tmp_path, digits, before, a
         assert state["exp_avg"].stride() == parameter.stride()
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=2e-2, atol=2e-3, msg=name)
+
+
+@pytest.mark.parametrize(("options", "precision"), [({}, "bf16-mixed"), ({"compiled": True}, "32-true")])
+def test_options_may_be_added_to_a_run_that_is_resumed_and_then_exported(
+    tmp_path, digits, monkeypatch, options, precision
+):
+    compile_, path = torch.compile, tmp_path / "last.ckpt"
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend="eager"))
+    torch._dynamo.reset()
+    fit(tmp_path, task(), digits, 2, callbacks=[LastCheckpoint(path), Stop()])
+    fast = task(**options)
+    trainer = fit(tmp_path, fast, digits, 2, path, precision=precision, callbacks=[LastCheckpoint(path)])
+    assert trainer.current_epoch == 2
+    assert trainer.global_step == 2 * len(digits.train_dataloader())
+    export_program(fast.vae, tmp_path / "model.pt2")
+    images, _ = next(iter(digits.loader("test")))
+    made = torch.export.load(tmp_path / "model.pt2").module()(images, torch.full((len(images),), 3))
+    torch.testing.assert_close(made, fast.vae.relabel(images, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_the_bar_is_drawn_every_twenty_steps_at_most():
+    assert Bar().refresh_rate >= 20
 
 
 class Stop(Callback):
