@@ -360,13 +360,16 @@ def main() -> int:
             "a long training": partial(long_training, 500 if short else 20_000),
             "a large folder": partial(large_folder, work, 2_000 if short else 100_000),
         }
+        if words.only is not None and words.only not in steps:
+            parser.error(f"--only: expected one of {', '.join(steps)}, got {words.only}")
+        folder_of_parts = words.out / ("parts-short" if short else "parts")
         for name, step in steps.items():
-            kept = words.out / "parts" / f"{name}.json"
+            kept = folder_of_parts / f"{name}.json"
             if words.only in (None, name) and not kept.is_file():
                 came = step()
                 write_whole(kept, json.dumps(asdict(came) if isinstance(came, Row) else came))
                 print(f"{name}: {came}", flush=True)
-        parts = {name: words.out / "parts" / f"{name}.json" for name in steps}
+        parts = {name: folder_of_parts / f"{name}.json" for name in steps}
         missing = [name for name, path in parts.items() if not path.is_file()]
         if missing:
             print(f"still missing: {', '.join(missing)}")

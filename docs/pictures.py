@@ -1,8 +1,10 @@
-"""The pages that labelvae makes, as a reader sees them: pictures for these docs, taken in a headless Chromium.
+"""The pictures of these docs that are of no benchmark: a scan and what becomes of it, and pages in a browser.
 
-labelvae train digits
-labelvae train digits --out runs/digits_unguided --vae.objective.label-weight 0
-python docs/screenshots.py --runs runs/digits runs/digits_unguided --out docs/images
+    labelvae train digits
+    labelvae train digits --out runs/digits_unguided --vae.objective.label-weight 0
+    python docs/pictures.py --runs runs/digits runs/digits_unguided
+
+The pages are taken in a headless Chromium. `make pictures` does all three.
 """
 
 from __future__ import annotations

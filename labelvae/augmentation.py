@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelvae.inputs import check_rows
 from labelvae.settings import Augmentation
 
 
@@ -40,9 +41,7 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
     >>> augment(torch.rand(4, 1, 8, 8), Augmentation(rotation=10, noise=0.1)).shape
     torch.Size([4, 1, 8, 8])
     """
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"images: expected floats (B, C, H, W) in [0, 1], got {got}")
+    check_rows("images", images, None, None, None)
     images = change(images, draw_change(images, how, generator), how)
     if how.blur:
         deviations = how.blur * images.new_empty(len(images)).uniform_(generator=generator)

@@ -199,7 +199,7 @@ class Decoder(nn.Module):
         blocks: residual blocks at each resolution.
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
         upsampling: how all but the last doubling are done: "subpixel" by unfolding channels, or "nearest" by
-            repeating pixels before the convolution, which leaves no checkerboard (Odena et al., 2016,
+            repeating pixels before the convolution, which is less prone to checkerboards (Odena et al., 2016,
             doi 10.23915/distill.00003).
     """
 

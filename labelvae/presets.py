@@ -141,7 +141,7 @@ CIFAR10_SMALL = Settings(
         optimization=Optimization(epochs=30, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
-"""For two cores: the guide in 20 minutes, everything in 90."""
+"""For two cores. A first version: no full run of it was measured."""
 
 CIFAR10 = replace(
     CIFAR10_SMALL,
@@ -167,7 +167,7 @@ CIFAR10 = replace(
         optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=64),
     ),
 )
-"""For one modern GPU: the same, wider."""
+"""For one modern GPU: the same, wider, and not measured either."""
 
 FOLDER = Settings(
     out=Path("runs/folder"),

@@ -240,7 +240,7 @@ class VAESettings:
         decoder_label: How the label enters the decoder.
         embedding_dim: Entries of the label's embedding, where one is used.
         spatial_latent: The code keeps its place, as channels of the coarsest maps, and passes no hidden units.
-        upsampling: How the decoder doubles the resolution; nearest is slower and leaves no checkerboard.
+        upsampling: How the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
         objective: The loss.

@@ -79,7 +79,7 @@ class ConditionalVAE(Pretrained):
         embedding_dim: entries of the embedding, which encoder and decoder share.
         spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
             than pass through hidden units; for images whose layout shall stay.
-        upsampling: "subpixel", the fastest, or "nearest", without checkerboards on natural images; see `Decoder`.
+        upsampling: "subpixel", the fastest, or "nearest", less prone to checkerboards; see `Decoder`.
 
     Raises:
         ValueError: an argument out of range.
