@@ -10,8 +10,8 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
-         + style                   |s(x') - s(x)|^2 / 2, s thickness and slant of the strokes against their class's
-                                   mean, in standard deviations
+         + style                   |s(x') - s(x)|^2 / 2, s thickness and slant of strokes, or the colours of windows,
+                                   against their class's mean, in standard deviations
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label
          + adversarial             -discriminator(x', y')
@@ -274,10 +274,6 @@ class GuidedELBO(nn.Module):
             raise ValueError(
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
                 "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
-            )
-        if self.objective.style_weight > 0 and vae.image_shape[0] != 1:
-            raise ValueError(
-                f"style_weight: is for strokes, on images of one channel, got images {vae.image_shape}; set it to 0"
             )
         for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
             if network is None:

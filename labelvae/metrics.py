@@ -19,8 +19,8 @@ from torchmetrics import Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.utilities import dim_zero_cat
 
+from labelvae.differentiable_style import class_centred
 from labelvae.inputs import check_labels
-from labelvae.strokes import class_centred
 from labelvae.style import regions
 
 

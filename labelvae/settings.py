@@ -97,7 +97,8 @@ class Objective:
         image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
         cycle_noise: Largest standard deviation of the noise put on a counterfactual before it is encoded again,
             so that the code cannot hide in specks; each image draws its own.
-        style_weight: Weight of thickness and slant, which a counterfactual shall keep; for strokes, one channel.
+        style_weight: Weight of the style that a counterfactual shall keep: thickness and slant of strokes where images
+            have one channel, else the colours of windows of a quarter of the size.
         equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
         style_change: The changes of style that equivariance is asked for.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelvae.differentiable_style import class_centred, style_of
 from labelvae.latent import DiagonalGaussian
-from labelvae.strokes import class_centred, stroke_style
 
 
 def gaussian_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -77,13 +77,14 @@ def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
 
 
 def style_loss(images: Tensor, labels: Tensor, counterfactuals: Tensor, asked: Tensor, num_classes: int) -> Tensor:
-    """How far thickness and slant move within the class, `(B,)`, in nats under a Gaussian of their own deviation.
+    """How far style moves within the class, `(B,)`, in nats under Gaussians of its statistics' own deviations.
 
-    Strokes `(B, 1, H, W)` are compared with the mean of their label `(B,)` in the batch, counterfactuals with the
-    mean of what was asked: a 1 that is thick for a 1 shall become an 8 that is thick for an 8.
+    The style is thickness and slant of strokes, `(B, 1, H, W)`, and the colours of windows in colour. Images are
+    compared with the mean of their label `(B,)` in the batch, counterfactuals with the mean of what was asked: a 1
+    that is thick for a 1 shall become an 8 that is thick for an 8.
     """
-    before = class_centred(stroke_style(images), labels, num_classes)
-    after = class_centred(stroke_style(counterfactuals), asked, num_classes)
+    before = class_centred(style_of(images), labels, num_classes)
+    after = class_centred(style_of(counterfactuals), asked, num_classes)
     deviation = before.square().mean(dim=0).sqrt().clamp_min(0.05)
     return 0.5 * ((after - before) / deviation).square().sum(dim=1)
 

@@ -45,7 +45,7 @@ LAYERS = [
     {"checks", "hub", "whole_files"},
     {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
-    {"networks", "style", "strokes", "figures", "charts", "reading", "scores", "logs"},
+    {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "model_card"},
     {"vae", "classifier"},
     {"sheets", "terms", "metrics", "diagnosis", "export", "demo"},

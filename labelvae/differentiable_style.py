@@ -1,4 +1,4 @@
-"""Thickness and slant of pen strokes, bright on dark, as differentiable functions for the objective.
+"""What a counterfactual keeps, as differentiable functions for the objective: of strokes, and of images in colour.
 
 They are other estimators than those of `style`, which evaluate, though the two agree closely: a good score for style
 does not replace a look at the pictures.
@@ -40,8 +40,19 @@ def stroke_slant(images: Tensor) -> Tensor:
     return (counts * up * centres).sum(dim=1) / (counts * up.square()).sum(dim=1).clamp_min(1e-6)
 
 
-def stroke_style(images: Tensor) -> Tensor:
-    """Thickness and slant of images `(B, 1, H, W)`, `(B, 2)`."""
+def window_colours(images: Tensor) -> Tensor:
+    """Mean colours of windows, a quarter of the size each and half over each other, of `(B, C, H, W)`, `(B, 49 C)`.
+
+    49 for sizes that 8 divides.
+    """
+    height, width = images.shape[2:]
+    return F.avg_pool2d(images.float(), (height // 4, width // 4), (height // 8, width // 8)).flatten(1)
+
+
+def style_of(images: Tensor) -> Tensor:
+    """Of strokes `(B, 1, H, W)`, bright on dark, thickness and slant, `(B, 2)`; in colour the windows' `(B, S)`."""
+    if images.shape[1] != 1:
+        return window_colours(images)
     return torch.stack([stroke_thickness(images), stroke_slant(images)], dim=1)
 
 

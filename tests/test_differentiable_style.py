@@ -3,8 +3,8 @@ import torch
 from drawn import stroke
 from torch.nn import functional as F
 
-from labelvae.strokes import stroke_slant, stroke_thickness
-from labelvae.style import slant, thickness
+from labelvae.differentiable_style import stroke_slant, stroke_thickness, style_of, window_colours
+from labelvae.style import layout, slant, thickness
 
 
 def test_thickness_follows_the_width():
@@ -32,6 +32,18 @@ def test_slant_of_an_image_and_of_its_mirror_image():
     image = stroke(3, 20, 28, 16)
     assert stroke_slant(image).item() > 0.1
     torch.testing.assert_close(stroke_slant(image.flip(-1)), -stroke_slant(image), atol=1e-3, rtol=0)
+
+
+def test_windows_of_a_quarter_hold_the_layout():
+    images = torch.rand(2, 3, 32, 40)
+    colours = window_colours(images).view(2, 3, 7, 7)
+    torch.testing.assert_close(colours[..., ::2, ::2].flatten(1), layout(images).float())
+    torch.testing.assert_close(colours[0, 1, 0, 1], images[0, 1, :8, 5:15].mean())
+
+
+@pytest.mark.parametrize(("shape", "statistics"), [((1, 28, 28), 2), ((3, 8, 8), 147), ((2, 9, 15), 2 * 8 * 13)])
+def test_style_is_of_strokes_or_of_colours(shape, statistics):
+    assert style_of(torch.rand(4, *shape)).shape == (4, statistics)
 
 
 @pytest.mark.parametrize("estimate", [stroke_thickness, stroke_slant])
