@@ -48,7 +48,7 @@ from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.picture_files import save_picture
 from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Precision, Settings, VAESettings
-from labelvae.sheets import sheets
+from labelvae.sheets import failures, sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
 
@@ -157,6 +157,7 @@ class Bench:
         some = data.splits[self.split]
         some = some.subset(one_of_each(some.labels, 40))
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
+        pictures["failures"] = failures(vae, self.judge, test, data.class_names)
         for picture_name, picture in pictures.items():
             save_picture(picture, out / key / f"{picture_name}.png")
         write_whole(out / key / "settings.yaml", json.dumps({"vae": row.pop("settings")}))  # for `labelvae compare`

@@ -12,7 +12,7 @@ from typing import Any
 
 from labelvae.scores import rows_table
 
-PICTURES = ("wrong_labels", "every_class", "samples", "reconstructions")
+PICTURES = ("wrong_labels", "every_class", "samples", "reconstructions", "failures")
 
 STYLE = """
 :root { color-scheme: light dark; }

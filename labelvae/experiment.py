@@ -37,7 +37,7 @@ from labelvae.picture_files import save_picture
 from labelvae.run_folder import checked_checkpoint, claim_folder, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
-from labelvae.sheets import sheets
+from labelvae.sheets import failures, sheets
 from labelvae.task import Task
 from labelvae.training import VAETraining
 from labelvae.vae import ConditionalVAE
@@ -69,7 +69,7 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
         "lambda = 0": reference,
     }
     scores = experiment.scores(models, judge, guide)
-    experiment.pictures(model)
+    experiment.pictures(model, judge)
     experiment.finish(scores)
     return scores
 
@@ -174,11 +174,13 @@ class Experiment:
         print(f"\n{scores_table(scores)}\n")
         return scores
 
-    def pictures(self, model: ConditionalVAE) -> None:
-        """Draws what the model does to test images."""
+    def pictures(self, model: ConditionalVAE, judge: LabelClassifier) -> None:
+        """Draws what the model does to test images, and where the judge takes it least for what was asked."""
         test = self.data.splits["test"]
         some = test.subset(one_of_each(test.labels, 40))
-        for name, picture in sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names).items():
+        pictures = sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names)
+        pictures["failures"] = failures(model, judge, self._batches("test"), self.data.class_names)
+        for name, picture in pictures.items():
             save_picture(picture, self.out / f"{name}.png")
             log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 

@@ -13,6 +13,7 @@ PICTURES = {
     "wrong_labels": "Held-out images, each beside itself under a wrong label",
     "every_class": "Held-out images, each as every class",
     "samples": "New images of each class",
+    "failures": "Held-out images whose counterfactual the judge takes least for what was asked",
 }
 
 FIGURES = {

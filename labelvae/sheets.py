@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.classifier import LabelClassifier
 from labelvae.figures import reconstructions_grid, samples_grid, style_transfer_grid, wrong_labels_grid
 from labelvae.inputs import wrong_labels
-from labelvae.vae import ConditionalVAE
+from labelvae.vae import ConditionalVAE, evaluation_mode
 
 MOST_CLASSES = 20
 
@@ -36,3 +39,29 @@ def sheets(vae: ConditionalVAE, images: Tensor, labels: Tensor, class_names: lis
         asked = torch.arange(len(names)).repeat_interleave(10)
         pictures["samples"] = samples_grid(vae.sample(asked, generator).unflatten(0, (len(names), 10)), names)
     return pictures
+
+
+def failures(
+    vae: ConditionalVAE, judge: LabelClassifier, batches: Iterable[tuple[Tensor, Tensor]], class_names: list[str]
+) -> Image.Image:
+    """The 25 counterfactuals of `batches` that the judge takes least for what was asked, beside their originals.
+
+    The rule is the judge's probability of the asked label, lowest first; wrong labels are those of `evaluate`.
+
+    Args:
+        vae: the model.
+        judge: a classifier that was in no loss.
+        batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order.
+        class_names: name of each label.
+    """
+    generator, worst = torch.Generator().manual_seed(0), []
+    for images, labels in batches:
+        asked = wrong_labels(labels, len(class_names), generator)
+        changed = vae.relabel(images, asked, labels)
+        with evaluation_mode(judge):
+            chance = judge(changed.to(judge.device)).cpu().log_softmax(dim=1)[torch.arange(len(asked)), asked]
+        few = chance.argsort()[:25]
+        worst.append([each[few] for each in (chance, images, changed, labels, asked)])
+    chance, images, changed, labels, asked = (torch.cat(parts) for parts in zip(*worst, strict=True))
+    few = chance.argsort()[:25]
+    return wrong_labels_grid(images[few], changed[few], labels[few], asked[few], class_names)

@@ -22,6 +22,7 @@ FILES = {
     "reconstructions.png",
     "samples.png",
     "every_class.png",
+    "failures.png",
     "guide",
     "judge",
     "vae",
