@@ -1,4 +1,4 @@
-"""The two models of the benchmark."""
+"""The models of the benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 
 from labelvae import ConditionalVAE, GuidedELBO, VAETraining
 from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.presets import MNIST
+from labelvae.presets import CIFAR10, CIFAR10_SMALL, MNIST
+from labelvae.settings import Settings
 
 
 def small_task(device: torch.device, **how: Any) -> VAETraining:
@@ -20,6 +21,15 @@ def small_task(device: torch.device, **how: Any) -> VAETraining:
 
 def preset_task(device: torch.device, **how: Any) -> VAETraining:
     """The convolutional model of the MNIST preset with every term of its objective."""
+    return _task(MNIST, (1, 28, 28), device, **how)
+
+
+def colour_task(device: torch.device, **how: Any) -> VAETraining:
+    """That of CIFAR10's preset for a GPU, or for two cores."""
+    return _task(CIFAR10 if device.type == "cuda" else CIFAR10_SMALL, (3, 32, 32), device, **how)
+
+
+def _task(preset: Settings, image_shape: tuple[int, int, int], device: torch.device, **how: Any) -> VAETraining:
     torch.manual_seed(0)
-    vae = new_vae(MNIST.vae, (1, 28, 28), 10)
-    return vae_task(MNIST.vae, vae, new_classifier(MNIST.guide, (1, 28, 28), 10), **how).to(device)
+    vae = new_vae(preset.vae, image_shape, 10)
+    return vae_task(preset.vae, vae, new_classifier(preset.guide, image_shape, 10), **how).to(device)

@@ -1,6 +1,7 @@
 """What training costs: ratios, interleaved in one run, median and spread.
 
     python benchmarks/speed.py --data-dir DIR --out DIR        on the CPU, about 12 minutes on 2 cores
+    python benchmarks/speed.py --colour --out DIR               CIFAR10's preset alone
     python benchmarks/speed.py --device cuda --data-dir DIR --out DIR
 
 Without --data-dir the images are made up, of MNIST's shape. Writes speed.md and speed.json under --out. Rows whose
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ import torch
 import ways
 from machine import arithmetic, peaks
 from torch import Tensor
+
+from labelvae import VAETraining
 
 NOT_MEASURED = "not measured"
 
@@ -172,9 +176,12 @@ def trainers(images: Tensor, labels: Tensor, device: torch.device, steps: int, r
     return rows(seconds, "bare loop", batch) + missing, seconds
 
 
-def options(images: Tensor, labels: Tensor, device: torch.device, steps: int, repeats: int) -> Any:
-    """Each option alone and together, in a bare loop of the convolutional model."""
-    fixed = ways.fixed_order(images, labels, 128, device)
+def options(
+    make: Callable[..., VAETraining], images: Tensor, labels: Tensor, batch: int, steps: int, repeats: int
+) -> Any:
+    """Each option alone and together, in a bare loop of a model on the images' device."""
+    device = images.device
+    fixed = ways.fixed_order(images, labels, batch, device)
     kinds: dict[str, dict[str, bool]] = {
         "default: float32, default Adam": {"fused": False},
         "fused Adam": {},
@@ -187,7 +194,7 @@ def options(images: Tensor, labels: Tensor, device: torch.device, steps: int, re
     measured, missing = {}, []
     for name, kind in kinds.items():
         how = {"fused": True, **kind}
-        task = models.preset_task(device, channels_last=how.pop("channels_last", False))
+        task = make(device, channels_last=how.pop("channels_last", False))
         way = ways.loop(task, fixed, device, **how)
         try:
             way(1)  # compiles
@@ -195,7 +202,7 @@ def options(images: Tensor, labels: Tensor, device: torch.device, steps: int, re
         except Exception as error:
             missing.append({"way": name, "ratio": f"{NOT_MEASURED}: {type(error).__name__}"})
     seconds = interleaved(measured, steps, repeats)
-    return rows(seconds, next(iter(measured)), 128) + missing, seconds
+    return rows(seconds, next(iter(measured)), batch) + missing, seconds
 
 
 def markdown(tables: dict[str, list[dict[str, Any]]], head: str) -> str:
@@ -208,12 +215,13 @@ def markdown(tables: dict[str, list[dict[str, Any]]], head: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Measures everything and writes it down."""
+def arguments() -> argparse.Namespace:
+    """What to measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="where MNIST's files are; made-up images without it")
     parser.add_argument("--out", type=Path, default=Path("runs/speed"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--colour", action="store_true", help="the table of CIFAR10's preset alone")
     parser.add_argument("--repeats", type=int, default=5, help="rounds of every comparison")
     parser.add_argument("--steps", type=int, default=0, help="steps a round of the small model; 0 chooses")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -221,6 +229,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no NVIDIA GPU here; use --device cpu")
+    return args
+
+
+def main() -> None:
+    """Measures everything and writes it down."""
+    args = arguments()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if args.worker:
@@ -233,26 +247,35 @@ def main() -> None:
     many, few = args.steps or (200 if on_gpu else 60), max(2, (args.steps or 100) // 10) * (10 if on_gpu else 1)
     seconds: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    title = "Who drives the steps: {} conditional VAE, batch 128"
-    for kind, small, steps in (("small fully connected", True, many), ("convolutional", False, few)):
-        tables[title.format(kind)], seconds[kind] = trainers(images, labels, device, steps, args.repeats, small)
-    name = "Options: convolutional, batch 128"
-    tables[name], seconds["options"] = options(images, labels, device, few, args.repeats)
-    tables["Processes"] = [{"way": "allocator", "ratio": NOT_MEASURED}]
-    if not on_gpu and sys.platform.startswith("linux"):
-        kinds = ["default", "allocator", "allocator + channels-last + bf16 + fused"]
-        together = [kinds[0], kinds[2], f"{kinds[2]} + compile"]
-        del tables["Processes"]
-        tables[f"Allocator: processes of their own, batch {args.batch_size}"] = in_processes(
-            kinds, args.batch_size, 3, 3
+    colours = torch.randint(256, (1024, 3, 32, 32), dtype=torch.uint8, device=device)
+    classes = torch.randint(10, (len(colours),), device=device)
+    name = "Options: the preset of CIFAR10 on made-up images, batch 64"
+    tables[name], seconds["colour"] = options(models.colour_task, colours, classes, 64, few, args.repeats)
+    if not args.colour:
+        title = "Who drives the steps: {} conditional VAE, batch 128"
+        for kind, small, steps in (("small fully connected", True, many), ("convolutional", False, few)):
+            tables[title.format(kind)], seconds[kind] = trainers(images, labels, device, steps, args.repeats, small)
+        name = "Options: convolutional, batch 128"
+        tables[name], seconds["options"] = options(
+            models.preset_task, images.to(device), labels.to(device), 128, few, args.repeats
         )
-        tables["All options against the default: processes of their own, batch 128"] = in_processes(together, 128, 8, 3)
-    found = peaks(device)
-    tables["The machine"] = [{"rate": rate, "value": value} for rate, value in found.items()]
-    tables["Arithmetic"] = arithmetic(seconds, found, images, labels, device)
-    if on_gpu:
-        tables["Memory"] = [{"peak memory, MB": round(torch.cuda.max_memory_allocated() / 2**20)}]
-    tables["Time to quality"] = time_to_quality(device, args.data_dir)
+        tables["Processes"] = [{"way": "allocator", "ratio": NOT_MEASURED}]
+        if not on_gpu and sys.platform.startswith("linux"):
+            kinds = ["default", "allocator", "allocator + channels-last + bf16 + fused"]
+            together = [kinds[0], kinds[2], f"{kinds[2]} + compile"]
+            del tables["Processes"]
+            tables[f"Allocator: processes of their own, batch {args.batch_size}"] = in_processes(
+                kinds, args.batch_size, 3, 3
+            )
+            tables["All options against the default: processes of their own, batch 128"] = in_processes(
+                together, 128, 8, 3
+            )
+        found = peaks(device)
+        tables["The machine"] = [{"rate": rate, "value": value} for rate, value in found.items()]
+        tables["Arithmetic"] = arithmetic(seconds, found, images, labels, device)
+        if on_gpu:
+            tables["Memory"] = [{"peak memory, MB": round(torch.cuda.max_memory_allocated() / 2**20)}]
+        tables["Time to quality"] = time_to_quality(device, args.data_dir)
     packages = ("labelvae", "torch", "lightning", "torchvision", "pythae")
     machine = torch.cuda.get_device_name() if on_gpu else f"{platform.processor() or platform.machine()}"
     head = (

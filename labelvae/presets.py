@@ -166,7 +166,7 @@ CIFAR10 = replace(
         latent_dim=768,
         encoder_widths=(96, 192, 384),
         blocks=2,
-        discriminator_widths=(96, 192, 384, 384),
+        discriminator_widths=(128, 256, 512, 512),
         optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=64),
     ),
 )
@@ -178,7 +178,7 @@ FOLDER = Settings(
     data=DataSettings(name="folder"),
     guide=ClassifierSettings(
         widths=(32, 64, 128),
-        augmentation=Augmentation(rotation=5, scale=0.1, shift=0.08, noise=0.2),
+        augmentation=Augmentation(rotation=5, scale=0.1, shift=0.08, blur=0.5, noise=0.1),
         optimization=Optimization(epochs=5, least_steps=1500, batch_size=64, learning_rate=3e-3, seed=1),
     ),
     judge=ClassifierSettings(
@@ -190,13 +190,18 @@ FOLDER = Settings(
     vae=VAESettings(
         latent_dim=128,
         hidden_dim=256,
-        discriminator_widths=(32, 64, 128),
+        upsampling="nearest",
+        discriminator_widths=(48, 96, 192, 192),
         objective=Objective(
             likelihood="gaussian",
-            scale=0.1,
-            label_weight=250,
-            adversarial_weight=100,
-            guide_augmentation=Augmentation(shift=0.08, noise=0.15),
+            scale=0.08,
+            label_weight=100,
+            label_constraint=True,
+            class_mean_weight=20,
+            cycle_weight=0.5,
+            cycle_noise=0.1,
+            adversarial_weight=400,
+            guide_augmentation=Augmentation(shift=0.08, blur=0.6, noise=0.12),
         ),
         optimization=Optimization(epochs=5, least_steps=3000, batch_size=64, weight_decay=0.0, seed=3),
     ),
