@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from labelvae.conditioning import LabelPlanes as LabelPlanes
     from labelvae.conditioning import LatentShift as LatentShift
     from labelvae.data import ImageData as ImageData
+    from labelvae.discriminator import Discriminator as Discriminator
     from labelvae.evaluation import evaluate as evaluate
     from labelvae.inputs import wrong_labels as wrong_labels
     from labelvae.latent import DiagonalGaussian as DiagonalGaussian
     from labelvae.losses import GuidedELBO as GuidedELBO
     from labelvae.losses import LossTerms as LossTerms
     from labelvae.networks import Decoder as Decoder
-    from labelvae.networks import Discriminator as Discriminator
     from labelvae.networks import Encoder as Encoder
     from labelvae.scores import Scores as Scores
     from labelvae.settings import Augmentation as Augmentation
@@ -42,11 +42,12 @@ _HOMES = {
     "classifier": ("LabelClassifier",),
     "conditioning": ("ConditionalBatchNorm2d", "LabelPlanes", "LatentShift"),
     "data": ("ImageData",),
+    "discriminator": ("Discriminator",),
     "evaluation": ("evaluate",),
     "inputs": ("wrong_labels",),
     "latent": ("DiagonalGaussian",),
     "losses": ("GuidedELBO", "LossTerms"),
-    "networks": ("Discriminator", "Decoder", "Encoder"),
+    "networks": ("Decoder", "Encoder"),
     "scores": ("Scores",),
     "settings": ("Augmentation", "Objective", "Optimization", "Settings"),
     "training": ("ClassifierTraining", "VAETraining"),

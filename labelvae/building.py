@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from labelvae.classifier import LabelClassifier
+from labelvae.discriminator import Discriminator
 from labelvae.losses import GuidedELBO
-from labelvae.networks import Discriminator
 from labelvae.settings import ClassifierSettings, VAESettings
 from labelvae.training import ClassifierTraining, VAETraining
 from labelvae.vae import ConditionalVAE
@@ -94,7 +94,8 @@ def vae_task(how: VAESettings, vae: ConditionalVAE, guide: LabelClassifier | Non
     optimization = how.optimization
     discriminator = None
     if how.objective.adversarial_weight > 0:
-        discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths)
+        beside = guide.map_widths if guide is not None and how.discriminator_sees_guide else ()
+        discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths, beside)
     return VAETraining(
         vae,
         GuidedELBO(guide, discriminator, how.objective),

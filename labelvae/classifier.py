@@ -93,6 +93,20 @@ class LabelClassifier(Pretrained):
         features: Tensor = self.to_features(self.maps(images.to(self.dtype) * 2.0 - 1.0))
         return features
 
+    @property
+    def map_widths(self) -> list[int]:
+        """Channels of each of `coarse_maps`."""
+        return [] if self.config["kind"] == "mlp" else list(self.config["widths"])
+
+    def coarse_maps(self, images: Tensor) -> list[Tensor]:
+        """The maps after each halving of the resolution, finest first, of images `(B, C, H, W)`; an mlp has none."""
+        maps, found = images.to(self.dtype) * 2.0 - 1.0, dict[tuple[int, int], Tensor]()
+        for layer in self.maps if self.map_widths else ():
+            maps = layer(maps)
+            if isinstance(layer, (nn.SiLU, ResidualBlock)):  # the last at its size
+                found[maps.shape[2], maps.shape[3]] = maps
+        return list(found.values())
+
     def logits(self, features: Tensor) -> Tensor:
         """Logits `(B, K)` of features `(B, feature_dim)`."""
         check_rows("features", features, self.feature_dim)

@@ -37,8 +37,8 @@ from torch.nn import functional as F
 from labelvae.augmentation import augment, change, draw_change, noised
 from labelvae.checks import check_kind
 from labelvae.classifier import LabelClassifier
+from labelvae.discriminator import Discriminator
 from labelvae.inputs import check_images, check_labels, wrong_labels
-from labelvae.networks import Discriminator
 from labelvae.settings import Augmentation, Objective
 from labelvae.terms import (
     bernoulli_nll,
@@ -250,8 +250,15 @@ class GuidedELBO(nn.Module):
     ) -> dict[str, Tensor]:
         own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
         fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
-        score = functional_call(discriminator, fixed, (counterfactual, asked)).float()
-        both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked])).float()
+        fake: list[Tensor] = []
+        real: list[Tensor] = []
+        if self.guide is not None and discriminator.beside:
+            fake = self.guide.coarse_maps(counterfactual)
+            with torch.no_grad():
+                real = self.guide.coarse_maps(images)
+        score = functional_call(discriminator, fixed, (counterfactual, asked, fake)).float()
+        beside = [torch.cat([maps, others.detach()]) for maps, others in zip(real, fake, strict=True)]
+        both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked]), beside).float()
         return {"adversarial": -score, "discriminator": hinge_loss(*both.chunk(2))}
 
     def _weights(self, warm_up: float | Tensor) -> dict[str, float | Tensor]:

@@ -1,4 +1,4 @@
-"""The networks: an encoder to a Gaussian, a decoder to pixel logits, a discriminator of images and their labels.
+"""The networks of the model: an encoder to a Gaussian, a decoder to pixel logits.
 
 All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
 down and cropped on the way up, so any image from 8x8 works. No convolution runs at full resolution: the
@@ -15,11 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
-from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
-from labelvae.inputs import ImageShape, check_image_shape, check_rows
+from labelvae.inputs import ImageShape, check_rows
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 from labelvae.settings import Upsampling
 
@@ -261,45 +259,3 @@ class Decoder(nn.Module):
             maps = up(self.planes(maps, label) if self.plane_dim else maps)
         logits: Tensor = maps
         return logits
-
-
-class Discriminator(nn.Module):
-    """Scores how real an image is *as its label*: a projection discriminator with spectral normalization.
-
-    score = psi(h) + <embedding(label), h> with h the sum of the last maps (Miyato & Koyama, 2018,
-    arXiv 1802.05637; Miyato et al., 2018, arXiv 1802.05957).
-
-    Args:
-        image_shape: `(C, H, W)`.
-        num_classes: K.
-        widths: channels after each halving of the resolution.
-
-    Raises:
-        ValueError: an argument out of range.
-    """
-
-    def __init__(self, image_shape: ImageShape, num_classes: int, widths: Sequence[int] = (32, 64, 64)) -> None:
-        image_shape = check_image_shape(image_shape)
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
-        widths = check_widths("widths", widths)
-        super().__init__()
-        self.image_shape = image_shape
-        self.num_classes = num_classes
-        layers: list[nn.Module] = [Fold(), spectral_norm(nn.Conv2d(4 * image_shape[0], widths[0], 3, padding=1))]
-        for narrow, wide in pairwise(widths):
-            layers += [nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(narrow, wide, 3, stride=2, padding=1))]
-        self.maps = nn.Sequential(*layers, nn.LeakyReLU(0.2))
-        self.score = spectral_norm(nn.Linear(widths[-1], 1))
-        self.embedding = spectral_norm(nn.Linear(num_classes, widths[-1], bias=False))
-
-    def forward(self, images: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` in [0, 1] and label weights `(B, K)` to scores `(B,)`; higher is more real.
-
-        Raises:
-            ValueError: images or label weights of another shape.
-        """
-        check_rows("images", images, *self.image_shape)
-        check_rows("label", label, self.num_classes, batch=images.shape[0])
-        features = self.maps(images * 2.0 - 1.0).sum(dim=(2, 3))
-        score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
-        return score

@@ -244,6 +244,7 @@ class VAESettings:
         upsampling: How the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
+        discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
         objective: The loss.
         optimization: How it is trained.
     """
@@ -260,6 +261,7 @@ class VAESettings:
     upsampling: Upsampling = "subpixel"
     discriminator_widths: tuple[int, ...] = (32, 64, 64)
     discriminator_learning_rate: float = 4e-4
+    discriminator_sees_guide: bool = False
     objective: Objective = field(default_factory=Objective)
     optimization: Optimization = field(default_factory=Optimization)
 
@@ -279,6 +281,7 @@ class VAESettings:
                 check_widths(name, getattr(self, name), at_least=0)
         check_widths("discriminator_widths", self.discriminator_widths)
         check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
+        check_flag("discriminator_sees_guide", self.discriminator_sees_guide)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE
-from labelvae.building import new_classifier, new_vae
+from labelvae.building import new_classifier, new_vae, vae_task
 from labelvae.presets import DIGITS
 
 
@@ -25,3 +25,10 @@ def test_looking_at_the_size_draws_no_random_numbers():
     plain = ConditionalVAE((1, 8, 8), 10, how.latent_dim, how.encoder_widths, how.decoder_widths, how.hidden_dim)
     assert torch.equal(after, torch.rand(()))
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), plain.parameters(), strict=True))
+
+
+def test_the_discriminator_sees_the_guide_where_it_shall():
+    guide = new_classifier(DIGITS.guide, (1, 8, 8), 10)
+    for sees, beside in ((False, ()), (True, (64,))):
+        how = replace(DIGITS.vae, discriminator_sees_guide=sees)
+        assert vae_task(how, new_vae(how, (1, 8, 8), 10), guide).loss.discriminator.beside == beside

@@ -265,8 +265,9 @@ def test_without_a_guide_it_is_the_elbo(vae, images, labels, likelihood):
     torch.testing.assert_close(terms.total, (terms.reconstruction + terms.kl).mean())
 
 
-def test_gradients_go_where_they_belong(vae, guide, images, labels):
-    discriminator = Discriminator((1, 8, 8), 3)
+@pytest.mark.parametrize("sees_guide", [False, True])
+def test_gradients_go_where_they_belong(vae, guide, images, labels, sees_guide):
+    discriminator = Discriminator((1, 8, 8), 3, beside=guide.map_widths if sees_guide else ())
     loss = GuidedELBO(guide, discriminator, EVERYTHING)
     loss(vae, images, labels).total.backward()
     silent = [name for name, p in [*vae.named_parameters(), *discriminator.named_parameters()] if p.grad is None]
@@ -275,8 +276,9 @@ def test_gradients_go_where_they_belong(vae, guide, images, labels):
     assert all(parameter.grad is None for parameter in guide.parameters())
 
 
-def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, labels):
-    discriminator = Discriminator((1, 8, 8), 3)
+@pytest.mark.parametrize("sees_guide", [False, True])
+def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, labels, sees_guide):
+    discriminator = Discriminator((1, 8, 8), 3, beside=guide.map_widths if sees_guide else ())
     loss = GuidedELBO(guide, discriminator, EVERYTHING)
     terms = loss(vae, images, labels)
     (terms.total - terms.discriminator.mean()).backward()
@@ -285,6 +287,26 @@ def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, la
     loss(vae, images, labels).discriminator.mean().backward()
     assert all(p.grad is None for p in vae.parameters())
     assert all(p.grad is not None for p in discriminator.parameters())
+
+
+def test_a_discriminator_that_sees_the_guides_maps_pulls_through_them_too(vae, guide, images, labels):
+    torch.manual_seed(0)
+    discriminator = Discriminator((1, 8, 8), 3, beside=guide.map_widths)
+    loss = GuidedELBO(guide, discriminator, Objective(adversarial_weight=1.0, label_weight=0.0)).eval()
+    z = torch.randn(len(labels), vae.latent_dim)
+    wrong = (labels + 1) % 3
+
+    def pull(maps):
+        image = vae.eval().decode(z, wrong).detach().requires_grad_()
+        guide.coarse_maps, kept = maps, guide.coarse_maps
+        terms = loss._discriminated(discriminator.eval(), images, labels, image, wrong)
+        guide.coarse_maps = kept
+        (gradient,) = torch.autograd.grad(terms["adversarial"].sum(), image)
+        return gradient
+
+    through = guide.coarse_maps
+    apart = pull(lambda x: [maps.detach() for maps in through(x)])
+    assert (pull(through) - apart).abs().max() > 1e-4 * apart.abs().max()
 
 
 def test_the_label_loss_alone_moves_the_counterfactual_to_the_asked_label(vae, guide):

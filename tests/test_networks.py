@@ -60,6 +60,37 @@ def test_the_discriminator_knows_the_label():
     assert len(set(scores)) == 3
 
 
+@pytest.mark.parametrize("kind", ["convolutional", "pooled"])
+def test_a_discriminator_sees_a_classifiers_maps(kind):
+    shape = (3, 13, 20)
+    guide = LabelClassifier(shape, 3, kind=kind, widths=(4, 5, 6), blocks=1).freeze()
+    images, label = torch.rand(2, *shape), label_weights(0, 3, 2)
+    beside = guide.coarse_maps(images)
+    assert [tuple(maps.shape[1:]) for maps in beside] == [(4, 7, 10), (5, 4, 5), (6, 2, 3)]
+    discriminator = Discriminator(shape, 3, (8, 8, 8), guide.map_widths).eval()
+    assert discriminator.beside == (4, 5)  # of three steps the last sees nothing more
+    score = discriminator(images, label, beside)
+    for seen in range(2):
+        changed = [maps + (index == seen) for index, maps in enumerate(beside)]
+        assert (discriminator(images, label, changed) - score).abs().min() > 1e-6
+    unseen = [*beside[:2], beside[2] + 1.0]
+    torch.testing.assert_close(discriminator(images, label, unseen), score)
+
+
+def test_a_discriminator_refuses_other_maps():
+    discriminator = Discriminator((3, 8, 8), 3, (4, 4, 4), (5, 6))
+    images, label = torch.rand(2, 3, 8, 8), label_weights(0, 3, 2)
+    with pytest.raises(ValueError, match="beside: expected maps of 2 resolutions, got 0"):
+        discriminator(images, label)
+    with pytest.raises(ValueError, match=r"beside: expected floats of shape \(2, 5, 4, 4\), got .*\(2, 6, 4, 4\)"):
+        discriminator(images, label, [torch.rand(2, 6, 4, 4), torch.rand(2, 6, 2, 2)])
+
+
+def test_an_mlp_has_no_maps():
+    guide = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(8, 8))
+    assert guide.map_widths == guide.coarse_maps(torch.rand(2, 1, 8, 8)) == []
+
+
 def test_the_discriminator_is_spectrally_normalized():
     discriminator = Discriminator((1, 8, 8), 3)
     for _ in range(50):  # power iterations

@@ -46,7 +46,7 @@ LAYERS = [
     {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
-    {"scans", "comparison", "model_card"},
+    {"scans", "comparison", "model_card", "discriminator"},
     {"vae", "classifier"},
     {"sheets", "terms", "metrics", "diagnosis", "export", "demo"},
     {"evaluation", "data"},

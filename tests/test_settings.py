@@ -23,7 +23,13 @@ PRESETS = [value for value in vars(presets).values() if isinstance(value, Settin
         (
             VAESettings,
             ConditionalVAE,
-            {"discriminator_widths", "discriminator_learning_rate", "objective", "optimization"},
+            {
+                "discriminator_widths",
+                "discriminator_learning_rate",
+                "discriminator_sees_guide",
+                "objective",
+                "optimization",
+            },
         ),
         (ClassifierSettings, LabelClassifier, {"label_smoothing", "augmentation", "optimization"}),
     ],
