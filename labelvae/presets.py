@@ -129,10 +129,11 @@ CIFAR10_SMALL = Settings(
         encoder_widths=(48, 96, 192),
         blocks=1,
         discriminator_widths=(64, 128, 256, 256),
+        discriminator_sees_guide=True,
         objective=Objective(
             likelihood="gaussian",
             scale=0.07,
-            label_weight=100,
+            label_weight=300,
             label_constraint=True,
             class_mean_weight=20,
             cycle_weight=0.5,
@@ -141,7 +142,7 @@ CIFAR10_SMALL = Settings(
             adversarial_weight=600,
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
         ),
-        optimization=Optimization(epochs=15, batch_size=64, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=12, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
 """For two cores. A first version: no full run of it was measured."""
@@ -192,10 +193,11 @@ FOLDER = Settings(
         hidden_dim=256,
         upsampling="nearest",
         discriminator_widths=(48, 96, 192, 192),
+        discriminator_sees_guide=True,
         objective=Objective(
             likelihood="gaussian",
             scale=0.08,
-            label_weight=100,
+            label_weight=300,
             label_constraint=True,
             class_mean_weight=20,
             cycle_weight=0.5,
