@@ -17,11 +17,11 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
 
-each with its weight. That of counterfactual_label, lambda, can be learned: it grows while counterfactuals convince
-the guide less than real images do (`label_constraint`). There is no pixel term between a counterfactual and its
-original: what ties them is z. Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's
-scores have no unit). The discriminator's own loss reaches the discriminator alone, and the other terms never do, so
-one backward pass and one optimizer over all parameters train everything.
+each with its weight. That of counterfactual_label, lambda, can be learned: it grows while counterfactuals convince the
+guide less than real images do (`label_constraint`). What ties a counterfactual to its original is z and its style, no
+comparison of pixels. Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's scores
+have no unit). The discriminator's own loss reaches the discriminator alone, and the other terms never do, so one
+backward pass and one optimizer over all parameters train everything.
 """
 
 from __future__ import annotations
