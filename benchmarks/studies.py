@@ -43,7 +43,9 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
         every = recipes(preset, channels)
     elif study == "ablation":
         terms = [term for term in TERMS if getattr(ours.objective, term) > 0]
-        without = {f"without {term.removesuffix('_weight')}": {"objective": {term: 0.0}} for term in terms}
+        without: dict[str, dict[str, Any]] = {
+            f"without {term.removesuffix('_weight')}": {"objective": {term: 0.0}} for term in terms
+        }
         if ours.discriminator_sees_guide:
             without["without the guide's maps"] = {"discriminator_sees_guide": False}
         every = {"all terms": ours} | {name: changed(ours, what) for name, what in without.items()}
