@@ -186,6 +186,7 @@ class GuidedELBO(nn.Module):
         codes = noised(torch.cat([z, z, *z_changed][: len(asked)]), how.latent_noise)
         logits, *others = vae.decode_logits(codes, torch.cat(asked)).split(len(images))
 
+        warm_up = linear_warm_up(progress, how.warm_up_share)
         terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
         if self.guide is not None and how.own_label_weight > 0:
             terms["own_label"] = self._guided(self.guide, torch.sigmoid(logits), labels)
@@ -195,7 +196,7 @@ class GuidedELBO(nn.Module):
             counterfactual = torch.sigmoid(others[0])
             if self.guide is not None and how.label_weight > 0:
                 terms["counterfactual_label"] = self._guided(self.guide, counterfactual, wrong)
-                self._move_label_weight(self.guide, images, labels, terms["counterfactual_label"])
+                self._move_label_weight(self.guide, images, labels, terms["counterfactual_label"], warm_up)
             if how.cycle_weight > 0 or how.image_cycle_weight > 0:
                 again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
                 if how.cycle_weight > 0:
@@ -210,7 +211,7 @@ class GuidedELBO(nn.Module):
                 terms["equivariance"] = self.reconstruction(target, others[1])
             if self.discriminator is not None:
                 terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
-        weights = self._weights(linear_warm_up(progress, how.warm_up_share))
+        weights = self._weights(warm_up)
         total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
         return LossTerms(total=total, label_weight=self.label_weight if how.label_constraint else None, **terms)
 
@@ -231,9 +232,12 @@ class GuidedELBO(nn.Module):
         loss = label_loss if self.objective.label_loss == "categorical" else binary_label_loss
         return loss(logits, labels, self.objective.label_smoothing)
 
-    def _move_label_weight(self, guide: LabelClassifier, images: Tensor, labels: Tensor, loss: Tensor) -> None:
+    def _move_label_weight(
+        self, guide: LabelClassifier, images: Tensor, labels: Tensor, loss: Tensor, warm_up: float | Tensor
+    ) -> None:
         """One step of dual ascent on mean(loss) <= mean(loss of real images), where lambda is learned.
 
+        Slowed down by the warm-up, or lambda would grow while it does not count yet.
         Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
         (arXiv 2306.15764).
         """
@@ -242,7 +246,7 @@ class GuidedELBO(nn.Module):
         with torch.no_grad():
             some = math.ceil(len(images) / 4)  # enough for a mean over many steps
             excess = loss.mean() - self._guided(guide, images[:some], labels[:some]).mean()
-            moved = self.log_change + CONSTRAINT_RATE * excess.clamp(-1.0, 1.0)
+            moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
 
     def _discriminated(

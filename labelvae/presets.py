@@ -133,7 +133,7 @@ CIFAR10_SMALL = Settings(
         objective=Objective(
             likelihood="gaussian",
             scale=0.07,
-            label_weight=300,
+            label_weight=100,
             label_constraint=True,
             class_mean_weight=20,
             cycle_weight=0.5,
@@ -141,8 +141,9 @@ CIFAR10_SMALL = Settings(
             style_weight=3,
             adversarial_weight=600,
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
+            warm_up_share=0.02,
         ),
-        optimization=Optimization(epochs=12, batch_size=64, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=11, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
 """For two cores. A first version: no full run of it was measured."""
@@ -197,7 +198,7 @@ FOLDER = Settings(
         objective=Objective(
             likelihood="gaussian",
             scale=0.08,
-            label_weight=300,
+            label_weight=100,
             label_constraint=True,
             class_mean_weight=20,
             cycle_weight=0.5,

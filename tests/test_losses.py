@@ -104,19 +104,22 @@ def test_noisy_labels_are_wrong_ones_everywhere_in_the_loss(vae, guide, images, 
 def test_a_constrained_label_weight_follows_the_real_images(vae, guide, images, labels):
     loss = GuidedELBO(guide, objective=Objective(label_weight=8.0, label_constraint=True))
 
-    def weights(count, real):
+    def weights(count, real, progress=1.0):
         """Lambda over the steps, where the guide is right on real images or wrong on them."""
         with torch.no_grad():
             guide.to_logits.weight.zero_()
             guide.to_logits.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
         own, asked = (0, 1) if real == "right" else (1, 0)
         own, asked = torch.full_like(labels, own), torch.full_like(labels, asked)
-        return [loss(vae, images, own, wrong=asked).label_weight.item() for _ in range(count)]
+        return [loss(vae, images, own, asked, progress).label_weight.item() for _ in range(count)]
 
     grown = weights(3, "right")
     assert grown == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (1, 2, 3)])
     shrunk = weights(2, "wrong")
     assert shrunk == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (2, 1)])
+    half_warm = 0.5 * loss.objective.warm_up_share
+    assert weights(2, "right", half_warm) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * x) for x in (1.5, 2.0)])
+    assert weights(1, "right", progress=0.0) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * 2.0)])
     terms = loss(vae, images, labels)
     assert terms.means()["label_weight"] == loss.label_weight
     again = GuidedELBO(guide, objective=loss.objective)
