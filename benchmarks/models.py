@@ -24,9 +24,14 @@ def preset_task(device: torch.device, **how: Any) -> VAETraining:
     return _task(MNIST, (1, 28, 28), device, **how)
 
 
+def colour_preset(device: torch.device) -> Settings:
+    """CIFAR10's preset for a GPU, or for two cores."""
+    return CIFAR10 if device.type == "cuda" else CIFAR10_SMALL
+
+
 def colour_task(device: torch.device, **how: Any) -> VAETraining:
-    """That of CIFAR10's preset for a GPU, or for two cores."""
-    return _task(CIFAR10 if device.type == "cuda" else CIFAR10_SMALL, (3, 32, 32), device, **how)
+    """Its model with every term of its objective."""
+    return _task(colour_preset(device), (3, 32, 32), device, **how)
 
 
 def _task(preset: Settings, image_shape: tuple[int, int, int], device: torch.device, **how: Any) -> VAETraining:

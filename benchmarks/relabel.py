@@ -151,8 +151,8 @@ class Bench:
         }
         if self.label_free is not None:
             row["realism_label_free_over_floor"] = scores.realism_label_free / scores.realism_label_free_floor
-            if self.split == "test":  # a classifier a row: not for every study
-                row["taught"] = taught(self.experiment, vae, key, self.split)
+            if self.split == "test":  # a classifier a row: for the recipes alone
+                row["taught"] = taught(self.experiment, vae, key)
         some = data.splits[self.split]
         some = some.subset(one_of_each(some.labels, 40))
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)

@@ -180,6 +180,7 @@ def options(
     make: Callable[..., VAETraining], images: Tensor, labels: Tensor, batch: int, steps: int, repeats: int
 ) -> Any:
     """Each option alone and together, in a bare loop of a model on the images' device."""
+    torch.compiler.reset()  # what was compiled for other sizes would be compiled for any
     device = images.device
     fixed = ways.fixed_order(images, labels, batch, device)
     kinds: dict[str, dict[str, bool]] = {
@@ -242,16 +243,18 @@ def main() -> None:
         return
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0" if args.device == "cpu" else "1"
     started, device = time.perf_counter(), torch.device(args.device)
-    images, labels, source = images_of(args.data_dir)
+    images, labels, source = images_of(None if args.colour else args.data_dir)
     on_gpu = device.type == "cuda"
     many, few = args.steps or (200 if on_gpu else 60), max(2, (args.steps or 100) // 10) * (10 if on_gpu else 1)
     seconds: dict[str, Any] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
-    colours = torch.randint(256, (1024, 3, 32, 32), dtype=torch.uint8, device=device)
-    classes = torch.randint(10, (len(colours),), device=device)
-    name = "Options: the preset of CIFAR10 on made-up images, batch 64"
-    tables[name], seconds["colour"] = options(models.colour_task, colours, classes, 64, few, args.repeats)
-    if not args.colour:
+    if args.colour:
+        batch = models.colour_preset(device).vae.optimization.batch_size
+        colours = torch.randint(256, (4 * batch, 3, 32, 32), dtype=torch.uint8, device=device)
+        classes = torch.randint(10, (len(colours),), device=device)
+        name = f"Options: the preset of CIFAR10, batch {batch}"
+        tables[name], seconds["colour"] = options(models.colour_task, colours, classes, batch, few, args.repeats)
+    else:
         title = "Who drives the steps: {} conditional VAE, batch 128"
         for kind, small, steps in (("small fully connected", True, many), ("convolutional", False, few)):
             tables[title.format(kind)], seconds[kind] = trainers(images, labels, device, steps, args.repeats, small)

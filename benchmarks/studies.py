@@ -56,7 +56,10 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
         every = {f"latent {size}": replace(ours, latent_dim=size) for size in sizes}
     else:
         every = {
-            f"lambda {weight:g}": changed(ours, {"objective": {"label_weight": weight, "label_constraint": False}})
+            f"lambda {weight:g}": changed(
+                ours if weight else replace(ours, discriminator_sees_guide=False),  # 0 is for no guide at all
+                {"objective": {"label_weight": weight, "label_constraint": False}},
+            )
             for weight in LABEL_WEIGHTS[channels]
         }
     if recipe == "all":

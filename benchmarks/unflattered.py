@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from labelvae import LabelClassifier
-from labelvae.data import Split
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.inputs import wrong_labels
@@ -47,11 +46,11 @@ def rotation_network(experiment: Experiment) -> tuple[LabelClassifier, float]:
     turned.data.class_names, turned.data.num_classes = list(TURNS), len(TURNS)
     turned.data.splits = {name: _turned(split) for name, split in experiment.data.splits.items()}
     network = turned.classifier("rotation", ROTATION)
-    return network, _accuracy(turned, network, "test")
+    return network, _accuracy(turned, network)
 
 
-def taught(experiment: Experiment, model: Relabeller, name: str, split: Split) -> float:
-    """Accuracy on real images of a classifier that was trained on counterfactuals, over one trained on real images.
+def taught(experiment: Experiment, model: Relabeller, name: str) -> float:
+    """Accuracy on real test images of a classifier trained on counterfactuals, over that of one trained on real images.
 
     As many of both: every training image is relabelled once, as a wrong label drawn by seed.
     """
@@ -64,7 +63,7 @@ def taught(experiment: Experiment, model: Relabeller, name: str, split: Split) -
         student = copy(experiment)
         student.data = copy(experiment.data)
         student.data.splits = experiment.data.splits | {"train": images}
-        accuracies.append(_accuracy(experiment, student.classifier(f"taught-by-{key}", STUDENT), split))
+        accuracies.append(_accuracy(experiment, student.classifier(f"taught-by-{key}", STUDENT)))
     return accuracies[1] / accuracies[0]
 
 
@@ -78,9 +77,9 @@ def _bytes(images: Tensor) -> Tensor:
     return (images.cpu() * 255.0).round().byte()
 
 
-def _accuracy(experiment: Experiment, classifier: LabelClassifier, split: Split) -> float:
+def _accuracy(experiment: Experiment, classifier: LabelClassifier) -> float:
     right = []
     with evaluation_mode(classifier):
-        for images, labels in experiment.data.loader(split, device=experiment.device):
+        for images, labels in experiment.data.loader("test", device=experiment.device):
             right.append((classifier(images).argmax(dim=1) == labels).cpu())
     return float(torch.cat(right).float().mean())

@@ -90,12 +90,22 @@ def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **othe
 
 
 def vae_task(how: VAESettings, vae: ConditionalVAE, guide: LabelClassifier | None, **others: Any) -> VAETraining:
-    """The training of a model under its objective, with a discriminator where one is weighed; `others` as above."""
+    """The training of a model under its objective, with a discriminator where one is weighed; `others` as above.
+
+    Raises:
+        ValueError: a discriminator that shall see the maps of a guide that has none.
+    """
     optimization = how.optimization
     discriminator = None
     if how.objective.adversarial_weight > 0:
         beside = guide.map_widths if guide is not None and how.discriminator_sees_guide else ()
         discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths, beside)
+        if how.discriminator_sees_guide and not discriminator.beside:
+            kind = "none" if guide is None else guide.config["kind"]
+            raise ValueError(
+                "discriminator_sees_guide: expected a guide with maps, convolutional or pooled, and at least 2 "
+                f"discriminator_widths, got a guide of kind {kind} and {how.discriminator_widths}"
+            )
     return VAETraining(
         vae,
         GuidedELBO(guide, discriminator, how.objective),

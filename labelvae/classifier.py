@@ -100,12 +100,16 @@ class LabelClassifier(Pretrained):
 
     def coarse_maps(self, images: Tensor) -> list[Tensor]:
         """The maps after each halving of the resolution, finest first, of images `(B, C, H, W)`; an mlp has none."""
-        maps, found = images.to(self.dtype) * 2.0 - 1.0, dict[tuple[int, int], Tensor]()
+        check_rows("images", images, *self.image_shape)
+        maps = images.to(self.dtype) * 2.0 - 1.0
+        found: list[Tensor] = []
         for layer in self.maps if self.map_widths else ():
             maps = layer(maps)
-            if isinstance(layer, (nn.SiLU, ResidualBlock)):  # the last at its size
-                found[maps.shape[2], maps.shape[3]] = maps
-        return list(found.values())
+            if isinstance(layer, nn.SiLU):
+                found.append(maps)
+            elif isinstance(layer, ResidualBlock):  # the last at this resolution counts
+                found[-1] = maps
+        return found
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits `(B, K)` of features `(B, feature_dim)`."""

@@ -1,7 +1,7 @@
 """What a counterfactual keeps, as differentiable functions for the objective: of strokes, and of images in colour.
 
-They are other estimators than those of `style`, which evaluate, though the two agree closely: a good score for style
-does not replace a look at the pictures.
+For strokes they are other estimators than those of `style`, which evaluate, though the two agree closely; in colour
+they hold what `style` scores. A good score for style does not replace a look at the pictures.
 """
 
 from __future__ import annotations
@@ -41,12 +41,8 @@ def stroke_slant(images: Tensor) -> Tensor:
 
 
 def window_colours(images: Tensor) -> Tensor:
-    """Mean colours of windows, a quarter of the size each and half over each other, of `(B, C, H, W)`, `(B, 49 C)`.
-
-    49 for sizes that 8 divides.
-    """
-    height, width = images.shape[2:]
-    return F.avg_pool2d(images.float(), (height // 4, width // 4), (height // 8, width // 8)).flatten(1)
+    """Mean colours of 7x7 windows of `(B, C, H, W)`, a quarter of the size and half over each other, `(B, 49 C)`."""
+    return F.avg_pool2d(F.adaptive_avg_pool2d(images.float(), 8), 2, 1).flatten(1)
 
 
 def style_of(images: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ class Discriminator(nn.Module):
         image_shape: `(C, H, W)`.
         num_classes: K.
         widths: channels after each halving of the resolution.
-        beside: channels of another network's maps after each halving, finest first, that are laid beside its own:
-            with what a classifier sees it learns faster (Sauer et al., 2021, "Projected GANs", arXiv 2111.01007).
+        beside: channels of another network's maps after each halving, finest first, that are laid beside its own,
+            all but the last of them: with what a classifier sees it learns faster (Sauer et al., 2021, "Projected
+            GANs", arXiv 2111.01007).
 
     Raises:
         ValueError: an argument out of range.
@@ -57,22 +58,23 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Linear(num_classes, widths[-1], bias=False))
 
     def forward(self, images: Tensor, label: Tensor, beside: Sequence[Tensor] = ()) -> Tensor:
-        """`(B, C, H, W)` in [0, 1], label weights `(B, K)` and maps to scores `(B,)`; higher is more real.
+        """`(B, C, H, W)` in [0, 1], label weights `(B, K)` and another network's maps to scores `(B,)`: high is real.
 
         Raises:
             ValueError: images, label weights or maps of another shape.
         """
         check_rows("images", images, *self.image_shape)
         check_rows("label", label, self.num_classes, batch=images.shape[0])
-        sizes = pyramid(self.image_shape, len(self.steps))[1:]
-        for channels, maps, size in zip(self.beside, beside, sizes, strict=False):
-            check_rows("beside", maps, channels, *size, batch=images.shape[0])
         if len(beside) < len(self.beside):
             raise ValueError(f"beside: expected maps of {len(self.beside)} resolutions, got {len(beside)}")
+        sizes = pyramid(self.image_shape, len(self.steps))[1:]
+        for channels, seen, size in zip(self.beside, beside, sizes, strict=False):
+            check_rows("beside", seen, channels, *size, batch=images.shape[0])
         maps = images * 2.0 - 1.0
         for index, step in enumerate(self.steps):
-            others = beside[index - 1 : index] if 0 < index <= len(self.beside) else ()
-            maps = F.leaky_relu(step(torch.cat([maps, *others], dim=1)), 0.2)
+            if 0 < index <= len(self.beside):
+                maps = torch.cat([maps, beside[index - 1]], dim=1)
+            maps = F.leaky_relu(step(maps), 0.2)
         features = maps.sum(dim=(2, 3))
         score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
         return score

@@ -75,8 +75,9 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
 
 
 def without_label_loss(how: VAESettings) -> VAESettings:
-    """The same model, trained the same way but for the guide's label loss: lambda is 0."""
-    return replace(how, objective=replace(how.objective, label_weight=0.0, own_label_weight=0.0))
+    """The same model, trained the same way but without the guide: lambda is 0, and no discriminator sees its maps."""
+    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0)
+    return replace(how, objective=objective, discriminator_sees_guide=False)
 
 
 class Experiment:

@@ -105,11 +105,12 @@ class GuidedELBO(nn.Module):
         guide: a pretrained classifier of the same images and classes, which is frozen here; None leaves the
             label terms out.
         discriminator: scores counterfactuals as images of their label, and learns to; used where
-            `adversarial_weight` is above 0.
+            `adversarial_weight` is above 0. The maps beside its own, if it was made to see any, are the guide's.
         objective: the likelihood and the weights.
 
     Raises:
-        ValueError: `adversarial_weight` without a discriminator; an argument of another type.
+        ValueError: `adversarial_weight` without a discriminator; a discriminator that sees other maps than the
+            guide's; an argument of another type.
     """
 
     def __init__(
@@ -129,6 +130,13 @@ class GuidedELBO(nn.Module):
                 "discriminator: adversarial_weight is above 0, got None; "
                 "pass discriminator=Discriminator(image_shape, num_classes)"
             )
+        if discriminator is not None and discriminator.beside:
+            there = tuple(guide.map_widths) if guide is not None else ()
+            if there[: len(discriminator.beside)] != discriminator.beside:
+                raise ValueError(
+                    f"discriminator: sees maps of {discriminator.beside} channels, the guide has {there or 'none'}; "
+                    "pass Discriminator(..., beside=guide.map_widths)"
+                )
         self.guide = guide.freeze() if guide is not None else None
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
@@ -237,15 +245,17 @@ class GuidedELBO(nn.Module):
     ) -> None:
         """One step of dual ascent on mean(loss) <= mean(loss of real images), where lambda is learned.
 
-        Slowed down by the warm-up, or lambda would grow while it does not count yet.
+        Real images are a quarter of the batch, enough for a mean over many steps. Slowed down by the warm-up, or
+        lambda would grow while it does not count yet.
         Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
         (arXiv 2306.15764).
         """
         if not (self.objective.label_constraint and self.training):
             return
+        quarter = math.ceil(len(images) / 4)
+        real = self._guided(guide, images[:quarter], labels[:quarter])  # needs no gradient: the guide is frozen
         with torch.no_grad():
-            some = math.ceil(len(images) / 4)  # enough for a mean over many steps
-            excess = loss.mean() - self._guided(guide, images[:some], labels[:some]).mean()
+            excess = loss.mean() - real.mean()
             moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
 

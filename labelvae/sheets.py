@@ -46,22 +46,31 @@ def failures(
 ) -> Image.Image:
     """The 25 counterfactuals of `batches` that the judge takes least for what was asked, beside their originals.
 
-    The rule is the judge's probability of the asked label, lowest first; wrong labels are those of `evaluate`.
+    The rule is the judge's probability of the asked label, lowest first; wrong labels are those that `evaluate` draws
+    first by its default seed.
 
     Args:
         vae: the model.
         judge: a classifier that was in no loss.
         batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order.
         class_names: name of each label.
+
+    Raises:
+        ValueError: no batches.
     """
-    generator, worst = torch.Generator().manual_seed(0), []
-    for images, labels in batches:
+    generator, worst = torch.Generator().manual_seed(0), list[Tensor]()
+    for batch in batches:
+        images, labels = (each.cpu() for each in batch)
         asked = wrong_labels(labels, len(class_names), generator)
         changed = vae.relabel(images, asked, labels)
         with evaluation_mode(judge):
             chance = judge(changed.to(judge.device)).cpu().log_softmax(dim=1)[torch.arange(len(asked)), asked]
-        few = chance.argsort()[:25]
-        worst.append([each[few] for each in (chance, images, changed, labels, asked)])
-    chance, images, changed, labels, asked = (torch.cat(parts) for parts in zip(*worst, strict=True))
-    few = chance.argsort()[:25]
-    return wrong_labels_grid(images[few], changed[few], labels[few], asked[few], class_names)
+        found = [chance, images, changed, labels, asked]
+        if worst:
+            found = [torch.cat(pair) for pair in zip(worst, found, strict=True)]
+        few = found[0].argsort(stable=True)[:25]
+        worst = [each[few] for each in found]
+    if not worst:
+        raise ValueError("batches: expected at least one batch of images, got none")
+    _, images, changed, labels, asked = worst
+    return wrong_labels_grid(images, changed, labels, asked, class_names)

@@ -32,3 +32,7 @@ def test_the_discriminator_sees_the_guide_where_it_shall():
     for sees, beside in ((False, ()), (True, (64,))):
         how = replace(DIGITS.vae, discriminator_sees_guide=sees)
         assert vae_task(how, new_vae(how, (1, 8, 8), 10), guide).loss.discriminator.beside == beside
+    judge = new_classifier(DIGITS.judge, (1, 8, 8), 10)
+    for other, changed in ((judge, how), (None, how), (guide, replace(how, discriminator_widths=(8,)))):
+        with pytest.raises(ValueError, match="discriminator_sees_guide: expected a guide with maps"):
+            vae_task(changed, new_vae(changed, (1, 8, 8), 10), other)

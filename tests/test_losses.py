@@ -292,6 +292,14 @@ def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, la
     assert all(p.grad is not None for p in discriminator.parameters())
 
 
+def test_a_discriminator_of_other_maps_than_the_guides_is_refused(guide):
+    mlp = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(8, 8))
+    seeing = Discriminator((1, 8, 8), 3, beside=[width + 1 for width in guide.map_widths])
+    for other, has in ((guide, r"\(\d+, "), (None, "none"), (mlp, "none")):
+        with pytest.raises(ValueError, match=rf"discriminator: sees maps of \(.*\) channels, the guide has {has}"):
+            GuidedELBO(other, seeing, Objective(adversarial_weight=1.0))
+
+
 def test_a_discriminator_that_sees_the_guides_maps_pulls_through_them_too(vae, guide, images, labels):
     torch.manual_seed(0)
     discriminator = Discriminator((1, 8, 8), 3, beside=guide.map_widths)

@@ -77,6 +77,11 @@ def test_a_discriminator_sees_a_classifiers_maps(kind):
     torch.testing.assert_close(discriminator(images, label, unseen), score)
 
 
+def test_there_are_as_many_maps_as_widths_where_nothing_is_left_to_halve():
+    guide = LabelClassifier((1, 8, 8), 3, widths=(4, 5, 6, 7, 8), blocks=1).eval()
+    assert [maps.shape[1] for maps in guide.coarse_maps(torch.rand(2, 1, 8, 8))] == guide.map_widths
+
+
 def test_a_discriminator_refuses_other_maps():
     discriminator = Discriminator((3, 8, 8), 3, (4, 4, 4), (5, 6))
     images, label = torch.rand(2, 3, 8, 8), label_weights(0, 3, 2)
@@ -88,6 +93,8 @@ def test_a_discriminator_refuses_other_maps():
 
 def test_an_mlp_has_no_maps():
     guide = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(8, 8))
+    with pytest.raises(ValueError, match=r"images: expected floats of shape \(B, 1, 8, 8\)"):
+        guide.coarse_maps(torch.rand(2, 3, 8, 8))
     assert guide.map_widths == guide.coarse_maps(torch.rand(2, 1, 8, 8)) == []
 
 

@@ -37,6 +37,8 @@ EVERY_TERM = Objective(
     cycle_weight=0.5,
     equivariance_weight=0.5,
     adversarial_weight=1.0,
+    style_weight=1.0,
+    label_constraint=True,
 )
 
 
@@ -44,7 +46,8 @@ def task(**how) -> VAETraining:
     torch.manual_seed(1)
     guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
     vae = ConditionalVAE((1, 8, 8), 10, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
-    return VAETraining(vae, GuidedELBO(guide, Discriminator((1, 8, 8), 10, (8, 8)), EVERY_TERM), **how)
+    discriminator = Discriminator((1, 8, 8), 10, (8, 8), guide.map_widths)
+    return VAETraining(vae, GuidedELBO(guide, discriminator, EVERY_TERM), **how)
 
 
 def fit(path, what, digits, epochs=1, resume=None, **how):
@@ -86,8 +89,8 @@ class Fetches(TorchFunctionMode):
 
 
 def waits(tmp_path, digits, monkeypatch, epochs, every) -> int:
-    # As on an accelerator that records gradients: no value is checked, not by one_hot either.
-    monkeypatch.setattr(inputs, "_readable", lambda values: False)
+    # As on an accelerator: no value is checked while gradients are recorded, not by one_hot either.
+    monkeypatch.setattr(inputs, "_readable", lambda values: not torch.is_grad_enabled())
     monkeypatch.setattr(F, "one_hot", lambda labels, classes: (labels[:, None] == torch.arange(classes)).long())
     with Reads() as reads, Fetches() as fetches:
         how = {"logger": CSVLogger(tmp_path), "log_every_n_steps": every, "enable_progress_bar": True}
