@@ -110,8 +110,8 @@ CIFAR10_SMALL = Settings(
         blocks=1,
         feature_dim=128,
         label_smoothing=0.1,
-        augmentation=replace(_PLACED, blur=0.5, noise=0.05),
-        optimization=Optimization(epochs=27, learning_rate=3e-3, weight_decay=0.05, seed=1),
+        augmentation=replace(_PLACED, blur=0.8, noise=0.08),
+        optimization=Optimization(epochs=18, learning_rate=3e-3, weight_decay=0.05, seed=1),
     ),
     judge=ClassifierSettings(
         kind="pooled",
@@ -143,7 +143,7 @@ CIFAR10_SMALL = Settings(
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
             warm_up_share=0.02,
         ),
-        optimization=Optimization(epochs=11, batch_size=64, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=10, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
 """For two cores. A first version: no full run of it was measured."""
