@@ -76,7 +76,7 @@ SECOND_JUDGE = {
         feature_dim=128,
         label_smoothing=0.1,
         augmentation=Augmentation(shift=0.125, flip=True, interpolation="nearest"),
-        optimization=Optimization(epochs=16, learning_rate=3e-3, weight_decay=0.05, seed=5),
+        optimization=Optimization(epochs=24, batch_size=64, weight_decay=0.05, seed=5),
     ),
 }
 """The judge beside the preset's: of images in colour, or by the kind of that one."""
