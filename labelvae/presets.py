@@ -146,7 +146,7 @@ CIFAR10_SMALL = Settings(
         optimization=Optimization(epochs=10, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
-"""For two cores. A first version: no full run of it was measured."""
+"""For two cores."""
 
 CIFAR10 = replace(
     CIFAR10_SMALL,
@@ -172,7 +172,7 @@ CIFAR10 = replace(
         optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=64),
     ),
 )
-"""For one modern GPU: the same, wider, and not measured either."""
+"""For one modern GPU: the same, wider; not measured."""
 
 FOLDER = Settings(
     out=Path("runs/folder"),
