@@ -49,6 +49,8 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
         if ours.discriminator_sees_guide:
             without["without the guide's maps"] = {"discriminator_sees_guide": False}
         every = {"all terms": ours} | {name: changed(ours, what) for name, what in without.items()}
+    elif study == "tries" and channels > 1:
+        raise ValueError("study: tries are of strokes, images of one channel, got colours; use another study")
     elif study == "tries":
         every = {name: changed(changed(ours, BEFORE), what) for name, what in TRIES.items()}
     elif study == "latent-size":

@@ -99,7 +99,17 @@ class LabelClassifier(Pretrained):
         return [] if self.config["kind"] == "mlp" else list(self.config["widths"])
 
     def coarse_maps(self, images: Tensor) -> list[Tensor]:
-        """The maps after each halving of the resolution, finest first, of images `(B, C, H, W)`; an mlp has none."""
+        """The maps after each halving of the resolution, finest first; an mlp has none.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+
+        Returns:
+            One `(B, width, h, w)` for each of `map_widths`, sizes halved and rounded up.
+
+        Raises:
+            ValueError: images of another shape or type.
+        """
         check_rows("images", images, *self.image_shape)
         maps = images.to(self.dtype) * 2.0 - 1.0
         found: list[Tensor] = []

@@ -41,12 +41,18 @@ def stroke_slant(images: Tensor) -> Tensor:
 
 
 def window_colours(images: Tensor) -> Tensor:
-    """Mean colours of 7x7 windows of `(B, C, H, W)`, a quarter of the size and half over each other, `(B, 49 C)`."""
+    """Mean colours, in [0, 1], of 7x7 windows of images `(B, C, H, W)` in [0, 1], `(B, 49 C)`.
+
+    Each window is a quarter of the size and half over the next one.
+    """
     return F.avg_pool2d(F.adaptive_avg_pool2d(images.float(), 8), 2, 1).flatten(1)
 
 
 def style_of(images: Tensor) -> Tensor:
-    """Of strokes `(B, 1, H, W)`, bright on dark, thickness and slant, `(B, 2)`; in colour the windows' `(B, S)`."""
+    """What a counterfactual of images `(B, C, H, W)` in [0, 1] keeps, `(B, S)`.
+
+    Of one channel, strokes bright on dark: thickness in pixels and slant in columns a row. In colour: `window_colours`.
+    """
     if images.shape[1] != 1:
         return window_colours(images)
     return torch.stack([stroke_thickness(images), stroke_slant(images)], dim=1)

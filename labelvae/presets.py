@@ -98,6 +98,14 @@ FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))
 
 _PLACED = Augmentation(shift=0.125, flip=True, interpolation="nearest")
+_NATURAL = Objective(
+    likelihood="gaussian",
+    label_weight=100,
+    label_constraint=True,
+    class_mean_weight=20,
+    cycle_weight=0.5,
+    cycle_noise=0.1,
+)
 
 CIFAR10_SMALL = Settings(
     out=Path("runs/cifar10_small"),
@@ -130,14 +138,9 @@ CIFAR10_SMALL = Settings(
         blocks=1,
         discriminator_widths=(64, 128, 256, 256),
         discriminator_sees_guide=True,
-        objective=Objective(
-            likelihood="gaussian",
+        objective=replace(
+            _NATURAL,
             scale=0.07,
-            label_weight=100,
-            label_constraint=True,
-            class_mean_weight=20,
-            cycle_weight=0.5,
-            cycle_noise=0.1,
             style_weight=3,
             adversarial_weight=600,
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
@@ -195,14 +198,9 @@ FOLDER = Settings(
         upsampling="nearest",
         discriminator_widths=(48, 96, 192, 192),
         discriminator_sees_guide=True,
-        objective=Objective(
-            likelihood="gaussian",
+        objective=replace(
+            _NATURAL,
             scale=0.08,
-            label_weight=100,
-            label_constraint=True,
-            class_mean_weight=20,
-            cycle_weight=0.5,
-            cycle_noise=0.1,
             adversarial_weight=400,
             guide_augmentation=Augmentation(shift=0.08, blur=0.6, noise=0.12),
         ),
