@@ -4,7 +4,8 @@
     python benchmarks/figures.py --study runs/relabel/mnist-4-minutes --data mnist --data-dir DIR --out docs/images
 
 A run gives the rows and the loss curves of the conditional VAE and the plain one, the two-dimensional latent of every
-class, and a picture for each recipe; a study gives the curves over the label weight, and guided beside unguided.
+class, and a picture for each recipe; a study gives the curves over the label weight and over the latent size, and
+guided beside unguided.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import csv
 import json
 import shutil
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 from PIL import Image
+from studies import Preset
+from torch import Tensor
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae import presets as known
@@ -29,15 +34,30 @@ from labelvae.command_line import DashParser
 from labelvae.figures import grid, one_of_each, to_picture
 from labelvae.inputs import wrong_labels
 from labelvae.picture_files import save_picture
-from labelvae.settings import DataName
+
+COMMON = {"psnr": "own label, dB", "reversed_psnr": "reversed, dB", "leakage": "leakage"}
+MEASURES = {
+    1: {
+        "style_thickness": "thickness kept",
+        "style_slant": "slant kept",
+        "realism_over_floor": "realism over its floor",
+    },
+    3: {
+        "style_layout": "layout kept",
+        "sharpness": "sharpness over real",
+        "realism_label_free_over_floor": "realism over its floor, by turned images",
+    },
+}
+"""What a study's curves show, by the channels of the images."""
 
 MANIFOLD_SIDE = 8
 """Images along each latent dimension of a class's manifold."""
 
 
 def main(
-    data: DataName = "digits",
+    data: Preset = "digits",
     data_dir: Path = Path("data"),
+    folder: bool = False,
     run: Path | None = None,
     study: Path | None = None,
     out: Path = Path("docs/images"),
@@ -45,40 +65,60 @@ def main(
     """Draws.
 
     Args:
-        data: Which images.
-        data_dir: Where their files are.
+        data: Whose preset.
+        data_dir: Where the files of the images are.
+        folder: They are images in class folders.
         run: Folder of a run over all recipes.
-        study: Folder of a run over the label weight.
+        study: Folder of a run over the label weight, the latent size, or both.
         out: Where the pictures go.
     """
     preset = getattr(known, data.upper())
-    images = ImageData(data_dir=data_dir, **asdict(preset.data))
+    source = replace(preset.data, name="folder") if folder else preset.data
+    images = ImageData(data_dir=data_dir, **asdict(source))
     some = images.splits["test"].subset(one_of_each(images.splits["test"].labels, 10))
     pixels, labels = some.images.float() / 255.0, some.labels
     out.mkdir(parents=True, exist_ok=True)
     if run is not None:
-        conditional, plain = (ConditionalVAE.from_pretrained(run / f"{name}-0") for name in ("mlp", "vanilla"))
-        rows = [pixels, conditional.reconstruct(pixels, labels), plain.reconstruct(pixels, labels)]
-        titles = ["original", "conditional VAE", "VAE"]
-        save_picture(grid([list(row) for row in rows], row_titles=titles), out / f"{data}_cvae_vae.png")
-        save_picture(loss_curves(run), out / f"{data}_loss_curves.png")
-        if conditional.latent_dim == 2:
-            save_picture(manifold(conditional), out / f"{data}_manifold.png")
+        if (run / "mlp-0").is_dir():
+            draw_pair(run, pixels, labels, f"{out / data}")
         for path in sorted(run.glob("*-0/wrong_labels.png")):
             name = f"{data}_{path.parent.name.removesuffix('-0')}"
             shutil.copyfile(path, out / f"{name}_wrong_labels.png")
-        for name in ("every_class", "samples"):
-            shutil.copyfile(run / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
+        for name in ("every_class", "samples", "failures"):
+            if (run / "labelvae-0" / f"{name}.png").is_file():
+                shutil.copyfile(run / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
     if study is not None:
-        save_picture(label_weight_curves(study), out / f"{data}_label_weight.png")
-        weight = f"lambda {preset.vae.objective.label_weight:g}-0"
-        models = [ConditionalVAE.from_pretrained(study / name) for name in (weight, "lambda 0-0")]
-        asked = wrong_labels(labels, images.num_classes, torch.Generator().manual_seed(0))
-        rows = [pixels, *(model.relabel(pixels, asked, labels) for model in models)]
-        captions = [[images.class_names[y] for y in labels]]
-        captions += [[f"as {images.class_names[y]}" for y in asked]] * 2
-        picture = grid([list(row) for row in rows], captions, row_titles=["original", "guided", "lambda = 0"])
-        save_picture(picture, out / f"{data}_guided_unguided.png")
+        for name, title in (("label-weight", "the label weight, lambda"), ("latent-size", "the size of the latent")):
+            if (study / f"{name}.json").is_file():
+                rows = json.loads((study / f"{name}.json").read_text())
+                picture = curves(rows, f"over {title}", MEASURES[images.image_shape[0]] | COMMON)
+                save_picture(picture, out / f"{data}_{name.replace('-', '_')}.png")
+        weights = [f"lambda {weight:g}-0" for weight in (preset.vae.objective.label_weight, 0)]
+        if all((study / weight).is_dir() for weight in weights):
+            models = [ConditionalVAE.from_pretrained(study / weight) for weight in weights]
+            picture = guided_unguided(models, pixels, labels, images.class_names)
+            save_picture(picture, out / f"{data}_guided_unguided.png")
+
+
+def draw_pair(run: Path, pixels: Tensor, labels: Tensor, out: str) -> None:
+    """Reconstructions and loss curves of the conditional VAE and the plain one, to files whose names begin with out."""
+    conditional, plain = (ConditionalVAE.from_pretrained(run / f"{name}-0") for name in ("mlp", "vanilla"))
+    rows = [pixels, conditional.reconstruct(pixels, labels), plain.reconstruct(pixels, labels)]
+    titles = ["original", "conditional VAE", "VAE"]
+    save_picture(grid([list(row) for row in rows], row_titles=titles), Path(f"{out}_cvae_vae.png"))
+    save_picture(loss_curves(run), Path(f"{out}_loss_curves.png"))
+    if conditional.latent_dim == 2:
+        save_picture(manifold(conditional), Path(f"{out}_manifold.png"))
+
+
+def guided_unguided(
+    models: list[ConditionalVAE], pixels: Tensor, labels: Tensor, class_names: Sequence[str]
+) -> Image.Image:
+    """Images `(B, C, H, W)` above their counterfactuals by a guided model and by one without the label loss."""
+    asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
+    rows = [pixels, *(model.relabel(pixels, asked, labels) for model in models)]
+    captions = [[class_names[y] for y in labels], *[[f"as {class_names[y]}" for y in asked]] * 2]
+    return grid([list(row) for row in rows], captions, row_titles=["original", "guided", "lambda = 0"])
 
 
 def manifold(vae: ConditionalVAE) -> Image.Image:
@@ -115,19 +155,16 @@ def loss_curves(run: Path) -> Image.Image:
     return rasterized(figure)
 
 
-def label_weight_curves(study: Path) -> Image.Image:
-    """Effectiveness against style, realism and reconstruction, a point a label weight."""
-    rows = json.loads((study / "label-weight.json").read_text())
-    measures = ("style_thickness", "style_slant", "realism_over_floor", "psnr", "reversed_psnr", "leakage")
-    names = ("thickness kept", "slant kept", "realism over its floor", "own label, dB", "reversed, dB", "leakage")
+def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> Image.Image:
+    """Every measure against effectiveness, a point a row, each with the number that its name ends with."""
     figure = Figure(figsize=(11, 6), layout="constrained")
-    for axes, measure, name in zip(figure.subplots(2, 3).flat, measures, names, strict=True):
-        points = [(row["effectiveness"], row[measure], row["name"].removeprefix("lambda ")) for row in rows]
+    for axes, (measure, name) in zip(figure.subplots(2, 3).flat, measures.items(), strict=True):
+        points = [(row["effectiveness"], row[measure], row["name"].rpartition(" ")[2]) for row in rows]
         axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker="o", linewidth=0.8)
-        for x, y, weight in points:
-            axes.annotate(weight, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
+        for x, y, number in points:
+            axes.annotate(number, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
         axes.set(xlabel="effectiveness", ylabel=name)
-    figure.suptitle("over the label weight, lambda")
+    figure.suptitle(title)
     return rasterized(figure)
 
 

@@ -26,12 +26,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jsonargparse import auto_cli
 from lightning.pytorch.loggers import CSVLogger
-from studies import Study, named
+from studies import Preset, Study, named
 from torchmetrics.functional.classification import multiclass_calibration_error
 from unflattered import rotation_network, taught
 
@@ -51,8 +51,6 @@ from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Pr
 from labelvae.sheets import failures, sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
-
-Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 
 SECOND_JUDGE = {
     "convolutional": ClassifierSettings(

@@ -1,4 +1,4 @@
-"""The models that `relabel.py` trains beside each other: every recipe, or `labelvae` with something changed."""
+"""What `relabel.py` trains beside each other: every recipe, or a preset's `labelvae` with something changed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 from labelvae.recipes import recipes
 from labelvae.settings import Objective, Settings, VAESettings
 
+Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 Study = Literal["recipes", "ablation", "tries", "label-weight", "latent-size"]
 
 TERMS = [field.name for field in fields(Objective) if field.name.endswith("_weight")]

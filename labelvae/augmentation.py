@@ -56,8 +56,11 @@ def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
     """
     steps = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
-    for dim, sides in ((3, (radius, radius, 0, 0)), (2, (0, 0, radius, radius))):
-        size, padded = images.shape[dim], F.pad(images, sides, mode="replicate")
+    for dim in (3, 2):
+        size = images.shape[dim]
+        # Not by F.pad: its gradient, compiled, fails on images in channels-last layout.
+        first, last = images.narrow(dim, 0, 1), images.narrow(dim, size - 1, 1)
+        padded = torch.cat([*[first] * radius, images, *[last] * radius], dim=dim)
         images = sum(  # type: ignore[assignment]
             weights[:, tap, None, None, None] * padded.narrow(dim, tap, size) for tap in range(len(steps))
         )

@@ -39,9 +39,9 @@ class Fold(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """As above."""
-        height, width = maps.shape[-2:]
-        if height % 2 or width % 2:
-            maps = F.pad(maps, (0, width % 2, 0, height % 2), mode="replicate")
+        for dim in (2, 3):
+            if maps.shape[dim] % 2:
+                maps = torch.cat([maps, maps.narrow(dim, maps.shape[dim] - 1, 1)], dim=dim)
         return F.pixel_unshuffle(maps, 2)
 
 

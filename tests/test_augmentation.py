@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -71,6 +73,17 @@ def test_blur_is_that_of_scipy():
     for image, made, deviation in zip(images, blurred(images, deviations, radius=2), deviations, strict=True):
         expected = gaussian_filter(image.numpy(), (0, float(deviation), float(deviation)), mode="nearest", radius=2)
         torch.testing.assert_close(made, torch.from_numpy(expected))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_blur_compiles_in_channels_last_layout():
+    images, deviations = torch.rand(4, 3, 8, 8), torch.tensor([0.1, 0.3, 0.5, 0.6])
+    gradients = []
+    for blur in (blurred, torch.compile(blurred)):
+        seen = images.clone(memory_format=torch.channels_last).requires_grad_()
+        blur(seen, deviations, 2).square().sum().backward()
+        gradients.append(seen.grad)
+    torch.testing.assert_close(*gradients)
 
 
 def test_each_image_draws_its_own_blur(images):
