@@ -10,7 +10,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
-         + style                   |s(x') - s(x)|^2 / 2, s thickness and slant of strokes, or the colours of windows,
+         + style                   |s(x') - s(x)|^2 / 2, s the colours of windows, or thickness and slant of strokes
                                    against their class's mean, in standard deviations
          + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
                                    relabel may swap places, so a style means the same under every label

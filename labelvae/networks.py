@@ -183,6 +183,20 @@ class Encoder(nn.Module):
         return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
+SMOOTHED = 12
+"""Channels at full resolution that the image is made of where the decoder smooths."""
+
+
+def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling, last: bool) -> nn.Sequential:
+    """Maps of `coarse` channels to maps of `fine` channels and twice the size; `last` are the image's logits."""
+    if upsampling == "subpixel":
+        return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
+    if not last:
+        return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
+    unfolded = nn.Conv2d(coarse, 4 * SMOOTHED, 3, padding=1), Unfold(size)
+    return nn.Sequential(*unfolded, nn.SiLU(), nn.Conv2d(SMOOTHED, fine, 3, padding=1))
+
+
 class Decoder(nn.Module):
     """Latent codes and labels to pixel logits.
 
@@ -196,9 +210,10 @@ class Decoder(nn.Module):
         hidden_dim: units between the code and the coarsest maps.
         blocks: residual blocks at each resolution.
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
-        upsampling: how all but the last doubling are done: "subpixel" by unfolding channels, or "nearest" by
-            repeating pixels before the convolution, which is less prone to checkerboards (Odena et al., 2016,
-            doi 10.23915/distill.00003).
+        upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
+            before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
+            10.23915/distill.00003). The last doubling unfolds either way, under "nearest" to `SMOOTHED` channels that a
+            convolution at full resolution makes the image of.
     """
 
     def __init__(
@@ -233,9 +248,7 @@ class Decoder(nn.Module):
         self.planes = LabelPlanes()
         self.plane_dim = plane_dim
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse + plane_dim, fine, 3, padding=1))
-            if upsampling == "nearest" and size != sizes[-1]
-            else nn.Sequential(nn.Conv2d(coarse + plane_dim, 4 * fine, 3, padding=1), Unfold(size))
+            _doubling(coarse + plane_dim, fine, size, upsampling, last=size == sizes[-1])
             for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
         )
 

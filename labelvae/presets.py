@@ -141,8 +141,8 @@ CIFAR10_SMALL = Settings(
         objective=replace(
             _NATURAL,
             scale=0.07,
-            style_weight=3,
-            adversarial_weight=600,
+            style_weight=60,
+            adversarial_weight=850,
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
             warm_up_share=0.02,
         ),

@@ -77,15 +77,17 @@ def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
 
 
 def style_loss(images: Tensor, labels: Tensor, counterfactuals: Tensor, asked: Tensor, num_classes: int) -> Tensor:
-    """How far style moves within the class, `(B,)`, in nats under Gaussians of its statistics' own deviations.
+    """How far style moves, `(B,)`, in nats under Gaussians of its statistics' own deviations within the class.
 
-    The style is thickness and slant of strokes, `(B, 1, H, W)`, and the colours of windows in colour. Images are
-    compared with the mean of their label `(B,)` in the batch, counterfactuals with the mean of what was asked: a 1
-    that is thick for a 1 shall become an 8 that is thick for an 8.
+    The style is thickness and slant of strokes, `(B, 1, H, W)`, and the colours of windows in colour. Colours shall
+    stay as they are. Of strokes, images are compared with the mean of their label `(B,)` in the batch, counterfactuals
+    with the mean of what was asked: a 1 that is thick for a 1 shall become an 8 that is thick for an 8.
     """
-    before = class_centred(style_of(images), labels, num_classes)
-    after = class_centred(style_of(counterfactuals), asked, num_classes)
-    deviation = before.square().mean(dim=0).sqrt().clamp_min(0.05)
+    before, after = style_of(images), style_of(counterfactuals)
+    centred = class_centred(before, labels, num_classes)
+    if images.shape[1] == 1:
+        before, after = centred, class_centred(after, asked, num_classes)
+    deviation = centred.square().mean(dim=0).sqrt().clamp_min(0.05)
     return 0.5 * ((after - before) / deviation).square().sum(dim=1)
 
 

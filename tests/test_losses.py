@@ -224,14 +224,15 @@ def test_style_is_kept_where_it_stays_the_same_for_its_class():
     assert swapped[[0, 2]].min() > 10 * swapped[[1, 3, 4, 5]].max()
 
 
-def test_style_in_colour_is_kept_where_every_class_changes_as_a_whole():
-    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+def test_style_in_colour_is_kept_where_windows_keep_their_colours():
+    labels, asked = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([1, 1, 0, 1, 0, 0])
     images = 0.2 + 0.6 * torch.rand(6, 3, 2, 2).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    change = torch.tensor([0.1, -0.1, 0.05]).view(3, 1, 1)
-    same = style_loss(images, labels, images + change, labels, 2)
+    fine = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(16, 16)  # another texture of the same colours
+    same = style_loss(images, labels, images + fine, asked, 2)
     torch.testing.assert_close(same, torch.zeros(6), atol=1e-6, rtol=0)
-    swapped = style_loss(images, labels, images[[2, 1, 0, 3, 4, 5]], labels, 2)
+    swapped = style_loss(images, labels, images[[2, 1, 0, 3, 4, 5]], asked, 2)
     assert swapped[[0, 2]].min() > 10 * swapped[[1, 3, 4, 5]].max()
+    assert (style_loss(images, labels, images + 0.1, asked, 2) > 1.0).all()  # not even all alike
 
 
 def test_warm_up_grows_and_stays():

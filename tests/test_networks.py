@@ -6,7 +6,7 @@ from torch import nn
 
 from labelvae import ConditionalVAE, Discriminator, LabelClassifier
 from labelvae.inputs import label_weights
-from labelvae.networks import Fold, Unfold, pyramid
+from labelvae.networks import SMOOTHED, Fold, Unfold, pyramid
 
 SIDE = st.integers(8, 128)
 
@@ -107,15 +107,17 @@ def test_the_discriminator_is_spectrally_normalized():
         assert torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
 
 
-def test_no_convolution_runs_at_full_resolution():
-    sizes = []
+@pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [SMOOTHED])])
+def test_at_full_resolution_runs_a_small_convolution_or_none(upsampling, channels):
+    full = []
 
     def note(module, inputs, _):
-        sizes.append(inputs[0].shape[-1])
+        if inputs[0].shape[-1] == 32:
+            full.append(inputs[0].shape[1])
 
-    vae = ConditionalVAE((1, 32, 32), 2)
+    vae = ConditionalVAE((1, 32, 32), 2, upsampling=upsampling)
     for part in vae.modules():
         if isinstance(part, nn.Conv2d):
             part.register_forward_hook(note)
     vae(torch.rand(2, 1, 32, 32), torch.tensor([0, 1]))
-    assert max(sizes) == 16
+    assert full == channels
