@@ -156,13 +156,13 @@ def loss_curves(run: Path) -> Image.Image:
 
 
 def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> Image.Image:
-    """Every measure against effectiveness, a point a row, each with the number that its name ends with."""
+    """Every measure against effectiveness, a point a row, each with what its name ends with."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     for axes, (measure, name) in zip(figure.subplots(2, 3).flat, measures.items(), strict=True):
         points = [(row["effectiveness"], row[measure], row["name"].rpartition(" ")[2]) for row in rows]
         axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker="o", linewidth=0.8)
-        for x, y, number in points:
-            axes.annotate(number, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
+        for x, y, value in points:
+            axes.annotate(value, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
         axes.set(xlabel="effectiveness", ylabel=name)
     figure.suptitle(title)
     return rasterized(figure)

@@ -65,6 +65,8 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
             )
             for weight in LABEL_WEIGHTS[channels]
         }
+        if ours.objective.label_constraint:
+            every["lambda learned"] = ours
     if recipe == "all":
         return every
     if recipe not in every:
