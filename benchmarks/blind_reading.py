@@ -42,13 +42,14 @@ def draw(
         out: Folder of sheets, key and reading.
         data: Which images.
         data_dir: Where their files are.
-        count: Pictures.
+        count: Pictures, at most as many as there are test images.
         seed: Of the images and of the labels asked.
     """
     vae, images = ConditionalVAE.from_pretrained(model), ImageData(data, data_dir)
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
     some = test.subset(torch.randperm(len(test), generator=generator)[:count])
+    count = len(some)
     asked = wrong_labels(some.labels, images.num_classes, generator)
     pictures = vae.relabel(some.images.float() / 255.0, asked, some.labels)
     for first in range(0, count, A_SHEET):

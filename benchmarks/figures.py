@@ -136,7 +136,7 @@ def manifold(vae: ConditionalVAE) -> Image.Image:
 
 
 def loss_curves(run: Path) -> Image.Image:
-    """The training objective of the conditional VAE and of the plain one, over the images seen."""
+    """The training objective of the conditional VAE and of the plain one, over the steps."""
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for name in ("mlp", "vanilla"):
         with (run / "log" / f"{name}-0" / "metrics.csv").open() as file:
@@ -156,12 +156,14 @@ def loss_curves(run: Path) -> Image.Image:
 
 
 def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> Image.Image:
-    """Every measure against effectiveness, a point a row, each with what its name ends with."""
+    """Every measure against effectiveness, a point a row with what its name ends with; a learned one stands apart."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     for axes, (measure, name) in zip(figure.subplots(2, 3).flat, measures.items(), strict=True):
         points = [(row["effectiveness"], row[measure], row["name"].rpartition(" ")[2]) for row in rows]
-        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker="o", linewidth=0.8)
+        fixed = [(x, y) for x, y, value in points if value != "learned"]
+        axes.plot([x for x, _ in fixed], [y for _, y in fixed], marker="o", linewidth=0.8)
         for x, y, value in points:
+            axes.plot(x, y, "s" if value == "learned" else "o", color="C0")
             axes.annotate(value, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
         axes.set(xlabel="effectiveness", ylabel=name)
     figure.suptitle(title)

@@ -9,8 +9,8 @@
     python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --minutes 90
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
-first judge is the preset's, the second one is of another kind; neither is in a loss. The recipes are tested on the
-test images; every other study, from which settings may be chosen, on held-out training images. Rows, models and
+first judge is the preset's, the second one is of another kind or depth; neither is in a loss. The recipes are tested
+on the test images; every other study, from which settings may be chosen, on held-out training images. Rows, models and
 pictures stay under `--out`: run it again to go on after a stop, or to add rows to the table.
 """
 
@@ -34,6 +34,7 @@ from studies import Preset, Study, named
 from tables import HEADS, over_seeds, table
 from torchmetrics.functional.classification import multiclass_calibration_error
 from unflattered import rotation_network, taught
+from ways import loop
 
 from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, evaluate
 from labelvae import presets as known
@@ -47,7 +48,7 @@ from labelvae.figures import one_of_each
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.picture_files import save_picture
-from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Precision, Settings, VAESettings
+from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Precision, VAESettings
 from labelvae.sheets import failures, sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
@@ -67,7 +68,7 @@ SECOND_JUDGE = {
         augmentation=Augmentation(rotation=10, scale=0.1, shear=0.15, shift=0.08),
         optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=5),
     ),
-    "colour": ClassifierSettings(
+    "pooled": ClassifierSettings(
         kind="pooled",
         widths=(32, 64, 128, 256),
         blocks=2,
@@ -77,7 +78,9 @@ SECOND_JUDGE = {
         optimization=Optimization(epochs=24, batch_size=64, weight_decay=0.05, seed=5),
     ),
 }
-"""The judge beside the preset's: of images in colour, or by the kind of that one."""
+"""The judge beside the preset's, by the kind of that one; of images in colour, pooled."""
+
+TIMED_STEPS = 50
 
 
 @dataclass
@@ -85,7 +88,6 @@ class Bench:
     """What every row shares: the data, the classifiers, the epochs."""
 
     experiment: Experiment
-    preset: Settings
     guide: LabelClassifier
     judge: LabelClassifier
     second_judge: LabelClassifier
@@ -97,13 +99,17 @@ class Bench:
         """Trains and evaluates one model, or reads what an earlier run of this benchmark left."""
         out = self.experiment.out
         key = f"{name}-{seed}"
-        optimization = replace(how.optimization, epochs=self.epochs, seed=how.optimization.seed + 100 * seed)
+        seed_of_row = how.optimization.seed + 100 * seed
+        optimization = replace(how.optimization, epochs=self.epochs, least_steps=0, seed=seed_of_row)
         how = replace(how, optimization=optimization)
         path = out / "rows" / f"{key}.json"
         settings = json.loads(json.dumps(asdict(how)))
         row: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         if row.get("settings") == settings:
             return row
+        if row:  # what it left is not to be gone on with
+            for left in (key, f"taught-by-{key}"):
+                (out / "checkpoints" / f"{left}.ckpt").unlink(missing_ok=True)
         self.experiment.logger = CSVLogger(out, name="log", version=key)
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         data = self.experiment.data
@@ -188,25 +194,13 @@ def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any
 
 
 def epoch_seconds(experiment: Experiment, how: VAESettings, guide: LabelClassifier) -> float:
-    """What an epoch of `how` takes: the median time of 50 steps, times the steps."""
-    data = experiment.data
-    vae = new_vae(how, data.image_shape, data.num_classes)
-    task = vae_task(how, vae, guide).to(experiment.device)
-    optimizer = torch.optim.AdamW(task.parameter_groups(), lr=1e-3, fused=True)
-    loader = data.loader("train", how.optimization.batch_size, experiment.device, shuffle=True, drop_last=True)
+    """What an epoch of `how` takes: the time of some steps, for all of them."""
+    data, device = experiment.data, experiment.device
+    task = vae_task(how, new_vae(how, data.image_shape, data.num_classes), guide, **experiment.speed).to(device)
+    loader = data.loader("train", how.optimization.batch_size, device, shuffle=True, drop_last=True)
     bfloat16 = experiment.settings.precision == "bf16-mixed"
-    times = []
-    for (images, labels), _ in zip(loader, range(50), strict=False):
-        start = time.perf_counter()
-        with torch.autocast(experiment.device.type, torch.bfloat16, enabled=bfloat16):
-            total = task.loss(vae, images, labels, progress=0.5).total
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        if experiment.device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2] * len(loader)
+    run = loop(task, loader, device, bfloat16=bfloat16, compiled=experiment.speed["compiled"])
+    return run(TIMED_STEPS) / TIMED_STEPS * len(loader)
 
 
 def main(
@@ -237,9 +231,10 @@ def main(
     keep_freed_memory()
     out = out / f"{data}-{minutes:g}-minutes"
     preset = getattr(known, data.upper())
-    if folder:
-        preset = replace(preset, data=replace(preset.data, name="folder"))
-    settings = replace(preset, data_dir=data_dir, out=out, wandb="disabled", resume=(out / "settings.yaml").is_file())
+    source = replace(preset.data, name="folder") if folder else preset.data
+    settings = replace(
+        preset, data=source, data_dir=data_dir, out=out, wandb="disabled", resume=(out / "settings.yaml").is_file()
+    )
     images = ImageData(data_dir=data_dir, **asdict(settings.data))
     experiment = Experiment(settings, images)
     colour = images.image_shape[0] > 1
@@ -247,7 +242,7 @@ def main(
     for name, how in (
         ("guide", preset.guide),
         ("judge", preset.judge),
-        ("second-judge", SECOND_JUDGE["colour" if colour else preset.judge.kind]),
+        ("second-judge", SECOND_JUDGE["pooled" if colour else preset.judge.kind]),
     ):
         start = time.perf_counter()
         classifier = experiment.classifier(name, how)
@@ -258,7 +253,7 @@ def main(
         classifiers.append(classifier)
     guide, judge, second_judge = classifiers
     label_free = None
-    if colour:
+    if colour and images.image_shape[1] == images.image_shape[2]:  # a quarter turn keeps its shape
         label_free, accuracy = rotation_network(experiment)
         rows.append({"name": "rotation", "accuracy": accuracy})
     counted = out / "epochs.json"
@@ -266,7 +261,7 @@ def main(
         epochs = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
         write_whole(counted, json.dumps(max(1, int(epochs))))
     split: Split = "test" if study == "recipes" else "validation"
-    bench = Bench(experiment, preset, guide, judge, second_judge, label_free, json.loads(counted.read_text()), split)
+    bench = Bench(experiment, guide, judge, second_judge, label_free, json.loads(counted.read_text()), split)
     models = named(study, recipe, preset, images.image_shape[0])
     if precision is not None:
         experiment.settings = replace(settings, precision=precision)

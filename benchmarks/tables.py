@@ -56,13 +56,13 @@ def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     def spread(values: list[Any]) -> Any:
         if not all(isinstance(value, float) for value in values):
-            return values[0]
+            return values[0] if all(value == values[0] for value in values) else None
         mean = statistics.mean(values)
         digits = 3 if abs(mean) < 1 else 2
         return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
     return [
-        {key: spread([row[key] for row in group]) for key in group[0]} | {"seed": f"{len(group)} seeds"}
+        {key: spread([row.get(key) for row in group]) for key in group[0]} | {"seed": f"{len(group)} seeds"}
         for group in grouped.values()
         if len(group) > 1
     ]

@@ -20,7 +20,7 @@ R = TypeVar("R")
 def compiled_or_eager(function: Callable[P, R]) -> Callable[P, R]:
     """`torch.compile(function)`; where that fails (no C++ compiler, no Triton), `function` as it is, with one warning.
 
-    The first call compiles, which takes from seconds to minutes.
+    The first call compiles, and the first gradient: seconds to minutes. What fails in the gradient alone is raised.
     """
     chosen: list[Callable[P, R]] = [torch.compile(function)]
 

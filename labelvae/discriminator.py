@@ -25,9 +25,9 @@ class Discriminator(nn.Module):
         image_shape: `(C, H, W)`.
         num_classes: K.
         widths: channels after each halving of the resolution.
-        beside: channels of another network's maps after each halving, finest first, that are laid beside its own,
-            all but the last of them: with what a classifier sees it learns faster (Sauer et al., 2021, "Projected
-            GANs", arXiv 2111.01007).
+        beside: channels of another network's maps after each halving, finest first, that are laid beside its own as
+            far as another halving follows: with what a classifier sees it learns faster (Sauer et al., 2021,
+            "Projected GANs", arXiv 2111.01007).
 
     Raises:
         ValueError: an argument out of range.

@@ -98,7 +98,7 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
 ) -> Scores:
-    """Relabels held-out images to seeded wrong labels and judges the result, in bounded memory.
+    """Relabels held-out images to seeded wrong labels and judges the result; no images are kept.
 
     Args:
         model: what is judged, a `ConditionalVAE` or anything with its `relabel` and `reconstruct`.

@@ -107,7 +107,7 @@ class Experiment:
         """A classifier trained on the training images and frozen, saved under `name`."""
         seed_everything(how.optimization.seed, verbose=False)
         classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
-        task = classifier_task(how, classifier, prefix=f"{name}/", **self._speed)
+        task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
         self._fit(name, task, how.optimization)
         classifier.save_pretrained(self.out / name)
         write_classes(self.out / name, self.data.class_names)
@@ -162,7 +162,7 @@ class Experiment:
     def _vae_task(self, name: str, how: VAESettings, guide: LabelClassifier) -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
         vae = new_vae(how, self.data.image_shape, self.data.num_classes)
-        return vae_task(how, vae, guide, prefix="" if name == "vae" else f"{name}/", **self._speed)
+        return vae_task(how, vae, guide, prefix="" if name == "vae" else f"{name}/", **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Evaluates every model on the test images; writes `scores.json` and prints the table."""
@@ -229,7 +229,8 @@ class Experiment:
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 
     @property
-    def _speed(self) -> dict[str, bool]:
+    def speed(self) -> dict[str, bool]:
+        """How every task runs: `channels_last` and `compiled`."""
         how = self.settings
         compiled = how.compile == "on" or (how.compile == "auto" and self.device.type == "cuda")
         return {"channels_last": how.channels_last, "compiled": compiled}

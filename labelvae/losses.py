@@ -179,7 +179,7 @@ class GuidedELBO(nn.Module):
         if wrong is None:
             wrong = wrong_labels(labels, vae.num_classes)
         wrong = check_labels(wrong, vae.num_classes, len(images), name="wrong")
-        if how.label_noise > 0:
+        if how.label_noise > 0 and self.training:
             fooled = torch.rand(len(labels), device=labels.device) < how.label_noise
             labels = torch.where(fooled, wrong_labels(labels, vae.num_classes), labels)
 

@@ -1,9 +1,9 @@
 """The networks of the model: an encoder to a Gaussian, a decoder to pixel logits.
 
 All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
-down and cropped on the way up, so any image from 8x8 works. No convolution runs at full resolution: the
-first step down folds 2x2 pixels into channels and the last step up unfolds them (Shi et al., 2016,
-"sub-pixel convolution", arXiv 1609.05158), where the arithmetic is cheap.
+down and cropped on the way up, so any image from 8x8 works. The first step down folds 2x2 pixels into
+channels and the last step up unfolds them (Shi et al., 2016, "sub-pixel convolution", arXiv 1609.05158), where
+the arithmetic is cheap; at full resolution runs no convolution, or a small one that smooths.
 """
 
 from __future__ import annotations

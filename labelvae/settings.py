@@ -90,7 +90,7 @@ class Objective:
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
         label_smoothing: Of both cross-entropies, in [0, 1).
         label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
-        label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss.
+        label_noise: Share of the labels that are replaced by wrong ones while training, everywhere in the loss.
         latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each draws its own.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
@@ -100,7 +100,7 @@ class Objective:
         style_weight: Weight of the style that a counterfactual shall keep: thickness and slant of strokes where images
             have one channel, else the colours of windows of a quarter of the size.
         equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
-        style_change: The changes of style that equivariance is asked for.
+        style_change: The changes of style that equivariance is asked for; blur and noise are none.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
         guide_augmentation: Changes put on an image before the guide sees it.
         warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.

@@ -28,7 +28,7 @@ from labelvae.callbacks import Bar, LastCheckpoint
 from labelvae.export import export_program
 from labelvae.presets import MNIST
 from labelvae.settings import Optimization
-from labelvae.terms import class_mean_loss, linear_warm_up
+from labelvae.terms import class_mean_loss, linear_warm_up, style_loss
 
 EVERY_TERM = Objective(
     label_weight=5.0,
@@ -262,6 +262,7 @@ def test_under_bfloat16_every_term_is_computed_in_float32(digits):
         terms = what.loss(what.vae, images, labels)
         posterior = what.vae.encode(images)
         means = class_mean_loss(posterior.mean, labels)
+        style = style_loss(images, labels, images.flip(0), labels, 10)
     assert posterior.mean.dtype == torch.bfloat16
     used = {name: value for name, value in vars(terms).items() if value is not None}
     assert len(used) > 6
@@ -269,6 +270,7 @@ def test_under_bfloat16_every_term_is_computed_in_float32(digits):
         assert value.dtype == torch.float32, name
     assert posterior.kl_per_dimension().dtype == torch.float32
     torch.testing.assert_close(means, class_mean_loss(posterior.mean.float(), labels), rtol=0, atol=0)
+    torch.testing.assert_close(style, style_loss(images, labels, images.flip(0), labels, 10), rtol=0, atol=0)
 
 
 def test_the_step_size_follows_the_batch_size():
