@@ -45,7 +45,7 @@ MEASURES = {
     3: {
         "style_layout": "layout kept",
         "sharpness": "sharpness over real",
-        "realism_label_free_over_floor": "realism over its floor, by turned images",
+        "realism_label_free_over_floor": "realism, by turned images",
     },
 }
 """What a study's curves show, by the channels of the images."""
