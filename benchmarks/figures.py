@@ -161,7 +161,7 @@ def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> 
     for axes, (measure, name) in zip(figure.subplots(2, 3).flat, measures.items(), strict=True):
         points = [(row["effectiveness"], row[measure], row["name"].rpartition(" ")[2]) for row in rows]
         fixed = [(x, y) for x, y, value in points if value != "learned"]
-        axes.plot([x for x, _ in fixed], [y for _, y in fixed], marker="o", linewidth=0.8)
+        axes.plot([x for x, _ in fixed], [y for _, y in fixed], linewidth=0.8)
         for x, y, value in points:
             axes.plot(x, y, "s" if value == "learned" else "o", color="C0")
             axes.annotate(value, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
