@@ -1,6 +1,7 @@
 """A person reads counterfactuals without being told what was asked: sheets first, the score after.
 
     python benchmarks/blind_reading.py draw --model runs/cifar10/vae --data folder --data-dir DIR --out docs/blind
+    python benchmarks/blind_reading.py draw --data folder --data-dir DIR --out real_images
     (look at docs/blind/sheet_*.png, and write a line "number,class" for each picture to docs/blind/reading.csv)
     python benchmarks/blind_reading.py score --out docs/blind
 
@@ -28,8 +29,8 @@ A_SHEET = 25
 
 
 def draw(
-    model: Path,
     out: Path,
+    model: Path | None = None,
     data: DataName = "cifar10",
     data_dir: Path = Path("data"),
     count: int = 100,
@@ -38,20 +39,22 @@ def draw(
     """Test images under wrong labels, drawn by seed, on sheets with numbers; what was asked goes to key.json.
 
     Args:
-        model: Folder of the model.
         out: Folder of sheets, key and reading.
+        model: Folder of the model; without one the images are shown as they are, to learn how well the reader reads.
         data: Which images.
         data_dir: Where their files are.
         count: Pictures, at most as many as there are test images.
         seed: Of the images and of the labels asked.
     """
-    vae, images = ConditionalVAE.from_pretrained(model), ImageData(data, data_dir)
+    images = ImageData(data, data_dir)
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
     some = test.subset(torch.randperm(len(test), generator=generator)[:count])
     count = len(some)
-    asked = wrong_labels(some.labels, images.num_classes, generator)
-    pictures = vae.relabel(some.images.float() / 255.0, asked, some.labels)
+    pictures, asked = some.images.float() / 255.0, some.labels
+    if model is not None:
+        asked = wrong_labels(some.labels, images.num_classes, generator)
+        pictures = ConditionalVAE.from_pretrained(model).relabel(pictures, asked, some.labels)
     for first in range(0, count, A_SHEET):
         numbers = range(first, min(first + A_SHEET, count))
         rows = [[pictures[i] for i in numbers[start : start + 5]] for start in range(0, len(numbers), 5)]

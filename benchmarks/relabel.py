@@ -196,7 +196,8 @@ def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any
 def epoch_seconds(experiment: Experiment, how: VAESettings, guide: LabelClassifier) -> float:
     """What an epoch of `how` takes: the time of some steps, for all of them."""
     data, device = experiment.data, experiment.device
-    task = vae_task(how, new_vae(how, data.image_shape, data.num_classes), guide, **experiment.speed).to(device)
+    vae = new_vae(how, data.image_shape, data.num_classes)
+    task = vae_task(how, vae, guide, more_guides=(), **experiment.speed).to(device)
     loader = data.loader("train", how.optimization.batch_size, device, shuffle=True, drop_last=True)
     bfloat16 = experiment.settings.precision == "bf16-mixed"
     run = loop(task, loader, device, bfloat16=bfloat16, compiled=experiment.speed["compiled"])

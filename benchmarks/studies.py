@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, Literal
 
+from labelvae.experiment import without_label_loss
 from labelvae.recipes import recipes
 from labelvae.settings import Objective, Settings, VAESettings
 
@@ -60,7 +61,7 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
     else:
         every = {
             f"lambda {weight:g}": changed(
-                ours if weight else replace(ours, discriminator_sees_guide=False),  # 0 is for no guide at all
+                ours if weight else without_label_loss(ours),
                 {"objective": {"label_weight": weight, "label_constraint": False}},
             )
             for weight in LABEL_WEIGHTS[channels]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -89,7 +89,13 @@ def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **othe
     )
 
 
-def vae_task(how: VAESettings, vae: ConditionalVAE, guide: LabelClassifier | None, **others: Any) -> VAETraining:
+def vae_task(
+    how: VAESettings,
+    vae: ConditionalVAE,
+    guide: LabelClassifier | None,
+    more_guides: Sequence[LabelClassifier] = (),
+    **others: Any,
+) -> VAETraining:
     """The training of a model under its objective, with a discriminator where one is weighed; `others` as above.
 
     Raises:
@@ -108,7 +114,7 @@ def vae_task(how: VAESettings, vae: ConditionalVAE, guide: LabelClassifier | Non
             )
     return VAETraining(
         vae,
-        GuidedELBO(guide, discriminator, how.objective),
+        GuidedELBO(guide, discriminator, how.objective, more_guides),
         optimization.rate_factor * optimization.learning_rate,
         optimization.weight_decay,
         optimization.rate_factor * how.discriminator_learning_rate,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 
 from labelvae.diagnosis import diagnose
@@ -101,6 +101,23 @@ class LastCheckpoint(Checkpoint):
             torch.set_rng_state(self._random_states["cpu"].cpu())
         if "cuda" in self._random_states and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([state.cpu() for state in self._random_states["cuda"]])
+
+
+def moving_average(decay: float) -> WeightAveraging:
+    """Keeps a moving average of a task's weights, which are the task's in validation and at the end.
+
+    Over the first steps it forgets faster, min(decay, (1 + n) / (10 + n)) at step n, so that a short training does not
+    keep where it began. Last of the callbacks, so that all that look after an epoch see the average.
+
+    Args:
+        decay: how much of the average is kept at a step, in (0, 1).
+    """
+
+    def averaged(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return average + (1 - kept) * (now - average)  # in this form what is frozen stays as it is, to the last bit
+
+    return WeightAveraging(avg_fn=averaged)
 
 
 class Diagnosed(Callback):

@@ -98,11 +98,12 @@ class LabelClassifier(Pretrained):
         """Channels of each of `coarse_maps`."""
         return [] if self.config["kind"] == "mlp" else list(self.config["widths"])
 
-    def coarse_maps(self, images: Tensor) -> list[Tensor]:
+    def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
         """The maps after each halving of the resolution, finest first; an mlp has none.
 
         Args:
             images: `(B, C, H, W)` in [0, 1].
+            most: only so many; None computes all.
 
         Returns:
             One `(B, width, h, w)` for each of `map_widths`, sizes halved and rounded up.
@@ -114,6 +115,8 @@ class LabelClassifier(Pretrained):
         maps = images.to(self.dtype) * 2.0 - 1.0
         found: list[Tensor] = []
         for layer in self.maps if self.map_widths else ():
+            if len(found) == most and not isinstance(layer, ResidualBlock):
+                break
             maps = layer(maps)
             if isinstance(layer, nn.SiLU):
                 found.append(maps)

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
-from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint
+from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, moving_average
 from labelvae.charts import learning_rate_curve
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
@@ -55,12 +55,13 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     """
     data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     experiment = Experiment(settings, data)
-    guide = experiment.classifier("guide", settings.guide)
+    names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
+    guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
     if settings.find_learning_rate:
-        experiment.find_learning_rate(settings.vae, guide)
+        experiment.find_learning_rate(settings.vae, guide, more)
         return []
     judge = experiment.classifier("judge", settings.judge)
-    model = experiment.vae("vae", settings.vae, guide, judge)
+    model = experiment.vae("vae", settings.vae, guide, judge, more)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
     models: dict[str, Relabeller] = {
         "labelvae": model,
@@ -75,8 +76,8 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
 
 
 def without_label_loss(how: VAESettings) -> VAESettings:
-    """The same model, trained the same way but without the guide: lambda is 0, and no discriminator sees its maps."""
-    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0)
+    """The same model, trained the same way but without the guide: lambda is 0, and nothing sees its maps."""
+    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
     return replace(how, objective=objective, discriminator_sees_guide=False)
 
 
@@ -113,9 +114,16 @@ class Experiment:
         write_classes(self.out / name, self.data.class_names)
         return classifier.to(self.device).freeze()
 
-    def vae(self, name: str, how: VAESettings, guide: LabelClassifier, judge: LabelClassifier) -> ConditionalVAE:
+    def vae(
+        self,
+        name: str,
+        how: VAESettings,
+        guide: LabelClassifier,
+        judge: LabelClassifier,
+        more_guides: Sequence[LabelClassifier] = (),
+    ) -> ConditionalVAE:
         """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
-        task = self._vae_task(name, how, guide)
+        task = self._vae_task(name, how, guide, more_guides)
         vae = task.vae
         held_out = self.data.splits["validation"]
         some = held_out.subset(one_of_each(held_out.labels, 500))
@@ -131,7 +139,9 @@ class Experiment:
             self.wrong = diagnose(vae, images, labels, guide).warnings()
         return vae
 
-    def find_learning_rate(self, how: VAESettings, guide: LabelClassifier) -> None:
+    def find_learning_rate(
+        self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier] = ()
+    ) -> None:
         """Draws the loss over a learning rate that grows at every step, and says which one Lightning suggests.
 
         The range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186).
@@ -147,7 +157,7 @@ class Experiment:
             default_root_dir=self.out,
             enable_model_summary=False,
         )
-        task = self._vae_task("vae", how, guide)
+        task = self._vae_task("vae", how, guide, more_guides)
         held_out = self.data.loader("validation", device=self.device)
         found = Tuner(trainer).lr_find(
             task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
@@ -159,10 +169,12 @@ class Experiment:
         said = "none: the loss did not fall" if suggested is None else f"{suggested:.2g}"
         print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
 
-    def _vae_task(self, name: str, how: VAESettings, guide: LabelClassifier) -> VAETraining:
+    def _vae_task(
+        self, name: str, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier]
+    ) -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
         vae = new_vae(how, self.data.image_shape, self.data.num_classes)
-        return vae_task(how, vae, guide, prefix="" if name == "vae" else f"{name}/", **self.speed)
+        return vae_task(how, vae, guide, more_guides, prefix="" if name == "vae" else f"{name}/", **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Evaluates every model on the test images; writes `scores.json` and prints the table."""
@@ -199,13 +211,14 @@ class Experiment:
         epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
         seldom = max(every for every in range(1, max(1, epochs // 10) + 1) if epochs % every == 0)
         last = self.out / "checkpoints" / f"{name}.ckpt"
+        averaging = [moving_average(how.average_decay)] if how.average_decay > 0 else []
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
             precision=self.settings.precision,
             max_epochs=epochs,
             logger=self.logger or False,
-            callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks],
+            callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks, *averaging],
             check_val_every_n_epoch=seldom,
             log_every_n_steps=min(20, len(train)),
             num_sanity_val_steps=0,

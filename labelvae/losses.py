@@ -7,6 +7,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + beta kl                 KL(q(z | x) || N(0, I))
          + counterfactual_label    cross-entropy of the guide on x', asked for y'
          + own_label               cross-entropy of the guide on x~, asked for y
+         + perceptual              |f(x~) - f(x)|^2 / 2, f the finest maps of the guide, in standard deviations
          + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
          + cycle                   -log q(z | x'): x' is encoded to the code it came from
          + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
@@ -17,16 +18,18 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
 
-each with its weight. That of counterfactual_label, lambda, can be learned: it grows while counterfactuals convince the
-guide less than real images do (`label_constraint`). What ties a counterfactual to its original is z and its style, no
-comparison of pixels. Every term is a pure function that returns `(B,)`, in nats per image (a discriminator's scores
-have no unit). The discriminator's own loss reaches the discriminator alone, and the other terms never do, so one
-backward pass and one optimizer over all parameters train everything.
+each with its weight. Of several guides the label terms are means, so each must be convinced. The weight of
+counterfactual_label, lambda, can be learned: it grows while counterfactuals convince the guide less than real images do
+(`label_constraint`). What ties a counterfactual to its original is z and its style, no comparison of pixels. Every term
+is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The discriminator's
+own loss reaches the discriminator alone, and the other terms never do, so one backward pass and one optimizer over all
+parameters train everything.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -51,6 +54,7 @@ from labelvae.terms import (
     label_loss,
     laplace_nll,
     linear_warm_up,
+    perceptual_loss,
     style_loss,
 )
 from labelvae.vae import ConditionalVAE
@@ -76,6 +80,7 @@ class LossTerms:
     kl: Tensor
     counterfactual_label: Tensor | None = None
     own_label: Tensor | None = None
+    perceptual: Tensor | None = None
     class_mean: Tensor | None = None
     cycle: Tensor | None = None
     image_cycle: Tensor | None = None
@@ -103,14 +108,17 @@ class GuidedELBO(nn.Module):
 
     Args:
         guide: a pretrained classifier of the same images and classes, which is frozen here; None leaves the
-            label terms out.
+            label terms and the perceptual one out.
         discriminator: scores counterfactuals as images of their label, and learns to; used where
             `adversarial_weight` is above 0. The maps beside its own, if it was made to see any, are the guide's.
         objective: the likelihood and the weights.
+        more_guides: classifiers beside the guide, frozen too, over all of which the label terms are means; what fools
+            one network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
 
     Raises:
         ValueError: `adversarial_weight` without a discriminator; a discriminator that sees other maps than the
-            guide's; an argument of another type.
+            guide's; `perceptual_weight` with a guide that has no maps; more guides without a first; an argument of
+            another type.
     """
 
     def __init__(
@@ -118,11 +126,13 @@ class GuidedELBO(nn.Module):
         guide: LabelClassifier | None = None,
         discriminator: Discriminator | None = None,
         objective: Objective | None = None,
+        more_guides: Sequence[LabelClassifier] = (),
     ) -> None:
         super().__init__()
         self.objective = objective or Objective()
         parts = (("guide", guide, LabelClassifier), ("discriminator", discriminator, Discriminator))
-        for name, part, kind in (*parts, ("objective", objective, Objective)):
+        further = [(f"more_guides[{place}]", each, LabelClassifier) for place, each in enumerate(more_guides)]
+        for name, part, kind in (*parts, *further, ("objective", objective, Objective)):
             if part is not None:
                 check_kind(name, part, kind)
         if self.objective.adversarial_weight > 0 and discriminator is None:
@@ -137,7 +147,15 @@ class GuidedELBO(nn.Module):
                     f"discriminator: sees maps of {discriminator.beside} channels, the guide has {there or 'none'}; "
                     "pass Discriminator(..., beside=guide.map_widths)"
                 )
+        if guide is None and more_guides:
+            raise ValueError(f"more_guides: got {len(more_guides)} beside no guide; pass the first one as guide")
+        if guide is not None and self.objective.perceptual_weight > 0 and not guide.map_widths:
+            raise ValueError(
+                f"perceptual_weight: the guide's maps are compared, one of kind {guide.config['kind']} has none; "
+                "take a convolutional or pooled guide, or set it to 0"
+            )
         self.guide = guide.freeze() if guide is not None else None
+        self.more_guides: Sequence[LabelClassifier] = nn.ModuleList(each.freeze() for each in more_guides)  # type: ignore[assignment]
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
         self.log_change: Tensor
@@ -196,8 +214,8 @@ class GuidedELBO(nn.Module):
 
         warm_up = linear_warm_up(progress, how.warm_up_share)
         terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
-        if self.guide is not None and how.own_label_weight > 0:
-            terms["own_label"] = self._guided(self.guide, torch.sigmoid(logits), labels)
+        if self.guide is not None:
+            terms |= self._seen_again(self.guide, images, torch.sigmoid(logits), labels)
         if how.class_mean_weight > 0:
             terms["class_mean"] = class_mean_loss(posterior.mean, labels)
         if others:
@@ -236,9 +254,23 @@ class GuidedELBO(nn.Module):
         return guided or tied or self.discriminator is not None
 
     def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
-        logits = guide(augment(images, self.objective.guide_augmentation))
-        loss = label_loss if self.objective.label_loss == "categorical" else binary_label_loss
-        return loss(logits, labels, self.objective.label_smoothing)
+        how = self.objective
+        loss = label_loss if how.label_loss == "categorical" else binary_label_loss
+        seen = augment(images, how.guide_augmentation)
+        losses = [loss(each(seen), labels, how.label_smoothing) for each in (guide, *self.more_guides)]
+        return torch.stack(losses).mean(dim=0)
+
+    def _seen_again(
+        self, guide: LabelClassifier, images: Tensor, reconstructed: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        terms = {}
+        if self.objective.own_label_weight > 0:
+            terms["own_label"] = self._guided(guide, reconstructed, labels)
+        if self.objective.perceptual_weight > 0:
+            with torch.no_grad():
+                target = guide.coarse_maps(images, 1)[0]
+            terms["perceptual"] = perceptual_loss(guide.coarse_maps(reconstructed, 1)[0], target)
+        return terms
 
     def _move_label_weight(
         self, guide: LabelClassifier, images: Tensor, labels: Tensor, loss: Tensor, warm_up: float | Tensor
@@ -282,6 +314,7 @@ class GuidedELBO(nn.Module):
             "kl": warm_up * how.beta,
             "counterfactual_label": warm_up * self.label_weight,
             "own_label": warm_up * how.own_label_weight,
+            "perceptual": warm_up * how.perceptual_weight,
             "class_mean": warm_up * how.class_mean_weight,
             "cycle": warm_up * how.cycle_weight,
             "image_cycle": warm_up * how.image_cycle_weight,
@@ -297,7 +330,8 @@ class GuidedELBO(nn.Module):
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
                 "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
             )
-        for name, network in (("guide", self.guide), ("discriminator", self.discriminator)):
+        more = [(f"more_guides[{place}]", each) for place, each in enumerate(self.more_guides)]
+        for name, network in (("guide", self.guide), ("discriminator", self.discriminator), *more):
             if network is None:
                 continue
             if (network.num_classes, network.image_shape) != (vae.num_classes, vae.image_shape):

@@ -52,8 +52,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
         )
     else:
         if path.is_file():  # a killed new run must not be taken for what the old one left
-            for name in _MADE:
-                shutil.rmtree(out / name, ignore_errors=True)
+            for folder in (*(out / name for name in _MADE), *out.glob("guide-*")):
+                shutil.rmtree(folder, ignore_errors=True)
             for file in (out / "scores.json", *out.glob("*.png")):
                 file.unlink(missing_ok=True)
         shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -7,7 +7,7 @@ fills in for each data set. Nothing here imports torch, so that `--help` answers
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -88,6 +88,8 @@ class Objective:
         label_constraint: Learn lambda, from label_weight on: it grows while counterfactuals convince the guide less
             than real images do, and shrinks while they convince it more, so that it suits any likelihood.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
+        perceptual_weight: Weight of the distance of reconstructions in the guide's finest maps; for images that a
+            likelihood of single pixels blurs.
         label_smoothing: Of both cross-entropies, in [0, 1).
         label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
         label_noise: Share of the labels that are replaced by wrong ones while training, everywhere in the loss.
@@ -114,6 +116,7 @@ class Objective:
     label_weight: float = 5.0
     label_constraint: bool = False
     own_label_weight: float = 0.0
+    perceptual_weight: float = 0.0
     label_smoothing: float = 0.0
     label_loss: LabelLoss = "categorical"
     label_noise: float = 0.0
@@ -158,6 +161,9 @@ class Optimization:
         learning_rate: Largest step size of AdamW.
         schedule: How it moves: a linear warm-up and a cosine, or one cycle of two cosines.
         weight_decay: Of AdamW.
+        average_decay: Keep a moving average of the weights rather than the last ones: its decay at a step, less over
+            the first steps; 0 keeps the last (Polyak & Juditsky, 1992; of generators, Yazici et al., 2019, arXiv
+            1806.04498).
         seed: Of the weights, the order of the images and every draw.
     """
 
@@ -168,6 +174,7 @@ class Optimization:
     learning_rate: float = 2e-3
     schedule: Schedule = "cosine"
     weight_decay: float = 1e-2
+    average_decay: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -181,6 +188,7 @@ class Optimization:
         check_choice("schedule", self.schedule, get_args(Schedule))
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
+        check_number("average_decay", self.average_decay, at_least=0, below=1)
 
     @property
     def rate_factor(self) -> float:
@@ -337,6 +345,7 @@ class Settings:
         rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
         data: The images.
         guide: The frozen classifier inside the loss.
+        more_guides: Further ones beside it, alike but of other seeds; a counterfactual must convince each.
         judge: The independent classifier that evaluates.
         vae: The model.
     """
@@ -357,6 +366,7 @@ class Settings:
     rounds: int = 1
     data: DataSettings = field(default_factory=DataSettings)
     guide: ClassifierSettings = field(default_factory=ClassifierSettings)
+    more_guides: int = 0
     judge: ClassifierSettings = field(
         default_factory=lambda: ClassifierSettings(kind="mlp", widths=(256, 256), optimization=Optimization(seed=1))
     )
@@ -369,6 +379,7 @@ class Settings:
         for name in ("channels_last", "keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
             check_flag(name, getattr(self, name))
         check_count("rounds", self.rounds)
+        check_count("more_guides", self.more_guides, at_least=0, at_most=LARGEST_DEPTH)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("compile", self.compile, get_args(Compile))
@@ -377,8 +388,14 @@ class Settings:
         object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "data_dir", Path(self.data_dir))
         network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]
-        if network[0] == network[1] or self.guide.optimization.seed == self.judge.optimization.seed:
+        if network[0] == network[1] or self.judge.optimization.seed in [how.optimization.seed for how in self.guides]:
             raise ValueError(
                 "judge: expected another architecture and another seed than the guide's, so that its opinion is "
                 f"its own; got {self.judge} beside {self.guide}"
             )
+
+    @property
+    def guides(self) -> list[ClassifierSettings]:
+        """Of the guide and of each of the further ones, whose seeds are 1000 apart."""
+        seeds = [(self.guide.optimization.seed + 1000 * place) % 2**32 for place in range(1 + self.more_guides)]
+        return [replace(self.guide, optimization=replace(self.guide.optimization, seed=seed)) for seed in seeds]

@@ -54,6 +54,17 @@ def binary_label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) ->
     return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(dim=1)
 
 
+def perceptual_loss(maps: Tensor, target: Tensor) -> Tensor:
+    """How far the maps `(B, C, h, w)` of reconstructions are from those of their images, `(B,)`, in nats.
+
+    Under Gaussians, one for each unit, of its channel's own deviation over the target, the images' maps (Johnson et
+    al., 2016, arXiv 1603.08155; in a VAE, Hou et al., 2017, arXiv 1610.00291).
+    """
+    target = target.float()
+    deviation = target.std(dim=(0, 2, 3), keepdim=True, correction=0).clamp_min(0.05)
+    return 0.5 * ((maps.float() - target) / deviation).square().flatten(1).sum(dim=1)
+
+
 def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
     """KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, `(B,)`, in nats, with m_y the mean code of the image's class.
 

@@ -25,6 +25,17 @@ def test_pooled_features_do_not_depend_on_the_place():
     assert odd(torch.rand(3, 3, 13, 9)).shape == (3, 2)
 
 
+@pytest.mark.parametrize("kind", ["convolutional", "pooled"])
+def test_the_finest_maps_alone_are_the_first_of_all(kind, images):
+    classifier = LabelClassifier((1, 8, 8), 3, kind=kind, widths=(4, 6, 8), blocks=2).eval()
+    every = classifier.coarse_maps(images)
+    assert [maps.shape[1] for maps in every] == classifier.map_widths
+    for most in (1, 2, 3):
+        some = classifier.coarse_maps(images, most)
+        assert len(some) == most
+        torch.testing.assert_close(some, every[:most], rtol=0, atol=0)
+
+
 def test_frozen_for_good(guide, images):
     guide.freeze()
     before = {name: value.clone() for name, value in guide.state_dict().items()}

@@ -186,6 +186,32 @@ def test_a_fast_dev_run_touches_no_other_results(tmp_path):
 def test_the_reference_differs_by_lambda_alone():
     objective = without_label_loss(DIGITS.vae).objective
     assert objective == replace(DIGITS.vae.objective, label_weight=0.0, own_label_weight=0.0)
+    seeing = replace(DIGITS.vae, objective=replace(DIGITS.vae.objective, perceptual_weight=1.0))
+    assert without_label_loss(replace(seeing, discriminator_sees_guide=True)) == without_label_loss(DIGITS.vae)
+
+
+def test_more_guides_are_trained_from_other_seeds_and_heard(tmp_path, monkeypatch):
+    def brief(how):
+        return replace(how, optimization=replace(how.optimization, epochs=1, least_steps=0, average_decay=0.5))
+
+    base = short(tmp_path / "two", more_guides=1, wandb="disabled", log="none")
+    settings = replace(base, guide=brief(base.guide), judge=brief(base.judge), vae=brief(base.vae))
+    heard = []
+    kept_task = experiment.vae_task
+    monkeypatch.setattr(
+        experiment,
+        "vae_task",
+        lambda how, vae, guide, more=(), **others: (
+            heard.append(len(more)) or kept_task(how, vae, guide, more, **others)
+        ),
+    )
+    run_experiment(settings)
+    assert heard == [1, 0]  # the model, the reference
+    first, second = (LabelClassifier.from_pretrained(tmp_path / "two" / name) for name in ("guide", "guide-2"))
+    assert first.config == second.config
+    assert not torch.equal(first.to_logits.weight, second.to_logits.weight)
+    experiment.Experiment(replace(settings, more_guides=0, overwrite=True), digits_data())
+    assert not (tmp_path / "two" / "guide-2").exists()
 
 
 def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, capsys):

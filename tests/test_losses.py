@@ -28,6 +28,7 @@ from labelvae.terms import (
     label_loss,
     laplace_nll,
     linear_warm_up,
+    perceptual_loss,
     style_loss,
 )
 
@@ -37,6 +38,7 @@ EVERYTHING = Objective(
     label_weight=3.0,
     label_constraint=True,
     own_label_weight=1.5,
+    perceptual_weight=0.1,
     class_mean_weight=4.0,
     cycle_weight=0.5,
     image_cycle_weight=0.75,
@@ -206,6 +208,60 @@ def test_class_mean_loss_of_an_image_alone_with_its_label_is_zero():
     assert loss[1] == loss[2] != 0
 
 
+def test_perceptual_loss_is_a_gaussian_of_each_channels_own_deviation():
+    torch.manual_seed(0)
+    size = torch.tensor([0.1, 1.0, 30.0])[:, None, None]
+    target, maps = torch.randn(64, 3, 4, 4) * size, torch.randn(64, 3, 4, 4) * size
+    deviation = target.transpose(0, 1).flatten(1).std(dim=1, correction=0)[:, None, None]
+    unit = Normal(target, deviation)
+    expected = (unit.log_prob(target) - unit.log_prob(maps)).flatten(1).sum(1)
+    torch.testing.assert_close(perceptual_loss(maps, target), expected, rtol=1e-4, atol=1e-4)
+    assert not perceptual_loss(target, target).any()
+
+
+def test_the_perceptual_term_is_of_reconstructions_in_the_guides_finest_maps(vae, guide, images, labels):
+    loss = GuidedELBO(guide, objective=Objective(label_weight=0.0, perceptual_weight=1.0))
+    torch.manual_seed(3)
+    term = loss(vae, images, labels, wrong=(labels + 1) % 3).perceptual
+    torch.manual_seed(3)
+    z = vae.encode(images).rsample()
+    maps, target = (guide.coarse_maps(x)[0] for x in (vae.decode(z, labels), images))
+    torch.testing.assert_close(term, perceptual_loss(maps, target))
+    term.sum().backward()
+    assert all(parameter.grad is not None for parameter in vae.encoder.parameters())
+
+
+def test_the_perceptual_term_needs_a_guide_with_maps():
+    mlp = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(8,))
+    with pytest.raises(ValueError, match="perceptual_weight: the guide's maps are compared, one of kind mlp has none"):
+        GuidedELBO(mlp, objective=Objective(perceptual_weight=1.0))
+
+
+def test_several_guides_must_each_be_convinced(vae, guide, images, labels):
+    others = [LabelClassifier((1, 8, 8), 3, widths=(8, 8), feature_dim=8) for _ in range(2)]
+    objective = Objective(label_weight=1.0, own_label_weight=1.0)
+    wrong = (labels + 1) % 3
+
+    def terms(first, *more):
+        torch.manual_seed(3)
+        found = GuidedELBO(first, objective=objective, more_guides=more)(vae.eval(), images, labels, wrong)
+        return torch.stack([found.counterfactual_label, found.own_label])
+
+    alone = torch.stack([terms(each) for each in (guide, *others)])
+    assert (alone[0] - alone[1]).abs().max() > 0.01
+    torch.testing.assert_close(terms(guide, *others), alone.mean(0))
+    assert all(not parameter.requires_grad for other in others for parameter in other.parameters())
+
+
+def test_more_guides_than_one_are_checked_like_the_first(vae, guide, images, labels):
+    with pytest.raises(ValueError, match="more_guides: got 1 beside no guide"):
+        GuidedELBO(more_guides=[guide])
+    with pytest.raises(ValueError, match=r"more_guides\[1\]: expected LabelClassifier, got Linear"):
+        GuidedELBO(guide, more_guides=[guide, torch.nn.Linear(2, 2)])
+    with pytest.raises(ValueError, match=r"more_guides\[0\]: knows 5 classes"):
+        GuidedELBO(guide, more_guides=[LabelClassifier((1, 8, 8), 5)])(vae, images, labels)
+
+
 def test_hinge_loss():
     torch.testing.assert_close(
         hinge_loss(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.5])), torch.tensor([0.0, 2.5])
@@ -252,6 +308,7 @@ def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     mean = terms.means()
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
     expected += mean["label_weight"] * mean["counterfactual_label"] + 1.5 * mean["own_label"]
+    expected += 0.1 * mean["perceptual"]
     expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.75 * mean["image_cycle"]
     expected += 1.25 * mean["style"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
     torch.testing.assert_close(terms.total, expected)

@@ -53,6 +53,10 @@ def test_a_judge_like_the_guide_is_refused():
         Settings(judge=same)
     with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
         Settings(judge=ClassifierSettings(kind="mlp", optimization=Optimization(seed=0)))
+    other = ClassifierSettings(kind="mlp", optimization=Optimization(seed=1000))
+    assert [how.optimization.seed for how in Settings(judge=other).guides] == [0]
+    with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
+        Settings(judge=other, more_guides=1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from labelvae import (
     Objective,
     VAETraining,
 )
-from labelvae.callbacks import LastCheckpoint
+from labelvae.callbacks import LastCheckpoint, moving_average
 from labelvae.task import learning_rate_factor
 
 OBJECTIVE = Objective(
@@ -108,6 +108,55 @@ def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path)
     torch.rand(100)  # whatever else happens in between
     resumed = vae_task()
     trainer(tmp_path, 4, LastCheckpoint(path)).fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
+    for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
+
+
+class Weights(Callback):
+    """Keeps a copy of the model's weights after every step, and of those that an epoch is validated with."""
+
+    def __init__(self):
+        self.steps, self.validated = [], []
+
+    def on_train_batch_end(self, trainer, task, *_):
+        self.steps.append(copy.deepcopy(task.vae.state_dict()))
+
+    def on_validation_epoch_end(self, trainer, task):
+        if not trainer.sanity_checking:
+            self.validated.append(copy.deepcopy(task.vae.state_dict()))
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(digits, tmp_path):
+    task, seen = vae_task(), Weights()
+    guide = copy.deepcopy(task.loss.guide.state_dict())
+    trainer(tmp_path, 2, seen, moving_average(0.8)).fit(task, datamodule=digits)
+    name = "encoder.maps.1.weight"
+    average = seen.steps[0][name]
+    for place, step in enumerate(seen.steps[1:], start=1):
+        kept = min(0.8, (1 + place) / (10 + place))
+        average = kept * average + (1 - kept) * step[name]
+        if place == 17:
+            torch.testing.assert_close(seen.validated[0][name], average)
+    assert len(seen.steps) == 36
+    torch.testing.assert_close(task.vae.state_dict()[name], average)
+    assert not torch.allclose(average, seen.steps[-1][name], rtol=1e-3)
+    for key, value in task.loss.guide.state_dict().items():
+        torch.testing.assert_close(value, guide[key], rtol=0, atol=0)
+
+
+def test_a_resumed_run_goes_on_with_its_moving_average(digits, tmp_path):
+    whole, resumed, path = vae_task(), vae_task(), tmp_path / "last.ckpt"
+    trainer(tmp_path, 3, LastCheckpoint(tmp_path / "whole.ckpt"), moving_average(0.9)).fit(whole, datamodule=digits)
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 45:
+                raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        trainer(tmp_path, 3, LastCheckpoint(path), Stop(), moving_average(0.9)).fit(vae_task(), datamodule=digits)
+    again = trainer(tmp_path, 3, LastCheckpoint(path), moving_average(0.9))
+    again.fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
     for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
 
