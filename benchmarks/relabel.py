@@ -47,8 +47,9 @@ from labelvae.experiment import Experiment
 from labelvae.figures import one_of_each
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
+from labelvae.objective import Augmentation
 from labelvae.picture_files import save_picture
-from labelvae.settings import Augmentation, ClassifierSettings, Optimization, Precision, VAESettings
+from labelvae.settings import ClassifierSettings, Optimization, Precision, VAESettings
 from labelvae.sheets import failures, sheets
 from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole

@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 from typing import Any, Literal
 
 from labelvae.experiment import without_label_loss
+from labelvae.objective import Objective
 from labelvae.recipes import recipes
-from labelvae.settings import Objective, Settings, VAESettings
+from labelvae.settings import Settings, VAESettings
 
 Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 Study = Literal["recipes", "ablation", "tries", "label-weight", "latent-size"]

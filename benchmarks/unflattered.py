@@ -18,8 +18,9 @@ from labelvae import LabelClassifier
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.inputs import wrong_labels
+from labelvae.objective import Augmentation
 from labelvae.reading import ImageSet
-from labelvae.settings import Augmentation, ClassifierSettings, Optimization
+from labelvae.settings import ClassifierSettings, Optimization
 from labelvae.vae import evaluation_mode
 
 TURNS = ("0", "90", "180", "270")

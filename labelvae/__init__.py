@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from labelvae.losses import LossTerms as LossTerms
     from labelvae.networks import Decoder as Decoder
     from labelvae.networks import Encoder as Encoder
+    from labelvae.objective import Augmentation as Augmentation
+    from labelvae.objective import Objective as Objective
     from labelvae.scores import Scores as Scores
-    from labelvae.settings import Augmentation as Augmentation
-    from labelvae.settings import Objective as Objective
     from labelvae.settings import Optimization as Optimization
     from labelvae.settings import Settings as Settings
     from labelvae.training import ClassifierTraining as ClassifierTraining
@@ -48,8 +48,9 @@ _HOMES = {
     "latent": ("DiagonalGaussian",),
     "losses": ("GuidedELBO", "LossTerms"),
     "networks": ("Decoder", "Encoder"),
+    "objective": ("Augmentation", "Objective"),
     "scores": ("Scores",),
-    "settings": ("Augmentation", "Objective", "Optimization", "Settings"),
+    "settings": ("Optimization", "Settings"),
     "training": ("ClassifierTraining", "VAETraining"),
     "vae": ("ConditionalVAE",),
 }

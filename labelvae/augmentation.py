@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelvae.inputs import check_rows
-from labelvae.settings import Augmentation
+from labelvae.objective import Augmentation
 
 
 @dataclass(frozen=True)

@@ -41,29 +41,24 @@ from labelvae.augmentation import augment, change, draw_change, noised
 from labelvae.checks import check_kind
 from labelvae.classifier import LabelClassifier
 from labelvae.discriminator import Discriminator
+from labelvae.guidance import Guidance
 from labelvae.inputs import check_images, check_labels, wrong_labels
-from labelvae.settings import Augmentation, Objective
+from labelvae.objective import Augmentation, Objective
 from labelvae.terms import (
     bernoulli_nll,
-    binary_label_loss,
     class_mean_loss,
     cycle_loss,
     gaussian_nll,
     hinge_loss,
     kl_divergence,
-    label_loss,
     laplace_nll,
     linear_warm_up,
-    perceptual_loss,
     style_loss,
 )
 from labelvae.vae import ConditionalVAE
 
 LEAST_LOG_SCALE = math.log(1e-3)
 """A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
-
-CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
-"""How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
 
 
 @dataclass(frozen=True)
@@ -149,17 +144,9 @@ class GuidedELBO(nn.Module):
                 )
         if guide is None and more_guides:
             raise ValueError(f"more_guides: got {len(more_guides)} beside no guide; pass the first one as guide")
-        if guide is not None and self.objective.perceptual_weight > 0 and not guide.map_widths:
-            raise ValueError(
-                f"perceptual_weight: the guide's maps are compared, one of kind {guide.config['kind']} has none; "
-                "take a convolutional or pooled guide, or set it to 0"
-            )
-        self.guide = guide.freeze() if guide is not None else None
-        self.more_guides: Sequence[LabelClassifier] = nn.ModuleList(each.freeze() for each in more_guides)  # type: ignore[assignment]
+        self.guidance = None if guide is None else Guidance(guide, more_guides, self.objective)
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
-        self.log_change: Tensor
-        self.register_buffer("log_change", torch.zeros(()), persistent=self.objective.label_constraint)
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.objective.scale)), requires_grad=learned)
 
     def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
@@ -214,15 +201,15 @@ class GuidedELBO(nn.Module):
 
         warm_up = linear_warm_up(progress, how.warm_up_share)
         terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
-        if self.guide is not None:
-            terms |= self._seen_again(self.guide, images, torch.sigmoid(logits), labels)
+        if self.guidance is not None:
+            terms |= self.guidance.on_reconstructions(images, torch.sigmoid(logits), labels)
         if how.class_mean_weight > 0:
             terms["class_mean"] = class_mean_loss(posterior.mean, labels)
         if others:
             counterfactual = torch.sigmoid(others[0])
-            if self.guide is not None and how.label_weight > 0:
-                terms["counterfactual_label"] = self._guided(self.guide, counterfactual, wrong)
-                self._move_label_weight(self.guide, images, labels, terms["counterfactual_label"], warm_up)
+            if self.guidance is not None and how.label_weight > 0:
+                terms["counterfactual_label"] = guided = self.guidance.label_loss(counterfactual, wrong)
+                self.guidance.move_label_weight(images, labels, guided, warm_up)
             if how.cycle_weight > 0 or how.image_cycle_weight > 0:
                 again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
                 if how.cycle_weight > 0:
@@ -239,57 +226,20 @@ class GuidedELBO(nn.Module):
                 terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
         weights = self._weights(warm_up)
         total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
-        return LossTerms(total=total, label_weight=self.label_weight if how.label_constraint else None, **terms)
+        learned = self.guidance.label_weight if self.guidance is not None and how.label_constraint else None
+        return LossTerms(total=total, label_weight=learned, **terms)
 
     @property
-    def label_weight(self) -> Tensor:
-        """Lambda as it is now, a scalar."""
-        return self.objective.label_weight * self.log_change.exp()
+    def guide(self) -> LabelClassifier | None:
+        """The classifier in the loss, the first where there are several."""
+        return None if self.guidance is None else self.guidance.guides[0]
 
     @property
     def _needs_counterfactuals(self) -> bool:
         how = self.objective
-        guided = self.guide is not None and how.label_weight > 0
+        guided = self.guidance is not None and how.label_weight > 0
         tied = max(how.cycle_weight, how.image_cycle_weight, how.style_weight, how.equivariance_weight) > 0
         return guided or tied or self.discriminator is not None
-
-    def _guided(self, guide: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
-        how = self.objective
-        loss = label_loss if how.label_loss == "categorical" else binary_label_loss
-        seen = augment(images, how.guide_augmentation)
-        losses = [loss(each(seen), labels, how.label_smoothing) for each in (guide, *self.more_guides)]
-        return torch.stack(losses).mean(dim=0)
-
-    def _seen_again(
-        self, guide: LabelClassifier, images: Tensor, reconstructed: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
-        terms = {}
-        if self.objective.own_label_weight > 0:
-            terms["own_label"] = self._guided(guide, reconstructed, labels)
-        if self.objective.perceptual_weight > 0:
-            with torch.no_grad():
-                target = guide.coarse_maps(images, 1)[0]
-            terms["perceptual"] = perceptual_loss(guide.coarse_maps(reconstructed, 1)[0], target)
-        return terms
-
-    def _move_label_weight(
-        self, guide: LabelClassifier, images: Tensor, labels: Tensor, loss: Tensor, warm_up: float | Tensor
-    ) -> None:
-        """One step of dual ascent on mean(loss) <= mean(loss of real images), where lambda is learned.
-
-        Real images are a quarter of the batch, enough for a mean over many steps. Slowed down by the warm-up, or
-        lambda would grow while it does not count yet.
-        Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
-        (arXiv 2306.15764).
-        """
-        if not (self.objective.label_constraint and self.training):
-            return
-        quarter = math.ceil(len(images) / 4)
-        real = self._guided(guide, images[:quarter], labels[:quarter])  # needs no gradient: the guide is frozen
-        with torch.no_grad():
-            excess = loss.mean() - real.mean()
-            moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
-            self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
 
     def _discriminated(
         self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
@@ -312,7 +262,7 @@ class GuidedELBO(nn.Module):
         return {
             "reconstruction": 1.0,
             "kl": warm_up * how.beta,
-            "counterfactual_label": warm_up * self.label_weight,
+            "counterfactual_label": warm_up * (0.0 if self.guidance is None else self.guidance.label_weight),
             "own_label": warm_up * how.own_label_weight,
             "perceptual": warm_up * how.perceptual_weight,
             "class_mean": warm_up * how.class_mean_weight,
@@ -330,8 +280,9 @@ class GuidedELBO(nn.Module):
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
                 "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
             )
-        more = [(f"more_guides[{place}]", each) for place, each in enumerate(self.more_guides)]
-        for name, network in (("guide", self.guide), ("discriminator", self.discriminator), *more):
+        guides = [] if self.guidance is None else self.guidance.guides
+        names = ["guide", *(f"more_guides[{place}]" for place in range(len(guides)))]
+        for name, network in [*zip(names, guides, strict=False), ("discriminator", self.discriminator)]:
             if network is None:
                 continue
             if (network.num_classes, network.image_shape) != (vae.num_classes, vae.image_shape):

@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from labelvae.settings import (
-    Augmentation,
-    ClassifierSettings,
-    DataSettings,
-    Objective,
-    Optimization,
-    Settings,
-    VAESettings,
-)
+from labelvae.objective import Augmentation, Objective
+from labelvae.settings import ClassifierSettings, DataSettings, Optimization, Settings, VAESettings
 
 DIGITS = Settings(
     out=Path("runs/digits"),

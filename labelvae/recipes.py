@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labelvae.settings import Objective, Settings, VAESettings
+from labelvae.objective import Objective
+from labelvae.settings import Settings, VAESettings
 
 
 def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:

@@ -16,7 +16,7 @@ from labelvae import (
     LabelClassifier,
     Objective,
 )
-from labelvae.losses import CONSTRAINT_RATE
+from labelvae.guidance import CONSTRAINT_RATE
 from labelvae.terms import (
     bernoulli_nll,
     binary_label_loss,
@@ -123,24 +123,24 @@ def test_a_constrained_label_weight_follows_the_real_images(vae, guide, images, 
     assert weights(2, "right", half_warm) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * x) for x in (1.5, 2.0)])
     assert weights(1, "right", progress=0.0) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * 2.0)])
     terms = loss(vae, images, labels)
-    assert terms.means()["label_weight"] == loss.label_weight
+    assert terms.means()["label_weight"] == loss.guidance.label_weight
     again = GuidedELBO(guide, objective=loss.objective)
     again.load_state_dict(loss.state_dict())
-    assert again.label_weight == loss.label_weight != 8.0
-    now = loss.label_weight.item()
+    assert again.guidance.label_weight == loss.guidance.label_weight != 8.0
+    now = loss.guidance.label_weight.item()
     assert weights(2, "right") != [now, now]
     loss.eval()
-    now = loss.label_weight.item()
+    now = loss.guidance.label_weight.item()
     assert weights(2, "right") == [now, now]
 
 
 def test_a_constrained_label_weight_has_bounds_and_moves_nothing_else(vae, guide, images, labels):
     loss = GuidedELBO(guide, objective=Objective(label_weight=2.0, label_constraint=True))
-    loss.log_change.fill_(100.0)
+    loss.guidance.log_change.fill_(100.0)
     assert loss(vae, images, labels).label_weight.item() == pytest.approx(2000.0, rel=1e-3)
     plain = GuidedELBO(guide, objective=Objective(label_weight=2.0))
     assert plain(vae, images, labels).label_weight is None
-    assert "log_change" not in plain.state_dict()
+    assert "guidance.log_change" not in plain.state_dict()
     without = GuidedELBO(guide, objective=Objective(label_weight=0.0, label_constraint=True))
     assert without(vae, images, labels).counterfactual_label is None
 

@@ -43,13 +43,14 @@ def test_unknown_names_are_attribute_errors():
 
 LAYERS = [
     {"checks", "hub", "whole_files"},
-    {"settings", "inputs", "latent", "saving", "compiling", "allocator"},
+    {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
+    {"settings"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "model_card", "discriminator"},
     {"vae", "classifier"},
     {"sheets", "terms", "metrics", "diagnosis", "export", "demo"},
-    {"evaluation", "data"},
+    {"evaluation", "data", "guidance"},
     {"losses", "task"},
     {"training"},
     {"building"},

@@ -4,15 +4,8 @@ from dataclasses import fields
 import pytest
 
 from labelvae import ConditionalVAE, LabelClassifier, presets
-from labelvae.settings import (
-    Augmentation,
-    ClassifierSettings,
-    DataSettings,
-    Objective,
-    Optimization,
-    Settings,
-    VAESettings,
-)
+from labelvae.objective import Augmentation, Objective
+from labelvae.settings import ClassifierSettings, DataSettings, Optimization, Settings, VAESettings
 
 PRESETS = [value for value in vars(presets).values() if isinstance(value, Settings)]
 

@@ -1,0 +1,124 @@
+"""What a loss is made of, with units and defaults: the likelihood, the weight of every term, the changes of an image.
+
+Plain dataclasses like those of `settings`, without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
+
+from labelvae.checks import check_choice, check_flag, check_kind, check_number
+
+Likelihood = Literal["gaussian", "bernoulli", "laplace"]
+LabelLoss = Literal["categorical", "binary"]
+Interpolation = Literal["bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each image of a batch may be changed, on its own, without changing its label.
+
+    Attributes:
+        rotation: Largest angle, degrees.
+        scale: Largest relative change of size; 0.1 for 0.9 to 1.1.
+        shear: Largest horizontal shear, as a share of the height.
+        shift: Largest translation, as a share of the size.
+        flip: Mirror half of the images left to right.
+        thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
+        blur: Largest standard deviation of a Gaussian blur, pixels; each image draws its own.
+        noise: Largest standard deviation of Gaussian noise; each image draws its own.
+        interpolation: "nearest" moves pixels whole, without blur.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+    thickness: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name, most in (("rotation", 360), ("shear", 100), ("shift", 100), ("blur", 100), ("noise", 100)):
+            check_number(name, getattr(self, name), at_least=0, at_most=most)
+        for name in ("scale", "thickness"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
+        check_flag("flip", self.flip)
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The likelihood and the weight of every term. Terms are in nats per image, so a weight means one thing.
+
+    Attributes:
+        likelihood: Of the pixels. Bernoulli takes grey levels as probabilities.
+        scale: Standard deviation (gaussian) or scale (laplace) of a pixel; the smaller, the more the
+            reconstruction outweighs every other term.
+        learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
+        beta: Weight of the divergence of the posterior from the prior.
+        free_bits: Nats that each latent dimension may hold for free.
+        label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
+        label_constraint: Learn lambda, from label_weight on: it grows while counterfactuals convince the guide less
+            than real images do, and shrinks while they convince it more, so that it suits any likelihood.
+        own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
+        perceptual_weight: Weight of the distance of reconstructions in the guide's finest maps; for images that a
+            likelihood of single pixels blurs.
+        label_smoothing: Of both cross-entropies, in [0, 1).
+        label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
+        label_noise: Share of the labels that are replaced by wrong ones while training, everywhere in the loss.
+        latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each draws its own.
+        class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
+        cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
+        image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
+        cycle_noise: Largest standard deviation of the noise put on a counterfactual before it is encoded again,
+            so that the code cannot hide in specks; each image draws its own.
+        style_weight: Weight of the style that a counterfactual shall keep: thickness and slant of strokes where images
+            have one channel, else the colours of windows of a quarter of the size.
+        equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
+        style_change: The changes of style that equivariance is asked for; blur and noise are none.
+        adversarial_weight: Weight of the discriminator's score of the counterfactuals.
+        guide_augmentation: Changes put on an image before the guide sees it.
+        warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
+    """
+
+    likelihood: Likelihood = "bernoulli"
+    scale: float = 0.1
+    learn_scale: bool = False
+    beta: float = 1.0
+    free_bits: float = 0.0
+    label_weight: float = 5.0
+    label_constraint: bool = False
+    own_label_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    label_smoothing: float = 0.0
+    label_loss: LabelLoss = "categorical"
+    label_noise: float = 0.0
+    latent_noise: float = 0.0
+    class_mean_weight: float = 0.0
+    cycle_weight: float = 0.0
+    image_cycle_weight: float = 0.0
+    cycle_noise: float = 0.2
+    style_weight: float = 0.0
+    equivariance_weight: float = 0.0
+    style_change: Augmentation = field(default_factory=lambda: Augmentation(shear=0.2, shift=0.05))
+    adversarial_weight: float = 0.0
+    guide_augmentation: Augmentation = field(default_factory=Augmentation)
+    warm_up_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("style_change", "guide_augmentation"):
+            check_kind(name, getattr(self, name), Augmentation)
+        check_choice("likelihood", self.likelihood, get_args(Likelihood))
+        check_number("scale", self.scale, above=0)
+        check_flag("learn_scale", self.learn_scale)
+        check_flag("label_constraint", self.label_constraint)
+        check_choice("label_loss", self.label_loss, get_args(LabelLoss))
+        for name in ("label_smoothing", "label_noise", "warm_up_share"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
+        weights = [each.name for each in fields(self) if each.name.endswith("_weight")]
+        for name in ("beta", "free_bits", "latent_noise", "cycle_noise", *weights):
+            check_number(name, getattr(self, name), at_least=0)
