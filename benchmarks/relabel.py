@@ -106,7 +106,7 @@ class Bench:
         path = out / "rows" / f"{key}.json"
         settings = json.loads(json.dumps(asdict(how)))
         row: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-        if row.get("settings") == settings:
+        if row and _completed(row["settings"], json.loads(json.dumps(asdict(VAESettings())))) == settings:
             return row
         if row:  # what it left is not to be gone on with
             for left in (key, f"taught-by-{key}"):
@@ -143,6 +143,13 @@ class Bench:
         row["settings"] = settings
         write_whole(path, json.dumps(row, indent=2) + "\n")
         return row
+
+
+def _completed(known: Any, defaults: Any) -> Any:
+    """Settings as they were written down, with the defaults of those that did not exist then."""
+    if not isinstance(known, dict) or not isinstance(defaults, dict):
+        return known
+    return defaults | {name: _completed(value, defaults.get(name)) for name, value in known.items()}
 
 
 def agreement(model: Relabeller, batches: Any, judge: LabelClassifier) -> list[float]:

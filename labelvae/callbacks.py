@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 
+from labelvae.checks import check_number
 from labelvae.diagnosis import diagnose
 from labelvae.task import Task
 from labelvae.training import VAETraining
@@ -103,21 +104,37 @@ class LastCheckpoint(Checkpoint):
             torch.cuda.set_rng_state_all([state.cpu() for state in self._random_states["cuda"]])
 
 
-def moving_average(decay: float) -> WeightAveraging:
-    """Keeps a moving average of a task's weights, which are the task's in validation and at the end.
+class MovingAverage(WeightAveraging):
+    """Keeps a moving average of a task's weights, which are the task's in validation and after the training.
 
-    Over the first steps it forgets faster, min(decay, (1 + n) / (10 + n)) at step n, so that a short training does not
-    keep where it began. Last of the callbacks, so that all that look after an epoch see the average.
+    Over the first steps it forgets faster, min(decay, (1 + n) / (10 + n)) after n of them, so that a short training
+    does not keep where it began. It is part of a checkpoint. Put it last of the callbacks: all that look after an epoch
+    then see the average. On a GPU the host waits for it at every step.
 
     Args:
         decay: how much of the average is kept at a step, in (0, 1).
+
+    Raises:
+        ValueError: a decay out of range.
     """
 
-    def averaged(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
-        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        return average + (1 - kept) * (now - average)  # in this form what is frozen stays as it is, to the last bit
+    def __init__(self, decay: float) -> None:
+        check_number("decay", decay, above=0, below=1)
+        super().__init__(multi_avg_fn=self._average)
+        self.decay = decay
 
-    return WeightAveraging(avg_fn=averaged)
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leaves the average in the task, also where a finished training was resumed and no step was made."""
+        self._copy_average_to_current(pl_module)
+
+    def _average(self, averages: Any, now: Any, _: Tensor) -> None:
+        if not averages[0].is_floating_point():  # counts of batches
+            for average, value in zip(averages, now, strict=True):
+                average.copy_(value)
+            return
+        steps = self._latest_update_step  # as the tensor that torch counts them in, which would have to be read
+        kept = min(self.decay, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(averages, now, 1 - kept)  # what is frozen stays as it is, to the last bit
 
 
 class Diagnosed(Callback):

@@ -106,11 +106,13 @@ class LabelClassifier(Pretrained):
             most: only so many; None computes all.
 
         Returns:
-            One `(B, width, h, w)` for each of `map_widths`, sizes halved and rounded up.
+            One `(B, width, h, w)` for each of `map_widths`, or for the first `most`, sizes halved and rounded up.
 
         Raises:
-            ValueError: images of another shape or type.
+            ValueError: images of another shape or type; `most` below 1.
         """
+        if most is not None:
+            check_count("most", most)
         check_rows("images", images, *self.image_shape)
         maps = images.to(self.dtype) * 2.0 - 1.0
         found: list[Tensor] = []

@@ -1,6 +1,6 @@
 """One run from data to pictures: guide, judge, model and reference; scores; files.
 
-    settings.yaml   guide/ judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
+    settings.yaml   guide/ guide-2/ ... judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
 
 Each step leaves its result whole before the next begins, and a resumed run takes up what is there.
 """
@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
-from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, moving_average
+from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.charts import learning_rate_curve
 from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
@@ -211,7 +211,7 @@ class Experiment:
         epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
         seldom = max(every for every in range(1, max(1, epochs // 10) + 1) if epochs % every == 0)
         last = self.out / "checkpoints" / f"{name}.ckpt"
-        averaging = [moving_average(how.average_decay)] if how.average_decay > 0 else []
+        averaging = [MovingAverage(how.average_decay)] if how.average_decay > 0 else []
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,

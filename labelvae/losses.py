@@ -18,7 +18,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
 
-each with its weight. Of several guides the label terms are means, so each must be convinced. The weight of
+each with its weight. Of several guides the label terms are means. The weight of
 counterfactual_label, lambda, can be learned: it grows while counterfactuals convince the guide less than real images do
 (`label_constraint`). What ties a counterfactual to its original is z and its style, no comparison of pixels. Every term
 is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The discriminator's
@@ -102,18 +102,18 @@ class GuidedELBO(nn.Module):
     ['counterfactual_label', 'kl', 'reconstruction', 'total']
 
     Args:
-        guide: a pretrained classifier of the same images and classes, which is frozen here; None leaves the
-            label terms and the perceptual one out.
+        guide: a pretrained classifier of the same images and classes, which is frozen here for good; None leaves the
+            label terms and the perceptual one out. To take another one, make another loss.
         discriminator: scores counterfactuals as images of their label, and learns to; used where
             `adversarial_weight` is above 0. The maps beside its own, if it was made to see any, are the guide's.
         objective: the likelihood and the weights.
-        more_guides: classifiers beside the guide, frozen too, over all of which the label terms are means; what fools
-            one network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
+        more_guides: other classifiers beside the guide, frozen too, over all of which the label terms are means; what
+            fools one network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
 
     Raises:
         ValueError: `adversarial_weight` without a discriminator; a discriminator that sees other maps than the
-            guide's; `perceptual_weight` with a guide that has no maps; more guides without a first; an argument of
-            another type.
+            guide's; `perceptual_weight` with a guide that has no maps; more guides without a first, or one of them
+            twice; an argument of another type.
     """
 
     def __init__(
@@ -126,10 +126,12 @@ class GuidedELBO(nn.Module):
         super().__init__()
         self.objective = objective or Objective()
         parts = (("guide", guide, LabelClassifier), ("discriminator", discriminator, Discriminator))
-        further = [(f"more_guides[{place}]", each, LabelClassifier) for place, each in enumerate(more_guides)]
-        for name, part, kind in (*parts, *further, ("objective", objective, Objective)):
+        for name, part, kind in (*parts, ("objective", objective, Objective)):
             if part is not None:
                 check_kind(name, part, kind)
+        check_kind("more_guides", more_guides, Sequence)
+        for place, each in enumerate(more_guides):
+            check_kind(f"more_guides[{place}]", each, LabelClassifier)
         if self.objective.adversarial_weight > 0 and discriminator is None:
             raise ValueError(
                 "discriminator: adversarial_weight is above 0, got None; "
@@ -144,6 +146,8 @@ class GuidedELBO(nn.Module):
                 )
         if guide is None and more_guides:
             raise ValueError(f"more_guides: got {len(more_guides)} beside no guide; pass the first one as guide")
+        if len({id(each) for each in (guide, *more_guides)}) <= len(more_guides):
+            raise ValueError("more_guides: one of them is there twice, or is the guide; each must be another network")
         self.guidance = None if guide is None else Guidance(guide, more_guides, self.objective)
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
         learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"

@@ -52,7 +52,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
         )
     else:
         if path.is_file():  # a killed new run must not be taken for what the old one left
-            for folder in (*(out / name for name in _MADE), *out.glob("guide-*")):
+            for folder in (*(out / name for name in _MADE), *out.glob("guide-[0-9]*")):
                 shutil.rmtree(folder, ignore_errors=True)
             for file in (out / "scores.json", *out.glob("*.png")):
                 file.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
     if shapes != {name: value.shape for name, value in task.state_dict().items()}:
-        raise ValueError(f"{path}: is a checkpoint of another network; delete it to train this step anew")
+        raise ValueError(f"{path}: is a checkpoint of another network or version; delete it to train this step anew")
     if done > epochs:
         raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
     return path

@@ -234,7 +234,7 @@ class Settings:
         rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
         data: The images.
         guide: The frozen classifier inside the loss.
-        more_guides: Further ones beside it, alike but of other seeds; a counterfactual must convince each.
+        more_guides: Further ones beside it, alike but of other seeds; the label terms are means over all.
         judge: The independent classifier that evaluates.
         vae: The model.
     """
@@ -274,6 +274,11 @@ class Settings:
         check_choice("compile", self.compile, get_args(Compile))
         check_choice("log", self.log, get_args(LogKind))
         check_choice("wandb", self.wandb, get_args(WandbMode))
+        if self.guide.kind == "mlp" and self.vae.objective.perceptual_weight > 0:
+            raise ValueError(
+                "guide.kind: vae.objective.perceptual_weight compares the guide's maps, and an mlp has none; "
+                "take a convolutional or pooled guide, or set the weight to 0"
+            )
         object.__setattr__(self, "out", Path(self.out))
         object.__setattr__(self, "data_dir", Path(self.data_dir))
         network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]

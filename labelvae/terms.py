@@ -57,8 +57,8 @@ def binary_label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) ->
 def perceptual_loss(maps: Tensor, target: Tensor) -> Tensor:
     """How far the maps `(B, C, h, w)` of reconstructions are from those of their images, `(B,)`, in nats.
 
-    Under Gaussians, one for each unit, of its channel's own deviation over the target, the images' maps (Johnson et
-    al., 2016, arXiv 1603.08155; in a VAE, Hou et al., 2017, arXiv 1610.00291).
+    Under Gaussians, one for each unit, of its channel's deviation over the target, the maps of the batch's images; of
+    0.05 where it is less (Johnson et al., 2016, arXiv 1603.08155; in a VAE, Hou et al., 2017, arXiv 1610.00291).
     """
     target = target.float()
     deviation = target.std(dim=(0, 2, 3), keepdim=True, correction=0).clamp_min(0.05)

@@ -34,6 +34,12 @@ def test_the_finest_maps_alone_are_the_first_of_all(kind, images):
         some = classifier.coarse_maps(images, most)
         assert len(some) == most
         torch.testing.assert_close(some, every[:most], rtol=0, atol=0)
+    ran = []
+    classifier.maps[-2].register_forward_hook(lambda *_: ran.append(1))
+    classifier.coarse_maps(images, 2)
+    assert not ran  # what is not asked for is not computed
+    with pytest.raises(ValueError, match="most: expected"):
+        classifier.coarse_maps(images, 0)
 
 
 def test_frozen_for_good(guide, images):

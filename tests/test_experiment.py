@@ -207,6 +207,11 @@ def test_more_guides_are_trained_from_other_seeds_and_heard(tmp_path, monkeypatc
     )
     run_experiment(settings)
     assert heard == [1, 0]  # the model, the reference
+    kept = torch.load(tmp_path / "two" / "checkpoints" / "guide.ckpt", weights_only=True)
+    average, last = (kept[state]["classifier.to_logits.weight"] for state in ("state_dict", "current_model_state"))
+    saved = LabelClassifier.from_pretrained(tmp_path / "two" / "guide").to_logits.weight
+    assert torch.equal(saved, average)
+    assert not torch.equal(saved, last)
     first, second = (LabelClassifier.from_pretrained(tmp_path / "two" / name) for name in ("guide", "guide-2"))
     assert first.config == second.config
     assert not torch.equal(first.to_logits.weight, second.to_logits.weight)

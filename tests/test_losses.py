@@ -217,6 +217,8 @@ def test_perceptual_loss_is_a_gaussian_of_each_channels_own_deviation():
     expected = (unit.log_prob(target) - unit.log_prob(maps)).flatten(1).sum(1)
     torch.testing.assert_close(perceptual_loss(maps, target), expected, rtol=1e-4, atol=1e-4)
     assert not perceptual_loss(target, target).any()
+    dark = torch.zeros(2, 1, 4, 4)  # a channel that is silent has no deviation
+    torch.testing.assert_close(perceptual_loss(dark + 0.05, dark), torch.full((2,), 0.5 * 16))
 
 
 def test_the_perceptual_term_is_of_reconstructions_in_the_guides_finest_maps(vae, guide, images, labels):
@@ -250,14 +252,23 @@ def test_several_guides_must_each_be_convinced(vae, guide, images, labels):
     alone = torch.stack([terms(each) for each in (guide, *others)])
     assert (alone[0] - alone[1]).abs().max() > 0.01
     torch.testing.assert_close(terms(guide, *others), alone.mean(0))
-    assert all(not parameter.requires_grad for other in others for parameter in other.parameters())
+    fresh = LabelClassifier((1, 8, 8), 3)
+    GuidedELBO(guide, more_guides=[fresh])
+    assert fresh.frozen
+    assert not any(parameter.requires_grad for parameter in fresh.parameters())
 
 
 def test_more_guides_than_one_are_checked_like_the_first(vae, guide, images, labels):
     with pytest.raises(ValueError, match="more_guides: got 1 beside no guide"):
         GuidedELBO(more_guides=[guide])
-    with pytest.raises(ValueError, match=r"more_guides\[1\]: expected LabelClassifier, got Linear"):
-        GuidedELBO(guide, more_guides=[guide, torch.nn.Linear(2, 2)])
+    other = LabelClassifier((1, 8, 8), 3)
+    for wrong, got in ((torch.nn.Linear(2, 2), "Linear"), (None, "NoneType")):
+        with pytest.raises(ValueError, match=rf"more_guides\[1\]: expected LabelClassifier, got {got}"):
+            GuidedELBO(guide, more_guides=[other, wrong])
+    with pytest.raises(ValueError, match="more_guides: expected Sequence, got LabelClassifier"):
+        GuidedELBO(guide, more_guides=guide)
+    with pytest.raises(ValueError, match="more_guides: one of them is there twice, or is the guide"):
+        GuidedELBO(guide, more_guides=[guide])
     with pytest.raises(ValueError, match=r"more_guides\[0\]: knows 5 classes"):
         GuidedELBO(guide, more_guides=[LabelClassifier((1, 8, 8), 5)])(vae, images, labels)
 

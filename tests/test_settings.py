@@ -80,6 +80,15 @@ def test_a_judge_like_the_guide_is_refused():
         (lambda: VAESettings(hidden_dim=-1), "hidden_dim"),
         (lambda: VAESettings(encoder_widths=(0,)), "encoder_widths"),
         (lambda: Optimization(batch_size=1), "batch_size"),
+        (lambda: Optimization(average_decay=1.0), "average_decay: expected a finite number of at least 0 and below 1"),
+        (lambda: Objective(perceptual_weight=-1.0), "perceptual_weight"),
+        (lambda: Settings(more_guides=-1), "more_guides"),
+        (
+            lambda: Settings(
+                guide=ClassifierSettings(kind="mlp"), vae=VAESettings(objective=Objective(perceptual_weight=1.0))
+            ),
+            "guide.kind: vae.objective.perceptual_weight compares the guide's maps",
+        ),
         (lambda: DataSettings(name="folder", image_size=(-3, 16)), "image_size"),
         (lambda: DataSettings(name="folder", image_size=(16,)), "image_size"),
         (lambda: DataSettings(name="mnist", image_size=(16, 16)), "for a folder of images only"),

@@ -33,6 +33,7 @@ from labelvae.terms import class_mean_loss, linear_warm_up, style_loss
 EVERY_TERM = Objective(
     label_weight=5.0,
     own_label_weight=1.0,
+    perceptual_weight=0.1,
     class_mean_weight=1.0,
     cycle_weight=0.5,
     equivariance_weight=0.5,
@@ -47,7 +48,8 @@ def task(**how) -> VAETraining:
     guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
     vae = ConditionalVAE((1, 8, 8), 10, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
     discriminator = Discriminator((1, 8, 8), 10, (8, 8), guide.map_widths)
-    return VAETraining(vae, GuidedELBO(guide, discriminator, EVERY_TERM), **how)
+    other = LabelClassifier((1, 8, 8), 10, widths=(8,), feature_dim=8)
+    return VAETraining(vae, GuidedELBO(guide, discriminator, EVERY_TERM, [other]), **how)
 
 
 def fit(path, what, digits, epochs=1, resume=None, **how):

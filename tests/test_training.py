@@ -14,7 +14,7 @@ from labelvae import (
     Objective,
     VAETraining,
 )
-from labelvae.callbacks import LastCheckpoint, moving_average
+from labelvae.callbacks import LastCheckpoint, MovingAverage
 from labelvae.task import learning_rate_factor
 
 OBJECTIVE = Objective(
@@ -129,7 +129,7 @@ class Weights(Callback):
 def test_the_moving_average_is_what_is_validated_and_kept(digits, tmp_path):
     task, seen = vae_task(), Weights()
     guide = copy.deepcopy(task.loss.guide.state_dict())
-    trainer(tmp_path, 2, seen, moving_average(0.8)).fit(task, datamodule=digits)
+    trainer(tmp_path, 2, seen, MovingAverage(0.8)).fit(task, datamodule=digits)
     name = "encoder.maps.1.weight"
     average = seen.steps[0][name]
     for place, step in enumerate(seen.steps[1:], start=1):
@@ -146,7 +146,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(digits, tmp_path):
 
 def test_a_resumed_run_goes_on_with_its_moving_average(digits, tmp_path):
     whole, resumed, path = vae_task(), vae_task(), tmp_path / "last.ckpt"
-    trainer(tmp_path, 3, LastCheckpoint(tmp_path / "whole.ckpt"), moving_average(0.9)).fit(whole, datamodule=digits)
+    trainer(tmp_path, 3, LastCheckpoint(tmp_path / "whole.ckpt"), MovingAverage(0.9)).fit(whole, datamodule=digits)
 
     class Stop(Callback):
         def on_train_batch_end(self, trainer, *_):
@@ -154,11 +154,21 @@ def test_a_resumed_run_goes_on_with_its_moving_average(digits, tmp_path):
                 raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        trainer(tmp_path, 3, LastCheckpoint(path), Stop(), moving_average(0.9)).fit(vae_task(), datamodule=digits)
-    again = trainer(tmp_path, 3, LastCheckpoint(path), moving_average(0.9))
+        trainer(tmp_path, 3, LastCheckpoint(path), Stop(), MovingAverage(0.9)).fit(vae_task(), datamodule=digits)
+    again = trainer(tmp_path, 3, LastCheckpoint(path), MovingAverage(0.9))
     again.fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
-    for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
-        torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
+    finished = vae_task()  # and one that has nothing left to do ends with the average too
+    last = trainer(tmp_path, 3, LastCheckpoint(path), MovingAverage(0.9))
+    last.fit(finished, datamodule=digits, ckpt_path=path, weights_only=True)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
+        torch.testing.assert_close(finished.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, float("nan")])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match="decay: expected a finite number above 0 and below 1"):
+        MovingAverage(decay)
 
 
 def test_a_finished_run_can_go_on_to_more_epochs(digits, tmp_path):
