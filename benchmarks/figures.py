@@ -88,11 +88,11 @@ def main(
             if (run / "labelvae-0" / f"{name}.png").is_file():
                 shutil.copyfile(run / "labelvae-0" / f"{name}.png", out / f"{data}_{name}.png")
     if study is not None:
-        for name, title in (("label-weight", "the label weight, lambda"), ("latent-size", "the size of the latent")):
+        measures = MEASURES[images.image_shape[0]] | COMMON
+        for name, draw in (("label-weight", label_weight_curves), ("latent-size", latent_size_curves)):
             if (study / f"{name}.json").is_file():
                 rows = json.loads((study / f"{name}.json").read_text())
-                picture = curves(rows, f"over {title}", MEASURES[images.image_shape[0]] | COMMON)
-                save_picture(picture, out / f"{data}_{name.replace('-', '_')}.png")
+                save_picture(draw(rows, measures), out / f"{data}_{name.replace('-', '_')}.png")
         weights = [f"lambda {weight:g}-0" for weight in (preset.vae.objective.label_weight, 0)]
         if all((study / weight).is_dir() for weight in weights):
             models = [ConditionalVAE.from_pretrained(study / weight) for weight in weights]
@@ -155,8 +155,8 @@ def loss_curves(run: Path) -> Image.Image:
     return rasterized(figure)
 
 
-def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> Image.Image:
-    """Every measure against effectiveness, a point a row with what its name ends with; a learned one stands apart."""
+def label_weight_curves(rows: list[dict[str, Any]], measures: dict[str, str]) -> Image.Image:
+    """Every measure against effectiveness, a point a row with the weight it is named by; a learned one stands apart."""
     figure = Figure(figsize=(11, 6), layout="constrained")
     for axes, (measure, name) in zip(figure.subplots(2, 3).flat, measures.items(), strict=True):
         points = [(row["effectiveness"], row[measure], row["name"].rpartition(" ")[2]) for row in rows]
@@ -166,7 +166,20 @@ def curves(rows: list[dict[str, Any]], title: str, measures: dict[str, str]) -> 
             axes.plot(x, y, "s" if value == "learned" else "o", color="C0")
             axes.annotate(value, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
         axes.set(xlabel="effectiveness", ylabel=name)
-    figure.suptitle(title)
+    figure.suptitle("over the label weight, lambda")
+    return rasterized(figure)
+
+
+def latent_size_curves(rows: list[dict[str, Any]], measures: dict[str, str]) -> Image.Image:
+    """Effectiveness and every measure but reversibility against the size of the latent, a point a row."""
+    sizes = [int(row["name"].rpartition(" ")[2]) for row in rows]
+    shown = {"effectiveness": "effectiveness"} | {key: name for key, name in measures.items() if key != "reversed_psnr"}
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (measure, name) in zip(figure.subplots(2, 3).flat, shown.items(), strict=True):
+        axes.plot(sizes, [row[measure] for row in rows], "o-", linewidth=0.8)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set(xlabel="dimensions of the latent", ylabel=name)
     return rasterized(figure)
 
 
