@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path):
 
     torch.save({"epoch": 0, "state_dict": task(8).state_dict()}, tmp_path / "last.ckpt")
     assert checked_checkpoint(tmp_path / "last.ckpt", 1, task(8)) == tmp_path / "last.ckpt"
-    with pytest.raises(ValueError, match=r"last.ckpt: is a checkpoint of another network; delete it"):
+    with pytest.raises(ValueError, match=r"last.ckpt: is a checkpoint of another network or version; delete it"):
         checked_checkpoint(tmp_path / "last.ckpt", 1, task(16))
 
 

@@ -1,0 +1,76 @@
+"""How much of a mesh a model leaves: the energy of the finest pattern that pixels can hold, over that of real images.
+
+    python benchmarks/mesh.py --models '[runs/cifar10_small/vae]' --data folder --data-dir DIR
+
+A mesh or a checkerboard, as upsampling and a discriminator that sees pixels in pairs leave behind (Odena et al., 2016,
+"Deconvolution and Checkerboard Artifacts", distill.pub), repeats every two pixels: across, down, or both. Its energy at
+these three frequencies is that of counterfactuals of test images under wrong labels over that of the images themselves,
+1 where there is no mesh.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from jsonargparse import auto_cli
+from tables import table
+from torch import Tensor
+
+from labelvae import ConditionalVAE, ImageData
+from labelvae.command_line import DashParser
+from labelvae.inputs import wrong_labels
+from labelvae.settings import DataName
+
+A_BATCH = 250
+HEADS = {"model": "model", "across": "across", "down": "down", "both": "both ways"}
+
+
+def main(
+    models: list[Path],
+    data: DataName = "cifar10",
+    data_dir: Path = Path("data"),
+    count: int = 2000,
+    seed: int = 0,
+) -> None:
+    """Measures and prints a table.
+
+    Args:
+        models: Their folders.
+        data: Which images, of even height and width.
+        data_dir: Where their files are.
+        count: Test images, at most.
+        seed: Of the images and of the labels asked.
+    """
+    images = ImageData(data, data_dir)
+    generator = torch.Generator().manual_seed(seed)
+    test = images.splits["test"]
+    some = test.subset(torch.randperm(len(test), generator=generator)[:count])
+    pixels, asked = some.images.float() / 255.0, wrong_labels(some.labels, images.num_classes, generator)
+    real, rows = finest(pixels), []
+    for model in models:
+        vae = ConditionalVAE.from_pretrained(model)
+        parts = zip(pixels.split(A_BATCH), asked.split(A_BATCH), some.labels.split(A_BATCH), strict=True)
+        made = finest(torch.cat([vae.relabel(*part) for part in parts]))
+        ratios = (made / real).tolist()
+        rows.append({"model": model.name, **dict(zip(("across", "down", "both"), ratios, strict=True))})
+    print(table(rows, HEADS))
+
+
+def finest(images: Tensor) -> Tensor:
+    """The mean energy of grey levels at a period of two pixels, of images `(N, C, H, W)`: across, down, both ways.
+
+    Under a Hann window, so that edges do not count as patterns.
+    """
+    height, width = images.shape[2:]
+    grey = images.mean(dim=1)
+    grey = grey - grey.mean(dim=(1, 2), keepdim=True)
+    window = rearrange(torch.hann_window(height, periodic=False), "h -> h 1") * torch.hann_window(width, periodic=False)
+    energy = torch.fft.rfft2(grey * window).abs().square().mean(dim=0)
+    half = height // 2
+    return torch.stack([energy[:2, -1].mean(), energy[half, :2].mean(), energy[half, -1]])
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False, parser_class=DashParser)
