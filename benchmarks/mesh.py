@@ -5,7 +5,8 @@
 A mesh or a checkerboard, as upsampling and a discriminator that sees pixels in pairs leave behind (Odena et al., 2016,
 "Deconvolution and Checkerboard Artifacts", distill.pub), repeats every two pixels: across, down, or both. Its energy at
 these three frequencies is that of counterfactuals of test images under wrong labels over that of the images themselves,
-1 where there is no mesh.
+1 where there is no mesh. With `--smoothing` the counterfactuals pass a filter first, to see what of their sharpness is
+mesh.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ from einops import rearrange
 from jsonargparse import auto_cli
 from tables import table
 from torch import Tensor
+from torch.nn import functional as F
 
 from labelvae import ConditionalVAE, ImageData
+from labelvae.checks import check_number
 from labelvae.command_line import DashParser
 from labelvae.inputs import wrong_labels
+from labelvae.metrics import Sharpness
 from labelvae.settings import DataName
 
 A_BATCH = 250
-HEADS = {"model": "model", "across": "across", "down": "down", "both": "both ways"}
+HEADS = {"model": "model", "across": "across", "down": "down", "both": "both ways", "sharpness": "sharpness"}
 
 
 def main(
     models: list[Path],
     data: DataName = "cifar10",
     data_dir: Path = Path("data"),
+    smoothing: float = 0.0,
     count: int = 2000,
     seed: int = 0,
 ) -> None:
@@ -40,9 +45,11 @@ def main(
         models: Their folders.
         data: Which images, of even height and width.
         data_dir: Where their files are.
+        smoothing: Weight of either neighbour in a filter over three pixels, across and then down; at most 0.25.
         count: Test images, at most.
         seed: Of the images and of the labels asked.
     """
+    check_number("smoothing", smoothing, at_least=0, at_most=0.25)
     images = ImageData(data, data_dir)
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
@@ -52,10 +59,20 @@ def main(
     for model in models:
         vae = ConditionalVAE.from_pretrained(model)
         parts = zip(pixels.split(A_BATCH), asked.split(A_BATCH), some.labels.split(A_BATCH), strict=True)
-        made = finest(torch.cat([vae.relabel(*part) for part in parts]))
-        ratios = (made / real).tolist()
-        rows.append({"model": model.name, **dict(zip(("across", "down", "both"), ratios, strict=True))})
+        made = smoothed(torch.cat([vae.relabel(*part) for part in parts]), smoothing)
+        sharpness = Sharpness()
+        sharpness.update(pixels, real=True)
+        sharpness.update(made, real=False)
+        ratios = [*(finest(made) / real).tolist(), float(sharpness.compute())]
+        rows.append({"model": model.name, **dict(zip(("across", "down", "both", "sharpness"), ratios, strict=True))})
     print(table(rows, HEADS))
+
+
+def smoothed(images: Tensor, weight: float) -> Tensor:
+    """Images `(N, C, H, W)` after a filter of three pixels across and down, its outer ones of this weight."""
+    line = images.new_tensor([weight, 1.0 - 2.0 * weight, weight])
+    kernel = (line[:, None] * line).repeat(images.shape[1], 1, 1, 1)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=images.shape[1])
 
 
 def finest(images: Tensor) -> Tensor:
