@@ -51,6 +51,8 @@ def main(
     """
     check_number("smoothing", smoothing, at_least=0, at_most=0.25)
     images = ImageData(data, data_dir)
+    if any(side % 2 for side in images.image_shape[1:]):
+        raise ValueError(f"data: expected images of even height and width, got {images.image_shape}; resize them")
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
     some = test.subset(torch.randperm(len(test), generator=generator)[:count])
@@ -64,7 +66,7 @@ def main(
         sharpness.update(pixels, real=True)
         sharpness.update(made, real=False)
         ratios = [*(finest(made) / real).tolist(), float(sharpness.compute())]
-        rows.append({"model": model.name, **dict(zip(("across", "down", "both", "sharpness"), ratios, strict=True))})
+        rows.append({"model": str(model), **dict(zip(("across", "down", "both", "sharpness"), ratios, strict=True))})
     print(table(rows, HEADS))
 
 

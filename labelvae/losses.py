@@ -292,5 +292,5 @@ class GuidedELBO(nn.Module):
             if (network.num_classes, network.image_shape) != (vae.num_classes, vae.image_shape):
                 raise ValueError(
                     f"{name}: knows {network.num_classes} classes of images {network.image_shape}, the model has "
-                    f"{vae.num_classes} classes of images {vae.image_shape}; make a {name} for the same data"
+                    f"{vae.num_classes} classes of images {vae.image_shape}; make one for the same data"
                 )
