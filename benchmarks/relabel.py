@@ -75,8 +75,8 @@ SECOND_JUDGE = {
         blocks=2,
         feature_dim=128,
         label_smoothing=0.1,
-        augmentation=Augmentation(shift=0.125, flip=True, interpolation="nearest"),
-        optimization=Optimization(epochs=24, batch_size=64, weight_decay=0.05, seed=5),
+        augmentation=Augmentation(shift=0.09375, flip=True, interpolation="nearest"),
+        optimization=Optimization(epochs=24, batch_size=64, weight_decay=0.2, seed=5),
     ),
 }
 """The judge beside the preset's, by the kind of that one; of images in colour, pooled."""

@@ -184,7 +184,7 @@ class Encoder(nn.Module):
 
 
 SMOOTHED = 12
-"""Channels at full resolution that the image is made of where the decoder smooths."""
+"""Channels at full resolution that the image is made of where pixels are repeated."""
 
 
 def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling, last: bool) -> nn.Sequential:
@@ -193,8 +193,8 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
         return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
     if not last:
         return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
-    unfolded = nn.Conv2d(coarse, 4 * SMOOTHED, 3, padding=1), Unfold(size)
-    return nn.Sequential(*unfolded, nn.SiLU(), nn.Conv2d(SMOOTHED, fine, 3, padding=1))
+    repeated = nn.Upsample(size), nn.Conv2d(coarse, SMOOTHED, 3, padding=1)
+    return nn.Sequential(*repeated, nn.SiLU(), nn.Conv2d(SMOOTHED, fine, 3, padding=1))
 
 
 class Decoder(nn.Module):
@@ -212,8 +212,7 @@ class Decoder(nn.Module):
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
         upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
             before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
-            10.23915/distill.00003). The last doubling unfolds either way, under "nearest" to `SMOOTHED` channels that a
-            convolution at full resolution makes the image of.
+            10.23915/distill.00003); at full resolution a second one then makes the image of `SMOOTHED` channels.
     """
 
     def __init__(

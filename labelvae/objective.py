@@ -82,6 +82,8 @@ class Objective:
         style_change: The changes of style that equivariance is asked for; blur and noise are none.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
         guide_augmentation: Changes put on an image before the guide sees it.
+        discriminator_augmentation: Changes put on images, real and made, before the discriminator sees them (Zhao et
+            al., 2020, arXiv 2006.10738); a shift leaves a mesh no place to hide from its strides.
         warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
     """
 
@@ -107,10 +109,11 @@ class Objective:
     style_change: Augmentation = field(default_factory=lambda: Augmentation(shear=0.2, shift=0.05))
     adversarial_weight: float = 0.0
     guide_augmentation: Augmentation = field(default_factory=Augmentation)
+    discriminator_augmentation: Augmentation = field(default_factory=Augmentation)
     warm_up_share: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("style_change", "guide_augmentation"):
+        for name in ("style_change", "guide_augmentation", "discriminator_augmentation"):
             check_kind(name, getattr(self, name), Augmentation)
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
         check_number("scale", self.scale, above=0)

@@ -90,7 +90,7 @@ MNIST_BRIEF = replace(
 FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))
 
-_PLACED = Augmentation(shift=0.125, flip=True, interpolation="nearest")
+_PLACED = Augmentation(shift=0.0625, flip=True, interpolation="nearest")
 _NATURAL = Objective(
     likelihood="gaussian",
     label_weight=100,
@@ -111,17 +111,17 @@ CIFAR10_SMALL = Settings(
         blocks=1,
         feature_dim=128,
         label_smoothing=0.1,
-        augmentation=replace(_PLACED, blur=0.8, noise=0.08),
-        optimization=Optimization(epochs=18, learning_rate=3e-3, weight_decay=0.05, seed=1),
+        augmentation=replace(_PLACED, blur=0.6, noise=0.07),
+        optimization=Optimization(epochs=20, learning_rate=3e-3, weight_decay=0.2, seed=1),
     ),
     judge=ClassifierSettings(
         kind="pooled",
-        widths=(64, 128, 256),
-        blocks=1,
+        widths=(48, 96, 192),
+        blocks=2,
         feature_dim=128,
         label_smoothing=0.1,
-        augmentation=_PLACED,
-        optimization=Optimization(epochs=16, learning_rate=3e-3, weight_decay=0.05, seed=2),
+        augmentation=replace(_PLACED, shift=0.09375),
+        optimization=Optimization(epochs=24, learning_rate=3e-3, weight_decay=0.2, seed=2),
     ),
     vae=VAESettings(
         latent_dim=384,
@@ -137,6 +137,7 @@ CIFAR10_SMALL = Settings(
             style_weight=60,
             adversarial_weight=850,
             guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
+            discriminator_augmentation=_PLACED,
             warm_up_share=0.02,
         ),
         optimization=Optimization(epochs=10, batch_size=64, weight_decay=0.0, seed=3),
@@ -156,7 +157,7 @@ CIFAR10 = replace(
     ),
     judge=replace(
         CIFAR10_SMALL.judge,
-        widths=(96, 192, 384, 768),
+        widths=(96, 192, 384),
         optimization=replace(CIFAR10_SMALL.judge.optimization, epochs=30, batch_size=512, tuned_batch_size=128),
     ),
     vae=replace(

@@ -61,6 +61,11 @@ class ClassifierTraining(Task):
         """The classifier's weights."""
         return [{"params": list(self.classifier.parameters())}]
 
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Before the first step, whitens with its images."""
+        if self.global_step == 0:
+            self.classifier.whiten(batch[0])
+
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The mean cross-entropy."""
         check_images(images, self.classifier.image_shape)

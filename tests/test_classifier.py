@@ -2,8 +2,10 @@ from typing import get_args
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, conv2d, silu
 
 from labelvae import LabelClassifier
+from labelvae.classifier import FAINTEST
 from labelvae.settings import ClassifierKind
 
 
@@ -87,3 +89,41 @@ def test_bad_arguments_are_refused(arguments, says):
 def test_bad_images_are_refused(guide):
     with pytest.raises(ValueError, match="divide 8-bit values"):
         guide(torch.full((1, 1, 8, 8), 200.0))
+
+
+def test_whitened_patches_are_uncorrelated_and_of_equal_variance():
+    smooth = avg_pool2d(torch.rand(40, 3, 20, 20), 5, stride=1)  # pixels beside each other are alike
+    classifier = LabelClassifier((3, 16, 16), 2, kind="pooled", widths=(4,))
+    classifier.whiten(smooth)
+    inside = conv2d(smooth * 2.0 - 1.0 - classifier.maps[0].mean, classifier.maps[0].filters)
+    covariance = torch.cov(inside.transpose(0, 1).flatten(1))
+    shares = covariance.diagonal()
+    torch.testing.assert_close(covariance, shares.diag(), rtol=0, atol=2e-3)
+    kept = (1.0 - FAINTEST * classifier.maps[0].filters.square().sum(dim=(1, 2, 3))).clamp_min(0.0)
+    torch.testing.assert_close(shares, kept, rtol=0, atol=2e-3)  # v / (v + e) = 1 - e / (v + e)
+    assert kept.max() > 0.9
+    out = classifier.maps[0](smooth * 2.0 - 1.0)
+    torch.testing.assert_close(out[:, :, :-1, :-1], silu(torch.cat([inside, -inside], dim=1)))
+
+
+def test_images_of_one_colour_are_whitened_to_numbers():
+    classifier = LabelClassifier((3, 8, 8), 2, kind="pooled", widths=(4,))
+    classifier.whiten(torch.full((2, 3, 8, 8), 0.3))
+    assert torch.isfinite(classifier(torch.rand(4, 3, 8, 8))).all()
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "mlp"])
+def test_what_has_no_whitening_stays_as_it_is(kind, images):
+    classifier = LabelClassifier((1, 8, 8), 3, kind=kind, widths=(8,))
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    classifier.whiten(images)
+    for name, value in classifier.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_bad_images_are_not_whitened_with_and_a_frozen_classifier_is_not_whitened(images):
+    classifier = LabelClassifier((1, 8, 8), 3, kind="pooled", widths=(8,))
+    with pytest.raises(ValueError, match="images: expected"):
+        classifier.whiten(torch.rand(2, 3, 8, 8))
+    with pytest.raises(ValueError, match="is frozen and cannot be whitened"):
+        classifier.freeze().whiten(images)

@@ -46,6 +46,7 @@ EVERYTHING = Objective(
     equivariance_weight=0.25,
     adversarial_weight=2.0,
     guide_augmentation=Augmentation(rotation=5, noise=0.1),
+    discriminator_augmentation=Augmentation(shift=0.1, flip=True),
 )
 
 
@@ -359,6 +360,25 @@ def test_the_discriminator_learns_from_its_own_loss_alone(vae, guide, images, la
     loss(vae, images, labels).discriminator.mean().backward()
     assert all(p.grad is None for p in vae.parameters())
     assert all(p.grad is not None for p in discriminator.parameters())
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_discriminator_sees_real_and_made_images_changed(vae, guide, images, labels, monkeypatch, flip):
+    discriminator = Discriminator((1, 8, 8), 3, beside=guide.map_widths)
+    seen, mapped = [], []
+    discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    maps = guide.coarse_maps
+    monkeypatch.setattr(guide, "coarse_maps", lambda given: (mapped.append(given), maps(given))[1])
+    how = Augmentation(flip=flip, interpolation="nearest")
+    objective, made = Objective(adversarial_weight=1.0, discriminator_augmentation=how), torch.rand_like(images)
+    GuidedELBO(guide, discriminator, objective)._discriminated(discriminator, images, labels, made, labels)
+    (fooling, judged), (fake, real) = seen, mapped  # all four are of the same changed images
+    assert torch.equal(fooling, fake)
+    assert torch.equal(judged, torch.cat([real, fake]))
+    given = torch.cat([images, made])
+    same, mirrored = ((judged == each).flatten(1).all(dim=1) for each in (given, given.flip(-1)))
+    assert (same | mirrored).all()
+    assert bool(mirrored.any()) == flip
 
 
 def test_a_discriminator_of_other_maps_than_the_guides_is_refused(guide):

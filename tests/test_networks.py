@@ -107,8 +107,8 @@ def test_the_discriminator_is_spectrally_normalized():
         assert torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
 
 
-@pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [SMOOTHED])])
-def test_at_full_resolution_runs_a_small_convolution_or_none(upsampling, channels):
+@pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [32, SMOOTHED])])
+def test_only_repeated_pixels_are_convolved_at_full_resolution(upsampling, channels):
     full = []
 
     def note(module, inputs, _):
@@ -121,3 +121,11 @@ def test_at_full_resolution_runs_a_small_convolution_or_none(upsampling, channel
             part.register_forward_hook(note)
     vae(torch.rand(2, 1, 32, 32), torch.tensor([0, 1]))
     assert full == channels
+
+
+@pytest.mark.parametrize(("upsampling", "meshes"), [("subpixel", True), ("nearest", False)])
+def test_flat_maps_make_no_mesh_where_pixels_are_repeated(upsampling, meshes):
+    up = ConditionalVAE((3, 16, 16), 2, upsampling=upsampling).decoder.ups[-1]
+    flat = torch.randn(1, 32, 1, 1).expand(1, 32, 8, 8)
+    inside = up(flat)[..., 3:-3, 3:-3]  # edges are padded with zeros
+    assert (inside.std(dim=(2, 3)).max() > 1e-3) == meshes

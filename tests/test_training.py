@@ -69,6 +69,22 @@ def test_a_classifier_learns_digits(digits, tmp_path):
     assert fit.callback_metrics["val/accuracy"] > 0.9
 
 
+def test_a_pooled_classifier_is_whitened_once_by_its_first_batch(digits, tmp_path):
+    def task():
+        seed_everything(0, verbose=False)
+        return ClassifierTraining(LabelClassifier((1, 8, 8), 10, kind="pooled", widths=(16, 32), feature_dim=32))
+
+    path, first, more = tmp_path / "last.ckpt", task(), task()
+    assert torch.equal(first.classifier.maps[0].filters.flatten(1), torch.eye(4))
+    trainer(tmp_path, 1, LastCheckpoint(path)).fit(first, datamodule=digits)
+    filters = first.classifier.maps[0].filters
+    assert not torch.equal(filters.flatten(1), torch.eye(4))
+    longer = trainer(tmp_path, 5, LastCheckpoint(path))
+    longer.fit(more, datamodule=digits, ckpt_path=path, weights_only=True)
+    assert torch.equal(more.classifier.maps[0].filters, filters)
+    assert longer.callback_metrics["val/accuracy"] > 0.9
+
+
 def test_the_guide_is_the_same_after_a_fit(digits, tmp_path):
     task = vae_task()
     before = copy.deepcopy(task.loss.guide.state_dict())
