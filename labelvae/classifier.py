@@ -26,6 +26,10 @@ FAINTEST = 1e-3
 """Variance added to every direction before it is scaled to 1: what is fainter is noise, or left by compression."""
 
 
+ENOUGH = 256
+"""Images that are whitened with, at most."""
+
+
 class Whitening(nn.Module):
     """Patches of 2x2 pixels as uncorrelated features of equal variance, and their negatives, through a SiLU.
 
@@ -41,13 +45,19 @@ class Whitening(nn.Module):
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("filters", torch.eye(4 * channels).unflatten(1, (channels, 2, 2)))
 
-    @torch.no_grad()
+    @property
+    def fitted(self) -> bool:
+        """Whether the filters were computed; the host waits."""
+        return not torch.equal(self.filters.flatten(1), torch.eye(len(self.filters)).to(self.filters))
+
     def fit(self, maps: Tensor) -> None:
         """Computes the filters from maps `(B, C, H, W)`."""
-        self.mean.copy_(maps.mean(dim=(0, 2, 3))[:, None, None])
-        patches = F.unfold((maps - self.mean).float(), 2).transpose(1, 2).flatten(0, 1)
+        maps = maps.cpu().double()  # where every machine can
+        mean = maps.mean(dim=(0, 2, 3))[:, None, None]
+        patches = F.unfold(maps - mean, 2).transpose(1, 2).flatten(0, 1)
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = (directions / torch.sqrt(variances.clamp_min(0.0) + FAINTEST)).T
+        self.mean.copy_(mean)
         self.filters.copy_(filters.unflatten(1, self.filters.shape[1:]))
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -63,9 +73,9 @@ class LabelClassifier(Pretrained):
         image_shape: `(C, H, W)`.
         num_classes: K, at least 2.
         kind: "convolutional", strided convolutions and a fully connected layer on all of the coarsest maps, for
-            strokes, whose place tells; "pooled", whitened pixels and convolutions whose maps are halved by their
-            maxima and pooled over the image, for natural images; or "mlp", fully connected layers on the pixels, a
-            judge of another kind.
+            strokes, whose place tells; "pooled", whitened pixels (see `whiten`) and convolutions whose maps are halved
+            by their maxima and pooled over the image, for natural images; or "mlp", fully connected layers on the
+            pixels, a judge of another kind.
         widths: channels after each halving of the resolution, or units of each layer.
         blocks: residual blocks at each resolution (not of an mlp).
         feature_dim: units of the last hidden layer, whose activations are the classifier's features.
@@ -176,24 +186,23 @@ class LabelClassifier(Pretrained):
         """
         return self.logits(self.features(images))
 
+    @torch.no_grad()
     def whiten(self, images: Tensor) -> None:
-        """Computes the first layer of a pooled classifier, which has to be done before it is trained.
+        """Computes the first layer of a pooled classifier, once, before it is trained.
 
-        `ClassifierTraining` does so, with its first batch. Other kinds have no such layer and stay as they are.
+        `ClassifierTraining` does so, with its first batch. One that is whitened stays as it is, as its weights would
+        not fit other filters, and so do other kinds, which have no such layer.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1]; a hundred are enough.
+            images: `(B, C, H, W)` in [0, 1]; a hundred are enough, and no more than `ENOUGH` are taken.
 
         Raises:
-            ValueError: images of another shape, type or range; a frozen classifier.
+            ValueError: images of another shape, type or range.
         """
-        if self.frozen:
-            raise ValueError("classifier: is frozen and cannot be whitened anew; whiten it before it is frozen")
         check_images(images, self.image_shape)
-        if self.config["kind"] == "pooled":
-            whitening = self.maps[0]
-            assert isinstance(whitening, Whitening)
-            whitening.fit(images.to(self.dtype) * 2.0 - 1.0)
+        first = self.maps[0]
+        if isinstance(first, Whitening) and not first.fitted:
+            first.fit(images[:ENOUGH] * 2.0 - 1.0)
 
     def freeze(self) -> Self:
         """Freezes the weights and the batch statistics, for good; gradients still reach the images."""

@@ -249,9 +249,9 @@ class GuidedELBO(nn.Module):
         self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
     ) -> dict[str, Tensor]:
         own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
-        images, counterfactual = (
-            augment(each, self.objective.discriminator_augmentation) for each in (images, counterfactual)
-        )
+        how = self.objective.discriminator_augmentation
+        drawn = draw_change(images, how)
+        images, counterfactual = (change(each, drawn, how) for each in (images, counterfactual))
         fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
         fake: list[Tensor] = []
         real: list[Tensor] = []

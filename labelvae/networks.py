@@ -3,7 +3,7 @@
 All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
 down and cropped on the way up, so any image from 8x8 works. The first step down folds 2x2 pixels into
 channels and the last step up unfolds them (Shi et al., 2016, "sub-pixel convolution", arXiv 1609.05158), where
-the arithmetic is cheap; at full resolution runs no convolution, or a small one that smooths.
+the arithmetic is cheap; at full resolution runs no convolution, unless a decoder repeats pixels (`upsampling`).
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Encoder(nn.Module):
         return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
-SMOOTHED = 12
+FULL_WIDTH = 12
 """Channels at full resolution that the image is made of where pixels are repeated."""
 
 
@@ -191,10 +191,9 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
     """Maps of `coarse` channels to maps of `fine` channels and twice the size; `last` are the image's logits."""
     if upsampling == "subpixel":
         return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
-    if not last:
-        return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
-    repeated = nn.Upsample(size), nn.Conv2d(coarse, SMOOTHED, 3, padding=1)
-    return nn.Sequential(*repeated, nn.SiLU(), nn.Conv2d(SMOOTHED, fine, 3, padding=1))
+    layers = [nn.Upsample(size), nn.Conv2d(coarse, FULL_WIDTH if last else fine, 3, padding=1)]
+    layers += [nn.SiLU(), nn.Conv2d(FULL_WIDTH, fine, 3, padding=1)] if last else []
+    return nn.Sequential(*layers)
 
 
 class Decoder(nn.Module):
@@ -212,7 +211,7 @@ class Decoder(nn.Module):
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
         upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
             before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
-            10.23915/distill.00003); at full resolution a second one then makes the image of `SMOOTHED` channels.
+            10.23915/distill.00003); at full resolution a second one then makes the image of `FULL_WIDTH` channels.
     """
 
     def __init__(

@@ -82,8 +82,9 @@ class Objective:
         style_change: The changes of style that equivariance is asked for; blur and noise are none.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
         guide_augmentation: Changes put on an image before the guide sees it.
-        discriminator_augmentation: Changes put on images, real and made, before the discriminator sees them (Zhao et
-            al., 2020, arXiv 2006.10738); a shift leaves a mesh no place to hide from its strides.
+        discriminator_augmentation: Changes put on an image and on its counterfactual, alike, before the discriminator
+            sees them (Zhao et al., 2020, arXiv 2006.10738); blur and noise are none. Shifts by whole pixels, nearest,
+            move a mesh against its strides.
         warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
     """
 

@@ -157,7 +157,7 @@ CIFAR10 = replace(
     ),
     judge=replace(
         CIFAR10_SMALL.judge,
-        widths=(96, 192, 384),
+        widths=(96, 192, 384, 768),
         optimization=replace(CIFAR10_SMALL.judge.optimization, epochs=30, batch_size=512, tuned_batch_size=128),
     ),
     vae=replace(

@@ -108,7 +108,8 @@ class Pretrained(nn.Module):
         if wrong:
             raise ValueError(
                 f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
-                f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again"
+                f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again, "
+                "or load it with the version that wrote it"
             )
         broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
         if broken:

@@ -62,7 +62,7 @@ class ClassifierTraining(Task):
         return [{"params": list(self.classifier.parameters())}]
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Before the first step, whitens with its images."""
+        """Before the first step, whitens with its images, unless that was done before."""
         if self.global_step == 0:
             self.classifier.whiten(batch[0])
 

@@ -121,9 +121,22 @@ def test_what_has_no_whitening_stays_as_it_is(kind, images):
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
-def test_bad_images_are_not_whitened_with_and_a_frozen_classifier_is_not_whitened(images):
+def test_a_whitened_classifier_stays_as_it_is_also_when_saved(images, tmp_path):
+    classifier = LabelClassifier((1, 8, 8), 3, kind="pooled", widths=(8,)).eval()
+    classifier.whiten(images)
+    logits = classifier(images)
+    classifier.save_pretrained(tmp_path)
+    loaded = LabelClassifier.from_pretrained(tmp_path)
+    for each in (classifier, loaded):
+        each.whiten(images.square())
+        torch.testing.assert_close(each(images), logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.rand(2, 3, 8, 8), torch.full((2, 1, 8, 8), float("nan")), -torch.rand(2, 1, 8, 8)]
+)
+def test_bad_images_are_not_whitened_with(bad):
     classifier = LabelClassifier((1, 8, 8), 3, kind="pooled", widths=(8,))
     with pytest.raises(ValueError, match="images: expected"):
-        classifier.whiten(torch.rand(2, 3, 8, 8))
-    with pytest.raises(ValueError, match="is frozen and cannot be whitened"):
-        classifier.freeze().whiten(images)
+        classifier.whiten(bad)
+    assert not classifier.maps[0].fitted

@@ -43,6 +43,7 @@ def objective(**changes):
         "equivariance_weight": 1.0,
         "adversarial_weight": 1.0,
         "guide_augmentation": Augmentation(rotation=5, noise=0.1),
+        "discriminator_augmentation": Augmentation(shift=0.1, flip=True),
     }
     return Objective(**(everything | changes))
 

@@ -370,8 +370,10 @@ def test_the_discriminator_sees_real_and_made_images_changed(vae, guide, images,
     maps = guide.coarse_maps
     monkeypatch.setattr(guide, "coarse_maps", lambda given: (mapped.append(given), maps(given))[1])
     how = Augmentation(flip=flip, interpolation="nearest")
-    objective, made = Objective(adversarial_weight=1.0, discriminator_augmentation=how), torch.rand_like(images)
-    GuidedELBO(guide, discriminator, objective)._discriminated(discriminator, images, labels, made, labels)
+    objective = Objective(adversarial_weight=1.0, discriminator_augmentation=how)
+    made = torch.rand_like(images).requires_grad_()
+    loss = GuidedELBO(guide, discriminator, objective)
+    terms = loss._discriminated(discriminator, images, labels, made, labels)
     (fooling, judged), (fake, real) = seen, mapped  # all four are of the same changed images
     assert torch.equal(fooling, fake)
     assert torch.equal(judged, torch.cat([real, fake]))
@@ -379,6 +381,9 @@ def test_the_discriminator_sees_real_and_made_images_changed(vae, guide, images,
     same, mirrored = ((judged == each).flatten(1).all(dim=1) for each in (given, given.flip(-1)))
     assert (same | mirrored).all()
     assert bool(mirrored.any()) == flip
+    assert torch.equal(*mirrored.chunk(2))  # an image and its counterfactual alike
+    terms["adversarial"].sum().backward()
+    assert made.grad.flatten(1).abs().sum(dim=1).min() > 0
 
 
 def test_a_discriminator_of_other_maps_than_the_guides_is_refused(guide):

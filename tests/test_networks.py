@@ -6,7 +6,7 @@ from torch import nn
 
 from labelvae import ConditionalVAE, Discriminator, LabelClassifier
 from labelvae.inputs import label_weights
-from labelvae.networks import SMOOTHED, Fold, Unfold, pyramid
+from labelvae.networks import FULL_WIDTH, Fold, Unfold, pyramid
 
 SIDE = st.integers(8, 128)
 
@@ -107,7 +107,7 @@ def test_the_discriminator_is_spectrally_normalized():
         assert torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
 
 
-@pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [32, SMOOTHED])])
+@pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [32, FULL_WIDTH])])
 def test_only_repeated_pixels_are_convolved_at_full_resolution(upsampling, channels):
     full = []
 

@@ -70,6 +70,10 @@ def test_a_judge_like_the_guide_is_refused():
         (lambda: VAESettings(optimization=None), "optimization: expected Optimization, got NoneType"),
         (lambda: ClassifierSettings(augmentation={}), "augmentation: expected Augmentation, got dict"),
         (lambda: Objective(style_change=3), "style_change: expected Augmentation, got int"),
+        (
+            lambda: Objective(discriminator_augmentation=0.1),
+            "discriminator_augmentation: expected Augmentation, got float",
+        ),
         (lambda: Augmentation(blur=1e12), "blur: expected a finite number of at least 0 and of at most 100"),
         (lambda: Augmentation(rotation=1e300), "rotation"),
         (lambda: VAESettings(latent_dim=0), "latent_dim"),

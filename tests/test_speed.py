@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from labelvae import (
+    Augmentation,
     ConditionalVAE,
     Discriminator,
     GuidedELBO,
@@ -40,6 +41,7 @@ EVERY_TERM = Objective(
     adversarial_weight=1.0,
     style_weight=1.0,
     label_constraint=True,
+    discriminator_augmentation=Augmentation(shift=0.1, flip=True, interpolation="nearest"),
 )
 
 

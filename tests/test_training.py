@@ -79,6 +79,9 @@ def test_a_pooled_classifier_is_whitened_once_by_its_first_batch(digits, tmp_pat
     trainer(tmp_path, 1, LastCheckpoint(path)).fit(first, datamodule=digits)
     filters = first.classifier.maps[0].filters
     assert not torch.equal(filters.flatten(1), torch.eye(4))
+    given = filters.clone()
+    trainer(tmp_path, 1).fit(first, datamodule=digits)  # once more, from its weights
+    assert torch.equal(filters, given)
     longer = trainer(tmp_path, 5, LastCheckpoint(path))
     longer.fit(more, datamodule=digits, ckpt_path=path, weights_only=True)
     assert torch.equal(more.classifier.maps[0].filters, filters)
