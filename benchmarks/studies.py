@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any, Literal
 
 from labelvae.experiment import without_label_loss
-from labelvae.objective import Objective
+from labelvae.objective import Augmentation, Objective
 from labelvae.recipes import recipes
 from labelvae.settings import Settings, VAESettings
 
@@ -51,6 +51,9 @@ def named(study: Study, recipe: str, preset: Settings, channels: int) -> dict[st
         }
         if ours.discriminator_sees_guide:
             without["without the guide's maps"] = {"discriminator_sees_guide": False}
+        if ours.objective.discriminator_augmentation != Augmentation():
+            unchanged = {"objective": {"discriminator_augmentation": Augmentation()}}
+            without["without changes for the discriminator"] = unchanged
         every = {"all terms": ours} | {name: changed(ours, what) for name, what in without.items()}
     elif study == "tries" and channels > 1:
         raise ValueError("study: tries are of strokes, images of one channel, got colours; use another study")
