@@ -191,7 +191,7 @@ class LabelClassifier(Pretrained):
         """Computes the first layer of a pooled classifier, once, before it is trained.
 
         `ClassifierTraining` does so, with its first batch. One that is whitened stays as it is, as its weights would
-        not fit other filters, and so do other kinds, which have no such layer.
+        not fit other filters; so do one that is frozen, and other kinds, which have no such layer.
 
         Args:
             images: `(B, C, H, W)` in [0, 1]; a hundred are enough, and no more than `ENOUGH` are taken.
@@ -201,7 +201,7 @@ class LabelClassifier(Pretrained):
         """
         check_images(images, self.image_shape)
         first = self.maps[0]
-        if isinstance(first, Whitening) and not first.fitted:
+        if isinstance(first, Whitening) and not (self.frozen or first.fitted):
             first.fit(images[:ENOUGH] * 2.0 - 1.0)
 
     def freeze(self) -> Self:

@@ -112,9 +112,11 @@ def test_images_of_one_colour_are_whitened_to_numbers():
     assert torch.isfinite(classifier(torch.rand(4, 3, 8, 8))).all()
 
 
-@pytest.mark.parametrize("kind", ["convolutional", "mlp"])
-def test_what_has_no_whitening_stays_as_it_is(kind, images):
+@pytest.mark.parametrize("kind", get_args(ClassifierKind))
+def test_what_is_frozen_or_has_no_whitening_stays_as_it_is(kind, images):
     classifier = LabelClassifier((1, 8, 8), 3, kind=kind, widths=(8,))
+    if kind == "pooled":
+        classifier.freeze()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     classifier.whiten(images)
     for name, value in classifier.state_dict().items():
