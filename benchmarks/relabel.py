@@ -9,9 +9,9 @@
     python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --minutes 90
 
 The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
-first judge is the preset's, the second one is of another kind or depth; neither is in a loss. The recipes are tested
-on the test images; every other study, from which settings may be chosen, on held-out training images. Rows, models and
-pictures stay under `--out`: run it again to go on after a stop, or to add rows to the table.
+first judge is the preset's, the second one of another kind (`folder`: of other widths); neither is in a loss. The
+recipes are tested on the test images; every other study, from which settings may be chosen, on held-out training
+images. Rows, models and pictures stay under `--out`: run it again to go on after a stop, or to add rows to the table.
 """
 
 from __future__ import annotations
@@ -70,16 +70,15 @@ SECOND_JUDGE = {
         optimization=Optimization(epochs=40, batch_size=64, learning_rate=3e-3, seed=5),
     ),
     "pooled": ClassifierSettings(
-        kind="pooled",
-        widths=(32, 64, 128, 256),
-        blocks=2,
+        widths=(80, 160, 320),
+        blocks=1,
         feature_dim=128,
         label_smoothing=0.1,
         augmentation=Augmentation(shift=0.09375, flip=True, interpolation="nearest"),
-        optimization=Optimization(epochs=24, batch_size=64, weight_decay=0.2, seed=5),
+        optimization=Optimization(epochs=24, learning_rate=3e-3, weight_decay=0.2, seed=5),
     ),
 }
-"""The judge beside the preset's, by the kind of that one; of images in colour, pooled."""
+"""The judge beside the preset's, by the kind of that one; in colour, always the last."""
 
 TIMED_STEPS = 50
 
