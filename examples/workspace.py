@@ -30,7 +30,16 @@ def workspace(entity: str, project: str = "labelvae") -> Any:
     def pictures(title: str, *names: str) -> Any:
         return panels.MediaBrowser(title=title, media_keys=list(names), num_columns=1)
 
-    terms = [field.name for field in fields(LossTerms)]
+    without_unit = ("adversarial", "discriminator", "label_weight")
+    terms = {
+        field.name: field.name if field.name in without_unit else f"{field.name}, nats" for field in fields(LossTerms)
+    }
+    looked_at = {
+        "label_change": "change by relabelling, over that between images",
+        "kl": "kl, nats per image",
+        "asked_agreement": "counterfactuals that the guide takes for what was asked",
+        "guide_accuracy": "guide's accuracy on the images",
+    }
     sheets = ("wrong_labels", "reconstructions", "every_class", "samples")
     sections = {
         "relabel": [
@@ -43,8 +52,9 @@ def workspace(entity: str, project: str = "labelvae") -> Any:
         ],
         "samples": [pictures(name.replace("_", " "), f"samples/{name}") for name in sheets],
         "latent": [pictures(name.replace("_", " "), f"latent/{name}") for name in ("by_label", "by_style", "kl")],
-        "val": [curve(f"{name}, nats per image", f"val/{name}") for name in terms],
-        "train": [curve(f"{name}, nats per image", f"train/{name}") for name in terms],
+        "diagnosis": [curve(title, f"diagnosis/{name}") for name, title in looked_at.items()],
+        "val": [curve(title, f"val/{name}") for name, title in terms.items()],
+        "train": [curve(title, f"train/{name}") for name, title in terms.items()],
         "system": [curve("processor, %", "system/cpu"), curve("memory, MB", "system/proc.memory.rssMB")],
     }
     return spaces.Workspace(

@@ -10,20 +10,19 @@ from torch import nn
 
 from labelvae.classifier import LabelClassifier
 from labelvae.discriminator import Discriminator
+from labelvae.inputs import ImageShape
 from labelvae.losses import GuidedELBO
-from labelvae.settings import ClassifierSettings, VAESettings
+from labelvae.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.training import ClassifierTraining, VAETraining
 from labelvae.vae import ConditionalVAE
 
-Shape = tuple[int, int, int]
 Network = TypeVar("Network", bound=nn.Module)
-
 
 MOST_PARAMETERS = 2**31
 """More weights than this, 8 GB, and a configuration is broken."""
 
 
-def new_classifier(how: ClassifierSettings, image_shape: Shape, num_classes: int) -> LabelClassifier:
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes: int) -> LabelClassifier:
     """A guide or a judge for images of a shape and number of classes.
 
     Raises:
@@ -42,7 +41,7 @@ def new_classifier(how: ClassifierSettings, image_shape: Shape, num_classes: int
     )
 
 
-def new_vae(how: VAESettings, image_shape: Shape, num_classes: int) -> ConditionalVAE:
+def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> ConditionalVAE:
     """A model for images of a shape and number of classes.
 
     Raises:
@@ -64,6 +63,18 @@ def new_vae(how: VAESettings, image_shape: Shape, num_classes: int) -> Condition
             upsampling=how.upsampling,
         )
     )
+
+
+def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int) -> None:
+    """Makes sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+
+    Raises:
+        ValueError: one of them cannot.
+    """
+    with torch.device("meta"):
+        new_classifier(settings.judge, image_shape, num_classes)
+        guide = new_classifier(settings.guide, image_shape, num_classes)
+        vae_task(settings.vae, new_vae(settings.vae, image_shape, num_classes), guide)
 
 
 def _built(network: Callable[[], Network]) -> Network:

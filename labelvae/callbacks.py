@@ -156,7 +156,7 @@ class Diagnosed(Callback):
         if not isinstance(pl_module, VAETraining) or trainer.sanity_checking or not trainer.is_global_zero:
             return
         diagnosis = diagnose(pl_module.vae, self.images, self.labels, pl_module.loss.guide)
-        for name in ("label_change", "asked_agreement", "guide_accuracy"):
+        for name in ("label_change", "kl", "asked_agreement", "guide_accuracy"):
             pl_module.log(f"{pl_module.prefix}diagnosis/{name}", getattr(diagnosis, name), rank_zero_only=True)
         if 2 * trainer.global_step < pl_module.steps or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

@@ -15,7 +15,7 @@ from typing import Any
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from labelvae.allocator import keep_freed_memory
-from labelvae.settings import Settings
+from labelvae.settings import Settings, flat
 
 
 class DashParser(ArgumentParser):
@@ -54,7 +54,7 @@ def run(
         "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
     )
     parser.add_class_arguments(Settings)
-    parser.set_defaults(_flat(asdict(defaults)))
+    parser.set_defaults(flat(asdict(defaults)))
     words = parser.parse_args(args)
     status = [130]
 
@@ -79,10 +79,3 @@ def run(
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

@@ -23,8 +23,8 @@ def run_evaluate(
 ) -> None:
     """Judge a model on the held-out test images of its data.
 
-    Without --data the images are those of the run that the model is from, by the settings.yaml beside its folder, in
-    the same split.
+    Without --data the images are those of the run that the model is from, by the settings.yaml beside its folder.
+    Images of that name are split as the run split them, so that none is scored that was trained on.
 
     Args:
         model: Folder of a trained model, or its name.
@@ -35,7 +35,7 @@ def run_evaluate(
         rounds: Wrong labels drawn for each test image.
         out: A .json file that the scores are written to as well.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from labelvae.classifier import LabelClassifier
     from labelvae.data import ImageData
@@ -45,10 +45,9 @@ def run_evaluate(
 
     (vae, names), opinion = _model(model), LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
-    if data is None:
-        how, where = _data_of(Path(model).parent / "settings.yaml")
-    else:
-        how, where = DataSettings(data, vae.image_shape[1:] if data == "folder" else None), Path("data")
+    how, where = _data_of(Path(model).parent / "settings.yaml", data)
+    if how.name == "folder":
+        how = replace(how, image_size=vae.image_shape[1:])
     images = ImageData(data_dir=data_dir or where, **asdict(how))
     if (locate(model, vae.kind) / "classes.json").is_file() and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
@@ -86,7 +85,7 @@ def relabel(
         invert: Swap dark and bright first.
         fit: pad fills up with the colour of the edge, crop cuts off at the sides, strokes crops to the ink and
             centres it as MNIST does.
-        enlarge: Whole factor that the results are enlarged by.
+        enlarge: Whole factor that results are enlarged by, but for a sheet.
     """
     import torch
 
@@ -223,16 +222,20 @@ def _model(name: str) -> tuple[Any, list[str]]:
     return vae, read_classes(locate(name, vae.kind), vae.num_classes)
 
 
-def _data_of(path: Path) -> tuple[DataSettings, Path]:
-    """The data that a run's settings.yaml names, and where they are."""
+def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
+    """The data that a run's settings.yaml names, and where they are; or others that are asked for."""
     import yaml
 
-    if not path.is_file():
+    others = None if asked is None else (DataSettings(asked), Path("data"))
+    if not path.is_file() and others is None:
         raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
     try:
         settings = yaml.safe_load(path.read_text())
-        return DataSettings(**settings["data"]), Path(settings["data_dir"])
-    except (yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: is not the settings of a run ({error}); name a data set with --data and --data-dir"
-        ) from error
+        known = DataSettings(**settings["data"]), Path(settings["data_dir"])
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
+        if others is None:
+            raise ValueError(
+                f"{path}: is not the settings of a run ({error}); name a data set with --data and --data-dir"
+            ) from error
+        return others
+    return known if others is None or known[0].name == asked else others

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelvae.scores import rows_table
+from labelvae.settings import flat
 
 PICTURES = ("wrong_labels", "every_class", "samples", "reconstructions", "failures")
 
@@ -71,14 +72,7 @@ def _settings(path: Path) -> dict[str, Any]:
         known = yaml.safe_load(path.read_text()) if path.is_file() else {}
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path}: is broken ({error}); the scores beside it may be of another run") from error
-    return _flat(known) if isinstance(known, dict) else {}
-
-
-def _flat(nested: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
-    return flat
+    return flat(known) if isinstance(known, dict) else {}
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:

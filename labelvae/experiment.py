@@ -22,7 +22,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
-from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
+from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.charts import learning_rate_curve
 from labelvae.classes import write_classes
@@ -54,6 +54,7 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
         ValueError: settings or data that cannot be; a folder that holds another run.
     """
     data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
+    check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
     guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]

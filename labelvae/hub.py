@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def locate(name: str | Path, kind: str) -> Path:
     """The folder that a model's name means; one that may be missing, if it can only be meant as a folder.
 
-    A folder with a model comes first; then a packaged model, by its run ("mnist") or its part ("mnist/judge");
+    A folder with a model comes first; then a packaged model, by its run ("mnist") or its part ("mnist/guide");
     then, for "user/name", the Hub, from its cache where it was loaded before.
 
     Args:
@@ -38,7 +38,7 @@ def locate(name: str | Path, kind: str) -> Path:
     for packaged in (PACKAGED / name / PARTS.get(kind, ""), PACKAGED / name):
         if (packaged / "model.safetensors").is_file():
             return packaged
-    if _NAME.fullmatch(name) and not folder.exists() and not folder.parent.exists():
+    if _NAME.fullmatch(name) and not any(parent.exists() for parent in (folder.parent, (PACKAGED / name).parent)):
         return _download(name)
     return folder
 

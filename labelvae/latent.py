@@ -61,10 +61,6 @@ class DiagonalGaussian:
         squared = (z.float() - mean).square() * torch.exp(-log_variance)
         return -0.5 * (squared + log_variance + math.log(2.0 * math.pi)).sum(dim=1)
 
-    def detach(self) -> DiagonalGaussian:
-        """The same Gaussians, cut from the graph."""
-        return DiagonalGaussian(self.mean.detach(), self.log_variance.detach())
-
     def __getitem__(self, index: slice | Tensor) -> DiagonalGaussian:
         """The Gaussians at `index` of the batch."""
         return DiagonalGaussian(self.mean[index], self.log_variance[index])

@@ -43,7 +43,7 @@ from labelvae.classifier import LabelClassifier
 from labelvae.discriminator import Discriminator
 from labelvae.guidance import Guidance
 from labelvae.inputs import check_images, check_labels, wrong_labels
-from labelvae.objective import Augmentation, Objective
+from labelvae.objective import LEAST_SCALE, Augmentation, Objective
 from labelvae.terms import (
     bernoulli_nll,
     class_mean_loss,
@@ -56,9 +56,6 @@ from labelvae.terms import (
     style_loss,
 )
 from labelvae.vae import ConditionalVAE
-
-LEAST_LOG_SCALE = math.log(1e-3)
-"""A learned scale stops here: on images that can be copied exactly it would shrink for ever."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +147,8 @@ class GuidedELBO(nn.Module):
             raise ValueError("more_guides: one of them is there twice, or is the guide; each must be another network")
         self.guidance = None if guide is None else Guidance(guide, more_guides, self.objective)
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
-        learned = self.objective.learn_scale and self.objective.likelihood != "bernoulli"
-        self.log_scale = nn.Parameter(torch.tensor(math.log(self.objective.scale)), requires_grad=learned)
+        log_scale = torch.tensor(math.log(self.objective.scale))
+        self.log_scale = nn.Parameter(log_scale, requires_grad=self.objective.learn_scale)
 
     def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
         """-log p(x | z, y) under the likelihood, `(B,)`, in nats, of images given the decoder's logits."""
@@ -159,7 +156,7 @@ class GuidedELBO(nn.Module):
         if self.objective.likelihood == "bernoulli":
             return bernoulli_nll(images, logits)
         nll = gaussian_nll if self.objective.likelihood == "gaussian" else laplace_nll
-        return nll(images, torch.sigmoid(logits), self.log_scale.clamp_min(LEAST_LOG_SCALE))
+        return nll(images, torch.sigmoid(logits), self.log_scale.clamp_min(math.log(LEAST_SCALE)))
 
     def forward(
         self,
@@ -179,7 +176,8 @@ class GuidedELBO(nn.Module):
             progress: share of the training that is done, in [0, 1], for the warm-up.
 
         Raises:
-            ValueError: images or labels of another shape, type or range; a guide of other images or classes.
+            ValueError: images or labels of another shape, type or range; a guide or a discriminator of other images or
+                classes; a model whose decoder sees no label, where a term needs counterfactuals.
         """
         how = self.objective
         self._check_networks(vae)

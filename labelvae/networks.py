@@ -117,7 +117,7 @@ class Encoder(nn.Module):
     Args:
         image_shape: `(C, H, W)`.
         latent_dim: D.
-        widths: channels after each halving of the resolution; none for fully connected layers alone.
+        widths: channels after each halving of the resolution; an empty list for fully connected layers alone.
         hidden_dim: units between the maps and the Gaussian.
         blocks: residual blocks at each resolution.
         label_dim: L, entries of the label that is laid beside the image, as planes mixed in by a 1x1 convolution
@@ -205,7 +205,8 @@ class Decoder(nn.Module):
         label_dim: L, entries of the label that is laid beside z; 0 for a decoder that does not see it there.
         norm_classes: K, where every normalization has the label's scale and shift; None for plain ones.
         plane_dim: entries of the label laid as planes beside the maps before each doubling; 0 for none.
-        widths: channels before each doubling of the resolution, coarsest first; none for fully connected layers.
+        widths: channels before each doubling of the resolution, coarsest first; an empty list for fully connected
+            layers.
         hidden_dim: units between the code and the coarsest maps.
         blocks: residual blocks at each resolution.
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.

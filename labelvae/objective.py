@@ -14,10 +14,15 @@ Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 LabelLoss = Literal["categorical", "binary"]
 Interpolation = Literal["bilinear", "nearest"]
 
+LEAST_SCALE = 1e-3
+"""Of a likelihood. A learned one stops here: on images that can be copied exactly it would shrink for ever."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """How far each image of a batch may be changed, on its own, without changing its label.
+
+    A number out of range raises `ValueError`.
 
     Attributes:
         rotation: Largest angle, degrees.
@@ -26,8 +31,8 @@ class Augmentation:
         shift: Largest translation, as a share of the size.
         flip: Mirror half of the images left to right.
         thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
-        blur: Largest standard deviation of a Gaussian blur, pixels; each image draws its own.
-        noise: Largest standard deviation of Gaussian noise; each image draws its own.
+        blur: Largest standard deviation of a Gaussian blur, pixels, at most 100; each image draws its own.
+        noise: Largest standard deviation of Gaussian noise, of grey levels in [0, 1]; each image draws its own.
         interpolation: "nearest" moves pixels whole, without blur.
     """
 
@@ -54,10 +59,12 @@ class Augmentation:
 class Objective:
     """The likelihood and the weight of every term. Terms are in nats per image, so a weight means one thing.
 
+    Weights are at least 0. A number out of range raises `ValueError`.
+
     Attributes:
         likelihood: Of the pixels. Bernoulli takes grey levels as probabilities.
-        scale: Standard deviation (gaussian) or scale (laplace) of a pixel; the smaller, the more the
-            reconstruction outweighs every other term.
+        scale: Standard deviation (gaussian) or scale (laplace) of a pixel, at least 0.001; the smaller, the more
+            the reconstruction outweighs every other term.
         learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
         beta: Weight of the divergence of the posterior from the prior.
         free_bits: Nats that each latent dimension may hold for free.
@@ -70,7 +77,8 @@ class Objective:
         label_smoothing: Of both cross-entropies, in [0, 1).
         label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
         label_noise: Share of the labels that are replaced by wrong ones while training, everywhere in the loss.
-        latent_noise: Largest standard deviation of the noise put on a code before it is decoded; each draws its own.
+        latent_noise: Largest standard deviation of the noise put on a code before it is decoded, in those of the prior;
+            each draws its own.
         class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
         image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
@@ -85,7 +93,8 @@ class Objective:
         discriminator_augmentation: Changes put on an image and on its counterfactual, alike, before the discriminator
             sees them (Zhao et al., 2020, arXiv 2006.10738); blur and noise are none. Shifts by whole pixels, nearest,
             move a mesh against its strides.
-        warm_up_share: Share of the training over which all weights but the reconstruction's grow from 0.
+        warm_up_share: Share of the training over which all weights but the reconstruction's and the discriminator's own
+            grow from 0, in [0, 1).
     """
 
     likelihood: Likelihood = "bernoulli"
@@ -117,8 +126,10 @@ class Objective:
         for name in ("style_change", "guide_augmentation", "discriminator_augmentation"):
             check_kind(name, getattr(self, name), Augmentation)
         check_choice("likelihood", self.likelihood, get_args(Likelihood))
-        check_number("scale", self.scale, above=0)
+        check_number("scale", self.scale, at_least=LEAST_SCALE)
         check_flag("learn_scale", self.learn_scale)
+        if self.learn_scale and self.likelihood == "bernoulli":
+            raise ValueError("learn_scale: a bernoulli likelihood has no scale; take gaussian or laplace")
         check_flag("label_constraint", self.label_constraint)
         check_choice("label_loss", self.label_loss, get_args(LabelLoss))
         for name in ("label_smoothing", "label_noise", "warm_up_share"):

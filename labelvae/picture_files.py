@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labelvae.whole_files import write_whole
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def is_picture(path: Path) -> bool:

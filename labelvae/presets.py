@@ -43,6 +43,7 @@ DIGITS = Settings(
         optimization=Optimization(epochs=80, batch_size=64, learning_rate=2e-3, weight_decay=0.0, seed=3),
     ),
 )
+"""scikit-learn's 8x8 digits; two minutes on two cores."""
 
 MNIST = Settings(
     out=Path("runs/mnist"),
@@ -78,17 +79,21 @@ MNIST = Settings(
         optimization=Optimization(epochs=10, batch_size=64, tuned_batch_size=128, weight_decay=0.0, seed=3),
     ),
 )
+"""MNIST's digits, for a CPU or a GPU."""
 
 MNIST_BRIEF = replace(
     MNIST,
+    out=Path("runs/mnist_brief"),
     guide=replace(MNIST.guide, optimization=replace(MNIST.guide.optimization, epochs=3)),
     judge=replace(MNIST.judge, optimization=replace(MNIST.judge.optimization, epochs=3)),
     vae=replace(MNIST.vae, optimization=replace(MNIST.vae.optimization, epochs=1)),
 )
-"""A first look: the same settings for some minutes."""
+"""The same for a first look, of some minutes."""
 
 FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
+"""Clothes, with the settings of MNIST."""
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))
+"""Kuzushiji, with the settings of MNIST."""
 
 _PLACED = Augmentation(shift=0.0625, flip=True, interpolation="nearest")
 _NATURAL = Objective(
@@ -143,7 +148,7 @@ CIFAR10_SMALL = Settings(
         optimization=Optimization(epochs=10, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
-"""For two cores."""
+"""CIFAR10 for two cores."""
 
 CIFAR10 = replace(
     CIFAR10_SMALL,
@@ -169,7 +174,7 @@ CIFAR10 = replace(
         optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=64),
     ),
 )
-"""For one modern GPU: the same, wider; not measured."""
+"""CIFAR10 for one modern GPU: the same, wider; not measured."""
 
 FOLDER = Settings(
     out=Path("runs/folder"),
@@ -201,3 +206,4 @@ FOLDER = Settings(
         optimization=Optimization(epochs=5, least_steps=3000, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
+"""Images in colour or grey in class folders, of any size from 8x8."""

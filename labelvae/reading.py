@@ -15,8 +15,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import datasets
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm import tqdm
+
+from labelvae.picture_files import ENDINGS, is_picture
 
 DEFAULT_SIZE = 64
 """Height and width where the images differ in size and none was asked for."""
@@ -157,7 +158,7 @@ def _list(root: Path, class_names: list[str]) -> list[tuple[Path, int]]:
         files += [(path, label) for path in found]
         others += [path for path in inside if not _is_image(path) and not path.name.startswith(".")]
     if others:
-        known = ", ".join(IMG_EXTENSIONS)
+        known = ", ".join(ENDINGS)
         warnings.warn(f"{others[0]}: {len(others)} such are passed over; images end in {known}", stacklevel=2)
     return files
 
@@ -167,7 +168,7 @@ def _classes(root: Path) -> list[str]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
+    return is_picture(path) and not path.name.startswith(".")
 
 
 def _common_form(paths: list[Path]) -> tuple[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Every known way to condition a VAE on a label, by name: where the label enters, and what the loss asks of it.
+"""Ways to condition a VAE on a label, by name, others' and ours: where it enters, and what the loss asks of it.
 
 Each recipe is a `VAESettings`: the sizes and the training of a data set's preset, with another conditioning and
 another objective. To add one, add an entry to `recipes`; a way for the label to enter that is not there yet is

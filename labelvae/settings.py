@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from labelvae.checks import (
     LARGEST_DEPTH,
@@ -38,13 +38,13 @@ Compile = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a model is trained.
+    """How a model is trained. A number out of range raises `ValueError`, here and below.
 
     Attributes:
         epochs: Times every training image is seen.
         least_steps: Epochs are added until there are this many steps, so that few images train long enough.
         batch_size: Images a step.
-        tuned_batch_size: Batch size that learning_rate belongs to; none takes batch_size. At another batch_size the
+        tuned_batch_size: Batch size that learning_rate belongs to; null takes batch_size. At another batch_size the
             step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022,
             arXiv 2205.10287).
         learning_rate: Largest step size of AdamW.
@@ -130,8 +130,9 @@ class VAESettings:
 
     Attributes:
         latent_dim: Dimensions of the latent code.
-        encoder_widths: Channels after each halving of the resolution; none chooses by the image's size.
-        decoder_widths: Channels before each doubling, coarsest first; none mirrors the encoder.
+        encoder_widths: Channels after each halving of the resolution; null chooses by the image's size, an empty list
+            leaves fully connected layers alone.
+        decoder_widths: Channels before each doubling, coarsest first; null mirrors the encoder.
         hidden_dim: Units between the maps and the code.
         blocks: Residual blocks at each resolution.
         encoder_label: How the label enters the encoder; see `ConditionalVAE`.
@@ -187,7 +188,7 @@ class DataSettings:
 
     Attributes:
         name: Which data set; `folder` reads images in class folders.
-        image_size: Height and width of the images of a folder; none keeps their own where all are alike.
+        image_size: Height and width of the images of a folder; null keeps their own where all are alike.
         validation_share: Share of the training images held out for choosing settings.
         test_share: Share held out for the final table, of data that has no test images of its own.
         memory_share: Share of a GPU's free memory that a split may take to be held there.
@@ -227,7 +228,8 @@ class Settings:
         compile: Compile the training step, half a minute to minutes once; auto does where an NVIDIA GPU is used.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
-        find_learning_rate: Only try learning rates on the model: the loss over them is drawn, nothing is kept.
+        find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
+            under `out`/learning-rate; with resume, the guide there is taken.
         resume: Go on with the run under `out`, from its last checkpoint.
         overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
         fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
@@ -293,3 +295,15 @@ class Settings:
         """Of the guide and of each of the further ones, whose seeds are 1000 apart."""
         seeds = [(self.guide.optimization.seed + 1000 * place) % 2**32 for place in range(1 + self.more_guides)]
         return [replace(self.guide, optimization=replace(self.guide.optimization, seed=seed)) for seed in seeds]
+
+
+def flat(nested: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names.
+
+    >>> flat({"rounds": 1, "vae": {"latent_dim": 16}})
+    {'rounds': 1, 'vae.latent_dim': 16}
+    """
+    values: dict[str, Any] = {}
+    for name, value in nested.items():
+        values |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return values

@@ -26,7 +26,7 @@ from labelvae.settings import DecoderLabel, EncoderLabel, Upsampling
 
 
 def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
-    """Channels after each halving, chosen so that the coarsest maps are 3 to 5 pixels along the shorter side.
+    """Channels after each halving, chosen so that the coarsest maps are 3 to 6 pixels along the shorter side.
 
     >>> default_widths((1, 28, 28)), default_widths((3, 128, 128))
     ((32, 64, 128), (32, 64, 128, 128, 128))
@@ -56,7 +56,8 @@ class ConditionalVAE(Pretrained):
 
     `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
     `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
-    model's mode, in chunks that fit memory, on the model's device, the result on the images' device. Under
+    model's mode, in chunks that fit memory, on the model's device, the result on the images' device (a sample's on the
+    model's). Bad images, labels and codes are a `ValueError` everywhere. Under
     `torch.autocast` they compute in bfloat16 and return the model's own type.
 
     Labels may be an int for the whole batch, `(B,)` class indices, or `(B, K)` weights over the classes.
@@ -249,7 +250,10 @@ class ConditionalVAE(Pretrained):
         return self._images(codes, asked, chunk_size, images.device)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
-        """New images `(B, C, H, W)` in [0, 1] of the given labels `(B,)`, codes drawn from the prior N(0, I)."""
+        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
+
+        Labels are an int, for one image, or `(B,)` or `(B, K)`.
+        """
         alone = not isinstance(labels, Sized) or (isinstance(labels, Tensor) and labels.ndim == 0)
         count = 1 if alone else len(labels)  # type: ignore[arg-type]
         if count == 0:
@@ -264,8 +268,8 @@ class ConditionalVAE(Pretrained):
     def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
 
-        The label's weights move linearly from `start` to `end`; `start` is what the images are, for an
-        encoder that sees the label.
+        The label's weights move linearly from `start` to `end` in `steps` images, at least 2; `start` is what the
+        images are, for an encoder that sees the label.
         """
         check_count("steps", steps, at_least=2)
         check_images(images, self.image_shape)

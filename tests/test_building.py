@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE
-from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.presets import DIGITS
+from labelvae.building import check_networks, new_classifier, new_vae, vae_task
+from labelvae.experiment import run_experiment
+from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST
 
 
 def test_a_network_that_is_too_large_is_refused_and_not_tried():
@@ -36,3 +37,17 @@ def test_the_discriminator_sees_the_guide_where_it_shall():
     for other, changed in ((judge, how), (None, how), (guide, replace(how, discriminator_widths=(8,)))):
         with pytest.raises(ValueError, match="discriminator_sees_guide: expected a guide with maps"):
             vae_task(changed, new_vae(changed, (1, 8, 8), 10), other)
+
+
+@pytest.mark.parametrize(("preset", "shape"), [(MNIST, (1, 28, 28)), (CIFAR10, (3, 32, 32)), (FOLDER, (3, 64, 48))])
+def test_what_can_be_built_is_let_through_without_memory(preset, shape):
+    check_networks(preset, shape, 10)
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValueError, match="latent_dim: expected a multiple of 16"):
+        check_networks(replace(CIFAR10_SMALL, vae=replace(CIFAR10_SMALL.vae, latent_dim=100)), (3, 32, 32), 10)
+    settings = replace(DIGITS, out=tmp_path / "run", judge=replace(DIGITS.judge, blocks=1))
+    with pytest.raises(ValueError, match="blocks: an mlp has no residual blocks"):
+        run_experiment(settings)
+    assert not (tmp_path / "run").exists()

@@ -459,7 +459,8 @@ def test_equivariance_vanishes_for_a_model_that_is_equivariant(images, labels):
 def test_a_learned_scale_is_only_for_likelihoods_that_have_one():
     assert GuidedELBO(objective=Objective(likelihood="laplace", learn_scale=True)).log_scale.requires_grad
     assert not GuidedELBO(objective=Objective(likelihood="gaussian")).log_scale.requires_grad
-    assert not GuidedELBO(objective=Objective(likelihood="bernoulli", learn_scale=True)).log_scale.requires_grad
+    with pytest.raises(ValueError, match="learn_scale: a bernoulli likelihood has no scale"):
+        Objective(likelihood="bernoulli", learn_scale=True)
 
 
 def test_terms_are_float32_under_bfloat16(vae, guide, images, labels):
@@ -531,7 +532,7 @@ def test_bad_batches_are_refused(vae, guide, images, labels):
         ({"beta": float("nan")}, "beta"),
         ({"beta": float("inf")}, "beta"),
         ({"cycle_weight": "much"}, "cycle_weight"),
-        ({"scale": 0.0}, "scale: expected a finite number above 0"),
+        ({"scale": 0.0}, "scale: expected a finite number of at least 0.001"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"warm_up_share": 2.0}, "warm_up_share"),
         ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, bernoulli, laplace, got 'poisson'"),

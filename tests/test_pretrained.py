@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from labelvae import ConditionalVAE, LabelClassifier
+from labelvae import ConditionalVAE, LabelClassifier, hub
 from labelvae.__main__ import main
 from labelvae.classes import read_classes
 from labelvae.hub import PACKAGED
@@ -51,3 +51,9 @@ def test_new_digits_are_what_is_asked(packaged):
     asked = torch.arange(200) % 10
     made = vae.sample(asked, torch.Generator().manual_seed(0))
     assert (guide(made).argmax(dim=1) == asked).float().mean() > 0.9
+
+
+def test_a_part_that_is_not_packaged_is_not_looked_for_elsewhere(monkeypatch):
+    monkeypatch.setattr(hub, "_download", lambda name: pytest.fail(f"{name}: asked the Hub"))
+    with pytest.raises(ValueError, match=r"mnist/judge/.*: no such file"):
+        LabelClassifier.from_pretrained("mnist/judge")
