@@ -166,7 +166,7 @@ def test_a_wrong_extension_is_read_by_what_is_inside(folder):
 
 def test_files_that_are_passed_over_are_said(folder):
     (folder / "cat" / "movie.mp4").write_bytes(b"x")
-    with pytest.warns(UserWarning, match=r"movie\.mp4: 1 such are passed over; images end in \.jpg"):
+    with pytest.warns(UserWarning, match=r"movie\.mp4: 1 such are passed over; images end in \.png"):
         read_folder(folder, None)
 
 
