@@ -226,16 +226,17 @@ def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
     """The data that a run's settings.yaml names, and where they are; or others that are asked for."""
     import yaml
 
-    others = None if asked is None else (DataSettings(asked), Path("data"))
-    if not path.is_file() and others is None:
-        raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
-    try:
-        settings = yaml.safe_load(path.read_text())
-        known = DataSettings(**settings["data"]), Path(settings["data_dir"])
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
-        if others is None:
+    if path.is_file():
+        try:
+            settings = yaml.safe_load(path.read_text())
+            known = DataSettings(**settings["data"]), Path(settings["data_dir"])
+        except (ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"{path}: is not the settings of a run ({error}); name a data set with --data and --data-dir"
+                f"{path}: is not the settings of a run ({error}); repair it, or take it away to have the data "
+                "of --data split by default"
             ) from error
-        return others
-    return known if others is None or known[0].name == asked else others
+        if asked in (None, known[0].name):
+            return known
+    if asked is None:
+        raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
+    return DataSettings(asked), Path("data")

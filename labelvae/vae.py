@@ -57,8 +57,8 @@ class ConditionalVAE(Pretrained):
     `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
     `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
     model's mode, in chunks that fit memory, on the model's device, the result on the images' device (a sample's on the
-    model's). Bad images, labels and codes are a `ValueError` everywhere. Under
-    `torch.autocast` they compute in bfloat16 and return the model's own type.
+    model's). Bad images, labels and codes are a `ValueError` everywhere. Under `torch.autocast` they compute in
+    bfloat16 and return the model's own type.
 
     Labels may be an int for the whole batch, `(B,)` class indices, or `(B, K)` weights over the classes.
 

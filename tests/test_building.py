@@ -40,8 +40,10 @@ def test_the_discriminator_sees_the_guide_where_it_shall():
 
 
 @pytest.mark.parametrize(("preset", "shape"), [(MNIST, (1, 28, 28)), (CIFAR10, (3, 32, 32)), (FOLDER, (3, 64, 48))])
-def test_what_can_be_built_is_let_through_without_memory(preset, shape):
+def test_what_can_be_built_is_let_through_and_draws_no_random_numbers(preset, shape):
+    before = torch.get_rng_state()
     check_networks(preset, shape, 10)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path):

@@ -159,10 +159,11 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys):
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 90, "the images of the run, split anew"
     (models / "settings.yaml").write_text("data: {name: nothing}")
-    assert "is not the settings of a run" in refused(capsys, *words)
+    for also in ([], ["--data", "digits"]):
+        assert "is not the settings of a run" in refused(capsys, *words, *also)
+    (models / "settings.yaml").unlink()
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 359
-    (models / "settings.yaml").unlink()
     assert "name a data set with --data and --data-dir" in refused(capsys, *words)
 
 

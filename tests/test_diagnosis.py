@@ -177,6 +177,7 @@ def test_a_training_says_once_what_is_wrong():
     said, trainer = fit(0.0, Guessing())
     assert [words.partition(":")[0] for words in said].count("guide at chance") == 1
     assert trainer.callback_metrics["diagnosis/guide_accuracy"] == pytest.approx(1 / 3)
+    assert trainer.callback_metrics["diagnosis/kl"] >= 0
     said, _ = fit(0.0, Knowing())
     assert [words for words in said if words.startswith("label ignored")]
     assert not [words for words in said if words.startswith("guide")]
