@@ -40,7 +40,7 @@ class Guidance(nn.Module):
         self.members = nn.ModuleList(each.freeze() for each in (guide, *more_guides))
         self.objective = objective
         self.log_change: Tensor
-        self.register_buffer("log_change", torch.zeros(()), persistent=objective.label_constraint)
+        self.register_buffer("log_change", torch.zeros(guide.num_classes), persistent=objective.label_constraint)
 
     @property
     def guides(self) -> list[LabelClassifier]:
@@ -49,7 +49,7 @@ class Guidance(nn.Module):
 
     @property
     def label_weight(self) -> Tensor:
-        """Lambda as it is now, a scalar."""
+        """Lambda of each asked class as it is now, `(K,)`."""
         return self.objective.label_weight * self.log_change.exp()
 
     def label_loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -70,17 +70,20 @@ class Guidance(nn.Module):
             terms["perceptual"] = perceptual_loss(self.guides[0].coarse_maps(reconstructed, 1)[0], target)
         return terms
 
-    def move_label_weight(self, images: Tensor, labels: Tensor, loss: Tensor, warm_up: float | Tensor) -> None:
-        """One step of dual ascent on mean(loss) <= mean(loss of real images), where lambda is learned.
+    def move_label_weight(
+        self, images: Tensor, labels: Tensor, asked: Tensor, loss: Tensor, warm_up: float | Tensor
+    ) -> None:
+        """One step of dual ascent on mean(loss) <= mean(loss of real images) for each asked class, where it is learned.
 
-        Real images are a quarter of the batch, enough for a mean over many steps. Slowed down by the warm-up, or
-        lambda would grow while it does not count yet.
+        Real images are those of all classes, a quarter of the batch, enough for a mean over many steps. Slowed down by
+        the warm-up, or lambda would grow while it does not count yet.
         Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
         (arXiv 2306.15764).
 
         Args:
             images: `(B, C, H, W)` in [0, 1], as they are.
             labels: their own, `(B,)`.
+            asked: those of the counterfactuals, `(B,)`.
             loss: that of the counterfactuals, `(B,)`, in nats.
             warm_up: from 0 to 1.
         """
@@ -89,6 +92,8 @@ class Guidance(nn.Module):
         quarter = math.ceil(len(images) / 4)
         real = self.label_loss(images[:quarter], labels[:quarter])  # needs no gradient: the guides are frozen
         with torch.no_grad():
-            excess = loss.mean() - real.mean()
-            moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
+            each = torch.zeros_like(self.log_change)
+            excess = each.index_add(0, asked, loss.float() - real.float().mean())
+            count = each.index_add(0, asked, torch.ones_like(loss.float())).clamp_min(1.0)
+            moved = self.log_change + CONSTRAINT_RATE * warm_up * (excess / count).clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))

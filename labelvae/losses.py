@@ -18,8 +18,8 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
 
-each with its weight. Of several guides the label terms are means. The weight of
-counterfactual_label, lambda, can be learned: it grows while counterfactuals convince the guide less than real images do
+each with its weight. Of several guides the label terms are means. The weight of counterfactual_label, lambda, can be
+learned for each asked class: it grows while counterfactuals convince the guide less than real images do
 (`label_constraint`). What ties a counterfactual to its original is z and its style, no comparison of pixels. Every term
 is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The discriminator's
 own loss reaches the discriminator alone, and the other terms never do, so one backward pass and one optimizer over all
@@ -64,7 +64,7 @@ class LossTerms:
 
     Attributes:
         total: the weighted sum, mean over the batch, a scalar: what is minimized.
-        label_weight: lambda where it is learned, a scalar without unit.
+        label_weight: lambda where it is learned, of each asked class, `(K,)` without unit.
     """
 
     total: Tensor
@@ -211,7 +211,7 @@ class GuidedELBO(nn.Module):
             counterfactual = torch.sigmoid(others[0])
             if self.guidance is not None and how.label_weight > 0:
                 terms["counterfactual_label"] = guided = self.guidance.label_loss(counterfactual, wrong)
-                self.guidance.move_label_weight(images, labels, guided, warm_up)
+                self.guidance.move_label_weight(images, labels, wrong, guided, warm_up)
             if how.cycle_weight > 0 or how.image_cycle_weight > 0:
                 again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
                 if how.cycle_weight > 0:
@@ -226,8 +226,8 @@ class GuidedELBO(nn.Module):
                 terms["equivariance"] = self.reconstruction(target, others[1])
             if self.discriminator is not None:
                 terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
-        weights = self._weights(warm_up)
-        total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
+        weights = self._weights(warm_up, wrong)
+        total = torch.stack([(weights[name] * term).mean() for name, term in terms.items()]).sum()
         learned = self.guidance.label_weight if self.guidance is not None and how.label_constraint else None
         return LossTerms(total=total, label_weight=learned, **terms)
 
@@ -262,12 +262,12 @@ class GuidedELBO(nn.Module):
         both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked]), beside).float()
         return {"adversarial": -score, "discriminator": hinge_loss(*both.chunk(2))}
 
-    def _weights(self, warm_up: float | Tensor) -> dict[str, float | Tensor]:
+    def _weights(self, warm_up: float | Tensor, asked: Tensor) -> dict[str, float | Tensor]:
         how = self.objective
         return {
             "reconstruction": 1.0,
             "kl": warm_up * how.beta,
-            "counterfactual_label": warm_up * (0.0 if self.guidance is None else self.guidance.label_weight),
+            "counterfactual_label": warm_up * (0.0 if self.guidance is None else self.guidance.label_weight[asked]),
             "own_label": warm_up * how.own_label_weight,
             "perceptual": warm_up * how.perceptual_weight,
             "class_mean": warm_up * how.class_mean_weight,

@@ -183,17 +183,11 @@ class Encoder(nn.Module):
         return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
 
-FULL_WIDTH = 12
-"""Channels at full resolution that the image is made of where pixels are repeated."""
-
-
-def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling, last: bool) -> nn.Sequential:
-    """Maps of `coarse` channels to maps of `fine` channels and twice the size; `last` are the image's logits."""
+def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling) -> nn.Sequential:
+    """Maps of `coarse` channels to maps of `fine` channels and twice the size."""
     if upsampling == "subpixel":
         return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
-    layers = [nn.Upsample(size), nn.Conv2d(coarse, FULL_WIDTH if last else fine, 3, padding=1)]
-    layers += [nn.SiLU(), nn.Conv2d(FULL_WIDTH, fine, 3, padding=1)] if last else []
-    return nn.Sequential(*layers)
+    return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
 
 
 class Decoder(nn.Module):
@@ -212,7 +206,8 @@ class Decoder(nn.Module):
         spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
         upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
             before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
-            10.23915/distill.00003); at full resolution a second one then makes the image of `FULL_WIDTH` channels.
+            10.23915/distill.00003): repeated pixels have none, a convolution brings none back, and after the last one
+            follows no nonlinearity, which would.
     """
 
     def __init__(
@@ -247,7 +242,7 @@ class Decoder(nn.Module):
         self.planes = LabelPlanes()
         self.plane_dim = plane_dim
         self.ups = nn.ModuleList(
-            _doubling(coarse + plane_dim, fine, size, upsampling, last=size == sizes[-1])
+            _doubling(coarse + plane_dim, fine, size, upsampling)
             for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
         )
 

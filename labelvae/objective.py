@@ -69,8 +69,9 @@ class Objective:
         beta: Weight of the divergence of the posterior from the prior.
         free_bits: Nats that each latent dimension may hold for free.
         label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
-        label_constraint: Learn lambda, from label_weight on: it grows while counterfactuals convince the guide less
-            than real images do, and shrinks while they convince it more, so that it suits any likelihood.
+        label_constraint: Learn lambda for each asked class, from label_weight on: it grows while its counterfactuals
+            convince the guide less than real images do, and shrinks while they convince it more, so that it suits any
+            likelihood.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
         perceptual_weight: Weight of the distance of reconstructions in the guide's finest maps; for images that a
             likelihood of single pixels blurs.

@@ -145,7 +145,7 @@ CIFAR10_SMALL = Settings(
             discriminator_augmentation=_PLACED,
             warm_up_share=0.02,
         ),
-        optimization=Optimization(epochs=10, batch_size=64, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=8, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
 """CIFAR10 for two cores."""

@@ -114,31 +114,51 @@ def test_a_constrained_label_weight_follows_the_real_images(vae, guide, images, 
             guide.to_logits.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
         own, asked = (0, 1) if real == "right" else (1, 0)
         own, asked = torch.full_like(labels, own), torch.full_like(labels, asked)
-        return [loss(vae, images, own, asked, progress).label_weight.item() for _ in range(count)]
+        before = loss.guidance.label_weight
+        lambdas = [loss(vae, images, own, asked, progress).label_weight for _ in range(count)]
+        for y in {0, 1, 2} - {asked[0].item()}:  # of classes that were not asked lambda stays
+            assert {each[y].item() for each in lambdas} == {before[y].item()}
+        return [each[asked[0]].item() for each in lambdas]
 
     grown = weights(3, "right")
     assert grown == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (1, 2, 3)])
     shrunk = weights(2, "wrong")
-    assert shrunk == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * step) for step in (2, 1)])
+    assert shrunk == pytest.approx([8.0 * math.exp(-CONSTRAINT_RATE * step) for step in (1, 2)])
     half_warm = 0.5 * loss.objective.warm_up_share
-    assert weights(2, "right", half_warm) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * x) for x in (1.5, 2.0)])
-    assert weights(1, "right", progress=0.0) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * 2.0)])
+    assert weights(2, "right", half_warm) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * x) for x in (3.5, 4.0)])
+    assert weights(1, "right", progress=0.0) == pytest.approx([8.0 * math.exp(CONSTRAINT_RATE * 4.0)])
     terms = loss(vae, images, labels)
-    assert terms.means()["label_weight"] == loss.guidance.label_weight
+    assert terms.means()["label_weight"] == loss.guidance.label_weight.mean()
     again = GuidedELBO(guide, objective=loss.objective)
     again.load_state_dict(loss.state_dict())
-    assert again.guidance.label_weight == loss.guidance.label_weight != 8.0
-    now = loss.guidance.label_weight.item()
+    assert torch.equal(again.guidance.label_weight, loss.guidance.label_weight)
+    now = loss.guidance.label_weight[1].item()
     assert weights(2, "right") != [now, now]
     loss.eval()
-    now = loss.guidance.label_weight.item()
-    assert weights(2, "right") == [now, now]
+    now = loss.guidance.label_weight[1].item()
+    assert weights(2, "right") == [now, now] != [8.0, 8.0]
+
+
+def test_each_asked_class_has_a_label_weight_of_its_own(vae, guide, images, labels):
+    """Asked for more often than real images are what is asked, one grows by its own mean excess over all real ones."""
+    with torch.no_grad():
+        guide.to_logits.weight.zero_()
+        guide.to_logits.bias.copy_(torch.tensor([0.3, 0.2, 0.0]))
+    loss = GuidedELBO(guide, objective=Objective(label_weight=8.0, label_constraint=True))
+    own, asked = torch.zeros_like(labels), torch.tensor([1, 1, 1, 1, 2, 1])
+    nats = -torch.tensor([0.3, 0.2, 0.0]).log_softmax(0)
+    terms = loss(vae, images, own, asked)
+    torch.testing.assert_close(terms.counterfactual_label, nats[asked])
+    expected = 8.0 * (CONSTRAINT_RATE * torch.tensor([0.0, 0.1, 0.3])).exp()
+    torch.testing.assert_close(terms.label_weight, expected)
+    weighed = terms.reconstruction + terms.kl + expected[asked] * nats[asked]
+    torch.testing.assert_close(terms.total, weighed.mean())
 
 
 def test_a_constrained_label_weight_has_bounds_and_moves_nothing_else(vae, guide, images, labels):
     loss = GuidedELBO(guide, objective=Objective(label_weight=2.0, label_constraint=True))
     loss.guidance.log_change.fill_(100.0)
-    assert loss(vae, images, labels).label_weight.item() == pytest.approx(2000.0, rel=1e-3)
+    assert loss(vae, images, labels).label_weight.tolist() == pytest.approx([2000.0] * 3, rel=1e-3)
     plain = GuidedELBO(guide, objective=Objective(label_weight=2.0))
     assert plain(vae, images, labels).label_weight is None
     assert "guidance.log_change" not in plain.state_dict()
@@ -312,14 +332,15 @@ def test_warm_up_grows_and_stays():
 
 def test_terms_and_their_weighted_sum(vae, guide, images, labels):
     loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3), EVERYTHING)
-    terms = loss(vae, images, labels)
+    wrong = (labels + 1) % 3
+    terms = loss(vae, images, labels, wrong)
     for field in fields(terms):
         value = getattr(terms, field.name)
-        assert value.shape == (() if field.name in ("total", "label_weight") else (6,)), field.name
+        assert value.shape == {"total": (), "label_weight": (3,)}.get(field.name, (6,)), field.name
         assert torch.isfinite(value).all()
     mean = terms.means()
     expected = mean["reconstruction"] + mean["kl"] + mean["discriminator"]
-    expected += mean["label_weight"] * mean["counterfactual_label"] + 1.5 * mean["own_label"]
+    expected += (terms.label_weight[wrong] * terms.counterfactual_label).mean() + 1.5 * mean["own_label"]
     expected += 0.1 * mean["perceptual"]
     expected += 4.0 * mean["class_mean"] + 0.5 * mean["cycle"] + 0.75 * mean["image_cycle"]
     expected += 1.25 * mean["style"] + 0.25 * mean["equivariance"] + 2.0 * mean["adversarial"]
