@@ -92,8 +92,8 @@ class Guidance(nn.Module):
         quarter = math.ceil(len(images) / 4)
         real = self.label_loss(images[:quarter], labels[:quarter])  # needs no gradient: the guides are frozen
         with torch.no_grad():
-            each = torch.zeros_like(self.log_change)
-            excess = each.index_add(0, asked, loss.float() - real.float().mean())
-            count = each.index_add(0, asked, torch.ones_like(loss.float())).clamp_min(1.0)
-            moved = self.log_change + CONSTRAINT_RATE * warm_up * (excess / count).clamp(-1.0, 1.0)
+            none = torch.zeros_like(self.log_change)
+            excess = (loss - real.mean()).to(none.dtype)
+            mean = none.index_add(0, asked, excess) / none.index_add(0, asked, torch.ones_like(excess)).clamp_min(1.0)
+            moved = self.log_change + CONSTRAINT_RATE * warm_up * mean.clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))

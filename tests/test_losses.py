@@ -153,6 +153,8 @@ def test_each_asked_class_has_a_label_weight_of_its_own(vae, guide, images, labe
     torch.testing.assert_close(terms.label_weight, expected)
     weighed = terms.reconstruction + terms.kl + expected[asked] * nats[asked]
     torch.testing.assert_close(terms.total, weighed.mean())
+    again = loss.double()(vae.double(), images.double(), own, asked).label_weight
+    torch.testing.assert_close(again, 8.0 * (expected.double() / 8.0) ** 2)
 
 
 def test_a_constrained_label_weight_has_bounds_and_moves_nothing_else(vae, guide, images, labels):
