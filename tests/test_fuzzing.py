@@ -29,6 +29,7 @@ from labelvae import (
     wrong_labels,
 )
 from labelvae.diagnosis import diagnose
+from labelvae.objective import LEAST_SCALE
 from labelvae.settings import DataSettings, Optimization, Settings, VAESettings
 
 settings.register_profile("fuzzing", deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
@@ -244,10 +245,10 @@ def test_models_are_built_or_refused(shape, classes, latent_dim, widths, blocks)
 numbers = st.one_of(st.floats(), st.integers(-3, 3), st.none(), st.booleans(), st.text(max_size=2))
 
 
-def is_number(value, low=0.0, high=math.inf, open_low=False):
+def is_number(value, low=0.0, high=math.inf):
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    return (value > low if open_low else value >= low) and value < high
+    return low <= value < high
 
 
 AT_MOST = {"rotation": 360, "shear": 100, "shift": 100, "blur": 100, "noise": 100}
@@ -271,7 +272,7 @@ def test_augmenting(how_far, interpolation):
 @FUZZ
 @given(numbers, numbers, numbers, numbers, numbers)
 def test_settings_are_numbers_in_range(scale, beta, share, weight, count):
-    right = is_number(scale, open_low=True) and is_number(beta) and is_number(share, high=1.0) and is_number(weight)
+    right = is_number(scale, LEAST_SCALE) and is_number(beta) and is_number(share, high=1.0) and is_number(weight)
     answer(right, lambda: Objective(scale=scale, beta=beta, warm_up_share=share, label_weight=weight))
     whole = isinstance(count, int) and not isinstance(count, bool)
     answer(whole and count >= 1, lambda: Optimization(epochs=count))
