@@ -245,10 +245,10 @@ def test_models_are_built_or_refused(shape, classes, latent_dim, widths, blocks)
 numbers = st.one_of(st.floats(), st.integers(-3, 3), st.none(), st.booleans(), st.text(max_size=2))
 
 
-def is_number(value, low=0.0, high=math.inf):
+def is_number(value, low=0.0, high=math.inf, open_low=False):
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    return low <= value < high
+    return (value > low if open_low else value >= low) and value < high
 
 
 AT_MOST = {"rotation": 360, "shear": 100, "shift": 100, "blur": 100, "noise": 100}
