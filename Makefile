@@ -2,7 +2,7 @@
 # make test   style, types and tests, with coverage
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
 # make pictures  the docs' pictures that no benchmark makes; needs a Chromium
-# make docs   the documentation as pages, under docs/_build/html; its links and code blocks are tried
+# make docs   the documentation as pages, under docs/_build/html, its Python blocks run, its linked files and options looked up
 .PHONY: demo test test-oldest docs pictures check format clean
 
 PYTHON ?= python3

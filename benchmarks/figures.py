@@ -1,7 +1,7 @@
 """The figures of the results page, from what `benchmarks/relabel.py` left.
 
-    python benchmarks/figures.py --run runs/relabel/mnist-15-minutes --data mnist --data-dir DIR --out docs/images
-    python benchmarks/figures.py --study runs/relabel/mnist-4-minutes --data mnist --data-dir DIR --out docs/images
+    python benchmarks/figures.py --run runs/relabel/mnist-10-epochs --data mnist --data-dir DIR --out docs/images
+    python benchmarks/figures.py --study runs/relabel/mnist-1-epochs --data mnist --data-dir DIR --out docs/images
 
 A run gives the rows and the loss curves of the conditional VAE and the plain one, the two-dimensional latent of every
 class, and a picture for each recipe; a study gives the curves over the label weight and over the latent size, and

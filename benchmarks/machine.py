@@ -63,20 +63,21 @@ def peaks(device: torch.device) -> dict[str, float]:
 def arithmetic(
     seconds: dict[str, Any], found: dict[str, float], images: Tensor, labels: Tensor, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Counted operations against what the machine can: the convolutional model's fastest way, and the bound."""
+    """Counted operations of the convolutional model against what convolutions and matrix products reach here."""
     some, own = images[:128].to(device).float() / 255.0, labels[:128].to(device)
     flops = counted_flops(models.preset_task(device), some, own)
     table = []
     for name, values in seconds["options"].items():
         kind = "bfloat16" if "bf16" in name else "float32"
         rate = flops / statistics.median(values) / 1e9
+        products = 1e9 * found[f"matrix product {kind}, GFLOP/s"]
         table.append(
             {
                 "way": name,
                 "GFLOP an image": round(flops / 128e9, 4),
                 "GFLOP/s": round(rate, 1),
                 "share of the convolution peak": round(rate / found[f"convolution {kind}, GFLOP/s"], 3),
-                "bound, images a second": round(1e9 * found[f"matrix product {kind}, GFLOP/s"] / (flops / 128)),
+                "at the rate of matrix products, images a second": round(products / (flops / 128)),
             }
         )
     return table

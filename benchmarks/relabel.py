@@ -1,17 +1,17 @@
 """Relabelling, recipe by recipe: the same images seen, the same test images and wrong labels, two judges.
 
     python benchmarks/relabel.py --data mnist --data-dir DIR --recipe all --minutes 15
-    python benchmarks/relabel.py --data mnist --data-dir DIR --recipe labelvae --minutes 15 --seeds 3
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --minutes 6
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --minutes 4
-    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --minutes 4 --precision 32-true
-    python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --minutes 90
+    python benchmarks/relabel.py --data mnist --data-dir DIR --recipe labelvae --epochs 10 --seeds 3
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --epochs 1
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study tries --epochs 3
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study label-weight --epochs 1
+    python benchmarks/relabel.py --data mnist --data-dir DIR --study ablation --epochs 1 --precision 32-true
+    python benchmarks/relabel.py --data cifar10_small --folder --data-dir DIR --recipe labelvae --epochs 8
 
-The guide takes its share of the minutes; `labelvae` takes the rest, and every other recipe sees as many images. The
-first judge is the preset's, the second one of another kind (`folder`: of other widths); neither is in a loss. The
-recipes are tested on the test images; every other study, from which settings may be chosen, on held-out training
-images. Rows, models and pictures stay under `--out`: run it again to go on after a stop, or to add rows to the table.
+Of minutes the guide takes its share and `labelvae` the rest, and every other recipe sees as many images; epochs are the
+same for all. The first judge is the preset's, the second one of another kind (`folder`: of other widths); neither is in
+a loss. The recipes are tested on the test images; every other study, from which settings may be chosen, on held-out
+training images. Rows, models and pictures stay under `--out`: run it again to go on after a stop, or to add rows.
 """
 
 from __future__ import annotations
@@ -105,11 +105,12 @@ class Bench:
         path = out / "rows" / f"{key}.json"
         settings = json.loads(json.dumps(asdict(how)))
         row: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-        if row and _completed(row["settings"], json.loads(json.dumps(asdict(VAESettings())))) == settings:
-            return row
-        if row:  # what it left is not to be gone on with
-            for left in (key, f"taught-by-{key}"):
+        if row and _completed(row["settings"], json.loads(json.dumps(asdict(VAESettings())))) != settings:
+            for left in (key, f"taught-by-{key}"):  # not to be gone on with
                 (out / "checkpoints" / f"{left}.ckpt").unlink(missing_ok=True)
+        elif "effectiveness" in row:
+            return row
+        write_whole(path, json.dumps({"settings": settings}, indent=2) + "\n")
         self.experiment.logger = CSVLogger(out, name="log", version=key)
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         data = self.experiment.data
@@ -217,6 +218,7 @@ def main(
     folder: bool = False,
     recipe: str = "all",
     minutes: float = 15.0,
+    epochs: int | None = None,
     seeds: int = 1,
     study: Study = "recipes",
     precision: Precision | None = None,
@@ -230,14 +232,15 @@ def main(
         folder: They are images in class folders, not the data set's own files.
         recipe: One row of the study by name, or all.
         minutes: Of training for labelvae, its guide included; the others see as many images.
+        epochs: Of every model, instead of what the minutes leave.
         seeds: Models of each recipe.
         study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight or
             latent size.
         precision: Of the models' training, if not the preset's; the rows then name it.
-        out: Folder for rows, models and pictures; a folder for each data set and number of minutes.
+        out: Folder for rows, models and pictures; a folder for each data set and number of minutes or epochs.
     """
     keep_freed_memory()
-    out = out / f"{data}-{minutes:g}-minutes"
+    out = out / (f"{data}-{minutes:g}-minutes" if epochs is None else f"{data}-{epochs}-epochs")
     preset = getattr(known, data.upper())
     source = replace(preset.data, name="folder") if folder else preset.data
     settings = replace(
@@ -264,12 +267,14 @@ def main(
     if colour and images.image_shape[1] == images.image_shape[2]:  # a quarter turn keeps its shape
         label_free, accuracy = rotation_network(experiment)
         rows.append({"name": "rotation", "accuracy": accuracy})
-    counted = out / "epochs.json"
-    if not counted.is_file():
-        epochs = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
-        write_whole(counted, json.dumps(max(1, int(epochs))))
+    if epochs is None:
+        counted = out / "epochs.json"
+        if not counted.is_file():
+            left = (60.0 * minutes - rows[0]["seconds"]) / epoch_seconds(experiment, preset.vae, guide)
+            write_whole(counted, json.dumps(max(1, int(left))))
+        epochs = json.loads(counted.read_text())
     split: Split = "test" if study == "recipes" else "validation"
-    bench = Bench(experiment, guide, judge, second_judge, label_free, json.loads(counted.read_text()), split)
+    bench = Bench(experiment, guide, judge, second_judge, label_free, epochs, split)
     models = named(study, recipe, preset, images.image_shape[0])
     if precision is not None:
         experiment.settings = replace(settings, precision=precision)

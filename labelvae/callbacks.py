@@ -54,7 +54,7 @@ class Bar(TQDMProgressBar):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps the state at the end of the last whole epoch in one file, random numbers included.
+    """Keeps the state at the end of the last whole epoch in one file, with the random numbers of CPU and CUDA.
 
     The file is replaced only by a complete one. A run of one process that is resumed from it goes the way of
     one never stopped.
@@ -101,7 +101,8 @@ class LastCheckpoint(Checkpoint):
         if "cpu" in self._random_states:
             torch.set_rng_state(self._random_states["cpu"].cpu())
         if "cuda" in self._random_states and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self._random_states["cuda"]])
+            for device, state in enumerate(self._random_states["cuda"][: torch.cuda.device_count()]):
+                torch.cuda.set_rng_state(state.cpu(), device)
 
 
 class MovingAverage(WeightAveraging):

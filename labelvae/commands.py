@@ -45,7 +45,7 @@ def run_evaluate(
 
     (vae, names), opinion = _model(model), LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
-    how, where = _data_of(Path(model).parent / "settings.yaml", data)
+    how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
     if how.name == "folder":
         how = replace(how, image_size=vae.image_shape[1:])
     images = ImageData(data_dir=data_dir or where, **asdict(how))

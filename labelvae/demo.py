@@ -61,6 +61,11 @@ class Player:
                 f"judge: knows {judge.num_classes} classes of images {judge.image_shape}, the model "
                 f"{vae.num_classes} of {vae.image_shape}; give a judge for the same data"
             )
+        if not vae.decoder_sees_label:
+            raise ValueError(
+                f"model: a decoder with decoder_label={vae.decoder_label!r} shows no other label here; "
+                "take another model, or `labelvae relabel`"
+            )
         self.vae, self.class_names, self.judge, self.who = vae, class_names, judge, who
         if pictures is None:
             count = MOST_PICTURES // vae.num_classes + 1

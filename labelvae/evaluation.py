@@ -132,13 +132,15 @@ def evaluate(
             )
     evaluation = _Evaluation(model, judge, guide, label_free)
     generator = torch.Generator().manual_seed(seed)
-    real = batches if real is None else real
+    of, real = ("batches", batches) if real is None else ("real", real)
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
     with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
         for batch in real:
             evaluation.see_real(*_pair(batch))
             bar.update()
+        if evaluation.sharpness.update_count == 0:
+            raise ValueError(f"{of}: expected at least one batch of images, got none")
         for turn in range(rounds):
             for batch in batches:
                 evaluation.see(*_pair(batch), generator, first=turn == 0)

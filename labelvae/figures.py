@@ -12,7 +12,7 @@ from torch import Tensor
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)
 CELL = 96
-"""Pixels that the longer side of an image is enlarged to, at least."""
+"""Pixels that the longer side of an image is enlarged to, as nearly as a whole factor can."""
 
 
 def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:

@@ -96,13 +96,14 @@ def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labe
         raise ValueError(f"{name}: expected integer class indices, got {labels.dtype}; use labels.long()")
     if not _readable(labels) or not len(labels):
         return labels.long()
+    labels = labels.long()
     low, high = (int(value) for value in torch.aminmax(labels))
     if low < 0 or high >= num_classes:
         raise ValueError(
             f"{name}: expected class indices from 0 to {num_classes - 1}, got {low if low < 0 else high}; "
             f"there are {num_classes} classes here"
         )
-    return labels.long()
+    return labels
 
 
 def label_weights(
@@ -121,7 +122,8 @@ def label_weights(
     """
     if not isinstance(labels, Tensor):
         try:
-            labels = torch.as_tensor(labels)
+            # A reversed array cannot become a tensor, its copy can.
+            labels = torch.as_tensor(labels.copy() if hasattr(labels, "copy") else labels)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{name}: expected class indices, got {labels!r}") from error
     labels = labels.to(device)
@@ -146,6 +148,15 @@ def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | 
     where = generator.device if generator is not None else labels.device
     offset = torch.randint(1, num_classes, labels.shape, generator=generator, device=where)
     return (labels + offset.to(labels.device)) % num_classes
+
+
+def noised_labels(labels: Tensor, wrong: Tensor, share: float, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Labels of which a share is replaced by others, and wrong ones that still differ from each, uniformly; `(B,)`."""
+    if not share:
+        return labels, wrong
+    fooled = torch.rand(len(labels), device=labels.device) < share
+    given = torch.where(fooled, wrong_labels(labels, num_classes), labels)
+    return given, torch.where(wrong == given, labels, wrong)
 
 
 def _blend(weights: Tensor, num_classes: int, batch: int, name: str) -> Tensor:

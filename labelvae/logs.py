@@ -37,14 +37,23 @@ def make_logger(kind: LogKind, mode: WandbMode, out: Path, facts: Mapping[str, A
     try:
         if kind == "wandb":
             return _wandb(mode, out, facts)
-        logger: Logger = CSVLogger(out, name="csv", version="")
+        logger: Logger
         if kind == "tensorboard":
             logger = TensorBoardLogger(out, name="tensorboard", version="", default_hp_metric=False)
+        else:
+            logger = _csv(out)
     except ImportError as error:
         extra = " with `pip install 'labelvae[tensorboard]'`" if kind == "tensorboard" else ""
         raise ValueError(f"log: {kind} is not installed; install it{extra}, or use --log csv or none") from error
     logger.log_hyperparams(dict(facts))
     return logger
+
+
+def _csv(out: Path) -> Logger:
+    number = 0
+    while (out / "csv" / (str(number) if number else "")).exists():  # Lightning's logger would delete what is there
+        number += 1
+    return CSVLogger(out, name="csv", version=str(number) if number else "")
 
 
 def _wandb(mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger:

@@ -42,7 +42,7 @@ from labelvae.checks import check_kind
 from labelvae.classifier import LabelClassifier
 from labelvae.discriminator import Discriminator
 from labelvae.guidance import Guidance
-from labelvae.inputs import check_images, check_labels, wrong_labels
+from labelvae.inputs import check_images, check_labels, noised_labels, wrong_labels
 from labelvae.objective import LEAST_SCALE, Augmentation, Objective
 from labelvae.terms import (
     bernoulli_nll,
@@ -156,7 +156,7 @@ class GuidedELBO(nn.Module):
         if self.objective.likelihood == "bernoulli":
             return bernoulli_nll(images, logits)
         nll = gaussian_nll if self.objective.likelihood == "gaussian" else laplace_nll
-        return nll(images, torch.sigmoid(logits), self.log_scale.clamp_min(math.log(LEAST_SCALE)))
+        return nll(images, torch.sigmoid(logits), self.log_scale)
 
     def forward(
         self,
@@ -180,15 +180,15 @@ class GuidedELBO(nn.Module):
                 classes; a model whose decoder sees no label, where a term needs counterfactuals.
         """
         how = self.objective
-        self._check_networks(vae)
+        if how.learn_scale and self.training:
+            with torch.no_grad():  # the last step may have taken it below
+                self.log_scale.clamp_min_(math.log(LEAST_SCALE))
+        self.check_networks(vae)
         check_images(images, vae.image_shape)
         labels = check_labels(labels, vae.num_classes, len(images))
-        if wrong is None:
-            wrong = wrong_labels(labels, vae.num_classes)
+        wrong = wrong_labels(labels, vae.num_classes) if wrong is None else wrong
         wrong = check_labels(wrong, vae.num_classes, len(images), name="wrong")
-        if how.label_noise > 0 and self.training:
-            fooled = torch.rand(len(labels), device=labels.device) < how.label_noise
-            labels = torch.where(fooled, wrong_labels(labels, vae.num_classes), labels)
+        labels, wrong = noised_labels(labels, wrong, how.label_noise if self.training else 0.0, vae.num_classes)
 
         # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
         # wrong labels and changed styles alike.
@@ -254,9 +254,10 @@ class GuidedELBO(nn.Module):
         fake: list[Tensor] = []
         real: list[Tensor] = []
         if self.guide is not None and discriminator.beside:
-            fake = self.guide.coarse_maps(counterfactual)
+            seen = len(discriminator.beside)
+            fake = self.guide.coarse_maps(counterfactual, seen)
             with torch.no_grad():
-                real = self.guide.coarse_maps(images)
+                real = self.guide.coarse_maps(images, seen)
         score = functional_call(discriminator, fixed, (counterfactual, asked, fake)).float()
         beside = [torch.cat([maps, others.detach()]) for maps, others in zip(real, fake, strict=True)]
         both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked]), beside).float()
@@ -279,7 +280,8 @@ class GuidedELBO(nn.Module):
             "discriminator": 1.0,
         }
 
-    def _check_networks(self, vae: ConditionalVAE) -> None:
+    def check_networks(self, vae: ConditionalVAE) -> None:
+        """A `ValueError` unless the model, the guides and the discriminator are for each other."""
         if self._needs_counterfactuals and not vae.decoder_sees_label:
             raise ValueError(
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from labelvae.comparison import read_run
 from labelvae.whole_files import write_whole
 
 PICTURES = {
@@ -72,7 +73,7 @@ def model_card(run: str | Path, name: str | None = None) -> str:
         ValueError: a folder without scores, or of another kind.
     """
     run = Path(run)
-    rows, config, header = _read(run)
+    rows, config, header = read_run(run).rows, _config(run / "vae" / "config.json"), _header(run / "settings.yaml")
     channels, height, width = config["image_shape"]
     names = run / "vae" / "classes.json"
     classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
@@ -112,20 +113,20 @@ def write_model_card(folder: str | Path, run: str | Path, name: str | None = Non
         shutil.copyfile(names, folder / "classes.json")
 
 
-def _read(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-    """Rows of the scores, configuration of the model, and what settings.yaml says of its making."""
-    for path in (run / "scores.json", run / "vae" / "config.json"):
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; expected the folder of a finished run")
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the folder of a finished run")
     try:
-        rows = json.loads((run / "scores.json").read_text())
-        config = json.loads((run / "vae" / "config.json").read_text())
+        config: dict[str, Any] = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{run}: scores.json or vae/config.json is not JSON ({error})") from error
-    settings = run / "settings.yaml"
-    text = settings.read_text().splitlines() if settings.is_file() else []
-    header = [line.removeprefix("# ") for line in text if line.startswith(("# made by", "# images", "# with"))]
-    return rows, config, header
+        raise ValueError(f"{path}: is not JSON ({error})") from error
+    return config
+
+
+def _header(path: Path) -> list[str]:
+    """What settings.yaml says of the making of a run."""
+    text = path.read_text().splitlines() if path.is_file() else []
+    return [line.removeprefix("# ") for line in text if line.startswith(("# made by", "# images", "# with"))]
 
 
 def _there(run: Path, name: str) -> bool:

@@ -26,7 +26,7 @@ class Augmentation:
 
     Attributes:
         rotation: Largest angle, degrees.
-        scale: Largest relative change of size; 0.1 for 0.9 to 1.1.
+        scale: Largest relative change by which a size is divided; 0.1 for 0.91 to 1.11 of it.
         shear: Largest horizontal shear, as a share of the height.
         shift: Largest translation, as a share of the size.
         flip: Mirror half of the images left to right.

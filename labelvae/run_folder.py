@@ -19,7 +19,7 @@ from labelvae.settings import Settings
 from labelvae.task import Task
 from labelvae.whole_files import sweep, write_whole
 
-_MADE = ("guide", "judge", "vae", "unguided", "progress")
+_MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
 """Settings that may differ between a run and its resumption; epochs may only grow."""
@@ -29,7 +29,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
     """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
 
     Raises:
-        ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set.
+        ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set; or it
+            holds checkpoints of nothing that settings.yaml tells of.
     """
     path = out / "settings.yaml"
     now, images = (
@@ -50,14 +51,15 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
             f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
             "or choose another --out"
         )
-    else:
-        if path.is_file():  # a killed new run must not be taken for what the old one left
-            for folder in (*(out / name for name in _MADE), *out.glob("guide-[0-9]*")):
-                shutil.rmtree(folder, ignore_errors=True)
-            for file in (out / "scores.json", *out.glob("*.png")):
-                file.unlink(missing_ok=True)
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        (out / "wandb" / "run-id").unlink(missing_ok=True)
+    elif path.is_file():  # a killed new run must not be taken for what the old one left
+        for folder in (*(out / name for name in _MADE), *out.glob("guide-[0-9]*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (out / "scores.json", out / "wandb" / "run-id", *out.glob("*.png")):
+            file.unlink(missing_ok=True)
+    elif (out / "checkpoints").exists():
+        raise ValueError(
+            f"out: {out} holds checkpoints, but no settings.yaml that says of what; choose another --out, or move them"
+        )
     sweep(out)
     split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")

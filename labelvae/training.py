@@ -76,6 +76,7 @@ class ClassifierTraining(Task):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accuracy and cross-entropy on held-out images."""
         images, labels = batch
+        labels = check_labels(labels, self.classifier.num_classes, len(images))
         logits = self.classifier(images)
         values = {
             f"{self.prefix}val/accuracy": (logits.argmax(dim=1) == labels).float().mean(),
@@ -99,7 +100,7 @@ class VAETraining(Task):
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range; a model and a loss that are not for each other.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class VAETraining(Task):
         check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         check_kind("vae", vae, ConditionalVAE)
         check_kind("loss", loss, GuidedELBO)
+        loss.check_networks(vae)
         self.vae = vae
         self.loss = loss
         self.discriminator_learning_rate = discriminator_learning_rate

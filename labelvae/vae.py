@@ -254,7 +254,7 @@ class ConditionalVAE(Pretrained):
 
         Labels are an int, for one image, or `(B,)` or `(B, K)`.
         """
-        alone = not isinstance(labels, Sized) or (isinstance(labels, Tensor) and labels.ndim == 0)
+        alone = not isinstance(labels, Sized) or getattr(labels, "ndim", 1) == 0
         count = 1 if alone else len(labels)  # type: ignore[arg-type]
         if count == 0:
             raise ValueError("labels: expected at least one label, got none")

@@ -49,6 +49,8 @@ def test_what_can_be_built_is_let_through_and_draws_no_random_numbers(preset, sh
 def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match="latent_dim: expected a multiple of 16"):
         check_networks(replace(CIFAR10_SMALL, vae=replace(CIFAR10_SMALL.vae, latent_dim=100)), (3, 32, 32), 10)
+    with pytest.raises(ValueError, match="decoder_label='none' has no counterfactuals to train on"):
+        check_networks(replace(DIGITS, vae=replace(DIGITS.vae, decoder_label="none")), (1, 8, 8), 10)
     settings = replace(DIGITS, out=tmp_path / "run", judge=replace(DIGITS.judge, blocks=1))
     with pytest.raises(ValueError, match="blocks: an mlp has no residual blocks"):
         run_experiment(settings)

@@ -144,7 +144,7 @@ def test_sample(models, tmp_path):
     assert picture(tmp_path / "all.png").shape[0] > 10 * 90
 
 
-def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys):
+def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatch):
     data = replace(PRESETS["digits"].data, test_share=0.05)
     settings = {"data": asdict(data), "data_dir": "data"}
     (models / "settings.yaml").write_text(yaml.safe_dump(settings))
@@ -161,7 +161,10 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys):
     (models / "settings.yaml").write_text("data: {name: nothing}")
     for also in ([], ["--data", "digits"]):
         assert "is not the settings of a run" in refused(capsys, *words, *also)
-    (models / "settings.yaml").unlink()
+    (models / "settings.yaml").rename(tmp_path / "settings.yaml")
+    monkeypatch.chdir(tmp_path)  # a model by its name is not that folder's
+    named = ["evaluate", "--model", "mnist", "--judge", models / "judge"]
+    assert "settings.yaml to say which" in refused(capsys, *named)
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 359
     assert "name a data set with --data and --data-dir" in refused(capsys, *words)

@@ -79,6 +79,11 @@ def test_a_judge_of_other_images_is_refused(models):
         Player(models[0], NAMES, LabelClassifier((3, 8, 8), 10))
 
 
+def test_a_model_that_shows_no_other_label_is_refused():
+    with pytest.raises(ValueError, match="decoder_label='none' shows no other label here"):
+        Player(ConditionalVAE((1, 8, 8), 10, decoder_label="none"), NAMES)
+
+
 @pytest.fixture(scope="module")
 def address(models, tmp_path_factory):
     """The page as a user starts it."""

@@ -112,9 +112,11 @@ def test_scores_as_json_and_as_a_table(batches, judge, tmp_path):
     assert len({len(line) for line in lines}) == 1
 
 
-def test_nothing_to_evaluate_is_refused(judge):
+def test_nothing_to_evaluate_is_refused(batches, judge):
     with pytest.raises(ValueError, match="at least one batch"):
         evaluate(ImageItself(), [], judge, progress=False)
+    with pytest.raises(ValueError, match="real: expected at least one batch"):
+        evaluate(ImageItself(), batches, judge, real=[], progress=False)
     with pytest.raises(ValueError, match="at least one batch"):
         ClassMean([], 2)
 

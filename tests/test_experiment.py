@@ -138,6 +138,15 @@ def test_a_folder_that_holds_a_run_is_left_alone(run):
     assert kept(out) == before
 
 
+def test_checkpoints_of_something_else_are_left_alone(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine.ckpt").write_text("mine")
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(ValueError, match=r"holds checkpoints, but no settings.yaml .*; choose another --out"):
+            experiment.Experiment(short(tmp_path, **how), digits_data())
+    assert [path.name for path in tmp_path.rglob("*")] == ["checkpoints", "mine.ckpt"]
+
+
 def test_a_broken_checkpoint_is_named(run, tmp_path):
     out, _ = run
     shutil.copytree(out, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
@@ -151,6 +160,7 @@ def test_overwriting_starts_anew(run, tmp_path):
     out, _ = run
     shutil.copytree(out, tmp_path / "copy", ignore=shutil.ignore_patterns("wandb"))
     (tmp_path / "copy" / "notes.txt").write_text("mine")
+    (tmp_path / "copy" / "csv").mkdir()
     experiment.Experiment(short(tmp_path / "copy", overwrite=True, wandb="disabled", rounds=7), digits_data())
     left = {path.name for path in (tmp_path / "copy").iterdir()}
     assert left <= {"settings.yaml", "notes.txt"}  # nothing that could be taken for the new run's

@@ -88,6 +88,13 @@ def test_the_card_says_what_the_files_say(run):
     assert card.count("![") == 1
     with pytest.raises(ValueError, match=r"scores\.json: no such file"):
         model_card(run / "vae")
+    (run / "scores.json").write_text("[]")
+    with pytest.raises(ValueError, match="expected a list of scores"):
+        model_card(run)
+    (run / "vae" / "config.json").unlink()
+    (run / "scores.json").write_text('[{"name": "labelvae"}]')
+    with pytest.raises(ValueError, match=r"config\.json: no such file"):
+        model_card(run)
 
 
 def test_a_folder_comes_before_the_hub(vae, shelf, run, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelvae import wrong_labels
-from labelvae.inputs import check_image_shape, check_images, check_labels, label_weights
+from labelvae.inputs import check_image_shape, check_images, check_labels, label_weights, noised_labels
 
 SHAPE = (1, 8, 8)
 
@@ -59,7 +59,11 @@ def test_bad_class_indices_are_refused_in_words(labels, says):
 
 
 @pytest.mark.parametrize(
-    "labels", [1, [1, 1], (1, 1), np.array([1, 1]), np.int64(1), torch.tensor([1, 1]), torch.tensor(1)]
+    "labels",
+    [
+        *[1, [1, 1], (1, 1), np.array([1, 1]), np.int64(1), torch.tensor([1, 1]), torch.tensor(1)],
+        *[np.array(1), np.array([1, 1], np.uint16), np.array([1, 1])[::-1]],
+    ],
 )
 def test_labels_in_every_form(labels):
     torch.testing.assert_close(label_weights(labels, 3, 2), torch.tensor([[0.0, 1.0, 0.0]] * 2))
@@ -96,6 +100,16 @@ def test_wrong_labels_are_uniform():
     counts = torch.bincount(wrong_labels(torch.full((30_000,), 2), 4), minlength=4)
     assert counts[2] == 0
     torch.testing.assert_close(counts[[0, 1, 3]] / 10_000, torch.ones(3), atol=0.05, rtol=0)
+
+
+def test_noised_labels_leave_wrong_ones_wrong_and_uniform():
+    labels = torch.full((40_000,), 2)
+    given, wrong = noised_labels(labels, wrong_labels(labels, 4), 0.75, 4)
+    assert (wrong != given).all()
+    counts = torch.bincount(4 * given + wrong, minlength=16).view(4, 4)
+    expected = 40_000 * torch.tensor([0.25, 0.25, 0.25, 0.25])[:, None] * (1 - torch.eye(4)) / 3
+    torch.testing.assert_close(counts.float(), expected, atol=200, rtol=0)
+    assert noised_labels(labels, wrong, 0.0, 4) == (labels, wrong)
 
 
 def test_wrong_labels_of_what_are_no_labels():

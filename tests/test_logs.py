@@ -164,6 +164,13 @@ def test_csv(tmp_path, digits):
     assert [row["step"] for row in rows if row["train/total"]] == [str(step) for step in LOGGED_AT]
     assert sum(bool(row["relabel/effectiveness"]) for row in rows) == EPOCHS
     assert rows[-1]["scores/effectiveness"] == "0.5"
+    curves = (tmp_path / "csv" / "metrics.csv").read_bytes()
+    for again in ("1", "2"):
+        resumed = make_logger("csv", "offline", tmp_path, {"seed": 1})
+        resumed.log_metrics({"train/total": 1.0})
+        resumed.save()
+        assert (tmp_path / "csv" / again / "metrics.csv").read_text().split() == ["step,train/total", "0,1.0"]
+    assert (tmp_path / "csv" / "metrics.csv").read_bytes() == curves
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("none", "offline"), ("wandb", "disabled"), ("csv", "online")])

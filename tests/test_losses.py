@@ -17,6 +17,7 @@ from labelvae import (
     Objective,
 )
 from labelvae.guidance import CONSTRAINT_RATE
+from labelvae.objective import LEAST_SCALE
 from labelvae.terms import (
     bernoulli_nll,
     binary_label_loss,
@@ -391,7 +392,7 @@ def test_the_discriminator_sees_real_and_made_images_changed(vae, guide, images,
     seen, mapped = [], []
     discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     maps = guide.coarse_maps
-    monkeypatch.setattr(guide, "coarse_maps", lambda given: (mapped.append(given), maps(given))[1])
+    monkeypatch.setattr(guide, "coarse_maps", lambda given, most: (mapped.append(given), maps(given, most))[1])
     how = Augmentation(flip=flip, interpolation="nearest")
     objective = Objective(adversarial_weight=1.0, discriminator_augmentation=how)
     made = torch.rand_like(images).requires_grad_()
@@ -433,7 +434,7 @@ def test_a_discriminator_that_sees_the_guides_maps_pulls_through_them_too(vae, g
         return gradient
 
     through = guide.coarse_maps
-    apart = pull(lambda x: [maps.detach() for maps in through(x)])
+    apart = pull(lambda x, most: [maps.detach() for maps in through(x, most)])
     assert (pull(through) - apart).abs().max() > 1e-4 * apart.abs().max()
 
 
@@ -484,6 +485,15 @@ def test_a_learned_scale_is_only_for_likelihoods_that_have_one():
     assert not GuidedELBO(objective=Objective(likelihood="gaussian")).log_scale.requires_grad
     with pytest.raises(ValueError, match="learn_scale: a bernoulli likelihood has no scale"):
         Objective(likelihood="bernoulli", learn_scale=True)
+
+
+def test_a_learned_scale_comes_back_from_its_least(vae, images, labels):
+    loss = GuidedELBO(objective=Objective(likelihood="gaussian", scale=LEAST_SCALE, learn_scale=True))
+    with torch.no_grad():
+        loss.log_scale.sub_(0.5)
+    loss(vae, images, labels).total.backward()
+    assert loss.log_scale.item() == pytest.approx(math.log(LEAST_SCALE))
+    assert loss.log_scale.grad < 0, "images are far from what the model makes: a larger scale fits better"
 
 
 def test_terms_are_float32_under_bfloat16(vae, guide, images, labels):

@@ -231,6 +231,17 @@ def test_a_frozen_classifier_is_not_trained_in_silence(guide):
         ClassifierTraining(guide)
 
 
+def test_a_loss_for_another_model_is_refused_before_anything_is_trained(guide):
+    with pytest.raises(ValueError, match="guide: knows 3 classes of images"):
+        VAETraining(ConditionalVAE((1, 8, 8), 4), GuidedELBO(guide))
+
+
+def test_labels_of_validation_are_checked():
+    task = ClassifierTraining(LabelClassifier((1, 8, 8), 3, widths=(4,)))
+    with pytest.raises(ValueError, match="from 0 to 2, got 3"):
+        task.validation_step((torch.rand(2, 1, 8, 8), torch.tensor([0, 3])), 0)
+
+
 def test_a_trainer_without_an_end_is_refused(digits, tmp_path):
     with pytest.raises(ValueError, match="max_epochs: expected a number"):
         trainer(tmp_path, -1).fit(vae_task(), datamodule=digits)
