@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from labelvae import Augmentation, augment
-from labelvae.augmentation import Change, blurred, change, draw_change
+from labelvae.augmentation import Change, blurred, change, draw_change, noised
 from labelvae.style import slant
 
 
@@ -46,6 +46,14 @@ def test_nearest_moves_pixels_without_mixing_them():
     images = torch.rand(8, 1, 8, 8)
     out = augment(images, Augmentation(shear=0.4, shift=0.1, interpolation="nearest"))
     assert all(torch.isin(out[i], images[i]).all() for i in range(8))
+
+
+def test_changes_go_as_far_as_is_said():
+    maps = draw_change(torch.zeros(1000, 1, 8, 8), Augmentation(shift=0.1, scale=0.2)).maps
+    assert 0.19 < maps[:, :, 2].abs().max() <= 0.2, "of coordinates from -1 to 1"
+    assert 0.19 < (maps[:, 0, 0] - 1).abs().max() <= 0.2
+    deviations = noised(torch.zeros(300, 1, 32, 32), 0.3).flatten(1).std(dim=1)
+    assert 0.28 < deviations.max() < 0.32
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 128), (128, 64)])

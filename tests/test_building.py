@@ -6,9 +6,45 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE
-from labelvae.building import check_networks, new_classifier, new_vae, vae_task
+from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
 from labelvae.experiment import run_experiment
+from labelvae.objective import Augmentation, Objective
 from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST
+from labelvae.settings import ClassifierSettings, Optimization, VAESettings
+
+OFTEN = Optimization(batch_size=512, tuned_batch_size=128, learning_rate=1e-3, schedule="one-cycle", weight_decay=0.3)
+"""Twice its learning rate, since the batch is four times as large."""
+
+
+def same(config, how):
+    """Whether a network was made with all of these settings that it knows."""
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    return all(known[name] == getattr(how, name) for name in known if hasattr(how, name))
+
+
+def test_settings_of_a_model_reach_its_network_and_its_training():
+    sizes = {"latent_dim": 32, "encoder_widths": (4,), "decoder_widths": (6,), "hidden_dim": 5, "blocks": 2}
+    label = {"encoder_label": "embedding", "decoder_label": "embedding", "embedding_dim": 3}
+    others = {"spatial_latent": True, "upsampling": "nearest", "discriminator_learning_rate": 3e-4}
+    how = VAESettings(**sizes, **label, **others, objective=Objective(adversarial_weight=1.0), optimization=OFTEN)
+    assert all(getattr(how, name) != getattr(VAESettings(), name) for name in (*sizes, *label, *others))
+    vae = new_vae(how, (1, 8, 8), 3)
+    assert same(vae.config, how)
+    assert set(sizes) | set(label) <= set(vae.config)
+    task = vae_task(how, vae, None)
+    assert (task.learning_rate, task.discriminator_learning_rate) == pytest.approx((2e-3, 6e-4))
+    assert (task.weight_decay, task.schedule) == (0.3, "one-cycle")
+    assert task.loss.objective == how.objective
+
+
+def test_settings_of_a_classifier_reach_its_network_and_its_training():
+    how = ClassifierSettings("pooled", (4,), 1, 5, 0.2, 0.1, Augmentation(noise=0.3), OFTEN)
+    classifier = new_classifier(how, (1, 8, 8), 3)
+    assert same(classifier.config, how)
+    assert {"kind", "widths", "blocks", "feature_dim", "dropout"} <= set(classifier.config)
+    task = classifier_task(how, classifier)
+    assert (task.learning_rate, task.weight_decay, task.schedule) == (pytest.approx(2e-3), 0.3, "one-cycle")
+    assert (task.label_smoothing, task.augmentation) == (0.1, Augmentation(noise=0.3))
 
 
 def test_a_network_that_is_too_large_is_refused_and_not_tried():

@@ -68,9 +68,10 @@ def test_bad_words_exit_with_2_and_say_so(words, says, capsys):
     assert "Traceback" not in message
 
 
-def test_bad_input_in_a_run_exits_with_2_and_one_sentence(capsys):
+@pytest.mark.parametrize("kind", [ValueError, OSError, FloatingPointError])
+def test_bad_input_in_a_run_exits_with_2_and_one_sentence(capsys, kind):
     def main(_):
-        raise ValueError("data: this is wrong; do that")
+        raise kind("data: this is wrong; do that")
 
     with pytest.raises(SystemExit) as stop:
         run(main, DIGITS, "test", [])

@@ -1,6 +1,7 @@
 """The command line as a user has it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -145,6 +146,7 @@ def test_sample(models, tmp_path):
 
 
 def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatch):
+    models = shutil.copytree(models, tmp_path / "run")
     data = replace(PRESETS["digits"].data, test_share=0.05)
     settings = {"data": asdict(data), "data_dir": "data"}
     (models / "settings.yaml").write_text(yaml.safe_dump(settings))

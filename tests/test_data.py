@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from labelvae import ImageData
-from labelvae.data import ResidentLoader
+from labelvae.data import ResidentLoader, _fits
 from labelvae.reading import ImageSet
+from labelvae.scans import read_scan
 
 
 def numbered(count: int) -> ImageSet:
@@ -284,7 +285,31 @@ def test_dark_sixteen_bit_images_are_scaled_like_bright_ones(tmp_path):
     for name in "ab":
         for i in range(3):
             picture(tmp_path / name / f"{i}.png", mode="I;16", value=(200, 30_000)[i % 2])
-    assert {int(v) for v in ImageData("folder", tmp_path).splits["train"].images.unique()} <= {0, 116}
+    splits = ImageData("folder", tmp_path).splits.values()
+    assert {int(value) for split in splits for value in split.images.unique()} == {0, 116}
+
+
+def test_photos_are_turned_upright(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            image = Image.new("L", (12, 10))
+            image.paste(255, (0, 0, 12, 2))
+            exif = image.getexif()
+            exif[ExifTags.Base.Orientation] = 6  # its top is to the right
+            image.save(tmp_path / name / f"{i}.png", exif=exif)
+    data = ImageData("folder", tmp_path)
+    assert data.image_shape == (1, 12, 10)
+    for image in (data.splits["train"].images[0] / 255, read_scan(tmp_path / "a" / "0.png", (1, 12, 10))):
+        assert (image[..., -2:] == 1).all()
+        assert not image[..., :-2].any()
+
+
+def test_images_fit_into_a_share_of_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 0))
+    images, device = torch.zeros(500, dtype=torch.uint8), torch.device("cuda")
+    assert _fits(images, device, 0.5)
+    assert not _fits(images, device, 0.4)
 
 
 def test_hidden_files_and_folders_are_passed_over(folder):

@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import pytest
 import torch
 
-from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.demo import Player
+from labelvae import ConditionalVAE, LabelClassifier, demo
+from labelvae.demo import Player, serve
 
 NAMES = [str(digit) for digit in range(10)]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -82,6 +82,20 @@ def test_a_judge_of_other_images_is_refused(models):
 def test_a_model_that_shows_no_other_label_is_refused():
     with pytest.raises(ValueError, match="decoder_label='none' shows no other label here"):
         Player(ConditionalVAE((1, 8, 8), 10, decoder_label="none"), NAMES)
+
+
+def test_without_a_judge_the_guide_beside_the_model_gives_its_opinion(models, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(demo, "build", lambda player: player)
+    monkeypatch.setattr(demo, "launch", lambda player, port: served.append((player, port)))
+    models[0].save_pretrained(tmp_path / "vae")
+    serve(str(tmp_path / "vae"), None, None, 1)
+    models[1].save_pretrained(tmp_path / "guide")
+    serve(str(tmp_path / "vae"), None, None, 2)
+    (alone, _), (advised, port) = served
+    assert alone.judge is None
+    assert advised.judge is not None
+    assert (advised.who, port) == ("guide", 2)
 
 
 @pytest.fixture(scope="module")

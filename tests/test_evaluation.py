@@ -45,6 +45,28 @@ def test_the_references_bound_the_figures(batches, judge):
     assert math.isnan(copy.leakage)
 
 
+class AlwaysZero(ClassMean):
+    """Answers with the mean of class 0 whatever is asked."""
+
+    def relabel(self, images, labels, own_labels=None):
+        """The mean of class 0."""
+        return super().relabel(images, torch.zeros_like(labels), own_labels)
+
+
+def test_guide_and_judge_real_and_test_images_worst_and_mean_are_told_apart(batches, judge):
+    guide = LabelClassifier((1, 8, 8), 2)
+    with torch.no_grad():  # believes in class 0
+        guide.to_logits.weight.zero_()
+        guide.to_logits.bias.copy_(torch.tensor([9.0, 0.0]))
+    dim = [(images / 2, labels) for images, labels in batches]
+    mean = evaluate(ClassMean(batches, 2), batches, judge, real=dim, guide=guide, progress=False)
+    assert mean.guide_judge_gap == -0.5
+    assert mean.realism_floor > 1e-3
+    assert evaluate(ImageItself(), batches, judge, real=dim, progress=False).sharpness == pytest.approx(4.0)
+    zero = evaluate(AlwaysZero(batches, 2), batches, judge, progress=False)
+    assert (zero.effectiveness, zero.effectiveness_worst_class) == (0.5, 0.0)
+
+
 def test_realism_in_features_that_saw_no_labels(batches, judge):
     turned = LabelClassifier((1, 8, 8), 4, kind="mlp", widths=(8,), feature_dim=6)
     copy = evaluate(ImageItself(), batches, judge, real=batches, label_free=turned, progress=False)

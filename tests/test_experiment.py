@@ -237,6 +237,7 @@ def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, c
     with Image.open(out / "learning-rate" / "learning_rate.png") as curve:
         assert curve.size == (600, 400)
     assert "learning rate: " in capsys.readouterr().out
+    shutil.rmtree(out / "learning-rate")
 
 
 def test_what_is_wrong_is_said_again_at_the_end(tmp_path, capsys):

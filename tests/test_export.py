@@ -51,6 +51,9 @@ def test_refusals(tmp_path, capsys, monkeypatch):
     seeing = ConditionalVAE((1, 8, 8), 3, encoder_label="onehot")
     with pytest.raises(ValueError, match="expected a blind encoder"):
         export_program(seeing, tmp_path / "x.pt2")
+    for way in ("none", "embedding"):
+        with pytest.raises(ValueError, match=f"decoder_label='{way}'"):
+            export_program(ConditionalVAE((1, 8, 8), 3, decoder_label=way), tmp_path / "x.pt2")
     with pytest.raises(SystemExit):
         main(["export", "--model=nothing", "x.tflite"])
     assert "expected a file ending in .onnx or .pt2" in capsys.readouterr().err

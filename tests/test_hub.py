@@ -129,6 +129,8 @@ def test_models_that_come_with_the_package(vae, guide, tmp_path, monkeypatch):
     assert again.dtype == torch.float32
     assert LabelClassifier.from_pretrained("shapes").config == guide.config
     assert LabelClassifier.from_pretrained("shapes/judge").config["widths"] == [4]
+    LabelClassifier((1, 8, 8), 3, widths=(6,)).save_pretrained(tmp_path / "shapes")
+    assert LabelClassifier.from_pretrained("shapes").config["widths"] == [6], "a folder with a model comes first"
 
 
 def test_without_huggingface_hub(vae, monkeypatch, tmp_path):

@@ -104,7 +104,7 @@ def test_the_discriminator_is_spectrally_normalized():
         discriminator(torch.rand(2, 1, 8, 8), label_weights(0, 3, 2))
     weights = [part.weight for part in discriminator.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     for weight in weights:
-        assert torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
+        assert 0.98 < torch.linalg.matrix_norm(weight.flatten(1), 2) < 1.02
 
 
 @pytest.mark.parametrize(("upsampling", "channels"), [("subpixel", []), ("nearest", [32])])

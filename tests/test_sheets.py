@@ -8,14 +8,13 @@ from labelvae.sheets import failures
 
 
 class Brightness(nn.Module):
-    """Takes a bright image for label 0 and a dark one for label 1."""
+    """Takes a dark image for label 0, one between for 1, and a bright one for 2."""
 
     device = torch.device("cpu")
 
     def forward(self, images):
-        """Logits `(B, 2)`."""
-        level = 8.0 * images.mean(dim=(1, 2, 3)) - 4.0
-        return torch.stack([level, -level], dim=1)
+        """Logits `(B, 3)`."""
+        return -8.0 * (images.mean(dim=(1, 2, 3))[:, None] - torch.tensor([0.0, 0.5, 1.0])).abs()
 
 
 class Itself(ConditionalVAE):
@@ -28,11 +27,12 @@ class Itself(ConditionalVAE):
 
 def test_failures_are_those_that_the_judge_takes_least_for_what_was_asked():
     levels = torch.linspace(0.0, 0.9, 60)[torch.randperm(60)]
-    images, labels = levels.view(-1, 1, 1, 1).expand(-1, 1, 8, 8), torch.randint(2, (60,))
-    vae = Itself((1, 8, 8), 2)
-    picture = failures(vae, Brightness(), zip(images.split(16), labels.split(16), strict=True), ["bright", "dark"])
-    asked = wrong_labels(labels, 2)  # of two classes the other one
-    worst = torch.where(asked == 0, levels, 1.0 - levels).argsort()[:25]
+    images, labels = levels.view(-1, 1, 1, 1).expand(-1, 1, 8, 8), torch.randint(3, (60,))
+    vae, names = Itself((1, 8, 8), 3), ["dark", "between", "bright"]
+    picture = failures(vae, Brightness(), zip(images.split(16), labels.split(16), strict=True), names)
+    generator = torch.Generator().manual_seed(0)  # as `evaluate` draws them
+    asked = torch.cat([wrong_labels(part, 3, generator) for part in labels.split(16)])
+    worst = Brightness()(images).softmax(dim=1).gather(1, asked[:, None]).flatten().argsort()[:25]
     assert len(worst) == 25
-    expected = wrong_labels_grid(images[worst], images[worst], labels[worst], asked[worst], ["bright", "dark"])
+    expected = wrong_labels_grid(images[worst], images[worst], labels[worst], asked[worst], names)
     assert picture.tobytes() == expected.tobytes()

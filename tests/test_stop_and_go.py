@@ -88,7 +88,11 @@ def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_weights(whol
     chance, longest = random.Random(0), 0.7 * float((whole / "seconds").read_text())
     codes = []
     for number in [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] * 2:
+        spoken = tmp_path / "said"
+        spoken.unlink(missing_ok=True)
         process = start(tmp_path, *EPOCHS, "--wandb=disabled", "--resume")
+        while process.is_alive() and not (spoken.exists() and spoken.stat().st_size):
+            time.sleep(0.01)  # before its first word Ctrl-C ends Python, not the program
         while not codes and process.is_alive() and not (tmp_path / "out" / "checkpoints" / "guide.ckpt").exists():
             time.sleep(0.01)  # the first kill must not come too late, however fast this machine is now
         process.join(chance.uniform(0.0, longest) if codes else 0.0)

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from torch.nn import functional as F
 
 from labelvae import (
     Augmentation,
@@ -15,7 +16,7 @@ from labelvae import (
     VAETraining,
 )
 from labelvae.callbacks import LastCheckpoint, MovingAverage
-from labelvae.task import learning_rate_factor
+from labelvae.task import CLIP_NORM, learning_rate_factor
 
 OBJECTIVE = Objective(
     likelihood="gaussian",
@@ -255,6 +256,25 @@ def test_a_given_clipping_is_honoured(vae, guide):
     task.configure_gradient_clipping(optimizer, 0.5)
     norm = torch.stack([parameter.grad.norm() for parameter in vae.parameters()]).norm()
     assert norm.item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_each_group_is_clipped_by_itself(vae):
+    task = VAETraining(vae, GuidedELBO(None, Discriminator((1, 8, 8), 3), Objective(adversarial_weight=1.0)))
+    for group, size in zip(task.parameter_groups(), (1e-4, 1e4), strict=True):
+        for parameter in group["params"]:
+            parameter.grad = torch.full_like(parameter, size)
+    task.configure_gradient_clipping(torch.optim.SGD(task.parameter_groups(), lr=1.0))
+    assert all((parameter.grad == 1e-4).all() for parameter in vae.parameters())
+    norms = [parameter.grad.norm() for parameter in task.loss.discriminator.parameters()]
+    assert torch.stack(norms).norm().item() == pytest.approx(CLIP_NORM, rel=1e-3)
+
+
+def test_a_classifier_is_trained_on_changed_images_and_smoothed_labels(guide, images, labels):
+    guide.eval()
+    plain = ClassifierTraining(guide, label_smoothing=0.3).step(images, labels, 0.0)["total"]
+    torch.testing.assert_close(plain, F.cross_entropy(guide(images), labels, label_smoothing=0.3))
+    changed = ClassifierTraining(guide, Augmentation(noise=0.5), 0.3).step(images, labels, 0.0)["total"]
+    assert (changed - plain).abs() > 1e-6
 
 
 def test_a_batch_of_one_is_refused_in_words(digits):

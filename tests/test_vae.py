@@ -11,9 +11,10 @@ from labelvae.settings import DecoderLabel, EncoderLabel
 
 def test_inference_restores_the_modes_and_records_no_gradient(vae, images, labels):
     vae.train()
-    vae.decoder.norms[0].eval()
+    vae.decoder.norms[0].eval()  # one that was left so stays so
     modes = [part.training for part in vae.modules()]
-    statistics = vae.decoder.norms[0].norm.running_mean.clone()
+    statistics = [part.running_mean.clone() for part in vae.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert len(statistics) == 2
     for out in (
         vae.relabel(images, 1),
         vae.reconstruct(images, labels),
@@ -23,7 +24,8 @@ def test_inference_restores_the_modes_and_records_no_gradient(vae, images, label
         assert not out.requires_grad
         assert not out.is_inference()
     assert [part.training for part in vae.modules()] == modes
-    torch.testing.assert_close(vae.decoder.norms[0].norm.running_mean, statistics)
+    after = [part.running_mean for part in vae.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert all(torch.equal(one, other) for one, other in zip(after, statistics, strict=True))
 
 
 def test_modes_are_restored_after_an_error(vae, images):
@@ -56,9 +58,27 @@ def test_chunks_do_not_change_the_result(vae, images, labels):
     torch.testing.assert_close(vae.sample(labels, torch.Generator().manual_seed(0), chunk_size=2), whole)
 
 
+def test_samples_are_decoded_draws_of_the_prior(vae):
+    codes = torch.randn(5, 4, generator=torch.Generator().manual_seed(7))
+    found = vae.sample([1] * 5, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(found, vae.eval().decode(codes, 1).detach())
+
+
 def test_labels_matter_once_they_are_told_apart(vae, images):
+    with torch.no_grad():
+        vae.decoder.hidden.weight[:, -3:] = 0.0  # the label beside the code
     nn.init.normal_(vae.decoder.norms[0].scale_and_shift.weight)
     assert not torch.allclose(vae.relabel(images, 0), vae.relabel(images, 1))
+
+
+def test_interpolation_starts_at_what_the_images_are():
+    images = torch.rand(6, 1, 8, 8)
+    seeing = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="onehot")
+    torch.testing.assert_close(seeing.interpolate(images, 0, 2)[:, -1], seeing.relabel(images, 2, own_labels=0))
+    shifted = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="shift", decoder_label="none")
+    way = shifted.interpolate(images, 0, 2)
+    for place, label in ((0, 0), (-1, 2)):
+        torch.testing.assert_close(way[:, place], shifted.relabel(images, label))
 
 
 def test_interpolation_goes_from_one_label_to_the_other(vae, images):
