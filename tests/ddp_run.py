@@ -41,8 +41,11 @@ class Watch(Callback):
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
         self.own = self.averaged = torch.empty(0)
+        self.noise = 0.0
 
     def on_train_epoch_start(self, trainer, pl_module):
+        if not self.seen:
+            self.noise = float(torch.rand(()))
         self.seen.append([])
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -94,6 +97,7 @@ def main() -> None:
     again, _ = run(classifier, folder)
     found = {
         "seen": watch.seen,
+        "noise": watch.noise,
         "own": watch.own,
         "averaged": watch.averaged,
         "shown": task.shown,

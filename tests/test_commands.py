@@ -109,6 +109,15 @@ def test_relabel_folders_and_globs_as_every_label(models, tmp_path):
     assert picture(tmp_path / "sheet.png").shape[1] > 11 * 90
 
 
+def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path, capsys):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "digit.png")
+    words = ["relabel", "--model", models / "vae", "--to", "zero", tmp_path / "a", tmp_path / "b", tmp_path / "out"]
+    assert "several images are called 'digit'" in refused(capsys, *words)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -34,6 +34,7 @@ def test_every_image_is_seen_once_an_epoch_by_one_process(processes):
         assert len({*first, *second}) == 60
         assert {*first, *second} <= {*everything}
     assert epochs[0] != epochs[1]
+    assert processes[0]["noise"] != processes[1]["noise"], "each draws its own"
 
 
 def test_gradients_are_the_mean_over_the_processes(processes):
