@@ -1,4 +1,4 @@
-"""A person reads counterfactuals without being told what was asked: sheets first, the score after.
+"""A reader names counterfactuals without being told what was asked: sheets first, the score after.
 
     python benchmarks/blind_reading.py draw --model runs/cifar10/vae --data folder --data-dir DIR --out docs/blind
     python benchmarks/blind_reading.py draw --real --data folder --data-dir DIR --out runs/blind_real

@@ -40,6 +40,7 @@ from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, eva
 from labelvae import presets as known
 from labelvae.allocator import keep_freed_memory
 from labelvae.building import new_vae, vae_task
+from labelvae.checks import check_count
 from labelvae.command_line import DashParser
 from labelvae.data import Split
 from labelvae.evaluation import Relabeller
@@ -239,6 +240,8 @@ def main(
         precision: Of the models' training, if not the preset's; the rows then name it.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes or epochs.
     """
+    if epochs is not None:
+        check_count("epochs", epochs)
     keep_freed_memory()
     out = out / (f"{data}-{minutes:g}-minutes" if epochs is None else f"{data}-{epochs}-epochs")
     preset = getattr(known, data.upper())
