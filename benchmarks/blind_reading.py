@@ -57,7 +57,7 @@ def draw(
     images = ImageData(data, data_dir)
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
-    some = test.subset(torch.randperm(len(test), generator=generator)[:count])
+    some = test.subset(torch.randperm(len(test), generator=generator)[:count]).load()
     count = len(some)
     pictures, asked = some.images.float() / 255.0, some.labels
     if model is not None:

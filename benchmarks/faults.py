@@ -36,8 +36,9 @@ from PIL import Image
 from stopped_runs import Example, Row, full_disk, kills
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, evaluate
-from labelvae.data import ResidentLoader
-from labelvae.reading import ImageSet, read_folder
+from labelvae.image_sets import ImageSet
+from labelvae.loaders import ImageLoader
+from labelvae.reading import read_folder
 from labelvae.whole_files import write_whole
 
 
@@ -178,7 +179,7 @@ def long_training(steps: int) -> dict[str, float]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, ResidentLoader(images, 16, shuffle=True))
+    trainer.fit(task, ImageLoader(images, 16, shuffle=True))
     return {"steps": steps, "MB at a tenth": seen[steps // 10], "MB at the end": seen[steps]}
 
 

@@ -75,7 +75,7 @@ def main(
     preset = getattr(known, data.upper())
     source = replace(preset.data, name="folder") if folder else preset.data
     images = ImageData(data_dir=data_dir, **asdict(source))
-    some = images.splits["test"].subset(one_of_each(images.splits["test"].labels, 10))
+    some = images.splits["test"].subset(one_of_each(images.splits["test"].labels, 10)).load()
     pixels, labels = some.images.float() / 255.0, some.labels
     out.mkdir(parents=True, exist_ok=True)
     if run is not None:

@@ -55,7 +55,7 @@ def main(
         raise ValueError(f"data: expected images of even height and width, got {images.image_shape}; resize them")
     generator = torch.Generator().manual_seed(seed)
     test = images.splits["test"]
-    some = test.subset(torch.randperm(len(test), generator=generator)[:count])
+    some = test.subset(torch.randperm(len(test), generator=generator)[:count]).load()
     pixels, asked = some.images.float() / 255.0, wrong_labels(some.labels, images.num_classes, generator)
     real, rows = finest(pixels), []
     for model in models:

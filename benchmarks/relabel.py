@@ -134,7 +134,7 @@ class Bench:
             if self.split == "test" and scores.effectiveness > 0.5:  # minutes: where something can be learned
                 row["taught"] = taught(self.experiment, vae, key)
         some = data.splits[self.split]
-        some = some.subset(one_of_each(some.labels, 40))
+        some = some.subset(one_of_each(some.labels, 40)).load()
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
         pictures["failures"] = failures(vae, self.judge, test, data.class_names)
         for picture_name, picture in pictures.items():

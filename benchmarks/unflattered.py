@@ -17,9 +17,9 @@ from torch import Tensor
 from labelvae import LabelClassifier
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
+from labelvae.image_sets import ImageSet
 from labelvae.inputs import wrong_labels
 from labelvae.objective import Augmentation
-from labelvae.reading import ImageSet
 from labelvae.settings import ClassifierSettings, Optimization
 from labelvae.vae import evaluation_mode
 
@@ -45,7 +45,7 @@ def rotation_network(experiment: Experiment) -> tuple[LabelClassifier, float]:
     turned = copy(experiment)
     turned.data = copy(experiment.data)
     turned.data.class_names, turned.data.num_classes = list(TURNS), len(TURNS)
-    turned.data.splits = {name: _turned(split) for name, split in experiment.data.splits.items()}
+    turned.data.splits = {name: _turned(split.load()) for name, split in experiment.data.splits.items()}
     network = turned.classifier("rotation", ROTATION)
     return network, _accuracy(turned, network)
 
@@ -55,7 +55,7 @@ def taught(experiment: Experiment, model: Relabeller, name: str) -> float:
 
     As many of both: every training image is relabelled once, as a wrong label drawn by seed.
     """
-    train = experiment.data.splits["train"]
+    train = experiment.data.splits["train"].load()
     asked = wrong_labels(train.labels, experiment.data.num_classes, torch.Generator().manual_seed(0))
     parts = zip(train.images.split(1000), asked.split(1000), train.labels.split(1000), strict=True)
     made = torch.cat([_bytes(model.relabel(images / 255.0, labels, own)) for images, labels, own in parts])

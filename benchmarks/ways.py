@@ -20,8 +20,8 @@ from torch import Tensor
 
 from labelvae import VAETraining
 from labelvae.callbacks import Bar
-from labelvae.data import ResidentLoader
-from labelvae.reading import ImageSet
+from labelvae.image_sets import ImageSet
+from labelvae.loaders import ImageLoader
 from labelvae.task import CLIP_NORM
 
 Way = Callable[[int], float]
@@ -171,9 +171,9 @@ class Everyday(LightningModule):
         return optimizer_of(self.task, fused=False)
 
 
-def resident(images: Tensor, labels: Tensor, batch_size: int, device: torch.device) -> ResidentLoader:
+def resident(images: Tensor, labels: Tensor, batch_size: int, device: torch.device) -> ImageLoader:
     """The library's loader."""
-    return ResidentLoader(ImageSet(images, labels), batch_size, device, shuffle=True, drop_last=True)
+    return ImageLoader(ImageSet(images, labels), batch_size, device, shuffle=True, drop_last=True)
 
 
 def fixed_order(images: Tensor, labels: Tensor, batch_size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:

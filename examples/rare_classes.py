@@ -44,14 +44,14 @@ def accuracies(settings: Settings, seed: int) -> dict[str, dict[str, float]]:
 
     from labelvae.data import ImageData
     from labelvae.experiment import Experiment
+    from labelvae.image_sets import ImageSet
     from labelvae.logs import close_logger
-    from labelvae.reading import ImageSet
 
     settings = replace(settings, out=settings.out / f"seed{seed}", guide=seeded(settings.guide, 10 * seed + 1))
     settings = replace(settings, vae=seeded(settings.vae, 10 * seed + 3))
     data = ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     generator = torch.Generator().manual_seed(seed)
-    train = data.splits["train"]
+    train = data.splits["train"].load()
     rare, common = ((train.labels == RARE).nonzero().flatten(), (train.labels != RARE).nonzero().flatten())
     rare = rare[torch.randperm(len(rare), generator=generator)][: max(LEAST, round(SHARE * len(rare)))]
     missing = len(common) // (data.num_classes - 1) - len(rare)

@@ -7,8 +7,7 @@ per-image Python. Three splits: train; validation, for choosing settings; test, 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,80 +16,13 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from labelvae.checks import check_choice, check_count
+from labelvae.image_sets import ImageSet
 from labelvae.inputs import ImageShape, check_image_shape, check_labels
-from labelvae.reading import ImageSet, Source, read_digits, read_folder, read_torchvision
+from labelvae.loaders import ImageLoader
+from labelvae.reading import Source, read_digits, read_folder, read_torchvision
 from labelvae.settings import DataName, DataSettings
 
 Split = Literal["train", "validation", "test"]
-
-
-class ResidentLoader:
-    """Batches of float images in [0, 1] `(B, C, H, W)` and labels `(B,)`, on `device`.
-
-    The order is a permutation drawn from the seed and the epoch, so a resumed run sees the order that an
-    uninterrupted one would have seen. Of several processes each takes its share, every image once.
-
-    Args:
-        images: the split.
-        batch_size: images a batch.
-        device: where batches are wanted.
-        shuffle: a new order every epoch.
-        drop_last: leave out a last batch that is not full, where there is a full one.
-        seed: of the order.
-        rank: of this process among `world_size`.
-        memory_share: the split moves to a GPU if it takes at most this share of its free memory.
-    """
-
-    batch_sampler = None
-
-    def __init__(
-        self,
-        images: ImageSet,
-        batch_size: int,
-        device: torch.device | str = "cpu",
-        *,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        memory_share: float = 0.5,
-    ) -> None:
-        check_count("batch_size", batch_size)
-        self.device = torch.device(device)
-        home = self.device if _fits(images.images, self.device, memory_share) else torch.device("cpu")
-        self.images, self.labels = images.images.to(home), images.labels.to(home)
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.share = len(images) // world_size if drop_last else math.ceil((len(images) - rank) / world_size)
-        self.drop_last = drop_last and self.share >= batch_size
-
-    @property
-    def sampler(self) -> ResidentLoader:
-        """What Lightning tells the epoch to, as it tells a DistributedSampler."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch whose order comes next, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.share // self.batch_size if self.drop_last else math.ceil(self.share / self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(len(self.labels), generator=generator)
-        else:
-            order = torch.arange(len(self.labels))
-        order = order[self.rank :: self.world_size][: self.share].to(self.labels.device)
-        for index in order.split(self.batch_size)[: len(self)]:
-            images = self.images.index_select(0, index).to(self.device, non_blocking=True)
-            yield images.float().div_(255.0), self.labels.index_select(0, index).to(self.device, non_blocking=True)
-        self.epoch += 1
 
 
 class ImageData(LightningDataModule):
@@ -182,7 +114,7 @@ class ImageData(LightningDataModule):
         self.num_classes = len(self.class_names)
         if self.num_classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
-        self.image_shape: ImageShape = check_image_shape(tuple(source.train.images.shape[1:]))
+        self.image_shape: ImageShape = check_image_shape(source.train.image_shape)
         self.batch_size = batch_size
         self.seed = how.seed
         self.memory_share = how.memory_share
@@ -196,8 +128,7 @@ class ImageData(LightningDataModule):
         """16 hexadecimal digits that tell these images, labels and splits from any others."""
         digest = hashlib.sha256()
         for split in self.splits.values():
-            digest.update(split.images.cpu().numpy().tobytes())
-            digest.update(split.labels.cpu().numpy().tobytes())
+            split.hash_into(digest)
         return digest.hexdigest()[:16]
 
     def loader(
@@ -209,7 +140,7 @@ class ImageData(LightningDataModule):
         shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,
-    ) -> ResidentLoader:
+    ) -> ImageLoader:
         """The batches of a split, every image once, on `device`.
 
         Raises:
@@ -218,7 +149,7 @@ class ImageData(LightningDataModule):
         check_choice("split", split, get_args(Split))
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return ResidentLoader(
+        return ImageLoader(
             self.splits[split],
             batch_size,
             device,
@@ -230,28 +161,25 @@ class ImageData(LightningDataModule):
             memory_share=self.memory_share,
         )
 
-    def train_dataloader(self) -> ResidentLoader:
-        """The training batches, in a new order every epoch, on the trainer's device."""
-        return self.loader("train", self.batch_size, self._device, shuffle=True, drop_last=True, seed=self.seed)
+    def train_dataloader(self) -> ImageLoader:
+        """The training batches on the trainer's device, in a new order every epoch.
 
-    def val_dataloader(self) -> ResidentLoader:
+        A trainer that shall overfit some batches sees the same batches in every epoch.
+        """
+        shuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
+        return self.loader("train", self.batch_size, self._device, shuffle=shuffle, drop_last=True, seed=self.seed)
+
+    def val_dataloader(self) -> ImageLoader:
         """The validation batches, on the trainer's device."""
         return self.loader("validation", self.batch_size, self._device)
 
-    def test_dataloader(self) -> ResidentLoader:
+    def test_dataloader(self) -> ImageLoader:
         """The test batches, on the trainer's device."""
         return self.loader("test", self.batch_size, self._device)
 
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
-
-def _fits(images: Tensor, device: torch.device, memory_share: float) -> bool:
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.numel() <= memory_share * free
 
 
 def _split(images: ImageSet, share: float, seed: int, class_names: Sequence[str]) -> tuple[ImageSet, ImageSet]:

@@ -127,7 +127,7 @@ class Experiment:
         task = self._vae_task(name, how, guide, more_guides)
         vae = task.vae
         held_out = self.data.splits["validation"]
-        some = held_out.subset(one_of_each(held_out.labels, 500))
+        some = held_out.subset(one_of_each(held_out.labels, 500)).load()
         images, labels = some.images.float() / 255.0, some.labels
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
         looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
@@ -191,7 +191,7 @@ class Experiment:
     def pictures(self, model: ConditionalVAE, judge: LabelClassifier) -> None:
         """Draws what the model does to test images, and where the judge takes it least for what was asked."""
         test = self.data.splits["test"]
-        some = test.subset(one_of_each(test.labels, 40))
+        some = test.subset(one_of_each(test.labels, 40)).load()
         pictures = sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names)
         pictures["failures"] = failures(model, judge, self._batches("test"), self.data.class_names)
         for name, picture in pictures.items():

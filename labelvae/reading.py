@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision import datasets
 from tqdm import tqdm
 
+from labelvae.image_sets import ImageSet
 from labelvae.picture_files import ENDINGS, is_picture
 
 DEFAULT_SIZE = 64
@@ -31,26 +32,6 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 
 UNREADABLE = Exception
 """What opening an image may raise: broken files make Pillow's readers raise nearly anything."""
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images of one split.
-
-    Attributes:
-        images: uint8 `(N, C, H, W)`.
-        labels: int64 `(N,)`.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, index: Tensor) -> ImageSet:
-        """The images at `index` `(M,)`."""
-        return ImageSet(self.images[index], self.labels[index])
 
 
 @dataclass(frozen=True)

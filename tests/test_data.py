@@ -5,69 +5,10 @@ import struct
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from labelvae import ImageData
-from labelvae.data import ResidentLoader, _fits
-from labelvae.reading import ImageSet
 from labelvae.scans import read_scan
-
-
-def numbered(count: int) -> ImageSet:
-    """Images that carry their number, so that batches can be traced."""
-    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.arange(count, dtype=torch.uint8)
-    return ImageSet(images, torch.arange(count))
-
-
-def numbers(loader) -> list[int]:
-    seen = []
-    for images, labels in loader:
-        torch.testing.assert_close((images[:, 0, 0, 0] * 255).round().long(), labels)
-        seen += labels.tolist()
-    return seen
-
-
-def test_batches_are_floats_in_range_beside_their_labels():
-    images, labels = next(iter(ResidentLoader(numbered(10), 4)))
-    assert images.dtype == torch.float32
-    torch.testing.assert_close(images[:, 0, 0, 0] * 255, torch.arange(4.0))
-    assert labels.tolist() == [0, 1, 2, 3]
-
-
-@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 4), st.booleans())
-def test_every_image_once_an_epoch_over_all_processes(count, batch_size, world_size, shuffle):
-    world_size = min(world_size, count)
-    loaders = [
-        ResidentLoader(numbered(count), batch_size, shuffle=shuffle, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    seen = [n for loader in loaders for n in numbers(loader)]
-    assert sorted(seen) == list(range(count))
-    assert all(len(list(loader)) == len(loader) for loader in loaders)
-
-
-@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 3))
-def test_dropping_the_last_batch_leaves_full_ones_on_every_process(count, batch_size, world_size):
-    loaders = [
-        ResidentLoader(numbered(count), batch_size, drop_last=True, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    assert len({len(loader) for loader in loaders}) == 1
-    if count // world_size >= batch_size:
-        assert {len(labels) for loader in loaders for _, labels in loader} == {batch_size}
-
-
-def test_the_order_is_of_the_seed_and_the_epoch():
-    loader = ResidentLoader(numbered(50), 7, shuffle=True, seed=3)
-    first, second = numbers(loader), numbers(loader)
-    assert first != second
-    loader.set_epoch(1)
-    assert numbers(loader) == second
-    assert numbers(ResidentLoader(numbered(50), 7, shuffle=True, seed=4)) != first
-    assert numbers(ResidentLoader(numbered(50), 7)) == list(range(50))
 
 
 def test_digits_are_split_by_class_and_by_seed(digits):
@@ -303,13 +244,6 @@ def test_photos_are_turned_upright(tmp_path):
     for image in (data.splits["train"].images[0] / 255, read_scan(tmp_path / "a" / "0.png", (1, 12, 10))):
         assert (image[..., -2:] == 1).all()
         assert not image[..., :-2].any()
-
-
-def test_images_fit_into_a_share_of_free_memory(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 0))
-    images, device = torch.zeros(500, dtype=torch.uint8), torch.device("cuda")
-    assert _fits(images, device, 0.5)
-    assert not _fits(images, device, 0.4)
 
 
 def test_hidden_files_and_folders_are_passed_over(folder):

@@ -9,9 +9,9 @@ from lightning.pytorch import Trainer
 
 from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
 from labelvae.callbacks import Diagnosed
-from labelvae.data import ResidentLoader
 from labelvae.diagnosis import beats_chance, diagnose, label_change
-from labelvae.reading import ImageSet
+from labelvae.image_sets import ImageSet
+from labelvae.loaders import ImageLoader
 
 CLASSES = 3
 
@@ -169,7 +169,7 @@ def fit(label_weight, guide, epochs=4):
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer.fit(VAETraining(vae, loss), ResidentLoader(data, 60, shuffle=True), ResidentLoader(data, 60))
+        trainer.fit(VAETraining(vae, loss), ImageLoader(data, 60, shuffle=True), ImageLoader(data, 60))
     return [str(warning.message) for warning in caught], trainer
 
 

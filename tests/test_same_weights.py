@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from labelvae.data import ResidentLoader
-from labelvae.reading import ImageSet
+from labelvae.image_sets import ImageSet
+from labelvae.loaders import ImageLoader
 
 
 def trained(tmp_path, processes):
@@ -38,7 +38,7 @@ def test_every_step_sees_the_same_images_however_many_processes():
     images = ImageSet(torch.zeros(101, 1, 8, 8, dtype=torch.uint8), torch.arange(101))
 
     def batches(rank, processes):
-        loader = ResidentLoader(
+        loader = ImageLoader(
             images, 12 // processes, shuffle=True, drop_last=True, seed=3, rank=rank, world_size=processes
         )
         return [labels.tolist() for _, labels in loader]

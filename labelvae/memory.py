@@ -1,0 +1,31 @@
+"""How much memory is free, and whether images fit in a share of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+_CONTAINER = (  # the limit and the use of a container's memory, by the version of control groups
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device: of a GPU's memory, or of the machine's, or of the container's if it has less."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    for limit, used in _CONTAINER:
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max" for no limit
+            continue
+    return max(0, free)
+
+
+def fits(size: int, device: torch.device, share: float) -> bool:
+    """Whether `size` bytes are at most `share` of the free memory of `device`."""
+    return size <= share * free_memory(device)

@@ -1,0 +1,212 @@
+"""Batches from memory and from files: the same images in the same order, and no more memory than was asked for."""
+
+import hashlib
+import os
+import threading
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from labelvae import ClassifierTraining, ImageData, LabelClassifier, image_sets, memory
+from labelvae.image_sets import FileImages, ImageSet, Names
+from labelvae.loaders import ImageLoader
+from labelvae.memory import fits, free_memory
+
+
+def numbered(count: int) -> ImageSet:
+    """Images that carry their number, so that batches can be traced."""
+    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(count, dtype=torch.uint8)
+    return ImageSet(images, torch.arange(count))
+
+
+def numbers(loader) -> list[int]:
+    seen = []
+    for images, labels in loader:
+        torch.testing.assert_close((images[:, 0, 0, 0] * 255).round().long(), labels)
+        seen += labels.tolist()
+    return seen
+
+
+def test_batches_are_floats_in_range_beside_their_labels():
+    images, labels = next(iter(ImageLoader(numbered(10), 4)))
+    assert images.dtype == torch.float32
+    torch.testing.assert_close(images[:, 0, 0, 0] * 255, torch.arange(4.0))
+    assert labels.tolist() == [0, 1, 2, 3]
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 4), st.booleans())
+def test_every_image_once_an_epoch_over_all_processes(count, batch_size, world_size, shuffle):
+    world_size = min(world_size, count)
+    loaders = [
+        ImageLoader(numbered(count), batch_size, shuffle=shuffle, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    seen = [n for loader in loaders for n in numbers(loader)]
+    assert sorted(seen) == list(range(count))
+    assert all(len(list(loader)) == len(loader) for loader in loaders)
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 3))
+def test_dropping_the_last_batch_leaves_full_ones_on_every_process(count, batch_size, world_size):
+    loaders = [
+        ImageLoader(numbered(count), batch_size, drop_last=True, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    assert len({len(loader) for loader in loaders}) == 1
+    if count // world_size >= batch_size:
+        assert {len(labels) for loader in loaders for _, labels in loader} == {batch_size}
+
+
+def test_the_order_is_of_the_seed_and_the_epoch():
+    loader = ImageLoader(numbered(50), 7, shuffle=True, seed=3)
+    first, second = numbers(loader), numbers(loader)
+    assert first != second
+    loader.set_epoch(1)
+    assert numbers(loader) == second
+    assert numbers(ImageLoader(numbered(50), 7, shuffle=True, seed=4)) != first
+    assert numbers(ImageLoader(numbered(50), 7)) == list(range(50))
+
+
+@pytest.fixture
+def pictures(tmp_path) -> FileImages:
+    """Forty pictures in files, each with its number in its pixels."""
+    paths = []
+    for number in range(40):
+        paths.append(str(tmp_path / f"{number:02}.png"))
+        Image.fromarray(np.full((8, 9), number, dtype=np.uint8)).save(paths[-1])
+    return FileImages(paths, decode, (1, 8, 9), torch.arange(40), torch.arange(40) % 3)
+
+
+def decode(path: str) -> torch.Tensor:
+    try:
+        with Image.open(path) as picture:
+            return torch.from_numpy(np.array(picture))[None]
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
+@pytest.mark.parametrize("how", [{}, {"shuffle": True, "seed": 5}, {"shuffle": True, "drop_last": True}])
+def test_files_give_the_batches_that_memory_gives(pictures, how):
+    streamed, resident = ImageLoader(pictures, 7, **how), ImageLoader(pictures.load(), 7, **how)
+    for _ in range(2):
+        both = list(zip(streamed, resident, strict=True))
+        assert len(both) == len(streamed)
+        assert all(torch.equal(one, other) for pair in both for one, other in zip(*pair, strict=True))
+
+
+def test_a_subset_of_files_is_a_subset_of_images(pictures):
+    some = pictures.subset(torch.tensor([30, 2, 11])).subset(torch.tensor([2, 0]))
+    assert some.load().images[:, 0, 0, 0].tolist() == [11, 30]
+    assert some.labels.tolist() == [11 % 3, 0]
+    assert (len(some), some.nbytes) == (2, 2 * 72)
+
+
+def test_training_from_files_makes_the_same_weights(pictures):
+    weights = []
+    for images in (pictures, pictures.load()):
+        torch.manual_seed(0)
+        classifier = LabelClassifier((1, 8, 9), 3, widths=(8,))
+        trainer = Trainer(
+            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        trainer.fit(
+            ClassifierTraining(classifier), ImageLoader(images, 8, shuffle=True, drop_last=True), ImageLoader(images, 8)
+        )
+        weights.append(classifier.state_dict())
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_only_some_batches_are_decoded_ahead(pictures, monkeypatch):
+    monkeypatch.setattr(image_sets, "available_cores", lambda: 2)
+    decoded = []
+    counting = replace(pictures, decode=lambda path: decoded.append(path) or decode(path))
+    batches = iter(ImageLoader(counting, 2))
+    next(batches)
+    batches.close()
+    assert 2 <= len(decoded) <= 2 * (1 + image_sets.READ_AHEAD * 2)
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+def test_a_file_that_broke_is_named_or_left_out(pictures):
+    broken = pictures.paths[3]
+    with open(broken, "wb") as file:
+        file.write(b"no picture")
+    with pytest.raises(ValueError, match="03.png: can no longer be read .* --skip-unreadable"):
+        list(ImageLoader(pictures, 8))
+    with pytest.warns(UserWarning, match="03.png: passed over"):
+        found = [label for _, labels in ImageLoader(replace(pictures, skip_unreadable=True), 8) for label in labels]
+    assert len(found) == 39
+    with pytest.warns(UserWarning, match="03.png"):
+        alone = list(ImageLoader(replace(pictures, skip_unreadable=True).subset(torch.tensor([3, 3])), 2))
+    assert alone == []
+
+
+def test_a_hash_tells_files_apart_but_not_where_they_are(pictures, tmp_path):
+    def fingerprint(images):
+        digest = hashlib.sha256()
+        images.hash_into(digest)
+        return digest.hexdigest()
+
+    first = fingerprint(pictures)
+    assert fingerprint(replace(pictures, labels=(pictures.labels + 1) % 3)) != first
+    assert fingerprint(pictures.subset(torch.arange(39))) != first
+    os.rename(pictures.paths[5], tmp_path / "moved.png")
+    paths = [*pictures.paths[:5], str(tmp_path / "moved.png"), *pictures.paths[6:]]
+    assert fingerprint(replace(pictures, paths=paths)) != first
+    elsewhere = tmp_path.with_name(tmp_path.name + "-moved")
+    os.rename(tmp_path / "moved.png", pictures.paths[5])
+    tmp_path.rename(elsewhere)
+    moved = replace(pictures, paths=[str(elsewhere / os.path.basename(path)) for path in pictures.paths])
+    assert fingerprint(moved) == first
+
+
+@given(st.lists(st.binary(max_size=12).map(os.fsdecode), max_size=20))
+def test_names_come_back_as_they_were(names):
+    kept = Names(names)
+    assert list(kept) == names
+    assert len(kept) == len(names)
+
+
+def test_a_trainer_that_overfits_sees_the_same_batches():
+    data, seen = ImageData("digits", batch_size=64), []
+
+    class Watching(ClassifierTraining):
+        def training_step(self, batch, batch_idx):
+            seen.append(batch[1].tolist())
+            return super().training_step(batch, batch_idx)
+
+    trainer = Trainer(
+        overfit_batches=2, max_epochs=3, limit_val_batches=0, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False,
+    )  # fmt: skip
+    trainer.fit(Watching(LabelClassifier(data.image_shape, 10, widths=(8,))), datamodule=data)
+    assert seen[0:2] == seen[2:4] == seen[4:6]
+    assert len(data.train_dataloader().dataset) == len(data.splits["train"])
+
+
+def test_images_fit_into_a_share_of_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 0))
+    assert fits(500, torch.device("cuda"), 0.5)
+    assert not fits(501, torch.device("cuda"), 0.5)
+
+
+def test_a_container_has_the_memory_that_it_was_given(monkeypatch, tmp_path):
+    machine = psutil.virtual_memory().available
+    limit, used = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "_CONTAINER", ((str(limit), str(used)),))
+    assert free_memory(torch.device("cpu")) == pytest.approx(machine, rel=0.5), "there are no such files"
+    limit.write_text("max\n")
+    used.write_text("1000\n")
+    assert free_memory(torch.device("cpu")) == pytest.approx(machine, rel=0.5)
+    limit.write_text("5000\n")
+    assert free_memory(torch.device("cpu")) == 4000
+    used.write_text("6000\n")
+    assert free_memory(torch.device("cpu")) == 0
