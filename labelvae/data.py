@@ -30,8 +30,9 @@ class ImageData(LightningDataModule):
 
     `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels and needs no file. `mnist`,
     `fashion_mnist`, `kmnist` and `cifar10` are read from torchvision's files under `data_dir`, downloaded
-    there if they are missing. `folder` reads images under `data_dir`, as `train/CLASS/*.png` and
-    `test/CLASS/*.png`, or as `CLASS/*.png`, which is then split.
+    there if they are missing. `folder` reads images under `data_dir`, as `train/CLASS/*.png`,
+    `val/CLASS/*.png` and `test/CLASS/*.png`, or as `CLASS/*.png`. A split that the folder does not have is taken from
+    the training images.
 
     Args:
         name: which data set.
@@ -42,6 +43,10 @@ class ImageData(LightningDataModule):
         test_share: share held out for the test, by class, of data that has no test images of its own.
         memory_share: share of a GPU's free memory that a split may take to be held there.
         seed: of the split, and of the order of the training images.
+        skip_unreadable: leave out images of a folder that cannot be read, with a warning, instead of raising
+            `ValueError`.
+        class_names: the order of the labels of a folder, where a model has one already; by default the classes are
+            sorted, numbers in their names by value.
 
     Attributes:
         class_names: the name of each label.
@@ -68,14 +73,16 @@ class ImageData(LightningDataModule):
         test_share: float = 0.2,
         memory_share: float = 0.5,
         seed: int = 0,
+        skip_unreadable: bool = False,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if not isinstance(data_dir, str | Path):
             raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
-        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed)
+        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable)
         if name == "digits":
             source = read_digits()
         elif name == "folder":
-            source = read_folder(Path(data_dir), image_size)
+            source = read_folder(data_dir, image_size, class_names, skip_unreadable)
         else:
             source = read_torchvision(name, Path(data_dir))
         self._start(source, batch_size, how)
@@ -118,10 +125,12 @@ class ImageData(LightningDataModule):
         self.batch_size = batch_size
         self.seed = how.seed
         self.memory_share = how.memory_share
-        train, test = source.train, source.test
+        train, validation, test = source.train, source.validation, source.test
+        _check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
         if test is None:
             train, test = _split(train, how.test_share, how.seed, self.class_names)
-        train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
+        if validation is None:
+            train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
         self.splits: dict[Split, ImageSet] = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
@@ -182,16 +191,20 @@ class ImageData(LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
 
+def _check_enough(images: ImageSet, class_names: Sequence[str], least: int) -> None:
+    """A `ValueError` unless every class has an image for each split that is taken from these."""
+    for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
+        if count < least:
+            aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
+            raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
+
+
 def _split(images: ImageSet, share: float, seed: int, class_names: Sequence[str]) -> tuple[ImageSet, ImageSet]:
     """The images in two, `share` of every class (at least one image) in the second."""
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = [], []
-    for label, name in enumerate(class_names):
+    for label in range(len(class_names)):
         members = (images.labels == label).nonzero().flatten()
-        if len(members) < 2:
-            raise ValueError(
-                f"class {name!r}: has {len(members)} images, at least 3 are needed to train, validate and test"
-            )
         members = members[torch.randperm(len(members), generator=generator)]
         count = max(1, round(share * len(members)))
         held_out.append(members[:count])

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from labelvae.checks import check_choice
 from labelvae.inputs import ImageShape
-from labelvae.reading import UNREADABLE, open_image, plain
+from labelvae.depth import Levels
+from labelvae.pixels import UNREADABLE, open_image, plain
 
 Fit = Literal["pad", "crop", "strokes"]
 
@@ -36,20 +37,34 @@ PAPER_NOISE = 0.15
 """Share of the contrast between paper and ink that counts as paper."""
 
 
-def read_scan(path: str | Path, image_shape: ImageShape, *, invert: bool = False, fit: Fit = "pad") -> Tensor:
+def read_scan(
+    path: str | Path, image_shape: ImageShape, *, invert: bool = False, fit: Fit = "pad", levels: Levels | None = None
+) -> Tensor:
     """The picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
 
     Raises:
         ValueError: a file that is missing, no image, of a format that is not read, or too large to be meant.
     """
+    _check(image_shape, fit)
     try:
-        with open_image(Path(path)) as picture:
-            return fit_scan(picture, image_shape, invert=invert, fit=fit)
+        with open_image(path) as picture:
+            bands = plain(picture, "L" if image_shape[0] == 1 else "RGB", levels)
     except UNREADABLE as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+    try:
+        return _fitted(bands, image_shape, invert, fit)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def fit_scan(picture: Image.Image, image_shape: ImageShape, *, invert: bool = False, fit: Fit = "pad") -> Tensor:
+def fit_scan(
+    picture: Image.Image,
+    image_shape: ImageShape,
+    *,
+    invert: bool = False,
+    fit: Fit = "pad",
+    levels: Levels | None = None,
+) -> Tensor:
     """A picture of any size and mode as an image `(C, H, W)` in [0, 1].
 
     Args:
@@ -57,37 +72,69 @@ def fit_scan(picture: Image.Image, image_shape: ImageShape, *, invert: bool = Fa
         image_shape: the model's, with 1 or 3 channels.
         invert: swap dark and bright: for dark ink on bright paper and a model of bright strokes on dark.
         fit: how it comes into the frame.
+        levels: what is black and white in a picture with more than 8 bits; by default the picture's own range.
 
     Raises:
         ValueError: a model of other channels; `strokes` for a model of colours; a picture without strokes.
     """
+    _check(image_shape, fit)
+    return _fitted(plain(picture, "L" if image_shape[0] == 1 else "RGB", levels), image_shape, invert, fit)
+
+
+def _check(image_shape: ImageShape, fit: Fit) -> None:
     check_choice("fit", fit, get_args(Fit))
-    channels, height, width = image_shape
+    channels = image_shape[0]
     if channels not in (1, 3):
         raise ValueError(f"image_shape: pictures have 1 or 3 channels, the model's images have {channels}")
     if fit == "strokes" and channels != 1:
         raise ValueError("fit: strokes is for models of grey images, this one's are in colour; use pad or crop")
-    picture = plain(picture, "L" if channels == 1 else "RGB")
-    if invert:
-        picture = ImageOps.invert(picture)
+
+
+def _fitted(bands: list[Image.Image], image_shape: ImageShape, invert: bool, fit: Fit) -> Tensor:
+    """What `plain` returned, as an image `(C, H, W)` in [0, 1]."""
+    _, height, width = image_shape
+    bands = [_inverted(band) for band in bands] if invert else bands
     if fit == "strokes":
-        return _strokes(np.asarray(picture, dtype=np.float32) / 255.0, height, width)
-    if picture.size != (width, height):
-        resampling = Image.Resampling.BICUBIC
-        if fit == "crop":
-            picture = ImageOps.fit(picture, (width, height), resampling)
-        else:
-            picture = ImageOps.pad(picture, (width, height), resampling, color=_edge(picture))
-    levels = np.asarray(picture).reshape(height, width, channels)
-    return torch.from_numpy(rearrange(levels, "h w c -> c h w") / np.float32(255.0))
+        return _strokes(np.asarray(bands[0], dtype=np.float32) / 255.0, height, width)
+    if bands[0].size != (width, height):
+        into = _cropped if fit == "crop" else _padded
+        bands = [into(band, (width, height)) for band in bands]
+    levels = np.concatenate([np.asarray(band).reshape(height, width, -1) for band in bands], axis=2)
+    return torch.from_numpy(rearrange(levels, "h w c -> c h w") / np.float32(255.0)).clamp_(0.0, 1.0)
 
 
-def _edge(picture: Image.Image) -> int | tuple[int, ...]:
+def _inverted(picture: Image.Image) -> Image.Image:
+    if picture.mode != "F":
+        return ImageOps.invert(picture)
+    return Image.fromarray(np.float32(255.0) - np.asarray(picture))
+
+
+def _cropped(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
+
+
+def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scaled as a whole into `size` (W, H), at least one pixel wide and high, the rest in the colour of the edge."""
+    ratio, wanted = picture.width / picture.height, size[0] / size[1]
+    width, height = size
+    if ratio > wanted:
+        height = max(1, round(picture.height / picture.width * width))
+    elif ratio < wanted:
+        width = max(1, round(picture.width / picture.height * height))
+    padded = Image.new(picture.mode, size, _edge(picture))
+    place = round((size[0] - width) * 0.5), round((size[1] - height) * 0.5)
+    padded.paste(picture.resize((width, height), Image.Resampling.BICUBIC), place)
+    return padded
+
+
+def _edge(picture: Image.Image) -> float | tuple[int, ...]:
     """The median of each channel along the edge."""
     pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(int(level) for level in np.median(edge, axis=0))
-    return colour if len(colour) > 1 else colour[0]
+    colour = np.median(edge, axis=0)
+    if picture.mode == "F":
+        return float(colour[0])
+    return tuple(int(level) for level in colour) if len(colour) > 1 else int(colour[0])
 
 
 def _strokes(levels: np.ndarray, height: int, width: int) -> Tensor:

@@ -193,6 +193,7 @@ class DataSettings:
         test_share: Share held out for the final table, of data that has no test images of its own.
         memory_share: Share of a GPU's free memory that a split may take to be held there.
         seed: Of the split.
+        skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing the folder.
     """
 
     name: DataName = "digits"
@@ -201,8 +202,10 @@ class DataSettings:
     test_share: float = 0.2
     memory_share: float = 0.5
     seed: int = 0
+    skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("skip_unreadable", self.skip_unreadable)
         check_choice("name", self.name, get_args(DataName))
         for name in ("validation_share", "test_share"):
             check_number(name, getattr(self, name), above=0, below=0.5)

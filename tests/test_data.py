@@ -134,7 +134,8 @@ def folder(tmp_path):
     for split, count in (("train", 6), ("test", 3)):
         for index, name in enumerate(("cat", "dog", "owl")):
             for i in range(count):
-                picture(tmp_path / split / name / f"{i}.{'png' if i % 2 else 'jpg'}", value=10 + 80 * index)
+                value = 10 + 80 * index + 2 * (split == "test")
+                picture(tmp_path / split / name / f"{i}.{'png' if i % 2 else 'jpg'}", value=value)
     return tmp_path
 
 

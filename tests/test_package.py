@@ -42,9 +42,10 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks", "hub", "whole_files"},
-    {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
-    {"settings"},
+    {"checks", "hub", "whole_files", "image_files", "depth", "memory"},
+    {"objective", "inputs", "latent", "saving", "compiling", "allocator", "pixels"},
+    {"settings", "image_sets", "forms"},
+    {"folders", "loaders"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},

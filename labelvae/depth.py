@@ -1,0 +1,135 @@
+"""Images with more than 8 bits: their levels, and the range that is black to white.
+
+A file may hold 10 or 12 bits in numbers of 16. Where it does not say how many bits are meant, the images that belong
+together say it: the largest of their levels decides, so that all are scaled alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_BITS, _PHOTOMETRIC, _MOST, _SIGN, _MOST_OF_SAMPLES = 258, 262, 281, 339, 341
+"""Tags of TIFF."""
+
+_HALVES = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""The order of bytes by which the lower half of 16-bit colours is read."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels that are black and white.
+
+    Attributes:
+        low: Becomes 0.
+        high: Becomes 1.
+    """
+
+    low: float = 0.0
+    high: float = 65535.0
+
+    def shares(self, levels: np.ndarray) -> np.ndarray:
+        """Return levels of any shape as float32 in [0, 1]; those outside of the range are clipped."""
+        scaled = (levels.astype(np.float64) - self.low) / max(self.high - self.low, 1e-12)
+        return scaled.clip(0.0, 1.0).astype(np.float32)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Return whether an image that was opened, but not yet read, has more than 8 bits a channel."""
+    return image.mode.startswith(("I", "F")) or _colour_order(image) is not None
+
+
+def is_float(image: Image.Image) -> bool:
+    """Return whether the levels are floating-point numbers."""
+    return image.mode.startswith("F")
+
+
+def stated_levels(image: Image.Image) -> Levels | None:
+    """Return the range where the file says it: by the largest value of a PGM, or by fewer than 16 bits in a TIFF."""
+    if image.format == "PPM" and image.mode == "I":
+        return Levels()  # Pillow has brought the file's largest value to 65535
+    bits = _tag(image, _BITS)
+    if image.mode.startswith("I") and 8 < bits < 16:
+        return Levels(high=2.0**bits - 1)
+    return None
+
+
+def read_levels(image: Image.Image) -> np.ndarray:
+    """Return the levels of a deep image, `(h, w)` or `(h, w, 3 or 4)`; black is the smaller one.
+
+    Raises:
+        ValueError: Levels that are not finite.
+    """
+    order = _colour_order(image)
+    levels = _sixteen_bit_colours(image, order) if order else np.asarray(image)
+    if image.mode == "I" and _tag(image, _BITS) == 32 and _tag(image, _SIGN, 1) == 1:
+        levels = levels.view(np.uint32)
+    if levels.dtype.kind == "f" and not np.isfinite(levels).all():
+        raise ValueError("has levels that are not finite")
+    return levels
+
+
+def is_white_zero(image: Image.Image) -> bool:
+    """Return whether the file's smallest level is white, which Pillow undoes for 8 bits only."""
+    return image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == 0 and is_deep(image)
+
+
+def range_of(image: Image.Image) -> tuple[float, float]:
+    """Return the smallest level and the largest, read or said by the file, of a deep image."""
+    levels = read_levels(image)
+    low, high = float(levels.min()), float(levels.max())
+    said = max(_tag(image, _MOST), _tag(image, _MOST_OF_SAMPLES))
+    return low, max(high, said)
+
+
+def common_levels(ranges: Iterable[tuple[float, float]], floats: bool) -> Levels:
+    """Return the range that images share.
+
+    Integers begin at 0 and have the fewest bits, 8 or more, that hold them all. Floating-point numbers begin at 0 and
+    end at 1 where none is larger, else at the largest. Where levels are negative, the smallest is black.
+
+    >>> common_levels([(0, 3000), (12, 4000)], floats=False)
+    Levels(low=0.0, high=4095.0)
+    """
+    lows, highs = zip(*ranges, strict=True)
+    low, high = min(0.0, *lows), max(highs)
+    if low < 0:
+        return Levels(low, high)
+    if floats:
+        return Levels(0.0, max(1.0, high))
+    return Levels(0.0, 2.0 ** max(8, int(high).bit_length()) - 1)
+
+
+def _colour_order(image: Image.Image) -> str | None:
+    """The order of bytes in 16-bit colours whose upper half alone Pillow reads."""
+    tile = getattr(image, "tile", None)
+    if not tile or image.mode not in ("RGB", "RGBA"):
+        return None
+    raw = tile[0][3] if isinstance(tile[0][3], str) else tile[0][3][0]
+    return raw[-1] if raw in {f"{image.mode};16{order}" for order in _HALVES} else None
+
+
+def _sixteen_bit_colours(image: Image.Image, order: str) -> np.ndarray:
+    """The colours with all their bits: Pillow reads the upper halves, and in the other order of bytes the lower."""
+    with Image.open(getattr(image, "filename", "") or image.fp) as other:  # type: ignore[attr-defined]
+        other.tile = [_in_order(tile, _HALVES[order]) for tile in other.tile]
+        lower = np.asarray(other).astype(np.uint16)
+    return (np.asarray(image).astype(np.uint16) << 8) | lower
+
+
+def _in_order(tile: Any, order: str) -> Any:
+    codec, extents, offset, args = tile
+    changed = args[:-1] + order if isinstance(args, str) else (args[0][:-1] + order, *args[1:])
+    return tile._replace(args=changed) if hasattr(tile, "_replace") else (codec, extents, offset, changed)
+
+
+def _tag(image: Image.Image, number: int, missing: int = 0) -> int:
+    """The first value of a TIFF's tag."""
+    value = getattr(image, "tag_v2", {}).get(number, missing) if image.format == "TIFF" else missing
+    value = value[0] if isinstance(value, tuple) and value else value
+    return int(value) if isinstance(value, int | float) else missing

@@ -1,0 +1,95 @@
+"""Which files of a folder are images, by their names and their first bytes; no pixel is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+ENDINGS = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".webp", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif"),
+)
+"""A file with such a name is meant as an image: it is read, or named where it is broken."""
+
+_LITTER = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "__macosx", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
+_HEADS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|P[1-6f][\s#]"
+    rb"|.{4}ftypavi[fs]",
+    re.DOTALL,
+)
+"""How files of the formats that are read begin."""
+
+
+def is_litter(name: str) -> bool:
+    """Return whether an operating system left this file or folder: hidden, `Thumbs.db`, `@eaDir`, `__MACOSX`, ..."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def has_image_name(name: str) -> bool:
+    """Return whether the ending is one that images have."""
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def is_image(path: str) -> bool:
+    """Return whether a file is meant as an image: by its name, or else by its first bytes."""
+    if has_image_name(path):
+        return True
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
+    try:
+        with open(path, "rb") as file:
+            return _HEADS.match(file.read(16)) is not None
+    except OSError:
+        return False
+
+
+def inside(folder: str) -> tuple[list[str], list[str]]:
+    """Return the names of the files and of the folders in a folder, sorted, without litter; links are followed."""
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_litter(entry.name):
+                (folders if _is_folder(entry) else files).append(entry.name)
+    return sorted(files), sorted(folders)
+
+
+def walk(folder: str, leave_out: str | None = None) -> Iterator[str]:
+    """Yield the files under a folder relative to it, sorted, those of sub-folders last.
+
+    Args:
+        folder: Where to look.
+        leave_out: A sub-folder that is not entered. A link to a folder that it lies in is never entered.
+    """
+    yield from _walk(folder, "", {_identity(folder)}, _identity(leave_out) if leave_out else None)
+
+
+def _walk(
+    root: str, under: str, above: set[tuple[int, int] | None], leave_out: tuple[int, int] | None
+) -> Iterator[str]:
+    files, folders = inside(os.path.join(root, under) if under else root)
+    for name in files:
+        yield os.path.join(under, name)
+    for name in folders:
+        identity = _identity(os.path.join(root, under, name))
+        if identity not in above and identity != leave_out:
+            yield from _walk(root, os.path.join(under, name), above | {identity}, leave_out)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False

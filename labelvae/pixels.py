@@ -1,0 +1,202 @@
+"""How one image file becomes pixels: opened by its content, turned upright, on white, grey or RGB, in [0, 1].
+
+Pillow's warnings about broken metadata are left out: an orientation that cannot be read is none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from labelvae.depth import Levels, common_levels, is_deep, is_float, is_white_zero, range_of, read_levels, stated_levels
+
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_SAFE = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+"""What a file may hold, whatever its name says; Pillow knows other formats that start programs (EPS)."""
+
+UNREADABLE = Exception
+"""What opening an image may raise: broken files make Pillow's readers raise nearly anything."""
+
+MOST_PIXELS = 2**28
+"""Pixels of the largest image that is read; cameras of telephones reach 200 million."""
+
+LARGE = 2**25
+"""Pixels from which a JPEG is read at a half, a quarter or an eighth of its size, but at least `ENOUGH` a side."""
+
+ENOUGH = 2048
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image upright, by its orientation in EXIF."""
+
+_ORIENTATION, _SUBFILE = 0x0112, 254
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """Open an image file; its header is read, its pixels when they are asked for inside of the context.
+
+    Raises:
+        ValueError: No file there; more than `MOST_PIXELS` pixels; a TIFF of several pages. What a broken or refused
+            file raises is Pillow's: catch `UNREADABLE`.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ValueError("no file, or a link that leads to none")
+    with _PATIENT, Image.open(path, formats=_formats()) as image:
+        pixels = image.width * image.height
+        if pixels > MOST_PIXELS:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels are more than {MOST_PIXELS:,}: a decompression bomb, or an image "
+                "to make smaller first"
+            )
+        if pixels > LARGE and image.format in ("JPEG", "MPO"):
+            image.draft(None, (ENOUGH, ENOUGH))
+        if image.format == "TIFF":
+            _refuse_pages(image)
+        yield image
+
+
+def orientation(image: Image.Image, header_only: bool = False) -> int:
+    """Return how an image lies, 1 to 8 as in EXIF; 1, upright, where it does not say or says nothing that can be.
+
+    Args:
+        image: An image that was opened.
+        header_only: Do not read the pixels to find what stands behind them, which some PNG files have.
+    """
+    try:
+        value = (Image.Image.getexif(image) if header_only else image.getexif()).get(_ORIENTATION, 1)
+    except UNREADABLE:
+        return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Return whether an image has frames that follow each other in time."""
+    return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))
+
+
+def own_levels(image: Image.Image) -> Levels:
+    """Return the range of one deep image on its own."""
+    return stated_levels(image) or common_levels([range_of(image)], is_float(image))
+
+
+def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[Image.Image]:
+    """Turn an image upright, lay it on white where it is transparent, and make it grey or RGB.
+
+    Args:
+        image: The image.
+        mode: "L" or "RGB".
+        levels: The range of an image with more than 8 bits whose file does not say it; its own by default.
+
+    Returns:
+        One image of that mode; or, of an image with more than 8 bits, one image of mode "F" for each channel, in
+        [0, 255].
+    """
+    with _PATIENT:
+        turn = _TURNS.get(orientation(image))
+    if is_deep(image):
+        bands = _deep_bands(image, mode, levels)
+    else:
+        bands = [image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image]
+    bands = [band.transpose(turn) for band in bands] if turn is not None else bands
+    if bands[0].mode == "F":
+        return bands
+    (picture,) = bands
+    if picture.has_transparency_data:
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+    return [picture.convert(mode)]
+
+
+def eight_bits(bands: list[Image.Image]) -> Image.Image:
+    """Return what `plain` returns as one image with 8 bits a channel."""
+    if bands[0].mode != "F":
+        return bands[0]
+    rounded = [np.asarray(band).round().clip(0, 255).astype(np.uint8) for band in bands]
+    return Image.fromarray(rounded[0] if len(rounded) == 1 else np.stack(rounded, axis=2))
+
+
+def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale and crop a picture at the centre to `size` (H, W), unless it has that size."""
+    if picture.size == size[::-1]:
+        return picture
+    return ImageOps.fit(picture, size[::-1], Image.Resampling.BICUBIC)
+
+
+def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Image.Image]:
+    levels = stated_levels(image) or levels or own_levels(image)
+    shares = levels.shares(read_levels(image))
+    if is_white_zero(image):
+        shares = 1.0 - shares
+    if shares.ndim == 3 and shares.shape[2] == 4:
+        shares = 1.0 - shares[:, :, 3:] * (1.0 - shares[:, :, :3])  # on white
+    if mode == "L" and shares.ndim == 3:
+        shares = shares @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow makes colours grey
+    bands = [shares] * (1 if mode == "L" else 3) if shares.ndim == 2 else list(np.moveaxis(shares, 2, 0))
+    return [Image.fromarray(np.ascontiguousarray(band) * np.float32(255.0)) for band in bands]
+
+
+def _refuse_pages(image: Image.Image) -> None:
+    """Refuse a TIFF whose pages are images of their own, and 16-bit colours in planes, of which Pillow reads noise."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
+        raise ValueError("colours of 16 bits in separate planes; save it with the colours of a pixel together")
+    pages = 1
+    for page in range(1, getattr(image, "n_frames", 1)):
+        image.seek(page)
+        pages += not getattr(image, "tag_v2", {}).get(_SUBFILE, 0) & 5  # smaller copies and masks
+    image.seek(0)
+    if pages > 1:
+        raise ValueError(
+            f"a TIFF of {pages} pages; save each page as a file of its own (ImageMagick: magick in.tif page-%d.tif)"
+        )
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _SAFE if name in Image.OPEN)
+
+
+class _Patient:
+    """While any thread is inside: none of Pillow's warnings, and no bound of Pillow's on pixels: telephones exceed it.
+
+    Both are settings of the whole process; the first thread that enters changes them, the last one sets them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module="PIL")
+                self._bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._bound
+                self._caught.__exit__(None, None, None)
+
+
+_PATIENT = _Patient()
