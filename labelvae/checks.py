@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -62,6 +63,31 @@ def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
     for index, width in enumerate(widths):
         check_count(f"{name}[{index}]", width, at_most=LARGEST_SIZE)
     return widths
+
+
+def as_size(name: str, value: Any) -> tuple[int, int]:
+    """Return a height and a width as a user writes them, or raise `ValueError`.
+
+    >>> as_size("size", 64), as_size("size", "64x48"), as_size("size", "[64, 48]"), as_size("size", (64, 48))
+    ((64, 64), (64, 48), (64, 48), (64, 48))
+    """
+    words = (
+        re.fullmatch(r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x×,;\s]\s*(\d{1,9}))?\s*[\])]?\s*", value)
+        if isinstance(value, str)
+        else None
+    )
+    if words:
+        value = [int(number) for number in words.groups() if number is not None]
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = [value]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{name}: expected a height and a width such as 64, 64x48 or [64, 48], got {value!r}")
+    sides = tuple(islice(value, 3))
+    if len(sides) not in (1, 2):
+        raise ValueError(f"{name}: expected a height and a width such as 64, 64x48 or [64, 48], got {value!r}")
+    for index, side in enumerate(sides):
+        check_count(f"{name}[{index}]", side, at_most=LARGEST_SIZE)
+    return sides[0], sides[-1]
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from labelvae.whole_files import write_whole
 
+EVERY = ("all", "*")
+"""Words for every class; a class of that name comes first."""
+
+LONGEST = 80
+"""Bytes of a class's name in a file's name."""
+
 
 def write_classes(folder: str | Path, names: Sequence[str]) -> None:
-    """Writes the names, in the order of the labels, as a JSON list under `folder`."""
-    write_whole(Path(folder) / "classes.json", json.dumps(list(names), ensure_ascii=False) + "\n")
+    """Write the names, in the order of the labels, as a JSON list under `folder`."""
+    readable = all(name.isprintable() for name in names)  # bytes that are no UTF-8 are escaped
+    write_whole(Path(folder) / "classes.json", json.dumps(list(names), ensure_ascii=not readable) + "\n")
 
 
 def read_classes(folder: str | Path, num_classes: int) -> list[str]:
@@ -33,16 +42,95 @@ def read_classes(folder: str | Path, num_classes: int) -> list[str]:
 
 
 def label_of(word: str, names: Sequence[str]) -> int:
-    """The label that a user's word means: the name of a class, or else its index.
+    """Return the label that a user's word means: the name of a class, or else its index.
+
+    A name may differ in case, in spaces around it and in how its letters are composed, if one class alone is then
+    meant. An index is not taken where the classes are called by other numbers.
 
     Raises:
-        ValueError: a word that is neither.
+        ValueError: A word that is neither, or that can mean several.
 
-    >>> label_of("dog", ["cat", "dog"]), label_of("0", ["cat", "dog"])
-    (1, 0)
+    >>> label_of("dog", ["cat", "dog"]), label_of("Dog ", ["cat", "dog"]), label_of("0", ["cat", "dog"])
+    (1, 1, 0)
     """
     if word in names:
         return list(names).index(word)
-    if word.isdecimal() and int(word) < len(names):
-        return int(word)
-    raise ValueError(f"label: expected one of {', '.join(names)} (or 0 to {len(names) - 1}), got {word!r}")
+    for alike in (_composed, _folded):
+        found = [label for label, name in enumerate(names) if alike(name) == alike(word)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            meant = ", ".join(repr(printable(names[label])) for label in found)
+            raise ValueError(f"label: {printable(word)!r} can be {meant}; write it as the class is called")
+    number = _folded(word)
+    counted = all(int(name) == label for label, name in enumerate(names) if name.isdecimal())
+    if number.isdecimal() and len(number) < 10 and int(number) < len(names) and counted:
+        return int(number)
+    indices = f" (or 0 to {len(names) - 1})" if counted else ""
+    raise ValueError(f"label: expected one of {', '.join(map(printable, names))}{indices}, got {printable(word)!r}")
+
+
+def labels_of(word: str, names: Sequence[str]) -> list[int]:
+    """Return the labels that a word means: that of one class, or those of every class for "all" and "*".
+
+    >>> labels_of("all", ["cat", "dog"]), labels_of("all", ["all", "none"]), labels_of("*", ["all", "none"])
+    ([0, 1], [0], [0, 1])
+    """
+    return list(range(len(names))) if word in EVERY and word not in names else [label_of(word, names)]
+
+
+def printable(name: str) -> str:
+    r"""Return a name in one line that any terminal, file or picture can show.
+
+    >>> printable("two\nlines"), printable("caf\udce9")
+    ('two\\nlines', 'caf\\xe9')
+    """
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return each name as a part of a file's name, all different where upper and lower case are one.
+
+    Letters of any script and signs stay; what a file system does not take becomes "_"; names that are then alike are
+    numbered, in their order.
+
+    >>> file_names(["T-shirt/top", "(", ")", "a", "A"])
+    ['T-shirt_top', '(', ')', 'a', 'A-2']
+    """
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        clean = shortened("".join(_allowed(letter) for letter in name), LONGEST)
+        clean = "_" + clean[1:] if clean.startswith(".") else clean
+        numbered, count = clean, 1
+        while _folded(numbered) in taken:
+            count += 1
+            numbered = f"{clean}-{count}"
+        taken.add(_folded(numbered))
+        found.append(numbered)
+    return found
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text with at most `most` bytes in UTF-8; what is cut is no part of a letter."""
+    return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(os.fsencode(text)) > most else text
+
+
+def _allowed(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"%{ord(letter) - 0xDC00:02X}"
+    return "_" if letter in '<>:"/\\|?*' or letter.isspace() or not letter.isprintable() else letter
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word).strip()
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFKC", word).casefold().strip()

@@ -5,6 +5,7 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ def run_evaluate(
     data_dir: Path | None = None,
     rounds: int = 1,
     out: Path | None = None,
+    skip_unreadable: bool = False,
 ) -> None:
     """Judge a model on the held-out test images of its data.
 
@@ -34,6 +36,7 @@ def run_evaluate(
         data_dir: Where the files of the data set are.
         rounds: Wrong labels drawn for each test image.
         out: A .json file that the scores are written to as well.
+        skip_unreadable: Go on without images of a folder that cannot be read.
     """
     from dataclasses import asdict, replace
 
@@ -42,20 +45,22 @@ def run_evaluate(
     from labelvae.evaluation import evaluate
     from labelvae.hub import locate
     from labelvae.scores import save_scores, scores_table
+    from labelvae.whole_files import user_path
 
     (vae, names), opinion = _model(model), LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
     how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
     if how.name == "folder":
-        how = replace(how, image_size=vae.image_shape[1:])
-    images = ImageData(data_dir=data_dir or where, **asdict(how))
-    if (locate(model, vae.kind) / "classes.json").is_file() and names != images.class_names:
+        how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
+    named = (locate(model, vae.kind) / "classes.json").is_file()
+    images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
+    if named and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     real, test = images.loader("train"), images.loader("test")
     scores = [evaluate(vae, test, opinion, real=real, guide=adviser, name=Path(model).name, rounds=rounds)]
     print(scores_table(scores))
     if out is not None:
-        save_scores(scores, out)
+        save_scores(scores, user_path(out))
 
 
 def relabel(
@@ -67,61 +72,68 @@ def relabel(
     invert: bool = False,
     fit: Literal["pad", "crop", "strokes"] = "pad",
     enlarge: int = 1,
+    resume: bool = False,
+    skip_unreadable: bool = False,
 ) -> None:
     """Images as another label, in their own style.
 
     Give images, folders of images, or globs, and last where the results go: a picture for one image, else a folder.
-    A picture with `--to all` is a sheet, a row an image; a folder gets a file for each image and label.
+    A picture with `--to all` is a sheet, a row an image; a folder gets a file for each image and label, each written
+    when it is made.
 
     Pictures of any size and kind are turned upright, laid on white where they are transparent, made grey or RGB as
     the model is, and fitted into its frame. For a scan of dark ink on paper and a model of MNIST's digits use
-    `--invert --fit strokes`.
+    `--invert --fit strokes`. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
 
     Args:
         paths: Images, and last the output.
         model: Folder of a trained model, or its name.
-        to: The label: the name of a class, its index, or all.
+        to: The label: the name of a class, its index, or all for each of them; * where a class is called all.
         own: What the images are; only a model whose encoder sees the label needs it.
         invert: Swap dark and bright first.
         fit: pad fills up with the colour of the edge, crop cuts off at the sides, strokes crops to the ink and
             centres it as MNIST does.
         enlarge: Whole factor that results are enlarged by, but for a sheet.
+        resume: Go on with a folder of results: those that are there and whole are kept.
+        skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
     """
-    import torch
-
     from labelvae.checks import check_count
-    from labelvae.classes import label_of
-    from labelvae.picture_files import exact_picture, file_name, image_files, is_picture, save_picture
-    from labelvae.scans import read_scan
+    from labelvae.classes import label_of, labels_of, printable
+    from labelvae.picture_files import find_pictures, is_picture_name
+    from labelvae.relabelling import Relabelling
+    from labelvae.whole_files import sweep, user_path
 
     check_count("enlarge", enlarge)
     *words, last = paths
-    out = Path(last)
     if not words:
         raise ValueError(f"paths: expected images and last the output, got {last} alone")
-    files = image_files(words)
+    one, out = is_picture_name(last), user_path(last)
+    if any(_same(user_path(word), out) for word in words):
+        raise ValueError(f"out: {last} is what the images are read from; give another place for the results")
+    pictures = find_pictures(words, leave_out=str(out))
+    if any(_same(Path(path), out) for path in pictures.paths):
+        raise ValueError(f"out: {last} is one of the images; give another place for the results")
     vae, names = _model(model)
-    labels = list(range(len(names))) if to == "all" else [label_of(to, names)]
+    labels = labels_of(to, names)
     mine = label_of(own, names) if own is not None else None
-    images = torch.stack([read_scan(file, vae.image_shape, invert=invert, fit=fit) for file in files])
-    relabelled = torch.stack([vae.relabel(images, label, mine) for label in labels], dim=1)
-    if not is_picture(out):
-        stems = [file.stem for file in files]
-        twice = [stem for stem in stems if stems.count(stem) > 1]
-        if twice:
-            raise ValueError(f"paths: several images are called {twice[0]!r}; relabel them into folders of their own")
-        for stem, row in zip(stems, relabelled, strict=True):
-            for label, image in zip(labels, row, strict=True):
-                save_picture(exact_picture(image, enlarge), out / f"{stem}_as_{file_name(names[label])}.png")
-    elif to == "all":
-        from labelvae.figures import style_transfer_grid
-
-        save_picture(style_transfer_grid(images, relabelled, names), out)
-    elif len(files) == 1:
-        save_picture(exact_picture(relabelled[0, 0], enlarge), out)
-    else:
-        raise ValueError(f"out: {out} is one picture, but there are {len(files)} images; give a folder")
-    print(f"{len(files)} images as {to}: {out}")
+    work = Relabelling(vae, names, labels, mine, invert, fit, enlarge, resume, skip_unreadable)
+    try:
+        if not one:
+            sweep(out)
+            work.into_folder(pictures, out)
+        elif len(labels) > 1:
+            work.into_sheet(pictures, out)
+        elif len(pictures.paths) == 1:
+            work.into_picture(pictures, out)
+        else:
+            raise ValueError(f"out: {out} is one picture, but there are {len(pictures.paths)} images; give a folder")
+    except KeyboardInterrupt:
+        print(f"\nstopped; {work.written} results are under {out}, --resume goes on from there", file=sys.stderr)
+        raise
+    said = f", {work.kept} were there" if work.kept else ""
+    said += f", {len(work.broken)} could not be read" if work.broken else ""
+    said += f", {pictures.others} files are no images" if pictures.others else ""
+    print(f"{work.written} images as {printable(to)}: {printable(str(out))}{said}")
 
 
 def sample(
@@ -138,7 +150,7 @@ def sample(
     Args:
         out: A picture, for a sheet with a row a label; or a folder, for a file an image.
         model: Folder of a trained model, or its name.
-        label: The name of a class, its index, or all.
+        label: The name of a class, its index, or all for each of them; * where a class is called all.
         count: Images of each label.
         seed: Of the draw; the same numbers are used for every label.
         enlarge: Whole factor that the files in a folder are enlarged by.
@@ -146,23 +158,26 @@ def sample(
     import torch
 
     from labelvae.checks import check_count
-    from labelvae.classes import label_of
+    from labelvae.classes import file_names, labels_of, printable
     from labelvae.figures import samples_grid
-    from labelvae.picture_files import exact_picture, file_name, is_picture, save_picture
+    from labelvae.picture_files import exact_picture, is_picture_name, save_picture
+    from labelvae.whole_files import user_path
 
     check_count("count", count)
     check_count("enlarge", enlarge)
     check_count("seed", seed, at_least=0)
+    one, out = is_picture_name(out), user_path(out)
     vae, names = _model(model)
-    labels = list(range(len(names))) if label == "all" else [label_of(label, names)]
-    samples = torch.stack([vae.sample([one] * count, torch.Generator().manual_seed(seed)) for one in labels])
-    if is_picture(out):
-        save_picture(samples_grid(samples, [names[one] for one in labels]), out)
+    labels = labels_of(label, names)
+    samples = torch.stack([vae.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels])
+    if one:
+        save_picture(samples_grid(samples, [names[each] for each in labels]), out)
     else:
-        for one, row in zip(labels, samples, strict=True):
+        files = file_names(names)
+        for each, row in zip(labels, samples, strict=True):
             for index, image in enumerate(row):
-                save_picture(exact_picture(image, enlarge), out / f"{file_name(names[one])}_{index:04d}.png")
-    print(f"{len(labels) * count} images: {out}")
+                save_picture(exact_picture(image, enlarge), out / f"{files[each]}_{index:04d}.png")
+    print(f"{len(labels) * count} images: {printable(str(out))}")
 
 
 def compare(runs: list[Path], *, html: Path | None = None) -> None:
@@ -173,12 +188,12 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
         html: A file for scores and pictures as one page that loads nothing from elsewhere.
     """
     from labelvae.comparison import comparison_page, comparison_table, read_run
-    from labelvae.whole_files import write_whole
+    from labelvae.whole_files import user_path, write_whole
 
-    found = [read_run(folder) for folder in runs]
+    found = [read_run(user_path(folder)) for folder in runs]
     print(comparison_table(found))
     if html is not None:
-        write_whole(html, comparison_page(found))
+        write_whole(user_path(html), comparison_page(found))
         print(f"with pictures: {html}")
 
 
@@ -191,7 +206,9 @@ def export(out: Path, *, model: str) -> None:
     """
     from labelvae.export import export_onnx, export_program
     from labelvae.vae import ConditionalVAE
+    from labelvae.whole_files import user_path
 
+    out = user_path(out)
     if out.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"out: expected a file ending in .onnx or .pt2, got {out}")
     vae = ConditionalVAE.from_pretrained(model)
@@ -213,6 +230,10 @@ def demo(*, model: str = "mnist", judge: str | None = None, images: Path | None 
     serve(model, judge, images, port)
 
 
+def _same(one: Path, other: Path) -> bool:
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
 def _model(name: str) -> tuple[Any, list[str]]:
     from labelvae.classes import read_classes
     from labelvae.hub import locate
@@ -228,7 +249,7 @@ def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
 
     if path.is_file():
         try:
-            settings = yaml.safe_load(path.read_text())
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
             known = DataSettings(**settings["data"]), Path(settings["data_dir"])
         except (ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(

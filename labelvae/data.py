@@ -15,12 +15,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from labelvae.checks import check_choice, check_count
+from labelvae.checks import as_size, check_choice, check_count
 from labelvae.image_sets import ImageSet
 from labelvae.inputs import ImageShape, check_image_shape, check_labels
 from labelvae.loaders import ImageLoader
 from labelvae.reading import Source, read_digits, read_folder, read_torchvision
 from labelvae.settings import DataName, DataSettings
+from labelvae.whole_files import user_path
 
 Split = Literal["train", "validation", "test"]
 
@@ -38,7 +39,8 @@ class ImageData(LightningDataModule):
         name: which data set.
         data_dir: where its files are.
         batch_size: images a batch of `train_dataloader` and the like.
-        image_size: `(H, W)` that the images of a folder are resized to; None keeps their own where all are alike.
+        image_size: `(H, W)`, or one number for both, that the images of a folder are resized to; None keeps their own
+            where all are alike.
         validation_share: share of the training images held out for validation, by class, below 0.5.
         test_share: share held out for the test, by class, of data that has no test images of its own.
         memory_share: share of a GPU's free memory that a split may take to be held there.
@@ -68,7 +70,7 @@ class ImageData(LightningDataModule):
         name: DataName = "digits",
         data_dir: str | Path = "data",
         batch_size: int = 128,
-        image_size: tuple[int, int] | None = None,
+        image_size: tuple[int, int] | int | str | None = None,
         validation_share: float = 0.1,
         test_share: float = 0.2,
         memory_share: float = 0.5,
@@ -82,9 +84,10 @@ class ImageData(LightningDataModule):
         if name == "digits":
             source = read_digits()
         elif name == "folder":
-            source = read_folder(data_dir, image_size, class_names, skip_unreadable)
+            size = None if how.image_size is None else as_size("image_size", how.image_size)
+            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable)
         else:
-            source = read_torchvision(name, Path(data_dir))
+            source = read_torchvision(name, user_path(data_dir))
         self._start(source, batch_size, how)
 
     @classmethod

@@ -20,7 +20,7 @@ from labelvae.classifier import LabelClassifier
 from labelvae.figures import grid, to_picture
 from labelvae.hub import locate
 from labelvae.inputs import label_weights
-from labelvae.picture_files import image_files
+from labelvae.picture_files import find_pictures
 from labelvae.scans import Fit, fit_scan, read_scan
 from labelvae.vae import ConditionalVAE, evaluation_mode
 
@@ -286,6 +286,6 @@ def serve(model: str, judge: str | None, images: Path | None, port: int) -> None
     opinion = LabelClassifier.from_pretrained(asked) if asked else None
     pictures = None
     if images is not None:
-        files = image_files([str(images)])[:MOST_PICTURES]
+        files = find_pictures([str(images)]).paths[:MOST_PICTURES]
         pictures = torch.stack([read_scan(file, vae.image_shape) for file in files])
     launch(build(Player(vae, names, opinion, pictures, "judge" if judge else "guide")), port)

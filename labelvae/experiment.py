@@ -34,7 +34,7 @@ from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import one_of_each
 from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.picture_files import save_picture
-from labelvae.run_folder import checked_checkpoint, claim_folder, plain
+from labelvae.run_folder import checked_checkpoint, claim_folder, class_order, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.sheets import failures, sheets
@@ -53,7 +53,9 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     Raises:
         ValueError: settings or data that cannot be; a folder that holds another run.
     """
-    data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
+    if data is None:
+        order = class_order(settings.out) if settings.resume else None
+        data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
     check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]

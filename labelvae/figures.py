@@ -9,6 +9,8 @@ from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from labelvae.classes import printable
+
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)
 CELL = 96
@@ -42,6 +44,7 @@ def grid(
     """
     pictures = [[to_picture(image) for image in row] for row in rows]
     width, height = pictures[0][0].size
+    row_titles = [printable(title) for title in row_titles] if row_titles else None
     font = ImageFont.load_default(size=max(12, width // 7))
     assert isinstance(font, ImageFont.FreeTypeFont)
     line = int(font.size * 1.5)
@@ -121,6 +124,7 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
 
 
 def _short(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    text = printable(text)
     while len(text) > 1 and font.getlength(text) > width * 1.15:
         text = text[:-2] + "…"
     return text

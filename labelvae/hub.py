@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from labelvae.whole_files import user_path
+
 PACKAGED = Path(__file__).parent / "pretrained"
 PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide"}
 """The folder of each kind of model in a run."""
@@ -19,8 +21,9 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def locate(name: str | Path, kind: str) -> Path:
     """The folder that a model's name means; one that may be missing, if it can only be meant as a folder.
 
-    A folder with a model comes first; then a packaged model, by its run ("mnist") or its part ("mnist/guide");
-    then, for "user/name", the Hub, from its cache where it was loaded before.
+    A folder with a model comes first, or its weights file, or the folder of the run that it is from; then a packaged
+    model, by its run ("mnist") or its part ("mnist/guide"); then, for "user/name", the Hub, from its cache where it was
+    loaded before.
 
     Args:
         name: a folder or a name.
@@ -32,10 +35,18 @@ def locate(name: str | Path, kind: str) -> Path:
     """
     if not isinstance(name, str | Path):
         raise ValueError(f"folder: expected a path or a name, got {name!r}")
-    folder = Path(name)
-    if isinstance(name, Path) or (folder / "model.safetensors").is_file():
+    folder = user_path(name)
+    if not str(name) or folder.is_file():
+        if folder.name == "model.safetensors":
+            return folder.parent
+        raise ValueError(f"folder: expected the folder of a {kind}, or a name such as 'mnist', got {str(name)!r}")
+    part = PARTS.get(kind, "")
+    for inside in (folder, folder / part):  # a model, or the run that it is from
+        if (inside / "model.safetensors").is_file():
+            return inside
+    if isinstance(name, Path):
         return folder
-    for packaged in (PACKAGED / name / PARTS.get(kind, ""), PACKAGED / name):
+    for packaged in (PACKAGED / name / part, PACKAGED / name, PACKAGED / name.lower() / part, PACKAGED / name.lower()):
         if (packaged / "model.safetensors").is_file():
             return packaged
     if _NAME.fullmatch(name) and not any(parent.exists() for parent in (folder.parent, (PACKAGED / name).parent)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from labelvae.classes import printable
 from labelvae.data import ImageData
 from labelvae.settings import Settings
 from labelvae.task import Task
@@ -38,7 +40,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
         data.fingerprint(),
     )
     if path.is_file() and how.resume:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
         try:
             before = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
@@ -65,11 +67,32 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     header = (
-        f"# made by: {shlex.join(sys.argv)}\n# run it again: --config {path}\n"
-        f"# images: {split}, fingerprint {images}, classes: {', '.join(data.class_names)}\n"
+        f"# made by: {printable(shlex.join(sys.argv))}\n# run it again: --config {printable(str(path))}\n"
+        f"# images: {split}, fingerprint {images}, classes: {', '.join(map(printable, data.class_names))}\n"
         f"# with: {versions}, Python {platform.python_version()}\n"
     )
     write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
+
+
+def class_order(out: Path) -> list[str] | None:
+    """Return the names of the classes in the order of the labels of the run under `out`; None where there is none.
+
+    Folders' names were once sorted as text, "10" before "2": such a run keeps its labels.
+    """
+    for path in sorted(out.glob("*/classes.json")):
+        try:
+            names = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+    try:
+        with (out / "settings.yaml").open(encoding="utf-8", errors="surrogateescape") as file:
+            head = [next(file, "") for _ in range(4)]
+    except OSError:
+        return None
+    said = next((line.partition(", classes: ")[2] for line in head if line.startswith("# images: ")), "")
+    return said.rstrip("\n").split(", ") if said else None
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from labelvae.hub import locate, upload
-from labelvae.whole_files import write_whole
+from labelvae.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
 """Raised when a saved model of an older format could no longer be read as it is."""
@@ -55,10 +55,11 @@ class Pretrained(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes `config.json` and `model.safetensors` under `folder`, which is made if it is missing."""
+        folder = user_path(folder)
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        write_whole(Path(folder) / "config.json", json.dumps(header, indent=2) + "\n")
-        write_whole(Path(folder) / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
+        write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
+        write_whole(folder / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
 
     def push_to_hub(self, repository: str, run: str | Path | None = None, private: bool = False) -> None:
         """Sends the model to the Hugging Face Hub (the `hub` extra), from where `from_pretrained` reads it by name.

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from labelvae.checks import (
     LARGEST_DEPTH,
     LARGEST_SIZE,
+    as_size,
     check_choice,
     check_count,
     check_flag,
@@ -22,6 +23,7 @@ from labelvae.checks import (
     check_widths,
 )
 from labelvae.objective import Augmentation, Objective
+from labelvae.whole_files import user_path
 
 EncoderLabel = Literal["none", "onehot", "embedding", "shift"]
 DecoderLabel = Literal["none", "onehot", "embedding", "batchnorm", "batchnorm-planes"]
@@ -188,16 +190,17 @@ class DataSettings:
 
     Attributes:
         name: Which data set; `folder` reads images in class folders.
-        image_size: Height and width of the images of a folder; null keeps their own where all are alike.
+        image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own where
+            all are alike.
         validation_share: Share of the training images held out for choosing settings.
         test_share: Share held out for the final table, of data that has no test images of its own.
         memory_share: Share of a GPU's free memory that a split may take to be held there.
         seed: Of the split.
-        skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing the folder.
+        skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing all.
     """
 
     name: DataName = "digits"
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | int | str | None = None
     validation_share: float = 0.1
     test_share: float = 0.2
     memory_share: float = 0.5
@@ -212,9 +215,9 @@ class DataSettings:
         check_number("memory_share", self.memory_share, at_least=0, below=1)
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         if self.image_size is not None:
-            size = check_widths("image_size", self.image_size)
-            if len(size) != 2 or self.name != "folder":
-                raise ValueError(f"image_size: expected (H, W), and for a folder of images only, got {size}")
+            object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
+            if self.name != "folder":
+                raise ValueError(f"image_size: is for folders of images, whose name is folder; got {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -284,8 +287,8 @@ class Settings:
                 "guide.kind: vae.objective.perceptual_weight compares the guide's maps, and an mlp has none; "
                 "take a convolutional or pooled guide, or set the weight to 0"
             )
-        object.__setattr__(self, "out", Path(self.out))
-        object.__setattr__(self, "data_dir", Path(self.data_dir))
+        object.__setattr__(self, "out", user_path(self.out))
+        object.__setattr__(self, "data_dir", user_path(self.data_dir))
         network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]
         if network[0] == network[1] or self.judge.optimization.seed in [how.optimization.seed for how in self.guides]:
             raise ValueError(

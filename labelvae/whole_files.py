@@ -9,6 +9,11 @@ from pathlib import Path
 _PART = ".part-"
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path as a user means it: "~" is the home folder, which a shell leaves as it is after "="."""
+    return Path(os.path.expanduser(path))
+
+
 def sweep(folder: str | Path) -> None:
     """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
     for path in Path(folder).rglob(f".*{_PART}*"):
@@ -20,7 +25,7 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}{_PART}")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -50,7 +50,7 @@ LAYERS = [
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},
     {"vae", "classifier", "model_card"},
-    {"sheets", "terms", "metrics", "diagnosis", "export", "demo"},
+    {"sheets", "terms", "metrics", "diagnosis", "export", "demo", "relabelling"},
     {"evaluation", "data", "guidance"},
     {"losses", "task"},
     {"training"},
