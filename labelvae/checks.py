@@ -72,7 +72,7 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     ((64, 64), (64, 48), (64, 48), (64, 48))
     """
     words = (
-        re.fullmatch(r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x×,;\s]\s*(\d{1,9}))?\s*[\])]?\s*", value)
+        re.fullmatch(r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x,;\s]\s*(\d{1,9}))?\s*[\])]?\s*", value)
         if isinstance(value, str)
         else None
     )

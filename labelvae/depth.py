@@ -39,6 +39,10 @@ class Levels:
         return scaled.clip(0.0, 1.0).astype(np.float32)
 
 
+SIXTEEN_BITS = Levels()
+UNIT = Levels(high=1.0)
+
+
 def is_deep(image: Image.Image) -> bool:
     """Return whether an image that was opened, but not yet read, has more than 8 bits a channel."""
     return image.mode.startswith(("I", "F")) or _colour_order(image) is not None

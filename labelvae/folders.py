@@ -91,7 +91,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
         for label, name in enumerate(_known_classes(folder, train, names)):
             labels += [label] * _list_class(os.path.join(folder, name), seen) if name else []
             if split == "train" and (not labels or labels[-1] != label):
-                _refuse_empty(os.path.join(folder, name), name, seen)
+                _refuse_empty(os.path.join(folder, name), name)
         if len(labels) > start:
             splits[split] = torch.arange(start, len(labels))
         elif split != "train":
@@ -179,7 +179,7 @@ def _list_class(folder: str, seen: _Seen) -> int:
     return count
 
 
-def _refuse_empty(folder: str, name: str, seen: _Seen) -> None:
+def _refuse_empty(folder: str, name: str) -> None:
     other = next((path for path in walk(folder)), None)
     hint = f", but other files such as {other}; save them as PNG or JPEG" if other else "; add some, or take it away"
     raise ValueError(f"{folder}: the class {name!r} has no images{hint}")

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from labelvae.depth import Levels, common_levels, is_deep, is_float, range_of, stated_levels
+from labelvae.depth import SIXTEEN_BITS, UNIT, Levels, common_levels, is_deep, is_float, range_of, stated_levels
 from labelvae.inputs import ImageShape
 from labelvae.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, orientation, plain
 
@@ -37,8 +37,8 @@ class Form:
 
     mode: str
     size: tuple[int, int]
-    integers: Levels = Levels()
-    floats: Levels = Levels(high=1.0)
+    integers: Levels = SIXTEEN_BITS
+    floats: Levels = UNIT
 
     @property
     def image_shape(self) -> ImageShape:
@@ -143,7 +143,7 @@ def _widen(ranges: list[tuple[float, float]], found: tuple[float, float]) -> Non
 
 def _say_levels(found: Mapping[bool, Levels]) -> None:
     for floats, levels in found.items():
-        if levels not in (Form.integers, Form.floats):
+        if levels not in (SIXTEEN_BITS, UNIT) and levels.high != 255:
             kind = "floating-point images" if floats else "images of more than 8 bits"
             warnings.warn(
                 f"{kind}: levels {levels.low:g} to {levels.high:g} of these files become 0 to 255", stacklevel=4

@@ -47,37 +47,44 @@ def is_image(path: str) -> bool:
         return False
 
 
-def inside(folder: str) -> tuple[list[str], list[str]]:
-    """Return the names of the files and of the folders in a folder, sorted, without litter; links are followed."""
+def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:
+    """Return the names of the files and of the folders in a folder, sorted; links are followed.
+
+    Args:
+        folder: Where to look.
+        litter: Keep files that are litter; folders that are never are.
+    """
     files: list[str] = []
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not is_litter(entry.name):
-                (folders if _is_folder(entry) else files).append(entry.name)
+            is_folder = _is_folder(entry)
+            if not is_litter(entry.name) or (litter and not is_folder):
+                (folders if is_folder else files).append(entry.name)
     return sorted(files), sorted(folders)
 
 
-def walk(folder: str, leave_out: str | None = None) -> Iterator[str]:
+def walk(folder: str, leave_out: str | None = None, litter: bool = False) -> Iterator[str]:
     """Yield the files under a folder relative to it, sorted, those of sub-folders last.
 
     Args:
         folder: Where to look.
         leave_out: A sub-folder that is not entered. A link to a folder that it lies in is never entered.
+        litter: Also yield files that are litter.
     """
-    yield from _walk(folder, "", {_identity(folder)}, _identity(leave_out) if leave_out else None)
+    yield from _walk(folder, "", {_identity(folder)}, _identity(leave_out) if leave_out else None, litter)
 
 
 def _walk(
-    root: str, under: str, above: set[tuple[int, int] | None], leave_out: tuple[int, int] | None
+    root: str, under: str, above: set[tuple[int, int] | None], leave_out: tuple[int, int] | None, litter: bool
 ) -> Iterator[str]:
-    files, folders = inside(os.path.join(root, under) if under else root)
+    files, folders = inside(os.path.join(root, under) if under else root, litter)
     for name in files:
         yield os.path.join(under, name)
     for name in folders:
         identity = _identity(os.path.join(root, under, name))
         if identity not in above and identity != leave_out:
-            yield from _walk(root, os.path.join(under, name), above | {identity}, leave_out)
+            yield from _walk(root, os.path.join(under, name), above | {identity}, leave_out, litter)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -6,11 +6,13 @@ Pillow's warnings about broken metadata are left out: an orientation that cannot
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -78,10 +80,12 @@ def orientation(image: Image.Image, header_only: bool = False) -> int:
         image: An image that was opened.
         header_only: Do not read the pixels to find what stands behind them, which some PNG files have.
     """
-    try:
-        value = (Image.Image.getexif(image) if header_only else image.getexif()).get(_ORIENTATION, 1)
-    except UNREADABLE:
-        return 1
+    value = _stated_orientation(image.info.get("exif"))
+    if value is None:  # in a TIFF's tags, in XMP, behind the pixels of a PNG
+        try:
+            value = (Image.Image.getexif(image) if header_only else image.getexif()).get(_ORIENTATION)
+        except UNREADABLE:
+            return 1
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
@@ -148,6 +152,22 @@ def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Im
         shares = shares @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow makes colours grey
     bands = [shares] * (1 if mode == "L" else 3) if shares.ndim == 2 else list(np.moveaxis(shares, 2, 0))
     return [Image.fromarray(np.ascontiguousarray(band) * np.float32(255.0)) for band in bands]
+
+
+def _stated_orientation(exif: Any) -> int | None:
+    """The orientation in the bytes of EXIF; 1 where it is no single whole number, None where there is none."""
+    try:
+        head = exif.removeprefix(b"Exif\0\0")
+        order = {b"II": "<", b"MM": ">"}[head[:2]]
+        (start,) = struct.unpack_from(f"{order}I", head, 4)
+        (count,) = struct.unpack_from(f"{order}H", head, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, number, value = struct.unpack_from(f"{order}HHIH", head, entry)
+            if tag == _ORIENTATION:
+                return value if (kind, number) == (3, 1) else 1
+    except (AttributeError, KeyError, struct.error):
+        pass
+    return None
 
 
 def _refuse_pages(image: Image.Image) -> None:

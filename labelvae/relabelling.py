@@ -191,7 +191,8 @@ def _depth(path: str, form: Form) -> tuple[Levels | None, int]:
 
 def _largest_of_pgm(image: Image.Image) -> int | None:
     """The largest value that the head of a PGM names, which Pillow scales to 65535."""
-    args = image.tile[0][3] if image.format == "PPM" and getattr(image, "tile", None) else None
+    tile = getattr(image, "tile", None) if image.format == "PPM" else None
+    args = tile[0][3] if tile else None
     return (
         args[1] if isinstance(args, tuple) and len(args) == 2 and isinstance(args[1], int) and args[1] > 255 else None
     )
