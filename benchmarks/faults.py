@@ -196,7 +196,7 @@ def large_folder(work: Path, count: int) -> dict[str, float]:
     source = read_folder(root, None)
     grown = resident_megabytes() - before
     shutil.rmtree(root)
-    return {"images": len(source.train), "MB of pixels": source.train.images.numel() / 1e6, "MB grown": grown}
+    return {"images": len(source.train), "MB of pixels": source.train.nbytes / 1e6, "MB grown": grown}
 
 
 def markdown(rows: list[Row], measures: dict[str, dict[str, float]]) -> str:

@@ -45,7 +45,7 @@ def images_of(data_dir: Path | None) -> tuple[Tensor, Tensor, str]:
         return torch.randint(256, (10000, 1, 28, 28), dtype=torch.uint8), torch.randint(10, (10000,)), "made up"
     from labelvae import ImageData
 
-    train = ImageData("mnist", data_dir).splits["train"]
+    train = ImageData("mnist", data_dir).splits["train"].load()
     return train.images[:10000], train.labels[:10000], "MNIST"
 
 

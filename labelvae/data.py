@@ -16,7 +16,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from labelvae.checks import as_size, check_choice, check_count
-from labelvae.image_sets import ImageSet
+from labelvae.image_sets import Images, ImageSet
 from labelvae.inputs import ImageShape, check_image_shape, check_labels
 from labelvae.loaders import ImageLoader
 from labelvae.reading import Source, read_digits, read_folder, read_torchvision
@@ -43,7 +43,9 @@ class ImageData(LightningDataModule):
             where all are alike.
         validation_share: share of the training images held out for validation, by class, below 0.5.
         test_share: share held out for the test, by class, of data that has no test images of its own.
-        memory_share: share of a GPU's free memory that a split may take to be held there.
+        memory_share: largest share of the free memory that images may take to be held in it: of a GPU's, else they
+            are in the machine's; of the machine's, else those of a folder stay in their files, which threads decode
+            while the network trains.
         seed: of the split, and of the order of the training images.
         skip_unreadable: leave out images of a folder that cannot be read, with a warning, instead of raising
             `ValueError`.
@@ -54,7 +56,7 @@ class ImageData(LightningDataModule):
         class_names: the name of each label.
         num_classes: K.
         image_shape: `(C, H, W)`.
-        splits: an `ImageSet` each for train, validation and test.
+        splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
 
     Raises:
         ValueError: files that are missing, broken or not of this kind; an argument out of range. The message
@@ -85,7 +87,7 @@ class ImageData(LightningDataModule):
             source = read_digits()
         elif name == "folder":
             size = None if how.image_size is None else as_size("image_size", how.image_size)
-            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable)
+            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable, memory_share)
         else:
             source = read_torchvision(name, user_path(data_dir))
         self._start(source, batch_size, how)
@@ -128,19 +130,35 @@ class ImageData(LightningDataModule):
         self.batch_size = batch_size
         self.seed = how.seed
         self.memory_share = how.memory_share
+        split = (how.validation_share, how.test_share, how.seed)
+        self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
         _check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
         if test is None:
             train, test = _split(train, how.test_share, how.seed, self.class_names)
         if validation is None:
             train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
-        self.splits: dict[Split, ImageSet] = {"train": train, "validation": validation, "test": test}
+        self.splits: dict[Split, Images] = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell these images, labels and splits from any others."""
-        digest = hashlib.sha256()
+        """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
+
+        Images of a folder are told apart by their files' names and sizes, which is the same whether memory holds them
+        or not; other images by their pixels.
+        """
+        return self._hash(self._files) if self._files else self._hash("")
+
+    def is_of(self, fingerprint: str) -> bool:
+        """Return whether a fingerprint is of these data; runs of older versions have one of a folder's pixels."""
+        resident = all(isinstance(split, ImageSet) for split in self.splits.values())
+        return fingerprint == self.fingerprint() or (resident and fingerprint == self._hash(""))
+
+    def _hash(self, files: str) -> str:
+        digest = hashlib.sha256(files.encode())
         for split in self.splits.values():
-            split.hash_into(digest)
+            if not files:
+                digest.update(split.load().images.cpu().numpy().tobytes())
+            digest.update(split.labels.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def loader(
@@ -194,7 +212,7 @@ class ImageData(LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
 
-def _check_enough(images: ImageSet, class_names: Sequence[str], least: int) -> None:
+def _check_enough(images: Images, class_names: Sequence[str], least: int) -> None:
     """A `ValueError` unless every class has an image for each split that is taken from these."""
     for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
         if count < least:
@@ -202,7 +220,7 @@ def _check_enough(images: ImageSet, class_names: Sequence[str], least: int) -> N
             raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
 
 
-def _split(images: ImageSet, share: float, seed: int, class_names: Sequence[str]) -> tuple[ImageSet, ImageSet]:
+def _split(images: Images, share: float, seed: int, class_names: Sequence[str]) -> tuple[Images, Images]:
     """The images in two, `share` of every class (at least one image) in the second."""
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = [], []

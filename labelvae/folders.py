@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import warnings
@@ -50,6 +51,14 @@ class Listing:
         kept = torch.ones(len(self.labels), dtype=torch.bool)
         kept[list(places)] = False
         return replace(self, splits={name: index[kept[index]] for name, index in self.splits.items()})
+
+    def fingerprint(self, root: str | Path) -> str:
+        """Hash the files' names under `root`, their sizes and labels, as hexadecimal digits; no file is read."""
+        digest = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+            name = os.path.relpath(path, os.path.expanduser(root))
+            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (os.path.getsize(path), label))
+        return digest.hexdigest()
 
 
 @dataclass

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,13 +18,6 @@ from labelvae.inputs import ImageShape
 
 READ_AHEAD = 2
 """Batches that are decoded ahead of the one in use, for each thread."""
-
-
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, data: bytes, /) -> object:
-        """Add bytes to the hash."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +63,6 @@ class ImageSet:
         for index in indices:
             there = index.to(self.labels.device)
             yield self.images.index_select(0, there), self.labels.index_select(0, there)
-
-    def hash_into(self, digest: Digest) -> None:
-        """Add pixels and labels to a hash."""
-        digest.update(self.images.cpu().numpy().tobytes())
-        digest.update(self.labels.cpu().numpy().tobytes())
 
 
 class Names(Sequence[str]):
@@ -174,14 +161,6 @@ class FileImages:
             finally:  # also where the reader stops early
                 pool.shutdown(cancel_futures=True)
 
-    def hash_into(self, digest: Digest) -> None:
-        """Add the files' names and sizes, and the labels, to a hash; the pixels are not read."""
-        root = os.path.commonpath([os.path.dirname(self.paths[place]) for place in (0, len(self.paths) - 1)])
-        for place in self.index.tolist():
-            path = self.paths[place]
-            digest.update(os.fsencode(os.path.relpath(path, root)) + b"\0%d\0" % os.stat(path).st_size)
-        digest.update(self.labels.numpy().tobytes())
-
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor] | None:
         """Images and labels at `index`; None where not one of them can be read."""
         images, labels = [], []
@@ -198,6 +177,10 @@ class FileImages:
                     ) from error
                 warnings.warn(f"{path}: passed over, it cannot be read as an image ({error})", stacklevel=2)
         return (torch.stack(images), torch.tensor(labels)) if images else None
+
+
+Images = ImageSet | FileImages
+"""Images of a split, in memory or in files."""
 
 
 def available_cores() -> int:

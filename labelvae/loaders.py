@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from labelvae.checks import check_count
-from labelvae.image_sets import FileImages, ImageSet
+from labelvae.image_sets import Images
 from labelvae.memory import fits
 
 
@@ -59,7 +59,7 @@ class ImageLoader:
 
     def __init__(
         self,
-        images: ImageSet | FileImages,
+        images: Images,
         batch_size: int,
         device: torch.device | str = "cpu",
         *,

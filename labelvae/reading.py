@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,7 +16,8 @@ from torchvision import datasets
 
 from labelvae.folders import list_folder
 from labelvae.forms import Form, common_form, decode, progress, refuse, say_skipped
-from labelvae.image_sets import ImageSet
+from labelvae.image_sets import FileImages, Images, ImageSet
+from labelvae.memory import fits
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Source:
         test: Images for the test, if the data set has its own.
         class_names: The name of each label.
         validation: Images for choosing settings, if the data set has its own.
+        files: A hash of the files that the images are from; empty for images that are known by their pixels.
     """
 
-    train: ImageSet
-    test: ImageSet | None
+    train: Images
+    test: Images | None
     class_names: list[str]
-    validation: ImageSet | None = None
+    validation: Images | None = None
+    files: str = ""
 
 
 def read_digits() -> Source:
@@ -88,40 +92,60 @@ def read_folder(
     image_size: tuple[int, int] | None = None,
     class_names: Sequence[str] | None = None,
     skip_unreadable: bool = False,
+    memory_share: float = 0.5,
 ) -> Source:
     """Read a folder of images: `root/CLASS/*`, or `root/train/CLASS/*`, `root/val/CLASS/*` and `root/test/CLASS/*`.
 
     Images are turned upright, laid on white where they are transparent, made grey if all of them are, else RGB,
-    and scaled and cropped at the centre to one size.
+    and scaled and cropped at the centre to one size. They are held in memory if they fit; else they stay in their files
+    and are decoded whenever a batch needs them, which gives the same pixels.
 
     Args:
         root: The folder; `list_folder` says how it is read.
         image_size: `(H, W)`; by default the images' own if all are alike and at most 128x128, else 64x64.
         class_names: The order of the labels, where a model has one already.
         skip_unreadable: Leave out files that cannot be read, with a warning.
+        memory_share: Largest share of the free memory that the images may take to be held in it.
 
     Raises:
         ValueError: No such folder, classes that are missing or empty, images that cannot be read (named).
     """
     listing = list_folder(root, class_names)
+    files = listing.fingerprint(root)
     form, unreadable = common_form(listing.paths, image_size)
     broken = {listing.paths[place]: reason for place, reason in unreadable.items()}
     if not skip_unreadable:
         refuse(broken)
-    images = _room(len(listing.paths), form)
-    for place, path in enumerate(progress(listing.paths, "reading images")):
+    if fits(2 * len(listing.paths) * math.prod(form.image_shape), torch.device("cpu"), memory_share):  # splits copy
+        images = _read(listing.paths, form, broken, skip_unreadable)
+        if broken:
+            listing = listing.without([place for place, path in enumerate(listing.paths) if path in broken])
+        sets: dict[str, Images] = {
+            name: ImageSet(images[index], listing.labels[index]) for name, index in listing.splits.items()
+        }
+    else:
+        listing = listing.without(list(unreadable))
+        read = partial(decode, form=form)
+        sets = {
+            name: FileImages(listing.paths, read, form.image_shape, index, listing.labels[index], skip_unreadable)
+            for name, index in listing.splits.items()
+        }
+    say_skipped(broken)
+    return Source(sets["train"], sets.get("test"), listing.class_names, sets.get("validation"), files)
+
+
+def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
+    """All images; those that cannot be read are added to `broken`, and refused unless they may be skipped."""
+    images = _room(len(paths), form)
+    for place, path in enumerate(progress(paths, "reading images")):
         if path not in broken:
             try:
                 images[place] = decode(path, form)
             except ValueError as error:
                 broken[path] = str(error)
-                unreadable[place] = str(error)
     if not skip_unreadable:
         refuse(broken)
-    say_skipped(broken)
-    listing = listing.without(list(unreadable))
-    sets = {name: ImageSet(images[index], listing.labels[index]) for name, index in listing.splits.items()}
-    return Source(sets["train"], sets.get("test"), listing.class_names, sets.get("validation"))
+    return images
 
 
 def _room(count: int, form: Form) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -45,7 +46,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
             before = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
-        if not isinstance(before, dict) or f"fingerprint {images}" not in text:
+        found = re.search("fingerprint ([0-9a-f]{16})", text)
+        if not isinstance(before, dict) or found is None or not data.is_of(found[1]):
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
         _check_same(before, now, plain(asdict(Settings())), path)
     elif path.is_file() and not (how.overwrite or how.fast_dev_run):

@@ -194,7 +194,8 @@ class DataSettings:
             all are alike.
         validation_share: Share of the training images held out for choosing settings.
         test_share: Share held out for the final table, of data that has no test images of its own.
-        memory_share: Share of a GPU's free memory that a split may take to be held there.
+        memory_share: Largest share of the free memory, of a GPU or of the machine, that images may take to be held in
+            it. Images of a folder that take more stay in their files and are decoded while the network trains.
         seed: Of the split.
         skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing all.
     """

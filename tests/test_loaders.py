@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from labelvae import ClassifierTraining, ImageData, LabelClassifier, image_sets, memory
+from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, evaluate, image_sets, memory
 from labelvae.image_sets import FileImages, ImageSet, Names
 from labelvae.loaders import ImageLoader
 from labelvae.memory import fits, free_memory
@@ -149,23 +149,51 @@ def test_a_file_that_broke_is_named_or_left_out(pictures):
     assert alone == []
 
 
-def test_a_hash_tells_files_apart_but_not_where_they_are(pictures, tmp_path):
-    def fingerprint(images):
-        digest = hashlib.sha256()
-        images.hash_into(digest)
-        return digest.hexdigest()
+@pytest.fixture
+def folder(tmp_path):
+    """Thirty pictures of noise in the folders of three classes."""
+    generator = np.random.default_rng(0)
+    for number in range(30):
+        path = tmp_path / "pictures" / f"class {number % 3}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "pictures"
 
-    first = fingerprint(pictures)
-    assert fingerprint(replace(pictures, labels=(pictures.labels + 1) % 3)) != first
-    assert fingerprint(pictures.subset(torch.arange(39))) != first
-    os.rename(pictures.paths[5], tmp_path / "moved.png")
-    paths = [*pictures.paths[:5], str(tmp_path / "moved.png"), *pictures.paths[6:]]
-    assert fingerprint(replace(pictures, paths=paths)) != first
-    elsewhere = tmp_path.with_name(tmp_path.name + "-moved")
-    os.rename(tmp_path / "moved.png", pictures.paths[5])
-    tmp_path.rename(elsewhere)
-    moved = replace(pictures, paths=[str(elsewhere / os.path.basename(path)) for path in pictures.paths])
-    assert fingerprint(moved) == first
+
+def test_a_folder_that_memory_does_not_hold_is_the_same_data(folder):
+    streamed, resident = ImageData("folder", folder, memory_share=0.0), ImageData("folder", folder)
+    assert isinstance(streamed.splits["train"], FileImages)
+    assert isinstance(resident.splits["train"], ImageSet)
+    assert streamed.fingerprint() == resident.fingerprint()
+    for split in ("train", "validation", "test"):
+        pairs = zip(*(data.loader(split, shuffle=True, seed=3) for data in (streamed, resident)), strict=True)
+        assert all(torch.equal(one, other) for pair in pairs for one, other in zip(*pair, strict=True))
+    judge, scores = LabelClassifier(resident.image_shape, 3).eval(), []
+    vae = ConditionalVAE(resident.image_shape, 3)
+    for data in (streamed, resident):
+        scores.append(evaluate(vae, data.loader("test"), judge, real=data.loader("train"), progress=False).row())
+    assert scores[0] == scores[1]
+
+
+def test_the_fingerprint_of_a_folder_is_of_its_files_wherever_they_are(folder, tmp_path):
+    data = ImageData("folder", folder)
+    assert ImageData("folder", folder, seed=1).fingerprint() != data.fingerprint()
+    moved = folder.rename(tmp_path / "moved")
+    assert ImageData("folder", moved, memory_share=0.0).fingerprint() == data.fingerprint()
+    (moved / "class 0" / "00.png").rename(moved / "class 0" / "another.png")
+    assert ImageData("folder", moved).fingerprint() != data.fingerprint()
+
+
+def test_a_run_of_an_older_version_knows_its_folder_by_the_pixels(folder):
+    data = ImageData("folder", folder)
+    digest = hashlib.sha256()
+    for split in data.splits.values():
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    assert data.is_of(digest.hexdigest()[:16])
+    assert data.is_of(data.fingerprint())
+    assert not data.is_of("0" * 16)
+    assert not ImageData("folder", folder, memory_share=0.0).is_of(digest.hexdigest()[:16])
 
 
 @given(st.lists(st.binary(max_size=12).map(os.fsdecode), max_size=20))
