@@ -24,8 +24,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from labelvae.checks import check_choice
-from labelvae.inputs import ImageShape
 from labelvae.depth import Levels
+from labelvae.inputs import ImageShape
 from labelvae.pixels import UNREADABLE, open_image, plain
 
 Fit = Literal["pad", "crop", "strokes"]
