@@ -98,7 +98,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
     for split, folder in folders.items():
         start = len(labels)
         for label, name in enumerate(_known_classes(folder, train, names)):
-            labels += [label] * _list_class(os.path.join(folder, name), seen) if name else []
+            labels += [label] * _list_class(os.path.join(folder, name), (root, folder), seen) if name else []
             if split == "train" and (not labels or labels[-1] != label):
                 _refuse_empty(os.path.join(folder, name), name)
         if len(labels) > start:
@@ -175,9 +175,9 @@ def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
     yield from (name if name in there else "" for name in names)
 
 
-def _list_class(folder: str, seen: _Seen) -> int:
+def _list_class(folder: str, above: Sequence[str], seen: _Seen) -> int:
     count = 0
-    for name in walk(folder):
+    for name in walk(folder, above):
         path = os.path.join(folder, name)
         if is_image(path):
             seen.paths.append(path)
@@ -189,7 +189,7 @@ def _list_class(folder: str, seen: _Seen) -> int:
 
 
 def _refuse_empty(folder: str, name: str) -> None:
-    other = next((path for path in walk(folder)), None)
+    other = next((path for path in walk(folder, [os.path.dirname(folder)])), None)
     hint = f", but other files such as {other}; save them as PNG or JPEG" if other else "; add some, or take it away"
     raise ValueError(f"{folder}: the class {name!r} has no images{hint}")
 

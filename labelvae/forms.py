@@ -119,7 +119,7 @@ def refuse(broken: Mapping[str, str]) -> None:
         named = "; ".join(f"{path} ({reason})" for path, reason in list(broken.items())[:5])
         more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise ValueError(
-            f"{len(broken)} images cannot be read: {named}{more}; repair them or take them away, or go on without them: "
+            f"{len(broken)} images cannot be read: {named}{more}; repair them, or go on without them: "
             "skip_unreadable=True, --skip-unreadable, of a run --data.skip-unreadable"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 ENDINGS = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".webp", ".bmp", ".dib"),
@@ -64,27 +64,27 @@ def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def walk(folder: str, leave_out: str | None = None, litter: bool = False) -> Iterator[str]:
+def walk(folder: str, leave_out: Sequence[str] = (), litter: bool = False) -> Iterator[str]:
     """Yield the files under a folder relative to it, sorted, those of sub-folders last.
 
     Args:
         folder: Where to look.
-        leave_out: A sub-folder that is not entered. A link to a folder that it lies in is never entered.
+        leave_out: Folders that are not entered. A link to a folder that it lies in is never entered.
         litter: Also yield files that are litter.
     """
-    yield from _walk(folder, "", {_identity(folder)}, _identity(leave_out) if leave_out else None, litter)
+    left_out = {_identity(other) for other in leave_out}
+    if _identity(folder) not in left_out:
+        yield from _walk(folder, "", {_identity(folder)} | left_out, litter)
 
 
-def _walk(
-    root: str, under: str, above: set[tuple[int, int] | None], leave_out: tuple[int, int] | None, litter: bool
-) -> Iterator[str]:
+def _walk(root: str, under: str, above: set[tuple[int, int] | None], litter: bool) -> Iterator[str]:
     files, folders = inside(os.path.join(root, under) if under else root, litter)
     for name in files:
         yield os.path.join(under, name)
     for name in folders:
         identity = _identity(os.path.join(root, under, name))
-        if identity not in above and identity != leave_out:
-            yield from _walk(root, os.path.join(under, name), above | {identity}, leave_out, litter)
+        if identity not in above:
+            yield from _walk(root, os.path.join(under, name), above | {identity}, litter)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

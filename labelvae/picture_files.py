@@ -166,7 +166,10 @@ def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:
         yield path, len(path) - len(os.path.basename(path)), True
     elif os.path.isdir(path):
         start = len(os.path.join(path, ""))
-        yield from ((os.path.join(path, name), start, False) for name in walk(path, leave_out, litter=True))
+        yield from (
+            (os.path.join(path, name), start, False)
+            for name in walk(path, [leave_out] if leave_out else (), litter=True)
+        )
     elif glob.has_magic(path):
         fixed = path
         while glob.has_magic(fixed):

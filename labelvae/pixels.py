@@ -111,12 +111,12 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
         One image of that mode; or, of an image with more than 8 bits, one image of mode "F" for each channel, in
         [0, 255].
     """
-    with _PATIENT:
-        turn = _TURNS.get(orientation(image))
-    if is_deep(image):
+    if is_deep(image):  # asked first: the orientation may be found by reading the pixels
         bands = _deep_bands(image, mode, levels)
     else:
         bands = [image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image]
+    with _PATIENT:
+        turn = _TURNS.get(orientation(image))
     bands = [band.transpose(turn) for band in bands] if turn is not None else bands
     if bands[0].mode == "F":
         return bands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,13 @@ class Relabelling:
         self._end(out)
 
     def into_picture(self, pictures: Pictures, out: Path) -> None:
-        """Write one result in the format that the ending of `out` says."""
+        """Write one result in the format that the ending of `out` says.
+
+        Raises:
+            ValueError: Another picture is there; the picture cannot be read.
+        """
+        _, height, width = self.vae.image_shape
+        _refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
         form = self._common_form(pictures)
         for _, row, white in self._relabelled(pictures.paths, [0], form):
             deep = white if out.suffix.lower() in DEEP_ENDINGS else 255
@@ -106,7 +112,11 @@ class Relabelling:
         self._end(out)
 
     def into_sheet(self, pictures: Pictures, out: Path) -> None:
-        """Write one picture with a row for each image: itself, and itself as each label."""
+        """Write one picture with a row for each image: itself, and itself as each label.
+
+        Raises:
+            ValueError: Another picture is there; more than `MOST_ROWS` images; one that cannot be read.
+        """
         if len(pictures.paths) > MOST_ROWS:
             raise ValueError(
                 f"out: a sheet has a row for each image, at most {MOST_ROWS}, got {len(pictures.paths)}; give a folder"
@@ -116,9 +126,9 @@ class Relabelling:
         rows = [row for _, row, _ in self._relabelled(pictures.paths, places, form, with_image=True)]
         if rows:
             grid = torch.stack(rows)
-            save_picture(
-                style_transfer_grid(grid[:, 0], grid[:, 1:], [self.names[label] for label in self.labels]), out
-            )
+            sheet = style_transfer_grid(grid[:, 0], grid[:, 1:], [self.names[label] for label in self.labels])
+            _refuse_other_picture(out, lambda width, _: width == sheet.width)
+            save_picture(sheet, out)
             self.written += 1
         self._end(out)
 
@@ -196,6 +206,17 @@ def _largest_of_pgm(image: Image.Image) -> int | None:
     return (
         args[1] if isinstance(args, tuple) and len(args) == 2 and isinstance(args[1], int) and args[1] > 255 else None
     )
+
+
+def _refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> None:
+    """Refuse to write over a picture that is no earlier result, such as the last one of `*.png`."""
+    try:
+        with open_image(out) as image:
+            size = image.size
+    except UNREADABLE:
+        return
+    if not is_result(*size):
+        raise ValueError(f"out: {out} is a picture of {size[0]}x{size[1]}, no earlier result; give another name")
 
 
 def _is_whole(path: Path) -> bool:

@@ -190,8 +190,8 @@ class DataSettings:
 
     Attributes:
         name: Which data set; `folder` reads images in class folders.
-        image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own where
-            all are alike.
+        image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own
+            where all are alike.
         validation_share: Share of the training images held out for choosing settings.
         test_share: Share held out for the final table, of data that has no test images of its own.
         memory_share: Largest share of the free memory, of a GPU or of the machine, that images may take to be held in

@@ -146,7 +146,7 @@ def test_a_folder_with_a_test_split(folder):
     assert {key: len(split) for key, split in data.splits.items()} == {"train": 15, "validation": 3, "test": 9}
     for split in data.splits.values():
         expected = 10 + 80 * split.labels
-        assert ((split.images[:, 0, 5, 5].long() - expected).abs() <= 3).all()
+        assert ((split.images[:, 0, 5, 5].long() - expected).abs() <= 4).all()
 
 
 def test_a_folder_without_a_test_split_is_split_by_seed(folder):
@@ -191,6 +191,7 @@ def test_bad_folders_are_said_in_words(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"one folder of images a class, at least 2, got none"):
         ImageData("folder", tmp_path / "empty")
+    (tmp_path / "empty").rmdir()
     (folder / "train" / "cat" / "broken.png").write_bytes(b"no image")
     (folder / "test" / "owl" / "cut.jpg").write_bytes((folder / "test" / "owl" / "0.jpg").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"2 images cannot be read: .*broken\.png.*cut\.jpg.*repair them"):
@@ -227,8 +228,9 @@ def test_dark_sixteen_bit_images_are_scaled_like_bright_ones(tmp_path):
     for name in "ab":
         for i in range(3):
             picture(tmp_path / name / f"{i}.png", mode="I;16", value=(200, 30_000)[i % 2])
-    splits = ImageData("folder", tmp_path).splits.values()
-    assert {int(value) for split in splits for value in split.images.unique()} == {0, 116}
+    with pytest.warns(UserWarning, match="levels 0 to 32767 of these files become 0 to 255"):
+        splits = ImageData("folder", tmp_path).splits.values()
+    assert {int(value) for split in splits for value in split.images.unique()} == {2, 233}
 
 
 def test_photos_are_turned_upright(tmp_path):

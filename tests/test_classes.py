@@ -1,0 +1,82 @@
+"""Names of classes: found as a user writes them, written to files and pictures whatever they are."""
+
+import unicodedata
+
+import pytest
+import torch
+
+from labelvae.classes import file_names, label_of, labels_of, printable, read_classes, write_classes
+from labelvae.figures import grid
+
+ODD = ["a\nb", "q\"uo'te", "100%", " lead", "😀", "x: y", "-minus", "#hash", "caf\udce9", "all", "कि", "\u2028"]
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "label"),
+    [
+        ("0", ["cat", "dog"], 0),
+        (" 2", ["1", "2", "3"], 1),
+        ("2", ["10", "2", "1"], 1),
+        ("４", list("abcdefg"), 4),
+        ("４", ["4", "5"], 0),
+        ("DOG", ["cat", "dog"], 1),
+        (unicodedata.normalize("NFD", "Hündin"), ["Katze", "Hündin"], 1),
+        ("0", ["zero", "1", "2"], 0),
+    ],
+)
+def test_what_is_plain_is_taken(word, names, label):
+    assert label_of(word, names) == label
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "says"),
+    [
+        ("0", ["1", "2", "3"], "expected one of 1, 2, 3, got '0'"),
+        ("aB", ["ab", "AB"], "'aB' can be 'ab', 'AB'; write it as the class is called"),
+        ("9", ["a", "b"], r"expected one of a, b \(or 0 to 1\), got '9'"),
+        ("-1", ["a", "b"], "got '-1'"),
+        ("²", ["a", "b", "c", "d"], "expected one of"),
+        ("9" * 5000, ["a", "b"], "expected one of"),
+        ("", ["a", "b"], "got ''"),
+    ],
+)
+def test_what_is_not_is_refused(word, names, says):
+    if word == "²":  # a digit to a reader: the index 2
+        assert label_of(word, names) == 2
+        return
+    with pytest.raises(ValueError, match=says):
+        label_of(word, names)
+
+
+def test_every_class():
+    assert labels_of("all", ["a", "b"]) == labels_of("*", ["a", "b"]) == [0, 1]
+    assert labels_of("all", ["all", "b"]) == [0]
+    assert labels_of("*", ["all", "b"]) == [0, 1]
+
+
+def test_file_names_are_different_and_can_be_told():
+    signs = ["(", ")", "+", "-", "=", "!"]
+    assert file_names(signs) == signs
+    assert file_names(["कि", "कु", "का", "के"]) == ["कि", "कु", "का", "के"]
+    assert file_names(["a", "A", "a/b", "a:b", ".hidden"]) == ["a", "A-2", "a_b", "a_b-2", "_hidden"]
+    assert file_names(["caf\udce9", "th\udce9"]) == ["caf%E9", "th%E9"]
+    long = file_names(["ü" * 200, "ü" * 199, "x"])
+    assert len(set(long)) == 3
+    assert all(len(name.encode()) < 100 for name in long)
+    names = file_names(ODD)
+    assert len({name.casefold() for name in names}) == len(ODD)
+    assert not any(set(name) & set('/\\\n:*?"<>|') for name in names)
+
+
+def test_any_names_are_read_back(tmp_path):
+    write_classes(tmp_path, ODD)
+    assert read_classes(tmp_path, len(ODD)) == ODD
+    write_classes(tmp_path, ["Hündin", "के"])
+    assert "Hündin" in (tmp_path / "classes.json").read_text(encoding="utf-8")
+
+
+def test_any_names_are_drawn_in_one_line():
+    image = torch.rand(1, 8, 8)
+    sheet = grid([[image]] * len(ODD), [[name] for name in ODD], row_titles=ODD, column_titles=["\n\udcff"])
+    assert sheet.height > 8 * len(ODD)
+    assert all(printable(name).isprintable() for name in ODD)

@@ -1,0 +1,180 @@
+"""Folders as data sets come: which splits, classes and files are read, and what is said of the others."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelvae import ImageData
+from labelvae.folders import list_folder
+from labelvae.image_files import is_image, is_litter
+
+SEEDS = iter(range(10**6))
+
+
+def picture(path, size=(10, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.random.default_rng(next(SEEDS)).integers(0, 256, (size[1], size[0]), dtype=np.uint8)
+    Image.fromarray(levels).save(path, format="PNG")
+
+
+def tree(root, *folders):
+    """Four images a folder, or as many as stand behind a colon."""
+    for folder in folders:
+        name, _, count = folder.partition(":")
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(int(count or 4)):
+            picture(root / name / f"{index}.png")
+    return root
+
+
+def counts(root, **more):
+    return {name: len(split) for name, split in ImageData("folder", root, **more).splits.items()}
+
+
+@pytest.mark.parametrize("train", ["train", "Training"])
+@pytest.mark.parametrize("validation", ["val", "VALID", "validation"])
+@pytest.mark.parametrize("test", ["test", "Testing"])
+def test_splits_are_what_their_names_say(tmp_path, train, validation, test):
+    tree(tmp_path, f"{train}/a", f"{train}/b", f"{validation}/a:2", f"{validation}/b:3", f"{test}/a:1", f"{test}/b:1")
+    assert counts(tmp_path) == {"train": 8, "validation": 5, "test": 2}
+
+
+def test_a_split_that_is_missing_is_taken_from_the_training_images(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "val/a", "val/b")
+    assert counts(tmp_path) == {"train": 6, "validation": 8, "test": 2}
+
+
+def test_unlabelled_test_images_are_left_out_and_said(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "test")
+    with pytest.warns(UserWarning, match=r"test: left out, its 4 images are in no folders of classes"):
+        assert counts(tmp_path) == {"train": 4, "validation": 2, "test": 2}
+
+
+def test_a_test_may_have_fewer_classes_but_no_more(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "test/b:3")
+    data = ImageData("folder", tmp_path)
+    assert data.splits["test"].labels.tolist() == [1, 1, 1]
+    tree(tmp_path, "test/c")
+    with pytest.raises(ValueError, match=r"test: has classes that .*train does not: c"):
+        ImageData("folder", tmp_path)
+
+
+def test_a_copy_of_the_training_images_is_said(tmp_path):
+    tree(tmp_path, "train/a", "train/b")
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    with pytest.warns(UserWarning, match="test: 8 of 8 files that were looked at are in .*train too"):
+        ImageData("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        (["a", "b:2"], r"class 'b': has 2 images, at least 3 are needed"),
+        (["train/a", "train/b:1", "test/a"], r"class 'b': has 1 images, at least 2 are needed"),
+        (["a", "b", "empty:0"], "the class 'empty' has no images"),
+        (["test/a", "val/b"], "has test, val but no train"),
+        (["train/a", "Train/b"], "for one split"),
+        (["train", "test"], "expected one folder of images a class"),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_folders_own_counts(tmp_path, folders, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData("folder", tree(tmp_path, *folders))
+
+
+def test_one_image_is_enough_where_the_other_splits_are_there(tmp_path):
+    tree(tmp_path, "train/a", "train/b:1", "val/a", "test/a")
+    assert counts(tmp_path)["train"] == 5
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert ImageData("folder", tree(tmp_path, "train", "car")).class_names == ["car", "train"]
+
+
+def test_images_in_sub_folders_belong_to_the_class(tmp_path):
+    tree(tmp_path, "a/x", "a/y:2", "b", "b/more:3")
+    assert list_folder(tmp_path).labels.bincount().tolist() == [6, 7]
+
+
+def test_links_are_followed_but_never_in_a_circle(tmp_path):
+    tree(tmp_path / "real", "a", "b")
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / name).symlink_to(tmp_path / "real" / name)
+    (tmp_path / "real" / "a" / "loop").symlink_to(tmp_path / "data")
+    assert list_folder(tmp_path / "data").labels.bincount().tolist() == [4, 4]
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    (lost / "a").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="'a' is a link that leads nowhere"):
+        list_folder(lost)
+
+
+def test_numbers_are_in_their_order_and_an_old_order_is_kept(tmp_path):
+    tree(tmp_path, "1", "2", "10")
+    assert ImageData("folder", tmp_path).class_names == ["1", "2", "10"]
+    old = ImageData("folder", tmp_path, class_names=["1", "10", "2"])
+    assert old.class_names == ["1", "10", "2"]
+    for label, name in enumerate(old.class_names):
+        paths = [str(path) for path in (tmp_path / name).iterdir()]
+        listing = list_folder(tmp_path, ["1", "10", "2"])
+        assert [listing.labels[place].item() for place, path in enumerate(listing.paths) if path in paths] == [
+            label
+        ] * 4
+    assert list_folder(tmp_path, ["x", "y", "z"]).class_names == ["1", "2", "10"]
+
+
+def test_what_systems_leave_is_passed_over_without_a_word(tmp_path):
+    tree(tmp_path, "a", "b", "__MACOSX", ".cache", "a/@eaDir")
+    for name in ("._0.png", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / "a" / name).write_bytes(b"\0\5\x16\7")
+        assert is_litter(name)
+    listing = list_folder(tmp_path)
+    assert listing.class_names == ["a", "b"]
+    assert len(listing.paths) == 8
+
+
+def test_files_are_images_by_what_they_hold(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "a" / "0.png").rename(tmp_path / "a" / "no_ending")
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "1.dat")
+    (tmp_path / "b" / "notes.txt").write_text("BM of words, P5 or not")
+    (tmp_path / "b" / "0.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"0\.json: 2 such are passed over, they are no images"):
+        listing = list_folder(tmp_path)
+    assert listing.labels.bincount().tolist() == [4, 4]
+    os.mkfifo(tmp_path / "pipe")
+    assert not is_image(str(tmp_path / "pipe"))
+
+
+def test_unreadable_images_are_named_or_left_out_and_counted(tmp_path):
+    tree(tmp_path, "a", "b", "test/a:0")
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "a" / "head.png").write_bytes(b"\x89PNG no more")
+    whole = (tmp_path / "b" / "0.png").read_bytes()
+    (tmp_path / "b" / "cut.png").write_bytes(whole[:-60])
+    with pytest.raises(ValueError, match=r"1 images cannot be read: .*head\.png .*skip_unreadable=True"):
+        ImageData("folder", tmp_path)
+    with pytest.warns(UserWarning, match=r"2 images cannot be read and are left out, such as .*head\.png"):
+        assert sum(counts(tmp_path, skip_unreadable=True).values()) == 8
+
+
+@pytest.mark.parametrize("size", [12, "12", "12x12", "12,12", "[12, 12]", "12 12", (12, 12), [12, 12]])
+def test_a_size_in_any_form(tmp_path, size):
+    assert ImageData("folder", tree(tmp_path, "a", "b"), image_size=size).image_shape == (1, 12, 12)
+
+
+@pytest.mark.parametrize("size", ["x", "12x", 0, (1, 2, 3), "12x12x12", 1.5, True])
+def test_a_size_that_is_none(tmp_path, size):
+    with pytest.raises(ValueError, match="image_size"):
+        ImageData("folder", tree(tmp_path, "a", "b"), image_size=size)
+
+
+def test_the_home_folder_is_meant(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "data", "a", "b")
+    assert ImageData("folder", "~/data").class_names == ["a", "b"]

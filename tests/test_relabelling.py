@@ -1,0 +1,171 @@
+"""Many pictures relabelled: the same results whatever the chunk, gone on with, nothing lost, all bits kept."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labelvae import ConditionalVAE, commands, relabelling
+from labelvae.classes import write_classes
+from labelvae.picture_files import find_pictures, is_picture_name, result_path
+from labelvae.relabelling import Relabelling
+from labelvae.scans import read_scan
+
+NAMES = ["a", "A", "("]
+
+
+@pytest.fixture
+def vae():
+    return ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,), hidden_dim=8).eval()
+
+
+@pytest.fixture
+def model(tmp_path, vae):
+    vae.save_pretrained(tmp_path / "model")
+    write_classes(tmp_path / "model", NAMES)
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for index in range(7):
+        path = tmp_path / "scans" / ("sub" if index % 2 else "") / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(levels).save(path)
+    (tmp_path / "scans" / "._0.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "scans" / "notes.txt").write_text("no image")
+    return tmp_path / "scans"
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_chunk_changes_nothing(tmp_path, vae, scans):
+    made = []
+    for chunk in (1, 3, 64):
+        work = Relabelling(vae, NAMES, [0, 1, 2], chunk=chunk)
+        work.into_folder(find_pictures([str(scans)]), tmp_path / f"out{chunk}")
+        assert work.written == 21
+        made.append(files(tmp_path / f"out{chunk}"))
+    assert set(made[0]) == set(made[1]) == set(made[2])
+    assert {"0_as_a.png", "0_as_A-2.png", "0_as_(.png", "sub/1_as_a.png"} <= set(made[0])
+    for name, levels in made[0].items():
+        assert max(abs(levels.astype(int) - other[name]).max() for other in made[1:]) <= 1
+    expected = vae.relabel(read_scan(scans / "sub" / "3.png", (1, 8, 8))[None], 2)[0, 0]
+    assert np.array_equal(made[0]["sub/3_as_(.png"], (expected * 255).round().numpy().astype(np.uint8))
+
+
+def test_a_stopped_relabelling_goes_on(tmp_path, vae, scans, monkeypatch, capsys, model):
+    save, count = relabelling.save_picture, []
+
+    def stopped(picture, path):
+        if len(count) == 4:
+            raise KeyboardInterrupt
+        count.append(path)
+        save(picture, path)
+
+    monkeypatch.setattr(relabelling, "save_picture", stopped)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        commands.relabel([str(scans), str(out)], model=model, to="a")
+    assert "stopped; 4 results are under" in capsys.readouterr().err
+    monkeypatch.setattr(relabelling, "save_picture", save)
+    broken = count[0]
+    broken.write_bytes(broken.read_bytes()[:40])
+    kept = {path: path.stat().st_mtime_ns for path in count[1:]}
+    commands.relabel([str(scans), str(out)], model=model, to="a", resume=True)
+    assert "4 images as a" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(files(out)) == 7
+
+
+def test_pictures_that_cannot_be_read(tmp_path, scans, capsys, model):
+    out = tmp_path / "out"
+    (scans / "head.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"1 images cannot be read: .*head\.png"):
+        commands.relabel([str(scans), str(out)], model=model, to="a")
+    assert not out.exists()
+    (scans / "head.png").unlink()
+    levels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(levels).save(scans / "cut.png")
+    (scans / "cut.png").write_bytes((scans / "cut.png").read_bytes()[:900])
+    with pytest.raises(ValueError, match=r"1 images cannot be read: .*cut\.png"):
+        commands.relabel([str(scans), str(out)], model=model, to="a")
+    assert len(files(out)) == 7
+    shutil.rmtree(out)
+    with pytest.warns(UserWarning, match="1 images cannot be read and are left out"):
+        commands.relabel([str(scans), str(out)], model=model, to="a", skip_unreadable=True)
+    assert "7 images as a" in (said := capsys.readouterr().out)
+    assert "1 could not be read, 2 files are no images" in said
+
+
+@pytest.mark.parametrize("top", [1023, 4095, 65535])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.filterwarnings("ignore:.*levels")
+def test_sixteen_bits_in_sixteen_bits_out(tmp_path, vae, model, top, ending):
+    levels = np.random.default_rng(0).integers(0, top + 1, (8, 8)).astype(np.uint16)
+    levels[0, 0] = top
+    Image.fromarray(levels).save(tmp_path / "in.png")
+    commands.relabel([str(tmp_path / "in.png"), str(tmp_path / f"out.{ending}")], model=model, to="(")
+    expected = vae.relabel(torch.from_numpy(levels / np.float32(top)).float()[None, None], 2)[0, 0] * top
+    with Image.open(tmp_path / f"out.{ending}") as made:
+        assert made.mode == "I;16"
+        assert abs(np.asarray(made).astype(int) - expected.round().int().numpy()).max() <= 1
+    commands.relabel([str(tmp_path / "in.png"), str(tmp_path / "out.jpg")], model=model, to="(")
+    assert Image.open(tmp_path / "out.jpg").mode == "L"
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "JPG", "pdf", "jfif", "tiff", "bmp", "pgm"])
+def test_one_picture_in_any_format(tmp_path, scans, model, ending):
+    commands.relabel([str(scans / "0.png"), str(tmp_path / f"out.{ending}")], model=model, to="a")
+    assert (tmp_path / f"out.{ending}").stat().st_size > 50
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["scans/0.png", "out.xyz"], "out.xyz ends in .xyz, which pictures do not"),
+        (["scans", "scans"], "is what the images are read from"),
+        (["scans/*.png", "scans/0.png"], "is one of the images"),
+        (["scans/0.png", "other.png"], "other.png is a picture of 40x30, no earlier result"),
+        (["scans/0.png", "scans/sub/1.png", "o.png"], "is one picture, but there are 2 images"),
+    ],
+)
+def test_nothing_that_is_there_is_lost(tmp_path, scans, model, words, says, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (40, 30)).save("other.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=says):
+        commands.relabel(words, model=model, to="a")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_result_may_be_made_again_and_lie_among_the_images(tmp_path, scans, model, monkeypatch):
+    monkeypatch.chdir(scans)
+    for enlarge in (1, 3):
+        commands.relabel(["0.png", "o.png"], model=model, to="a", enlarge=enlarge)
+    os.remove("o.png")
+    for _ in range(2):
+        commands.relabel([".", "out/"], model=model, to="a")
+    assert len(files(scans / "out")) == 7
+
+
+def test_names(tmp_path):
+    assert is_picture_name("x.png")
+    assert not is_picture_name("x.v2/")
+    (tmp_path / "y.v2").mkdir()
+    assert not is_picture_name(tmp_path / "y.v2")
+    long = [result_path(tmp_path, "ü" * 120 + end, "_as_8.png") for end in "ab"]
+    assert long[0] != long[1]
+    assert all(len(os.fsencode(path.name)) < 240 for path in long)
+
+
+def test_globs_are_looked_into_and_keep_their_folders(tmp_path, scans):
+    found = find_pictures([f"{scans}/**/*"])
+    assert sorted(found.result_names()) == ["0", "2", "4", "6", "sub/1", "sub/3", "sub/5"]
+    assert found.others == 1
