@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from labelvae.checks import check_count, check_kind
 from labelvae.classifier import LabelClassifier
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.metrics import (
     Composition,
@@ -31,7 +32,7 @@ from labelvae.metrics import (
 )
 from labelvae.scores import Scores
 from labelvae.style import style_statistics
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of one pair."""
@@ -187,8 +188,8 @@ class _Evaluation:
     def networks(self) -> ExitStack:
         """All of them in evaluation mode, without gradients."""
         stack = ExitStack()
-        for network in self.seeing.values():
-            stack.enter_context(evaluation_mode(network))
+        self.seeing = {name: stack.enter_context(evaluation_mode(each)) for name, each in self.seeing.items()}
+        self.judge = self.seeing["judge"]
         return stack
 
     def see_real(self, images: Tensor, labels: Tensor) -> None:
@@ -208,8 +209,8 @@ class _Evaluation:
         logits = self._logits(seen)
         self.effectiveness.update(logits, asked)
         if self.guide is not None:
-            with evaluation_mode(self.guide):
-                self.gap.update(self.guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
+            with evaluation_mode(self.guide) as guide:
+                self.gap.update(guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
         self.sharpness.update(counterfactuals, real=False)
         if images.shape[1] == 1:
@@ -227,8 +228,8 @@ class _Evaluation:
         for name, features in seen.items():
             self.floor[name].update(features, labels, real=False)
         if isinstance(self.model, ConditionalVAE):
-            with evaluation_mode(self.model):
-                posterior = self.model.encode(images.to(self.model.device), labels)
+            with evaluation_mode(self.model) as model:
+                posterior = model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
 
     def _features(self, images: Tensor) -> dict[str, Tensor]:

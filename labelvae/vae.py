@@ -10,14 +10,14 @@ Relabelling decodes the latent of an image under another label; the result is it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Sequence, Sized
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_flag, check_widths
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder, pyramid
@@ -33,22 +33,6 @@ def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
     """
     steps = max(1, round(math.log2(min(image_shape[1:]) / 4)))
     return tuple(min(32 * 2**step, 128) for step in range(steps))
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every submodule's own mode is restored after.
-
-    `no_grad` and not `inference_mode`: the images that come out may be used to train something else.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 class ConditionalVAE(Pretrained):
@@ -284,19 +268,22 @@ class ConditionalVAE(Pretrained):
     def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
         """Posterior means `(B, D)` on the model's device, in evaluation mode."""
         own = None if own_labels is None else label_weights(own_labels, self.num_classes, len(images), name=name)
-        with evaluation_mode(self):
+        with evaluation_mode(self) as model:
             means = [
-                self.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
+                model.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
                 for part in _chunks(len(images), chunk_size)
             ]
         return torch.cat(means)
 
     def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
         """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
-        images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
-        with evaluation_mode(self):
-            for part in _chunks(len(codes), chunk_size):
-                images[part] = self.decode(codes[part].to(self.device), label[part].to(self.device))
+        parts = _chunks(len(codes), chunk_size)
+        with evaluation_mode(self) as model:
+            if len(parts) == 1:
+                return model.decode(codes.to(self.device), label.to(self.device)).to(device, self.dtype)
+            images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
+            for part in parts:
+                images[part] = model.decode(codes[part].to(self.device), label[part].to(self.device))
         return images
 
 

@@ -42,10 +42,11 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks", "hub", "whole_files"},
-    {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
+    {"checks", "hub", "whole_files", "compiling"},
+    {"classes", "inference"},
+    {"objective", "inputs", "latent", "saving", "allocator"},
     {"settings"},
-    {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
+    {"augmentation", "conditioning", "presets", "recipes", "command_line", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},
     {"vae", "classifier", "model_card"},
