@@ -21,9 +21,9 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
     """
     if hasattr(names, "tolist"):  # an array or a column of a table
         names = names.tolist()
-    if isinstance(names, str | bytes) or not isinstance(names, Sequence):
+    if isinstance(names, str) or not isinstance(names, Sequence):
         raise ValueError(f"{name}: expected a list of names such as ['cat', 'dog'], got {names!r:.80}")
-    if any(isinstance(each, bool) or not isinstance(each, str | Integral) for each in names):
+    if any(not isinstance(each, str | Integral) for each in names):
         raise ValueError(f"{name}: expected names as text, got {names!r:.80}")
     found = [str(each) for each in names]
     if count is not None and len(found) != count:

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
 from labelvae.inputs import ImageShape, check_image_shape, check_images, check_rows
-from labelvae.networks import ResidualBlock, down_sampling, pyramid
+from labelvae.networks import ResidualBlock, down_sampling
+from labelvae.pyramids import pyramid
 from labelvae.saving import Pretrained
 from labelvae.settings import ClassifierKind
 
@@ -97,10 +98,10 @@ class LabelClassifier(Pretrained):
     ) -> None:
         image_shape = check_image_shape(image_shape)
         check_choice("kind", kind, get_args(ClassifierKind))
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
-        check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
-        check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
-        check_number("dropout", dropout, at_least=0, below=1)
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        feature_dim = check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
+        dropout = check_number("dropout", dropout, at_least=0, below=1)
         if kind == "mlp" and blocks:
             raise ValueError(f"blocks: an mlp has no residual blocks, got {blocks}; leave it at 0")
         widths = check_widths("widths", widths)

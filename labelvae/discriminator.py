@@ -12,7 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.inputs import ImageShape, check_image_shape, check_rows
-from labelvae.networks import Fold, pyramid
+from labelvae.networks import Fold
+from labelvae.pyramids import pyramid
 
 
 class Discriminator(nn.Module):
@@ -41,7 +42,7 @@ class Discriminator(nn.Module):
         beside: Sequence[int] = (),
     ) -> None:
         image_shape = check_image_shape(image_shape)
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
         widths = check_widths("widths", widths)
         super().__init__()
         self.image_shape = image_shape

@@ -118,8 +118,8 @@ def evaluate(
         ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
             type or range than the judge's; a guide or a model of other images or classes.
     """
-    check_count("rounds", rounds)
-    check_count("seed", seed, at_least=0)
+    rounds = check_count("rounds", rounds)
+    seed = check_count("seed", seed, at_least=0)
     for argument, classifier in (("judge", judge), ("guide", guide), ("label_free", label_free)):
         if classifier is not None or argument == "judge":
             check_kind(argument, classifier, LabelClassifier)

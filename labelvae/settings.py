@@ -20,6 +20,7 @@ from labelvae.checks import (
     check_kind,
     check_number,
     check_widths,
+    plain_fields,
 )
 from labelvae.objective import Augmentation, Objective
 
@@ -67,6 +68,7 @@ class Optimization:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("epochs", self.epochs)
         check_count("least_steps", self.least_steps, at_least=0)
         check_count("batch_size", self.batch_size, at_least=2)
@@ -114,6 +116,7 @@ class ClassifierSettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_kind("augmentation", self.augmentation, Augmentation)
         check_kind("optimization", self.optimization, Optimization)
         check_choice("kind", self.kind, get_args(ClassifierKind))
@@ -164,6 +167,7 @@ class VAESettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_kind("objective", self.objective, Objective)
         check_kind("optimization", self.optimization, Optimization)
         check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)
@@ -203,6 +207,7 @@ class DataSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_choice("name", self.name, get_args(DataName))
         for name in ("validation_share", "test_share"):
             check_number(name, getattr(self, name), above=0, below=0.5)
@@ -264,6 +269,7 @@ class Settings:
     vae: VAESettings = field(default_factory=VAESettings)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         parts = {"data": DataSettings, "guide": ClassifierSettings, "judge": ClassifierSettings, "vae": VAESettings}
         for name, kind in parts.items():
             check_kind(name, getattr(self, name), kind)

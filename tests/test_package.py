@@ -42,10 +42,11 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks", "hub", "whole_files", "compiling"},
-    {"classes", "inference"},
+    {"checks", "hub", "whole_files", "compiling", "readable"},
+    {"classes", "inference", "conversions"},
+    {"labels"},
     {"objective", "inputs", "latent", "saving", "allocator"},
-    {"settings"},
+    {"settings", "pyramids"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},
