@@ -37,13 +37,20 @@ def described(value: Any) -> str:
     return type(value).__name__
 
 
+def plain_tensor(values: Tensor) -> Tensor:
+    """Return a tensor of a class that only annotates it as plain; one that traces or shards stays as it is."""
+    if type(values) in (Tensor, torch.nn.Parameter) or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return values
+    return values.as_subclass(Tensor)
+
+
 def as_floats(values: Tensor, name: str) -> Tensor:
     """Return grey levels as floating point: 8-bit values are divided by 255, True is 1; floats stay as they are.
 
     Raises:
         ValueError: wider integers, of which nobody can tell what white is; complex or nested values.
     """
-    values = values.as_subclass(Tensor) if type(values) not in (Tensor, torch.nn.Parameter) else values
+    values = plain_tensor(values)
     if values.is_nested:
         raise ValueError(f"{name}: expected images of one size, got a nested tensor; resize and stack them")
     if values.layout != torch.strided:
@@ -184,7 +191,7 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
     images = images if isinstance(images, Tensor) else _from_array(images, name)
     if images.dtype != torch.uint8 or images.layout != torch.strided:
         images = _as_bytes(as_floats(images, name), name)
-    images = images.as_subclass(Tensor)
+    images = plain_tensor(images)
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim == 4 and images.shape[3] in MODES and images.shape[1] not in MODES:

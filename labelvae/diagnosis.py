@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labelvae.classifier import LabelClassifier
+from labelvae.frozen import Classifier
 from labelvae.inference import evaluation_mode
 from labelvae.inputs import check_images, check_labels, wrong_labels
 from labelvae.vae import ConditionalVAE
@@ -113,7 +113,7 @@ class Diagnosis:
 
 
 def diagnose(
-    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: LabelClassifier | None = None, seed: int = 0
+    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: Classifier | None = None, seed: int = 0
 ) -> Diagnosis:
     """Looks for an ignored label, a collapsed code and a guide that guesses.
 

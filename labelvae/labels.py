@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labelvae.classes import label_of
-from labelvae.conversions import described
+from labelvae.conversions import described, plain_tensor
 from labelvae.readable import readable
 
 MOST_NAMES = 12
@@ -116,7 +116,7 @@ def _whole(values: Tensor, name: str) -> Tensor:
 def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str] | None) -> Tensor:
     """Return what was given as a tensor of numbers, names looked up."""
     if isinstance(labels, Tensor):
-        return labels if type(labels) is Tensor else labels.as_subclass(Tensor)
+        return plain_tensor(labels)
     if isinstance(labels, str | bytes):
         return torch.tensor(_index(labels, num_classes, name, class_names))
     if labels is None or isinstance(labels, Mapping | Set):

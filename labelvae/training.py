@@ -11,7 +11,8 @@ from labelvae.checks import check_kind, check_number
 from labelvae.classifier import LabelClassifier
 from labelvae.compiling import uncompiled
 from labelvae.inputs import check_images, check_labels
-from labelvae.losses import GuidedELBO, LossTerms
+from labelvae.loss_terms import LossTerms
+from labelvae.losses import GuidedELBO
 from labelvae.objective import Augmentation
 from labelvae.settings import Schedule
 from labelvae.task import Task
