@@ -71,10 +71,12 @@ class Discriminator(nn.Module):
         sizes = pyramid(self.image_shape, len(self.steps))[1:]
         for channels, seen, size in zip(self.beside, beside, sizes, strict=False):
             check_rows("beside", seen, channels, *size, batch=images.shape[0])
+        dtype = self.steps[0][1].bias.dtype  # of the weights, whatever the images come in
+        images, label = images.to(dtype), label.to(dtype)
         maps = images * 2.0 - 1.0
         for index, step in enumerate(self.steps):
             if 0 < index <= len(self.beside):
-                maps = torch.cat([maps, beside[index - 1]], dim=1)
+                maps = torch.cat([maps, beside[index - 1].to(maps.dtype)], dim=1)
             maps = F.leaky_relu(step(maps), 0.2)
         features = maps.sum(dim=(2, 3))
         score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)
