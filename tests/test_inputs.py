@@ -72,11 +72,11 @@ def test_labels_in_every_form(labels):
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ("seven", "expected class indices, got 'seven'"),
+        ("seven", "expected class indices or names, an index from 0 to 2, got 'seven'"),
         (None, "expected class indices, got None"),
         (3, "from 0 to 2, got 3"),
         (10**30, "expected class indices"),
-        (1.5, "use labels.long"),
+        (1.5, "whole class indices, got 1.5"),
         ([[0.5, 0.5]], r"shape \(2, 3\), got \(1, 2\)"),
         ([[0.5, 0.5, 0.5]] * 2, "sum to one"),
         ([[1.5, -0.5, 0.0]] * 2, "non-negative"),
