@@ -46,13 +46,13 @@ from labelvae.data import Split
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.figures import one_of_each
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness
 from labelvae.objective import Augmentation
 from labelvae.picture_files import save_picture
 from labelvae.settings import ClassifierSettings, Optimization, Precision, VAESettings
 from labelvae.sheets import failures, sheets
-from labelvae.vae import evaluation_mode
 from labelvae.whole_files import write_whole
 
 SECOND_JUDGE = {
@@ -156,10 +156,10 @@ def _completed(known: Any, defaults: Any) -> Any:
 def agreement(model: Relabeller, batches: Any, judge: LabelClassifier) -> list[float]:
     """Effectiveness by a judge, overall and by asked class, under the wrong labels that `evaluate` draws."""
     metric, generator = Effectiveness(judge.num_classes), torch.Generator().manual_seed(0)
-    with evaluation_mode(judge):
+    with evaluation_mode(judge) as network:
         for images, labels in batches:
             asked = wrong_labels(labels, judge.num_classes, generator)
-            metric.update(judge(model.relabel(images, asked, labels).to(judge.device)).cpu(), asked)
+            metric.update(network(model.relabel(images, asked, labels).to(judge.device)).cpu(), asked)
     return metric.compute().tolist()
 
 
@@ -167,9 +167,9 @@ def negative_elbo(vae: ConditionalVAE, batches: Any) -> float:
     """Bernoulli reconstruction plus KL, from a sampled code under the own label, nats per image, mean."""
     loss, total, count = GuidedELBO(), 0.0, 0
     torch.manual_seed(0)
-    with evaluation_mode(vae):
+    with evaluation_mode(vae) as model:
         for images, labels in batches:
-            terms = loss(vae, images.to(vae.device), labels.to(vae.device))
+            terms = loss(model, images.to(vae.device), labels.to(vae.device))
             total += float((terms.reconstruction + terms.kl).sum())
             count += len(images)
     return total / count
@@ -180,12 +180,12 @@ def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any
     generator = torch.Generator().manual_seed(0)
     seen: dict[float, list[torch.Tensor]] = {0.0: [], 0.3: [], 0.5: []}
     truth = []
-    with evaluation_mode(classifier):
+    with evaluation_mode(classifier) as network:
         for images, labels in batches:
             truth.append(labels)
             for deviation, logits in seen.items():
                 noisy = images + deviation * torch.randn(images.shape, generator=generator)
-                logits.append(classifier(noisy.clamp(0.0, 1.0).to(classifier.device)).cpu())
+                logits.append(network(noisy.clamp(0.0, 1.0).to(classifier.device)).cpu())
     labels = torch.cat(truth)
     joined = {deviation: torch.cat(logits) for deviation, logits in seen.items()}
     accuracy = {deviation: float((logits.argmax(1) == labels).float().mean()) for deviation, logits in joined.items()}

@@ -18,10 +18,10 @@ from labelvae import LabelClassifier
 from labelvae.evaluation import Relabeller
 from labelvae.experiment import Experiment
 from labelvae.image_sets import ImageSet
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
 from labelvae.objective import Augmentation
 from labelvae.settings import ClassifierSettings, Optimization
-from labelvae.vae import evaluation_mode
 
 TURNS = ("0", "90", "180", "270")
 ROTATION = ClassifierSettings(
@@ -80,7 +80,7 @@ def _bytes(images: Tensor) -> Tensor:
 
 def _accuracy(experiment: Experiment, classifier: LabelClassifier) -> float:
     right = []
-    with evaluation_mode(classifier):
+    with evaluation_mode(classifier) as network:
         for images, labels in experiment.data.loader("test", device=experiment.device):
-            right.append((classifier(images).argmax(dim=1) == labels).cpu())
+            right.append((network(images).argmax(dim=1) == labels).cpu())
     return float(torch.cat(right).float().mean())

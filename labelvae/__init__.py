@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from labelvae.evaluation import evaluate as evaluate
     from labelvae.inputs import wrong_labels as wrong_labels
     from labelvae.latent import DiagonalGaussian as DiagonalGaussian
+    from labelvae.loss_terms import LossTerms as LossTerms
     from labelvae.losses import GuidedELBO as GuidedELBO
-    from labelvae.losses import LossTerms as LossTerms
     from labelvae.networks import Decoder as Decoder
     from labelvae.networks import Encoder as Encoder
     from labelvae.objective import Augmentation as Augmentation
@@ -46,7 +46,8 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "inputs": ("wrong_labels",),
     "latent": ("DiagonalGaussian",),
-    "losses": ("GuidedELBO", "LossTerms"),
+    "loss_terms": ("LossTerms",),
+    "losses": ("GuidedELBO",),
     "networks": ("Decoder", "Encoder"),
     "objective": ("Augmentation", "Objective"),
     "scores": ("Scores",),

@@ -5,8 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import fields
 from itertools import islice
-from typing import Any
+from typing import Any, cast
+
+
+def plain_number(value: Any) -> Any:
+    """Return numpy's and torch's single numbers as Python's; anything else comes back as it is."""
+    if isinstance(value, int | float):
+        return value if type(value) in (int, float, bool) or not hasattr(value, "item") else value.item()
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        with suppress(RuntimeError, ValueError, NotImplementedError):  # a tensor without a value
+            return value.item()
+    return value
+
+
+def plain_fields(settings: Any) -> None:
+    """Make Python's own of every single number of numpy or torch in a dataclass, so that it can be written down."""
+    for each in fields(settings):
+        object.__setattr__(settings, each.name, plain_number(getattr(settings, each.name)))
 
 
 def check_number(
@@ -17,8 +35,11 @@ def check_number(
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
-) -> None:
-    """A `ValueError` unless `value` is a finite number within its bounds.
+) -> float:
+    """Return `value`, a finite number within its bounds, as Python's own.
+
+    Raises:
+        ValueError: no number, text among it, or one out of bounds.
 
     >>> check_number("beta", -1.0, at_least=0)
     Traceback (most recent call last):
@@ -26,10 +47,12 @@ def check_number(
     """
     bounds = [f"above {above}"] * (above is not None) + [f"of at least {at_least}"] * (at_least is not None)
     bounds += [f"below {below}"] * (below is not None) + [f"of at most {at_most}"] * (at_most is not None)
+    value = plain_number(value)
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
     if not inside or (below is not None and value >= below) or (at_most is not None and value > at_most):
-        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r}")
+        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r:.80}")
+    return cast("float", value)
 
 
 LARGEST_SIZE = 2**16
@@ -39,18 +62,30 @@ LARGEST_DEPTH = 64
 """Most widths, and most residual blocks at a resolution."""
 
 
-def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
-    """A `ValueError` unless `value` is an integer of at least `at_least` and at most `at_most`."""
+def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
+    """Return `value`, an integer of at least `at_least` and at most `at_most`, as Python's own.
+
+    Raises:
+        ValueError: no integer, 8.0 among it, or one out of bounds.
+    """
+    value = plain_number(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r}")
+        raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r:.80}")
     if at_most is not None and value > at_most:
         raise ValueError(f"{name}: expected an integer of at most {at_most:,}, got {value!r}")
+    return value
 
 
-def check_flag(name: str, value: Any) -> None:
-    """A `ValueError` unless `value` is True or False."""
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value`, True or False, as Python's own.
+
+    Raises:
+        ValueError: anything else.
+    """
+    value = plain_number(value)
     if not isinstance(value, bool):
-        raise ValueError(f"{name}: expected True or False, got {value!r}")
+        raise ValueError(f"{name}: expected True or False, got {value!r:.80}")
+    return value
 
 
 def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
@@ -60,9 +95,7 @@ def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
     widths = tuple(islice(values, LARGEST_DEPTH + 1))
     if not at_least <= len(widths) <= LARGEST_DEPTH:
         raise ValueError(f"{name}: expected {at_least} to {LARGEST_DEPTH} widths, got {len(widths) or 'none'}")
-    for index, width in enumerate(widths):
-        check_count(f"{name}[{index}]", width, at_most=LARGEST_SIZE)
-    return widths
+    return tuple(check_count(f"{name}[{index}]", width, at_most=LARGEST_SIZE) for index, width in enumerate(widths))
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 from labelvae.whole_files import write_whole
@@ -15,6 +16,30 @@ EVERY = ("all", "*")
 
 LONGEST = 80
 """Bytes of a class's name in a file's name."""
+
+
+def check_names(name: str, names: Sequence[str], count: int | None = None) -> list[str]:
+    """Return the names as a list of `count` different strings; whole numbers become text.
+
+    Raises:
+        ValueError: one string, no sequence, another number of names, or a name that is there twice.
+
+    >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
+    (['cat', 'dog'], ['0', '1'])
+    """
+    if hasattr(names, "tolist"):  # an array or a column of a table
+        names = names.tolist()
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ValueError(f"{name}: expected a list of names such as ['cat', 'dog'], got {names!r:.80}")
+    if any(not isinstance(each, str | Integral) for each in names):
+        raise ValueError(f"{name}: expected names as text, got {names!r:.80}")
+    found = [str(each) for each in names]
+    if count is not None and len(found) != count:
+        raise ValueError(f"{name}: expected {count} names, one a class, got {len(found)}")
+    twice = next((each for place, each in enumerate(found) if each in found[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{name}: expected different names, got {twice!r} twice")
+    return found
 
 
 def write_classes(folder: str | Path, names: Sequence[str]) -> None:

@@ -1,26 +1,29 @@
 """The label classifier: a guide inside the loss, or a judge outside it.
 
 One class serves both; they differ in architecture (`kind`, `widths`), in seed, and in what they are used
-for. A frozen classifier is frozen for good: no gradient on its weights, evaluation statistics that survive
-`.train()`, and the gradient still flows to the image.
+for. What a frozen classifier is, `frozen` says; `LabelClassifier.wrap` makes one of a network of your own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Self, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
+from labelvae.compiling import uncompiled
+from labelvae.frozen import Classifier
 from labelvae.inputs import ImageShape, check_image_shape, check_images, check_rows
-from labelvae.networks import ResidualBlock, down_sampling, pyramid
+from labelvae.networks import ResidualBlock, down_sampling
+from labelvae.pyramids import pyramid
 from labelvae.saving import Pretrained
 from labelvae.settings import ClassifierKind
+from labelvae.wrapped_classifier import WrappedClassifier
 
 FAINTEST = 1e-3
 """Variance added to every direction before it is scaled to 1: what is fainter is noise, or left by compression."""
@@ -66,7 +69,7 @@ class Whitening(nn.Module):
         return F.silu(torch.cat([features, -features], dim=1))
 
 
-class LabelClassifier(Pretrained):
+class LabelClassifier(Pretrained, Classifier):
     """Images to logits over the labels.
 
     Args:
@@ -97,10 +100,10 @@ class LabelClassifier(Pretrained):
     ) -> None:
         image_shape = check_image_shape(image_shape)
         check_choice("kind", kind, get_args(ClassifierKind))
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
-        check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
-        check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
-        check_number("dropout", dropout, at_least=0, below=1)
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        feature_dim = check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
+        dropout = check_number("dropout", dropout, at_least=0, below=1)
         if kind == "mlp" and blocks:
             raise ValueError(f"blocks: an mlp has no residual blocks, got {blocks}; leave it at 0")
         widths = check_widths("widths", widths)
@@ -118,7 +121,6 @@ class LabelClassifier(Pretrained):
         self.image_shape = image_shape
         self.num_classes = num_classes
         self.feature_dim = feature_dim
-        self.frozen = False
         size = widths[-1]
         if kind == "convolutional":
             self.maps = down_sampling(image_shape[0], widths, blocks, nn.BatchNorm2d)
@@ -186,6 +188,49 @@ class LabelClassifier(Pretrained):
         """
         return self.logits(self.features(images))
 
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1].
+
+        One pass gives both, unless a subclass has a `forward` of its own, which is then what counts.
+        """
+        if type(self).forward is not LabelClassifier.forward or "forward" in vars(self):
+            return super().logits_and_features(images)
+        features = self.features(images)
+        return self.logits(features), features
+
+    @staticmethod
+    def wrap(
+        module: nn.Module,
+        image_shape: ImageShape,
+        num_classes: int,
+        *,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        size: int | Sequence[int] | None = None,
+        features: Callable[[Tensor], Tensor] | None = None,
+    ) -> WrappedClassifier:
+        """Make a guide or a judge of a network of your own: torchvision's, timm's, or any from images to logits.
+
+        Args:
+            module: the network. It is used as it is, not copied, and frozen once it is a guide.
+            image_shape: `(C, H, W)` of your images, in [0, 1].
+            num_classes: K.
+            mean: of each channel, subtracted first; None for 0.
+            std: of each channel, divided by then; None for 1.
+            size: `(H, W)` that images are resized to before that; None keeps theirs.
+            features: images, as the network gets them, to features `(B, F)` for realism; None takes what the
+                last fully connected layer gets, or the logits where there is none.
+
+        Raises:
+            ValueError: an argument out of range; a network that does not answer with logits `(B, K)`.
+
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> judge = LabelClassifier.wrap(network, (1, 8, 8), 3, mean=0.5, std=0.5)
+        >>> judge.num_classes, judge.feature_dim
+        (3, 16)
+        """
+        return WrappedClassifier(uncompiled(module), image_shape, num_classes, mean, std, size, features)
+
     @torch.no_grad()
     def whiten(self, images: Tensor) -> None:
         """Computes the first layer of a pooled classifier, once, before it is trained.
@@ -203,16 +248,6 @@ class LabelClassifier(Pretrained):
         first = self.maps[0]
         if isinstance(first, Whitening) and not (self.frozen or first.fitted):
             first.fit(images[:ENOUGH] * 2.0 - 1.0)
-
-    def freeze(self) -> Self:
-        """Freezes the weights and the batch statistics, for good; gradients still reach the images."""
-        self.frozen = True
-        self.requires_grad_(False)
-        return self.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`; a frozen classifier stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
 
 
 def _pooled(channels: int, widths: Sequence[int], blocks: int) -> nn.Sequential:

@@ -12,9 +12,17 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def uncompiled(module: Any) -> Any:
+    """What `torch.compile(module)` was made of, or `module` itself; anything but a compiled module comes back."""
+    while isinstance(module, nn.Module) and "_orig_mod" in module._modules:  # its class would be slow to import
+        module = module._modules["_orig_mod"]
+    return module
 
 
 def compiled_or_eager(function: Callable[P, R]) -> Callable[P, R]:

@@ -14,13 +14,14 @@ from torch import Tensor
 from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value
 from labelvae.classifier import LabelClassifier
 from labelvae.evaluation import evaluate
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
 from labelvae.logs import log_picture, shows_pictures
 from labelvae.picture_files import save_picture
 from labelvae.sheets import sheets
 from labelvae.style import style_statistics
 from labelvae.training import VAETraining
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
 
 
 class Relabelled(Callback):
@@ -93,8 +94,8 @@ class Relabelled(Callback):
 
     def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
         """The latent space, and what the judge says, by their names in the log."""
-        with evaluation_mode(vae):
-            posterior = vae.encode(self.images.to(vae.device), self.labels)
+        with evaluation_mode(vae) as model:
+            posterior = model.encode(self.images.to(vae.device), self.labels)
         codes, (style, values) = posterior.mean.cpu(), self.style
         charts = {
             "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
@@ -109,6 +110,6 @@ class Relabelled(Callback):
 
 def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:
     """What a judge takes images `(N, C, H, W)` for, `(N,)`."""
-    with evaluation_mode(judge):
-        judged: Tensor = judge(images.to(judge.device)).argmax(dim=1).cpu()
+    with evaluation_mode(judge) as classifier:
+        judged: Tensor = classifier(images.to(judge.device)).argmax(dim=1).cpu()
     return judged

@@ -1,4 +1,4 @@
-"""Images and labels, resident in memory as 8-bit integers, batched and shuffled where they lie.
+"""A data set in three splits, as 8-bit integers in memory or in its files.
 
 Data sets that fit are held on the device; a batch is then one indexing operation, without workers, copies or
 per-image Python. Three splits: train; validation, for choosing settings; test, for the final table only.
@@ -13,11 +13,13 @@ from typing import Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 
 from labelvae.checks import as_size, check_choice, check_count
-from labelvae.image_sets import Images, ImageSet
-from labelvae.inputs import ImageShape, check_image_shape, check_labels
+from labelvae.classes import check_names
+from labelvae.conversions import image_bytes
+from labelvae.image_sets import ImageSet, StoredImages
+from labelvae.inputs import Images, ImageShape, Labels, check_image_shape, check_labels
+from labelvae.labels import label_tensor
 from labelvae.loaders import ImageLoader
 from labelvae.reading import Source, read_digits, read_folder, read_torchvision
 from labelvae.settings import DataName, DataSettings
@@ -95,8 +97,8 @@ class ImageData(LightningDataModule):
     @classmethod
     def from_tensors(
         cls,
-        images: Tensor,
-        labels: Tensor,
+        images: Images,
+        labels: Labels,
         class_names: Sequence[str],
         batch_size: int = 128,
         validation_share: float = 0.1,
@@ -104,24 +106,38 @@ class ImageData(LightningDataModule):
         memory_share: float = 0.5,
         seed: int = 0,
     ) -> ImageData:
-        """Your own images, uint8 `(N, C, H, W)`, and labels, int64 `(N,)`, in three splits.
+        """Take your own images and labels, in three splits.
+
+        Args:
+            images: `(N, C, H, W)`, `(N, H, W, C)` with 1, 3 or 4 channels, `(N, H, W)` in grey, or a list of images or
+                pictures of one size: 8-bit integers, or floats in [0, 1], which are rounded to 8 bits.
+            labels: N class indices or names; one-hot rows too.
+            class_names: the name of each label.
+            batch_size: images a batch.
+            validation_share: share of the training images held out for validation, by class.
+            test_share: share held out for the test, by class.
+            memory_share: share of a GPU's free memory that a split may take to be held there.
+            seed: of the split, and of the order of the training images.
 
         Raises:
-            ValueError: images that are not uint8 or smaller than 8x8, labels of another number or range.
+            ValueError: images of another form or smaller than 8x8, labels of another number or range, names that are
+                none or there twice.
         """
-        if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
-            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(
-                f"images: expected uint8 (N, C, H, W), got {got}; floats become that by (images * 255).byte()"
-            )
-        source = Source(ImageSet(images, check_labels(labels, len(class_names), len(images))), None, list(class_names))
+        names = check_names("class_names", class_names)
+        pixels = image_bytes(images)
+        found = label_tensor(labels, len(names), len(pixels), class_names=names)
+        if found.ndim == 2:
+            if not bool((found.amax(dim=1) == 1).all()):
+                raise ValueError("labels: expected one class an image, got rows of weights that are blends")
+            found = found.argmax(dim=1)
+        source = Source(ImageSet(pixels, check_labels(found, len(names), len(pixels)).clone()), None, names)
         data = cls.__new__(cls)
         data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
         return data
 
     def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
         super().__init__()
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
         self.class_names = source.class_names
         self.num_classes = len(self.class_names)
         if self.num_classes < 2:
@@ -138,7 +154,7 @@ class ImageData(LightningDataModule):
             train, test = _split(train, how.test_share, how.seed, self.class_names)
         if validation is None:
             train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
-        self.splits: dict[Split, Images] = {"train": train, "validation": validation, "test": test}
+        self.splits: dict[Split, StoredImages] = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
@@ -212,7 +228,7 @@ class ImageData(LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
 
-def _check_enough(images: Images, class_names: Sequence[str], least: int) -> None:
+def _check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:
     """A `ValueError` unless every class has an image for each split that is taken from these."""
     for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
         if count < least:
@@ -220,7 +236,9 @@ def _check_enough(images: Images, class_names: Sequence[str], least: int) -> Non
             raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
 
 
-def _split(images: Images, share: float, seed: int, class_names: Sequence[str]) -> tuple[Images, Images]:
+def _split(
+    images: StoredImages, share: float, seed: int, class_names: Sequence[str]
+) -> tuple[StoredImages, StoredImages]:
     """The images in two, `share` of every class (at least one image) in the second."""
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = [], []

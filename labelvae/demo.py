@@ -19,10 +19,11 @@ from labelvae.classes import read_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.figures import grid, to_picture
 from labelvae.hub import locate
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import label_weights
 from labelvae.picture_files import find_pictures
 from labelvae.scans import Fit, fit_scan, read_scan
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
 
 SHOWN = 320
 """Pixels that pictures on the page are enlarged to."""
@@ -78,8 +79,8 @@ class Player:
 
     def code(self, images: Tensor, own: int | None) -> Tensor:
         """Posterior means `(B, D)` of images `(B, C, H, W)`."""
-        with evaluation_mode(self.vae):
-            return self.vae.encode(images.to(self.vae.device), own).mean
+        with evaluation_mode(self.vae) as vae:
+            return vae.encode(images.to(self.vae.device), own).mean
 
     def guess(self, image: Tensor) -> int:
         """What the judge takes an image `(C, H, W)` for; 0 without one."""
@@ -89,8 +90,8 @@ class Player:
         """The judge's probabilities of each class, for images `(B, C, H, W)`; empty lists without one."""
         if self.judge is None:
             return [[] for _ in images]
-        with evaluation_mode(self.judge):
-            probabilities: list[list[float]] = self.judge(images.to(self.judge.device)).softmax(dim=1).tolist()
+        with evaluation_mode(self.judge) as judge:
+            probabilities: list[list[float]] = judge(images.to(self.judge.device)).softmax(dim=1).tolist()
         return probabilities
 
     def relabel(self, image: Tensor, own: int, asked: int, share: float = 1.0, style: Sequence[float] = ()) -> Tensor:
@@ -112,8 +113,8 @@ class Player:
             code = code + length * direction.to(code.device)
         first, last = (label_weights(labels, self.vae.num_classes, len(asked)) for labels in (own, asked))
         weights = torch.lerp(first, last, share)
-        with evaluation_mode(self.vae):
-            return self.vae.decode(code.expand(len(asked), -1), weights.to(code.device)).cpu()
+        with evaluation_mode(self.vae) as vae:
+            return vae.decode(code.expand(len(asked), -1), weights.to(code.device)).cpu()
 
     def every_class_picture(self, image: Tensor, own: int, style: Sequence[float] = ()) -> Image.Image:
         """The image as every class, each with its name and what the judge takes it for."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labelvae.classifier import LabelClassifier
+from labelvae.frozen import Classifier
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import check_images, check_labels, wrong_labels
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
 
 LEAST_LABEL_CHANGE = 0.05
 """Counterfactuals that differ less from reconstructions than this share of what two images differ by are copies."""
@@ -112,7 +113,7 @@ class Diagnosis:
 
 
 def diagnose(
-    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: LabelClassifier | None = None, seed: int = 0
+    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: Classifier | None = None, seed: int = 0
 ) -> Diagnosis:
     """Looks for an ignored label, a collapsed code and a guide that guesses.
 
@@ -132,13 +133,13 @@ def diagnose(
         raise ValueError(f"images: expected at least 2 to compare, got {len(images)}")
     asked = wrong_labels(labels, vae.num_classes, torch.Generator().manual_seed(seed))
     reconstructions, counterfactuals = vae.reconstruct(images, labels), vae.relabel(images, asked, labels)
-    with evaluation_mode(vae):
-        kl = float(vae.encode(images.to(vae.device), labels.to(vae.device)).kl().mean())
+    with evaluation_mode(vae) as model:
+        kl = float(model.encode(images.to(vae.device), labels.to(vae.device)).kl().mean())
     accuracy = followed = math.nan
     if guide is not None:
-        with evaluation_mode(guide):
-            accuracy = agreement(guide(images.to(guide.device)).cpu(), labels)
-            followed = agreement(guide(counterfactuals.to(guide.device)).cpu(), asked)
+        with evaluation_mode(guide) as classifier:
+            accuracy = agreement(classifier(images.to(guide.device)).cpu(), labels)
+            followed = agreement(classifier(counterfactuals.to(guide.device)).cpu(), asked)
     return Diagnosis(
         images=len(images),
         label_change=label_change(reconstructions, counterfactuals),

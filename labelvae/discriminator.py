@@ -12,7 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from labelvae.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.inputs import ImageShape, check_image_shape, check_rows
-from labelvae.networks import Fold, pyramid
+from labelvae.networks import Fold
+from labelvae.pyramids import pyramid
 
 
 class Discriminator(nn.Module):
@@ -41,7 +42,7 @@ class Discriminator(nn.Module):
         beside: Sequence[int] = (),
     ) -> None:
         image_shape = check_image_shape(image_shape)
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
         widths = check_widths("widths", widths)
         super().__init__()
         self.image_shape = image_shape
@@ -70,10 +71,12 @@ class Discriminator(nn.Module):
         sizes = pyramid(self.image_shape, len(self.steps))[1:]
         for channels, seen, size in zip(self.beside, beside, sizes, strict=False):
             check_rows("beside", seen, channels, *size, batch=images.shape[0])
+        dtype = self.steps[0][1].bias.dtype  # of the weights, whatever the images come in
+        images, label = images.to(dtype), label.to(dtype)
         maps = images * 2.0 - 1.0
         for index, step in enumerate(self.steps):
             if 0 < index <= len(self.beside):
-                maps = torch.cat([maps, beside[index - 1]], dim=1)
+                maps = torch.cat([maps, beside[index - 1].to(maps.dtype)], dim=1)
             maps = F.leaky_relu(step(maps), 0.2)
         features = maps.sum(dim=(2, 3))
         score: Tensor = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(dim=1)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import ExitStack
-from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from labelvae.checks import check_count, check_kind
-from labelvae.classifier import LabelClassifier
-from labelvae.inputs import check_images, check_labels, wrong_labels
+from labelvae.checks import check_count
+from labelvae.compiling import uncompiled
+from labelvae.frozen import Classifier
+from labelvae.inference import evaluation_mode
+from labelvae.inputs import wrong_labels
 from labelvae.metrics import (
     Composition,
     Effectiveness,
@@ -29,70 +30,23 @@ from labelvae.metrics import (
     Specks,
     Style,
 )
+from labelvae.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair
 from labelvae.scores import Scores
 from labelvae.style import style_statistics
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
+from labelvae.wrapped_classifier import WrappedClassifier
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of one pair."""
-
-
-class Relabeller(Protocol):
-    """What `evaluate` needs of a model; `ConditionalVAE` is one."""
-
-    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Images under their own labels."""
-
-    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """Images under other labels."""
-
-
-class ImageItself:
-    """The reference that changes nothing: all of the style, none of the label."""
-
-    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The images."""
-        return images
-
-    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """The images."""
-        return images
-
-
-class ClassMean:
-    """The reference that answers with the mean image of the asked class: all of the label, no style."""
-
-    def __init__(self, batches: Batches, num_classes: int) -> None:
-        sums: Tensor | None = None
-        counts = torch.zeros(num_classes, dtype=torch.float64)
-        for batch in batches:
-            images, labels = _pair(batch)
-            labels = check_labels(labels, num_classes, len(images))
-            if sums is None:
-                sums = torch.zeros(num_classes, *images.shape[1:], dtype=torch.float64)
-            sums.index_add_(0, labels.cpu(), images.cpu().double())
-            counts += torch.bincount(labels.cpu(), minlength=num_classes)
-        if sums is None:
-            raise ValueError("batches: expected at least one batch of images, got none")
-        self.means = (sums / counts.clamp_min(1.0)[:, None, None, None]).float()
-
-    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The means of the classes."""
-        return self.means.to(images.device)[labels]
-
-    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """The means of the asked classes."""
-        return self.means.to(images.device)[labels]
+__all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
 
 
 def evaluate(
     model: Relabeller,
     batches: Batches,
-    judge: LabelClassifier,
+    judge: nn.Module,
     *,
     real: Batches | None = None,
-    guide: LabelClassifier | None = None,
-    label_free: LabelClassifier | None = None,
+    guide: nn.Module | None = None,
+    label_free: nn.Module | None = None,
     name: str = "model",
     rounds: int = 1,
     seed: int = 0,
@@ -103,7 +57,8 @@ def evaluate(
     Args:
         model: what is judged, a `ConditionalVAE` or anything with its `relabel` and `reconstruct`.
         batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`.
-        judge: an independent classifier; it is used in evaluation mode.
+        judge: an independent classifier, used in evaluation mode: a `LabelClassifier`, what its `wrap` makes, or, for a
+            `ConditionalVAE`, any network from its images to logits.
         real: real images that realism compares with, best training ones; None takes `batches`, whose floor is then 0.
         guide: the classifier that was in the loss, for the guide-judge gap.
         label_free: a network of the same images that never saw labels, such as one that tells how far an image is
@@ -117,11 +72,9 @@ def evaluate(
         ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
             type or range than the judge's; a guide or a model of other images or classes.
     """
-    check_count("rounds", rounds)
-    check_count("seed", seed, at_least=0)
-    for argument, classifier in (("judge", judge), ("guide", guide), ("label_free", label_free)):
-        if classifier is not None or argument == "judge":
-            check_kind(argument, classifier, LabelClassifier)
+    rounds = check_count("rounds", rounds)
+    seed = check_count("seed", seed, at_least=0)
+    model = uncompiled(model)
     if not callable(getattr(model, "relabel", None)):
         raise ValueError(f"model: expected a ConditionalVAE or anything with its relabel, got {model!r}")
     for argument, source in (("batches", batches), ("real", real)):
@@ -130,33 +83,46 @@ def evaluate(
                 f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
                 "a list or a DataLoader is"
             )
-    evaluation = _Evaluation(model, judge, guide, label_free)
+    classes = getattr(model, "num_classes", None)
+    evaluation = _Evaluation(
+        model,
+        _as_classifier("judge", judge, model, classes),
+        None if guide is None else _as_classifier("guide", guide, model, classes),
+        None if label_free is None else _as_classifier("label_free", label_free, model, None),
+    )
     generator = torch.Generator().manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
     with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
         for batch in real:
-            evaluation.see_real(*_pair(batch))
+            evaluation.see_real(*evaluation.checked(batch))
             bar.update()
         if evaluation.sharpness.update_count == 0:
             raise ValueError(f"{of}: expected at least one batch of images, got none")
         for turn in range(rounds):
             for batch in batches:
-                evaluation.see(*_pair(batch), generator, first=turn == 0)
+                evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
+
+
+def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: int | None) -> Classifier:
+    """Return a classifier, or make one of a network that is given as it is, for the images of the model."""
+    given = uncompiled(given)
+    if isinstance(given, Classifier):
+        return given
+    if not isinstance(given, nn.Module) or not isinstance(model, ConditionalVAE):
+        hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
+        raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")
+    return WrappedClassifier(given, model.image_shape, num_classes)
 
 
 class _Evaluation:
     """The metrics of one evaluation, updated batch by batch, on the CPU: some devices know no float64."""
 
     def __init__(
-        self,
-        model: Relabeller,
-        judge: LabelClassifier,
-        guide: LabelClassifier | None,
-        label_free: LabelClassifier | None,
+        self, model: Relabeller, judge: Classifier, guide: Classifier | None, label_free: Classifier | None
     ) -> None:
         self.model, self.judge, self.guide = model, judge, guide
         self.classes = judge.num_classes
@@ -187,13 +153,12 @@ class _Evaluation:
     def networks(self) -> ExitStack:
         """All of them in evaluation mode, without gradients."""
         stack = ExitStack()
-        for network in self.seeing.values():
-            stack.enter_context(evaluation_mode(network))
+        self.seeing = {name: stack.enter_context(evaluation_mode(each)) for name, each in self.seeing.items()}
+        self.judge = self.seeing["judge"]
         return stack
 
     def see_real(self, images: Tensor, labels: Tensor) -> None:
-        images, labels = self._checked(images, labels)
-        for name, features in self._features(images).items():
+        for name, features in self._seen(images)[1].items():
             self.realism[name].update(features, labels, real=True)
             self.floor[name].update(features, labels, real=True)
         if images.shape[1] == 1:
@@ -201,15 +166,13 @@ class _Evaluation:
         self.sharpness.update(images, real=True)
 
     def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
-        images, labels = self._checked(images, labels)
         asked = wrong_labels(labels, self.classes, generator)
         counterfactuals = self.model.relabel(images, asked, labels)
-        seen = self._features(counterfactuals)
-        logits = self._logits(seen)
+        logits, seen = self._seen(counterfactuals)
         self.effectiveness.update(logits, asked)
         if self.guide is not None:
-            with evaluation_mode(self.guide):
-                self.gap.update(self.guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
+            with evaluation_mode(self.guide) as guide:
+                self.gap.update(guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
         self.sharpness.update(counterfactuals, real=False)
         if images.shape[1] == 1:
@@ -222,20 +185,23 @@ class _Evaluation:
         for name, features in seen.items():
             self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
         self.composition.update(images, self.model.reconstruct(images, labels))
-        seen = self._features(images)
-        self.accuracy.update(self._logits(seen), labels)
+        logits, seen = self._seen(images)
+        self.accuracy.update(logits, labels)
         for name, features in seen.items():
             self.floor[name].update(features, labels, real=False)
         if isinstance(self.model, ConditionalVAE):
-            with evaluation_mode(self.model):
-                posterior = self.model.encode(images.to(self.model.device), labels)
+            with evaluation_mode(self.model) as model:
+                posterior = model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
 
-    def _features(self, images: Tensor) -> dict[str, Tensor]:
-        return {name: network.features(images.to(network.device)).cpu() for name, network in self.seeing.items()}
+    def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The judge's logits of images, and the features of all that see them, by name."""
+        both = {name: each.logits_and_features(images.to(each.device)) for name, each in self.seeing.items()}
+        return both["judge"][0].cpu(), {name: features.cpu() for name, (_, features) in both.items()}
 
-    def _logits(self, seen: dict[str, Tensor]) -> Tensor:
-        return self.judge.logits(seen["judge"].to(self.judge.device)).cpu()
+    def checked(self, batch: object) -> tuple[Tensor, Tensor]:
+        """The images and labels of a batch, if they are those of the judge."""
+        return checked_pair(batch, self.judge.image_shape, self.classes)
 
     def scores(self, name: str) -> Scores:
         if self.effectiveness.update_count == 0:
@@ -270,17 +236,3 @@ class _Evaluation:
             style={style: float(metric.compute()) for style, metric in self.styles.items()},
             effectiveness_by_class=tuple(by_class),
         )
-
-    def _checked(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        check_images(images, self.judge.image_shape)
-        return images.cpu().float(), check_labels(labels, self.classes, len(images)).cpu()
-
-
-def _pair(batch: object) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
-        got = type(batch).__name__ if not isinstance(batch, tuple | list) else f"{len(batch)} parts"
-        raise ValueError(
-            f"batches: expected pairs of images (B, C, H, W) and labels (B,), got {got}; "
-            "[(images, labels)] is a list of one batch"
-        )
-    return batch[0], batch[1]

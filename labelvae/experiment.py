@@ -25,7 +25,6 @@ from lightning.pytorch.tuner.tuning import Tuner
 from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.charts import learning_rate_curve
-from labelvae.classes import write_classes
 from labelvae.classifier import LabelClassifier
 from labelvae.dashboard import Relabelled
 from labelvae.data import ImageData
@@ -113,8 +112,8 @@ class Experiment:
         classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
         task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
         self._fit(name, task, how.optimization)
+        classifier.class_names = self.data.class_names
         classifier.save_pretrained(self.out / name)
-        write_classes(self.out / name, self.data.class_names)
         return classifier.to(self.device).freeze()
 
     def vae(
@@ -134,8 +133,8 @@ class Experiment:
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
         looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
         self._fit(name, task, how.optimization, *looks)
+        vae.class_names = self.data.class_names
         vae.save_pretrained(self.out / name)
-        write_classes(self.out / name, self.data.class_names)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         vae.to(self.device).eval()
         if name == "vae" and not self.settings.fast_dev_run:

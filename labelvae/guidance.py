@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from labelvae.augmentation import augment
-from labelvae.classifier import LabelClassifier
+from labelvae.frozen import Classifier
+from labelvae.inputs import ImageShape
 from labelvae.objective import Objective
 from labelvae.terms import binary_label_loss, label_loss, perceptual_loss
+from labelvae.wrapped_classifier import WrappedClassifier
 
 CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
 """How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
@@ -22,7 +24,8 @@ class Guidance(nn.Module):
     """The guide, those beside it, and lambda.
 
     Args:
-        guide: a pretrained classifier, which is frozen here.
+        guide: a pretrained classifier, which is frozen here; or any network from images to logits, once `adopt` says
+            of what images and classes.
         more_guides: classifiers beside it, frozen too; the label loss is the mean over all, maps are the first's.
         objective: the weights, and the changes that an image goes through before a guide sees it.
 
@@ -30,22 +33,37 @@ class Guidance(nn.Module):
         ValueError: `perceptual_weight` above 0 for a guide that has no maps.
     """
 
-    def __init__(self, guide: LabelClassifier, more_guides: Sequence[LabelClassifier], objective: Objective) -> None:
+    def __init__(self, guide: nn.Module, more_guides: Sequence[nn.Module], objective: Objective) -> None:
         super().__init__()
-        if objective.perceptual_weight > 0 and not guide.map_widths:
+        if objective.perceptual_weight > 0 and not (isinstance(guide, Classifier) and guide.map_widths):
             raise ValueError(
-                f"perceptual_weight: the guide's maps are compared, one of kind {guide.config['kind']} has none; "
+                "perceptual_weight: the guide's maps are compared, this one has none; "
                 "take a convolutional or pooled guide, or set it to 0"
             )
-        self.members = nn.ModuleList(each.freeze() for each in (guide, *more_guides))
+        self.members = nn.ModuleList(
+            each.freeze() if isinstance(each, Classifier) else each for each in (guide, *more_guides)
+        )
         self.objective = objective
         self.log_change: Tensor
-        self.register_buffer("log_change", torch.zeros(guide.num_classes), persistent=objective.label_constraint)
+        classes = guide.num_classes if isinstance(guide, Classifier) else 0
+        self.register_buffer("log_change", torch.zeros(classes), persistent=objective.label_constraint)
+
+    def adopt(self, image_shape: ImageShape, num_classes: int) -> None:
+        """Make guides of the networks that were given as they are, for images and classes of the model's.
+
+        Raises:
+            ValueError: one of them does not answer such images with so many logits.
+        """
+        for place, each in enumerate(self.members):
+            if not isinstance(each, Classifier):
+                self.members[place] = WrappedClassifier(each, image_shape, num_classes).freeze()
+        if not len(self.log_change):
+            self.log_change = torch.zeros(num_classes, device=self.log_change.device)
 
     @property
-    def guides(self) -> list[LabelClassifier]:
+    def guides(self) -> list[Classifier]:
         """All of them, the guide first."""
-        return [cast("LabelClassifier", each) for each in self.members]
+        return [cast("Classifier", each) for each in self.members]
 
     @property
     def label_weight(self) -> Tensor:

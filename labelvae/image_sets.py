@@ -179,7 +179,7 @@ class FileImages:
         return (torch.stack(images), torch.tensor(labels)) if images else None
 
 
-Images = ImageSet | FileImages
+StoredImages = ImageSet | FileImages
 """Images of a split, in memory or in files."""
 
 

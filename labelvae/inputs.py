@@ -1,46 +1,75 @@
 """What the models accept: images in [0, 1], and labels in the forms that users have them.
 
-Each check names what came, what was expected, and what to do. Values are read on the CPU always, on an
-accelerator only where no gradient is recorded: there the check makes the host wait, which a training step
-must not.
+Each check names what came, what was expected, and what to do. Values are read where `readable` says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from labelvae.checks import LARGEST_SIZE, check_count
+from labelvae.conversions import ImageShape as ImageShape  # noqa: PLC0414  where it is looked for
+from labelvae.conversions import described, image_tensor
+from labelvae.labels import label_tensor
+from labelvae.readable import readable
 
 if TYPE_CHECKING:
     import numpy
+    from PIL.Image import Image
 
-ImageShape: TypeAlias = tuple[int, int, int]
-"""`(C, H, W)`: channels, height, width."""
+Images: TypeAlias = "Tensor | numpy.ndarray | Image | Sequence[Tensor | numpy.ndarray | Image]"
+"""What users may give as images where a model is used: `(B, C, H, W)`, `(B, H, W, C)` or one image without B, as floats
+in [0, 1] or 8-bit integers; a picture; or a list of images or pictures."""
 
-Labels: TypeAlias = "Tensor | numpy.ndarray | Sequence[int] | Sequence[Sequence[float]] | int"
-"""What users may give as labels: an int for all images; `(B,)` class indices as a tensor, list or array;
-or `(B, K)` non-negative floating-point weights over the classes that sum to one in each row, a blend."""
+Labels: TypeAlias = "Tensor | numpy.ndarray | Sequence[int] | Sequence[str] | Sequence[Sequence[float]] | int | str"
+"""What users may give as labels: an index or a name for all images; `(B,)` indices or names as a tensor, list, array or
+column of a table; or `(B, K)` non-negative weights over the classes that sum to one in each row, one-hot or a blend."""
 
 _ROUNDING = 1e-3  # resizing and bfloat16 leave values this far outside [0, 1]
 
 
-def check_image_shape(shape: Sequence[int], smallest: int = 8) -> ImageShape:
-    """`(C, H, W)` as a tuple of integers with `H, W >= smallest`, or a `ValueError`."""
-    values = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
-        raise ValueError(f"image_shape: expected three integers (C, H, W), got {shape!r}")
-    channels, height, width = values
-    if max(values) > LARGEST_SIZE:
-        raise ValueError(f"image_shape: expected at most {LARGEST_SIZE:,} channels and pixels a side, got {values}")
+def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
+    """Return `(C, H, W)` as a tuple of integers with `H, W >= smallest`.
+
+    Args:
+        shape: three integers in a tuple, list, array or tensor; `(H, W)` is one channel, and `(H, W, C)` with 1, 3 or 4
+            channels is understood.
+        smallest: of H and W.
+
+    Raises:
+        ValueError: anything else.
+
+    >>> check_image_shape((28, 28)), check_image_shape((32, 32, 3))
+    ((1, 28, 28), (3, 32, 32))
+    """
+    given = shape.tolist() if hasattr(shape, "tolist") else shape
+    values = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    try:
+        sizes = tuple(check_count("image_shape", value, at_least=0) for value in values)
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (2, 3):
+        raise ValueError(f"image_shape: expected three integers (C, H, W), got {described(shape)} {values or ''}")
+    if len(sizes) == 2:
+        sizes = (1, *sizes)
+    if sizes[2] in (1, 3, 4) and sizes[0] >= smallest > sizes[2]:
+        sizes = (sizes[2], *sizes[:2])
+    channels, height, width = sizes
+    if max(sizes) > LARGEST_SIZE:
+        raise ValueError(f"image_shape: expected at most {LARGEST_SIZE:,} channels and pixels a side, got {sizes}")
     if channels < 1 or height < smallest or width < smallest:
         raise ValueError(
             f"image_shape: expected at least 1 channel and {smallest}x{smallest} pixels, got {channels} "
             f"channels of {height}x{width}; enlarge smaller images first"
+        )
+    if channels == height >= 4 * width:
+        raise ValueError(
+            f"image_shape: expected (C, H, W), got {sizes}, {channels} channels of {height}x{width}; "
+            f"({width}, {channels}, {height}) are {width} channels of {channels}x{height}"
         )
     return channels, height, width
 
@@ -57,14 +86,36 @@ def check_rows(name: str, value: Tensor, *sizes: int | None, batch: int | None =
     raise ValueError(f"{name}: expected floats of shape ({expected}), got {got}")
 
 
+def as_images(images: Images, shape: ImageShape, name: str = "images") -> Tensor:
+    """Return images in any form that people have them as checked floats `(B, C, H, W)` in [0, 1].
+
+    Args:
+        images: see `Images`. One image becomes a batch of one.
+        shape: `(C, H, W)`.
+        name: of the argument.
+
+    Raises:
+        ValueError: images of another shape, type or range.
+
+    >>> as_images(torch.zeros(8, 8, dtype=torch.uint8), (1, 8, 8)).shape
+    torch.Size([1, 1, 8, 8])
+    """
+    found = image_tensor(images, shape, name)
+    check_images(found, shape, name)
+    return found
+
+
 def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> None:
-    """A `ValueError` unless `images` is floating point, `(B, *shape)`, B >= 1, finite and in [0, 1]."""
+    """A `ValueError` unless `images` is floating point, `(B, *shape)`, B >= 1, finite and in [0, 1].
+
+    Images that require a gradient may leave [0, 1]: an attribution puts noise on them, an attack makes steps.
+    """
     expected = "(B, " + ", ".join(str(v) for v in shape) + ")"
     if not isinstance(images, Tensor):
-        raise ValueError(
-            f"{name}: expected a torch tensor {expected}, got {type(images).__name__}; "
-            "torchvision.transforms.v2.functional.to_image and to_dtype(..., scale=True) convert images"
-        )
+        hint = "labelvae.inputs.as_images(images, image_shape) makes one of arrays and pictures"
+        if type(images).__name__ == "Proxy":  # of torch.fx.symbolic_trace
+            hint = "torch.export.export traces a model"
+        raise ValueError(f"{name}: expected a torch tensor {expected}, got {type(images).__name__}; {hint}")
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
         hint = "; add the batch dimension: images[None]" if images.ndim == 3 else ""
         raise ValueError(f"{name}: expected shape {expected}, got {tuple(images.shape)}{hint}")
@@ -75,11 +126,13 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
             f"{name}: expected floating-point values in [0, 1], got {images.dtype}; "
             "8-bit images become that by images.float() / 255"
         )
-    if not _readable(images):
+    if not readable(images):
         return
     low, high = (float(value) for value in torch.aminmax(images.detach()))
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or infinity; look at where they come from")
+    if images.requires_grad:  # an attribution's noisy image, or an adversarial step; held to no range
+        return
     if low < -_ROUNDING or high > 1.0 + _ROUNDING:
         raise ValueError(
             f"{name}: expected values in [0, 1], got values from {low:.4g} to {high:.4g}; undo any "
@@ -94,7 +147,7 @@ def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labe
         raise ValueError(f"{name}: expected one class index an image, shape ({batch},), got {got}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"{name}: expected integer class indices, got {labels.dtype}; use labels.long()")
-    if not _readable(labels) or not len(labels):
+    if not readable(labels) or not len(labels):
         return labels.long()
     labels = labels.long()
     low, high = (int(value) for value in torch.aminmax(labels))
@@ -107,31 +160,29 @@ def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labe
 
 
 def label_weights(
-    labels: Labels, num_classes: int, batch: int, device: torch.device | str = "cpu", name: str = "labels"
+    labels: Labels,
+    num_classes: int,
+    batch: int,
+    device: torch.device | str = "cpu",
+    name: str = "labels",
+    class_names: Sequence[str] | None = None,
 ) -> Tensor:
-    """Labels in any accepted form as float32 weights over the classes, `(B, K)`: one-hot for class indices.
+    """Return labels in any accepted form as float32 weights over the classes, `(B, K)`: one-hot for class indices.
 
     Raises:
-        ValueError: an index outside [0, K), a wrong number of labels, weights that are negative, not
-            finite or do not sum to one.
+        ValueError: an index outside [0, K), a name that is not known, a wrong number of labels, weights that are
+            negative, not finite or do not sum to one.
 
     >>> label_weights(2, num_classes=3, batch=1)
     tensor([[0., 0., 1.]])
     >>> label_weights([[0.5, 0.5, 0.0]], num_classes=3, batch=1)
     tensor([[0.5000, 0.5000, 0.0000]])
     """
-    if not isinstance(labels, Tensor):
-        try:
-            # A reversed array cannot become a tensor, its copy can.
-            labels = torch.as_tensor(labels.copy() if hasattr(labels, "copy") else labels)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{name}: expected class indices, got {labels!r}") from error
-    labels = labels.to(device)
-    if labels.ndim == 2 and labels.is_floating_point():
-        return _blend(labels.float(), num_classes, batch, name)
-    if labels.ndim == 0:
-        labels = labels.expand(batch)
-    return F.one_hot(check_labels(labels, num_classes, batch, name), num_classes).float()
+    found = label_tensor(labels, num_classes, batch, name, class_names).to(device)
+    if found.ndim == 2:
+        return found
+    found = check_labels(found, num_classes, batch, name)
+    return (found[:, None] == torch.arange(num_classes, device=found.device)).float()
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | None = None) -> Tensor:
@@ -157,21 +208,3 @@ def noised_labels(labels: Tensor, wrong: Tensor, share: float, num_classes: int)
     fooled = torch.rand(len(labels), device=labels.device) < share
     given = torch.where(fooled, wrong_labels(labels, num_classes), labels)
     return given, torch.where(wrong == given, labels, wrong)
-
-
-def _blend(weights: Tensor, num_classes: int, batch: int, name: str) -> Tensor:
-    if tuple(weights.shape) != (batch, num_classes):
-        raise ValueError(
-            f"{name}: expected one weight a class, shape ({batch}, {num_classes}), got {tuple(weights.shape)}"
-        )
-    if _readable(weights):
-        rows = weights.detach()
-        if not bool(((rows.sum(dim=1) - 1.0).abs() < 1e-3).all()) or bool((rows < 0).any()):
-            raise ValueError(f"{name}: expected non-negative weights that sum to one in each row, got {weights!r}")
-    return weights
-
-
-def _readable(values: Tensor) -> bool:
-    if torch.compiler.is_compiling():
-        return False
-    return values.device.type == "cpu" or not torch.is_grad_enabled()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from labelvae.checks import check_count
-from labelvae.image_sets import Images
+from labelvae.image_sets import StoredImages
 from labelvae.memory import fits
 
 
@@ -59,7 +59,7 @@ class ImageLoader:
 
     def __init__(
         self,
-        images: Images,
+        images: StoredImages,
         batch_size: int,
         device: torch.device | str = "cpu",
         *,

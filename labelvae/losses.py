@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +38,12 @@ from torch.nn import functional as F
 
 from labelvae.augmentation import augment, change, draw_change, noised
 from labelvae.checks import check_kind
-from labelvae.classifier import LabelClassifier
+from labelvae.compiling import uncompiled
 from labelvae.discriminator import Discriminator
+from labelvae.frozen import Classifier
 from labelvae.guidance import Guidance
 from labelvae.inputs import check_images, check_labels, noised_labels, wrong_labels
+from labelvae.loss_terms import LossTerms
 from labelvae.objective import LEAST_SCALE, Augmentation, Objective
 from labelvae.terms import (
     bernoulli_nll,
@@ -58,39 +59,10 @@ from labelvae.terms import (
 from labelvae.vae import ConditionalVAE
 
 
-@dataclass(frozen=True)
-class LossTerms:
-    """The unweighted terms of the objective, each `(B,)` in nats per image; None where a term is not used.
-
-    Attributes:
-        total: the weighted sum, mean over the batch, a scalar: what is minimized.
-        label_weight: lambda where it is learned, of each asked class, `(K,)` without unit.
-    """
-
-    total: Tensor
-    reconstruction: Tensor
-    kl: Tensor
-    counterfactual_label: Tensor | None = None
-    own_label: Tensor | None = None
-    perceptual: Tensor | None = None
-    class_mean: Tensor | None = None
-    cycle: Tensor | None = None
-    image_cycle: Tensor | None = None
-    style: Tensor | None = None
-    equivariance: Tensor | None = None
-    adversarial: Tensor | None = None
-    discriminator: Tensor | None = None
-    label_weight: Tensor | None = None
-
-    def means(self) -> dict[str, Tensor]:
-        """Every used term's mean over the batch, by name: detached scalars."""
-        used = {term.name: getattr(self, term.name) for term in fields(self)}
-        return {name: value.detach().mean() for name, value in used.items() if value is not None}
-
-
 class GuidedELBO(nn.Module):
     """Computes the terms for a batch and weighs them.
 
+    >>> from labelvae import LabelClassifier
     >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
     >>> guide = LabelClassifier(image_shape=(1, 8, 8), num_classes=3)
     >>> terms = GuidedELBO(guide)(vae, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
@@ -99,8 +71,10 @@ class GuidedELBO(nn.Module):
     ['counterfactual_label', 'kl', 'reconstruction', 'total']
 
     Args:
-        guide: a pretrained classifier of the same images and classes, which is frozen here for good; None leaves the
-            label terms and the perceptual one out. To take another one, make another loss.
+        guide: a pretrained classifier of the same images and classes, which is frozen here for good: a
+            `LabelClassifier`, or any network from images in [0, 1] to logits (`LabelClassifier.wrap` adds a
+            normalization or another size). None leaves the label terms and the perceptual one out. To take another
+            one, make another loss.
         discriminator: scores counterfactuals as images of their label, and learns to; used where
             `adversarial_weight` is above 0. The maps beside its own, if it was made to see any, are the guide's.
         objective: the likelihood and the weights.
@@ -115,27 +89,29 @@ class GuidedELBO(nn.Module):
 
     def __init__(
         self,
-        guide: LabelClassifier | None = None,
+        guide: nn.Module | None = None,
         discriminator: Discriminator | None = None,
         objective: Objective | None = None,
-        more_guides: Sequence[LabelClassifier] = (),
+        more_guides: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
+        guide, discriminator = uncompiled(guide), uncompiled(discriminator)
         self.objective = objective or Objective()
-        parts = (("guide", guide, LabelClassifier), ("discriminator", discriminator, Discriminator))
+        parts = (("guide", guide, nn.Module), ("discriminator", discriminator, Discriminator))
         for name, part, kind in (*parts, ("objective", objective, Objective)):
             if part is not None:
                 check_kind(name, part, kind)
         check_kind("more_guides", more_guides, Sequence)
+        more_guides = [uncompiled(each) for each in more_guides]
         for place, each in enumerate(more_guides):
-            check_kind(f"more_guides[{place}]", each, LabelClassifier)
+            check_kind(f"more_guides[{place}]", each, nn.Module)
         if self.objective.adversarial_weight > 0 and discriminator is None:
             raise ValueError(
                 "discriminator: adversarial_weight is above 0, got None; "
                 "pass discriminator=Discriminator(image_shape, num_classes)"
             )
         if discriminator is not None and discriminator.beside:
-            there = tuple(guide.map_widths) if guide is not None else ()
+            there = tuple(guide.map_widths) if isinstance(guide, Classifier) else ()
             if there[: len(discriminator.beside)] != discriminator.beside:
                 raise ValueError(
                     f"discriminator: sees maps of {discriminator.beside} channels, the guide has {there or 'none'}; "
@@ -232,7 +208,7 @@ class GuidedELBO(nn.Module):
         return LossTerms(total=total, label_weight=learned, **terms)
 
     @property
-    def guide(self) -> LabelClassifier | None:
+    def guide(self) -> Classifier | None:
         """The classifier in the loss, the first where there are several."""
         return None if self.guidance is None else self.guidance.guides[0]
 
@@ -287,6 +263,8 @@ class GuidedELBO(nn.Module):
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
                 "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
             )
+        if self.guidance is not None:
+            self.guidance.adopt(vae.image_shape, vae.num_classes)
         guides = [] if self.guidance is None else self.guidance.guides
         names = ["guide", *(f"more_guides[{place}]" for place in range(len(guides)))]
         for name, network in [*zip(names, guides, strict=False), ("discriminator", self.discriminator)]:

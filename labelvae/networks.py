@@ -19,19 +19,8 @@ from torch.nn import functional as F
 from labelvae.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs import ImageShape, check_rows
 from labelvae.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+from labelvae.pyramids import pyramid
 from labelvae.settings import Upsampling
-
-
-def pyramid(image_shape: ImageShape, steps: int) -> list[tuple[int, int]]:
-    """The sizes `(H, W)` of an image and its `steps` halvings, rounded up.
-
-    >>> pyramid((1, 28, 33), 3)
-    [(28, 33), (14, 17), (7, 9), (4, 5)]
-    """
-    sizes = [(image_shape[1], image_shape[2])]
-    for _ in range(steps):
-        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
-    return sizes
 
 
 class Fold(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from labelvae.checks import check_choice, check_flag, check_kind, check_number
+from labelvae.checks import check_choice, check_flag, check_kind, check_number, plain_fields
 
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 LabelLoss = Literal["categorical", "binary"]
@@ -47,6 +47,7 @@ class Augmentation:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, most in (("rotation", 360), ("shear", 100), ("shift", 100), ("blur", 100), ("noise", 100)):
             check_number(name, getattr(self, name), at_least=0, at_most=most)
         for name in ("scale", "thickness"):
@@ -124,6 +125,7 @@ class Objective:
     warm_up_share: float = 0.1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("style_change", "guide_augmentation", "discriminator_augmentation"):
             check_kind(name, getattr(self, name), Augmentation)
         check_choice("likelihood", self.likelihood, get_args(Likelihood))

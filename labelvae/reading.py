@@ -16,7 +16,7 @@ from torchvision import datasets
 
 from labelvae.folders import list_folder
 from labelvae.forms import Form, common_form, decode, progress, refuse, say_skipped
-from labelvae.image_sets import FileImages, Images, ImageSet
+from labelvae.image_sets import FileImages, ImageSet, StoredImages
 from labelvae.memory import fits
 
 
@@ -32,10 +32,10 @@ class Source:
         files: A hash of the files that the images are from; empty for images that are known by their pixels.
     """
 
-    train: Images
-    test: Images | None
+    train: StoredImages
+    test: StoredImages | None
     class_names: list[str]
-    validation: Images | None = None
+    validation: StoredImages | None = None
     files: str = ""
 
 
@@ -120,7 +120,7 @@ def read_folder(
         images = _read(listing.paths, form, broken, skip_unreadable)
         if broken:
             listing = listing.without([place for place, path in enumerate(listing.paths) if path in broken])
-        sets: dict[str, Images] = {
+        sets: dict[str, StoredImages] = {
             name: ImageSet(images[index], listing.labels[index]) for name, index in listing.splits.items()
         }
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from labelvae.classes import check_names, read_classes, write_classes
 from labelvae.hub import locate, upload
 from labelvae.whole_files import user_path, write_whole
 
@@ -35,6 +36,8 @@ class Pretrained(nn.Module):
 
     config: Mapping[str, Any]
     kind: ClassVar[str] = "Pretrained"
+    num_classes: int
+    _class_names: list[str] | None = None
 
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__
@@ -42,6 +45,15 @@ class Pretrained(nn.Module):
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.config = json.loads(json.dumps(dict(config)))
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each label, or None; set it, and labels may be given by name. It is saved and loaded."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = None if names is None else check_names("class_names", names, self.num_classes)
 
     @property
     def device(self) -> torch.device:
@@ -54,12 +66,27 @@ class Pretrained(nn.Module):
         return next(self.parameters()).dtype
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `config.json` and `model.safetensors` under `folder`, which is made if it is missing."""
+        """Write `config.json`, `model.safetensors` and, with class names, `classes.json` under `folder`.
+
+        The folder is made if it is missing. Weights have the names of a model that was not compiled.
+        """
         folder = user_path(folder)
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        weights = {plain_name(name): value for name, value in weights.items()}
         write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
         write_whole(folder / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
+        if self.class_names is not None:
+            write_classes(folder, self.class_names)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take weights whose names say that their model, or a part of it, was compiled or wrapped; or that this is."""
+        own = {plain_name(prefix + name): prefix + name for name in self.state_dict()}
+        for name in [name for name in state_dict if name.startswith(prefix) and name not in own.values()]:
+            meant = own.get(plain_name(name))
+            if meant is not None and meant not in state_dict:
+                state_dict[meant] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def push_to_hub(self, repository: str, run: str | Path | None = None, private: bool = False) -> None:
         """Sends the model to the Hugging Face Hub (the `hub` extra), from where `from_pretrained` reads it by name.
@@ -95,6 +122,7 @@ class Pretrained(nn.Module):
         """
         folder = locate(folder, cls.kind)
         weights, header = _read(folder, cls.kind)
+        weights = {plain_name(name): value for name, value in weights.items()}
         arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
         try:
             with torch.device("meta"):  # shapes without memory, however large a configuration asks
@@ -117,10 +145,21 @@ class Pretrained(nn.Module):
             raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
         model = cls(**arguments)
         model.load_state_dict(weights)
+        if (folder / "classes.json").is_file():
+            model.class_names = read_classes(folder, model.num_classes)
         try:
             return model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device: {device!r} is not to be had here ({error})") from error
+
+
+def plain_name(name: str) -> str:
+    """The name of a weight without what torch.compile, DataParallel and its like put into it.
+
+    >>> plain_name("module._orig_mod.decoder.norms.0.weight")
+    'decoder.norms.0.weight'
+    """
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

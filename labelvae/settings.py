@@ -21,6 +21,7 @@ from labelvae.checks import (
     check_kind,
     check_number,
     check_widths,
+    plain_fields,
 )
 from labelvae.objective import Augmentation, Objective
 from labelvae.whole_files import user_path
@@ -69,6 +70,7 @@ class Optimization:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_count("epochs", self.epochs)
         check_count("least_steps", self.least_steps, at_least=0)
         check_count("batch_size", self.batch_size, at_least=2)
@@ -116,6 +118,7 @@ class ClassifierSettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_kind("augmentation", self.augmentation, Augmentation)
         check_kind("optimization", self.optimization, Optimization)
         check_choice("kind", self.kind, get_args(ClassifierKind))
@@ -166,6 +169,7 @@ class VAESettings:
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_kind("objective", self.objective, Objective)
         check_kind("optimization", self.optimization, Optimization)
         check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)
@@ -209,6 +213,7 @@ class DataSettings:
     skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_flag("skip_unreadable", self.skip_unreadable)
         check_choice("name", self.name, get_args(DataName))
         for name in ("validation_share", "test_share"):
@@ -271,6 +276,7 @@ class Settings:
     vae: VAESettings = field(default_factory=VAESettings)
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         parts = {"data": DataSettings, "guide": ClassifierSettings, "judge": ClassifierSettings, "vae": VAESettings}
         for name, kind in parts.items():
             check_kind(name, getattr(self, name), kind)

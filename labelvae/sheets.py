@@ -10,8 +10,9 @@ from torch import Tensor
 
 from labelvae.classifier import LabelClassifier
 from labelvae.figures import reconstructions_grid, samples_grid, style_transfer_grid, wrong_labels_grid
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
-from labelvae.vae import ConditionalVAE, evaluation_mode
+from labelvae.vae import ConditionalVAE
 
 MOST_CLASSES = 20
 
@@ -63,8 +64,8 @@ def failures(
         images, labels = (each.cpu() for each in batch)
         asked = wrong_labels(labels, len(class_names), generator)
         changed = vae.relabel(images, asked, labels)
-        with evaluation_mode(judge):
-            chance = judge(changed.to(judge.device)).cpu().log_softmax(dim=1)[torch.arange(len(asked)), asked]
+        with evaluation_mode(judge) as classifier:
+            chance = classifier(changed.to(judge.device)).cpu().log_softmax(dim=1)[torch.arange(len(asked)), asked]
         found = [chance, images, changed, labels, asked]
         if worst:
             found = [torch.cat(pair) for pair in zip(worst, found, strict=True)]

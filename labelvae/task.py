@@ -68,8 +68,8 @@ class Task(LightningModule):
         channels_last: bool,
         compiled: bool,
     ) -> None:
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("weight_decay", weight_decay, at_least=0)
+        learning_rate = check_number("learning_rate", learning_rate, above=0)
+        weight_decay = check_number("weight_decay", weight_decay, at_least=0)
         check_choice("schedule", schedule, get_args(Schedule))
         check_flag("channels_last", channels_last)
         check_flag("compiled", compiled)

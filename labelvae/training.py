@@ -9,8 +9,10 @@ from torch import Tensor
 from labelvae.augmentation import augment
 from labelvae.checks import check_kind, check_number
 from labelvae.classifier import LabelClassifier
+from labelvae.compiling import uncompiled
 from labelvae.inputs import check_images, check_labels
-from labelvae.losses import GuidedELBO, LossTerms
+from labelvae.loss_terms import LossTerms
+from labelvae.losses import GuidedELBO
 from labelvae.objective import Augmentation
 from labelvae.settings import Schedule
 from labelvae.task import Task
@@ -49,7 +51,8 @@ class ClassifierTraining(Task):
         compiled: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
-        check_number("label_smoothing", label_smoothing, at_least=0, below=1)
+        label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
+        classifier = uncompiled(classifier)
         check_kind("classifier", classifier, LabelClassifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
@@ -116,7 +119,8 @@ class VAETraining(Task):
         compiled: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
-        check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
+        discriminator_learning_rate = check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
+        vae, loss = uncompiled(vae), uncompiled(loss)
         check_kind("vae", vae, ConditionalVAE)
         check_kind("loss", loss, GuidedELBO)
         loss.check_networks(vae)

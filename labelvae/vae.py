@@ -9,46 +9,22 @@ Relabelling decodes the latent of an image under another label; the result is it
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_flag, check_widths
-from labelvae.inputs import ImageShape, Labels, check_image_shape, check_images, label_weights
+from labelvae.inference import evaluation_mode
+from labelvae.inputs import Images, ImageShape, Labels, as_images, check_image_shape, check_images, label_weights
+from labelvae.labels import counted
 from labelvae.latent import DiagonalGaussian
-from labelvae.networks import Decoder, Encoder, pyramid
+from labelvae.networks import Decoder, Encoder
+from labelvae.pyramids import check_places, default_widths
+from labelvae.readable import readable
 from labelvae.saving import Pretrained
 from labelvae.settings import DecoderLabel, EncoderLabel, Upsampling
-
-
-def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
-    """Channels after each halving, chosen so that the coarsest maps are 3 to 6 pixels along the shorter side.
-
-    >>> default_widths((1, 28, 28)), default_widths((3, 128, 128))
-    ((32, 64, 128), (32, 64, 128, 128, 128))
-    """
-    steps = max(1, round(math.log2(min(image_shape[1:]) / 4)))
-    return tuple(min(32 * 2**step, 128) for step in range(steps))
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every submodule's own mode is restored after.
-
-    `no_grad` and not `inference_mode`: the images that come out may be used to train something else.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 class ConditionalVAE(Pretrained):
@@ -60,7 +36,8 @@ class ConditionalVAE(Pretrained):
     model's). Bad images, labels and codes are a `ValueError` everywhere. Under `torch.autocast` they compute in
     bfloat16 and return the model's own type.
 
-    Labels may be an int for the whole batch, `(B,)` class indices, or `(B, K)` weights over the classes.
+    Labels may be an index or, once `class_names` is set, a name for the whole batch; `(B,)` of them; or `(B, K)`
+    weights over the classes, one-hot or a blend.
 
     Args:
         image_shape: `(C, H, W)`, any size from 8x8, square or not.
@@ -112,17 +89,17 @@ class ConditionalVAE(Pretrained):
         decoder_widths = check_widths(
             "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths, at_least=0
         )
-        check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
-        check_count("latent_dim", latent_dim, at_most=LARGEST_SIZE)
-        check_count("hidden_dim", hidden_dim, at_most=LARGEST_SIZE)
-        check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
-        check_count("embedding_dim", embedding_dim, at_most=LARGEST_SIZE)
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        latent_dim = check_count("latent_dim", latent_dim, at_most=LARGEST_SIZE)
+        hidden_dim = check_count("hidden_dim", hidden_dim, at_most=LARGEST_SIZE)
+        blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        embedding_dim = check_count("embedding_dim", embedding_dim, at_most=LARGEST_SIZE)
         check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
         check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
-        check_flag("spatial_latent", spatial_latent)
+        spatial_latent = check_flag("spatial_latent", spatial_latent)
         check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
-            _check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
+            check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
         super().__init__(
             {
                 "image_shape": image_shape,
@@ -188,9 +165,8 @@ class ConditionalVAE(Pretrained):
         check_images(images, self.image_shape)
         label = None
         if self.encoder_label != "none" and labels is not None:
-            label = self._entered(
-                label_weights(labels, self.num_classes, len(images), images.device), self.encoder_label
-            )
+            weights = self.label_weights(labels, len(images), device=images.device)
+            label = self._entered(weights, self.encoder_label)
         posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
         return posterior
 
@@ -199,11 +175,21 @@ class ConditionalVAE(Pretrained):
         if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
             shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
-        if not torch.is_grad_enabled() and not bool(torch.isfinite(z).all()):
+        if not torch.is_grad_enabled() and readable(z) and not bool(torch.isfinite(z).all()):
             raise ValueError("z: expected finite latent codes, got NaN or infinity")
-        label = self._entered(label_weights(labels, self.num_classes, len(z), z.device), self.decoder_label)
+        label = self._entered(self.label_weights(labels, len(z), device=z.device), self.decoder_label)
         logits: Tensor = self.decoder(z.to(self.dtype), label)
         return logits
+
+    def label_weights(
+        self, labels: Labels, batch: int, name: str = "labels", device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return labels in any accepted form, names of classes among them, as weights over the classes, `(B, K)`.
+
+        Raises:
+            ValueError: labels of another number, type or range, or names that are not known.
+        """
+        return label_weights(labels, self.num_classes, batch, device, name, self.class_names)
 
     def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
         """Label weights `(B, K)` as they enter a network that takes them by `way`, `(B, L)`."""
@@ -222,59 +208,62 @@ class ConditionalVAE(Pretrained):
         """The images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
         return self.decode(self.encode(images, labels).rsample(), labels)
 
-    def reconstruct(self, images: Tensor, labels: Labels, chunk_size: int = 1024) -> Tensor:
-        """Images `(B, C, H, W)` in [0, 1] from the posterior mean of `images`, under their own labels."""
+    def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
+        """Return images `(B, C, H, W)` in [0, 1] from the posterior mean of `images`, under their own labels.
+
+        Images and labels may be in any form that `relabel` takes.
+        """
+        images = as_images(images, self.image_shape)
+        labels = self.label_weights(labels, len(images))
         return self.relabel(images, labels, labels, chunk_size)
 
     def relabel(
-        self, images: Tensor, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+        self, images: Images, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
     ) -> Tensor:
-        """The counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
+        """Return the counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
+            images: `(B, C, H, W)` or `(B, H, W, C)`, floats in [0, 1] or 8-bit integers: a tensor, an array, a PIL
+                image or a list of them. One image without B is a batch of one.
             labels: what each image is asked to be.
             own_labels: what each image is; only an encoder that sees the label needs it, and not beside a
                 decoder that does not: it is then given the asked one.
             chunk_size: images decoded at a time.
 
         Returns:
-            `(B, C, H, W)` in [0, 1], on the device of `images`.
+            `(B, C, H, W)` in [0, 1], on the device of `images`; `(1, C, H, W)` for one image.
 
         Raises:
             ValueError: images or labels of another shape, type or range.
         """
-        check_images(images, self.image_shape)
-        asked = label_weights(labels, self.num_classes, len(images))
+        images = as_images(images, self.image_shape)
+        asked = self.label_weights(labels, len(images))
         codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
         return self._images(codes, asked, chunk_size, images.device)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
         """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
 
-        Labels are an int, for one image, or `(B,)` or `(B, K)`.
+        Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
         """
-        alone = not isinstance(labels, Sized) or getattr(labels, "ndim", 1) == 0
-        count = 1 if alone else len(labels)  # type: ignore[arg-type]
-        if count == 0:
-            raise ValueError("labels: expected at least one label, got none")
-        asked = label_weights(labels, self.num_classes, count)
+        labels, count = counted(labels)
+        asked = self.label_weights(labels, count)
         if not self.decoder_sees_label:
             raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
         where = generator.device if generator is not None else "cpu"
         codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
         return self._images(codes, asked, chunk_size, self.device)
 
-    def interpolate(self, images: Tensor, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
+    def interpolate(self, images: Images, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
 
         The label's weights move linearly from `start` to `end` in `steps` images, at least 2; `start` is what the
         images are, for an encoder that sees the label.
         """
-        check_count("steps", steps, at_least=2)
-        check_images(images, self.image_shape)
-        first = label_weights(start, self.num_classes, len(images), name="start")
-        last = label_weights(end, self.num_classes, len(images), name="end")
+        steps = check_count("steps", steps, at_least=2)
+        images = as_images(images, self.image_shape)
+        first = self.label_weights(start, len(images), "start")
+        last = self.label_weights(end, len(images), "end")
         way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps)]
         if not self.decoder_sees_label:
             return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
@@ -283,40 +272,26 @@ class ConditionalVAE(Pretrained):
 
     def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
         """Posterior means `(B, D)` on the model's device, in evaluation mode."""
-        own = None if own_labels is None else label_weights(own_labels, self.num_classes, len(images), name=name)
-        with evaluation_mode(self):
+        own = None if own_labels is None else self.label_weights(own_labels, len(images), name)
+        with evaluation_mode(self) as model:
             means = [
-                self.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
+                model.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
                 for part in _chunks(len(images), chunk_size)
             ]
         return torch.cat(means)
 
     def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
         """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
-        images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
-        with evaluation_mode(self):
-            for part in _chunks(len(codes), chunk_size):
-                images[part] = self.decode(codes[part].to(self.device), label[part].to(self.device))
+        parts = _chunks(len(codes), chunk_size)
+        with evaluation_mode(self) as model:
+            if len(parts) == 1:
+                return model.decode(codes.to(self.device), label.to(self.device)).to(device, self.dtype)
+            images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
+            for part in parts:
+                images[part] = model.decode(codes[part].to(self.device), label[part].to(self.device))
         return images
 
 
-def _check_places(
-    image_shape: ImageShape, latent_dim: int, encoder_widths: Sequence[int], decoder_widths: Sequence[int]
-) -> None:
-    """Makes sure that a spatial code of `latent_dim` entries fits the coarsest maps of both halves."""
-    if not encoder_widths or len(encoder_widths) != len(decoder_widths):
-        raise ValueError(
-            "spatial_latent: expected an encoder and a decoder of as many widths, at least one, got "
-            f"{len(encoder_widths)} and {len(decoder_widths)}"
-        )
-    height, width = pyramid(image_shape, len(encoder_widths))[-1]
-    if latent_dim % (height * width):
-        raise ValueError(
-            f"latent_dim: expected a multiple of {height * width} for a spatial code of {height}x{width} places, "
-            f"got {latent_dim}"
-        )
-
-
 def _chunks(length: int, size: int) -> list[slice]:
-    check_count("chunk_size", size)
+    size = check_count("chunk_size", size)
     return [slice(start, start + size) for start in range(0, length, size)]

@@ -34,8 +34,12 @@ def test_the_splits_share_no_image():
 @pytest.mark.parametrize(
     ("images", "labels", "names", "says"),
     [
-        (torch.rand(9, 1, 8, 8), torch.arange(9) % 3, "abc", r"\(images \* 255\)"),
-        (torch.zeros(9, 8, 8, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"\(N, C, H, W\)"),
+        (torch.rand(9, 1, 8, 8) * 255, torch.arange(9) % 3, "abc", "divide 8-bit values by 255"),
+        (torch.rand(9, 1, 8, 8) / 0 * 0, torch.arange(9) % 3, "abc", "values from nan to nan"),
+        (torch.zeros(9, 1, 8, 8, dtype=torch.int64), torch.arange(9) % 3, "abc", "got torch.int64; divide by"),
+        (torch.zeros(9, 1, 1, 8, 8, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"\(N, C, H, W\)"),
+        (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.full((9, 3), 1 / 3), "abc", "rows of weights"),
+        (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.arange(9) % 3, "aab", "'a' twice"),
         (torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.arange(9), "abc", "from 0 to 2, got 8"),
         (
             torch.zeros(9, 1, 8, 8, dtype=torch.uint8),

@@ -51,10 +51,11 @@ FAULTS = ["none"] * 6 + ["kind", "size", "rank", "empty", "dtype", "level"]
 
 @st.composite
 def tensors(draw):
-    """Anything like a batch of images, and whether it is one."""
+    """Anything like a batch of images, whether it is one, and whether it can plainly be made one."""
     fault = draw(st.sampled_from(FAULTS))
     if fault == "kind":
-        return draw(st.one_of(anything, st.just(np.zeros((2, *SHAPE), dtype=np.float32)))), False
+        array = draw(st.booleans())
+        return np.zeros((1, *SHAPE), dtype=np.float32) if array else draw(anything), False, array
     size = draw(sizes) if fault == "size" else SHAPE
     count = 0 if fault == "empty" else draw(st.integers(1, 4))
     dtype = draw(st.sampled_from(OTHERS if fault == "dtype" else FLOATS))
@@ -63,7 +64,8 @@ def tensors(draw):
         images.view(-1)[-1] = draw(st.sampled_from([1.01, -0.01, 255.0, math.nan, math.inf, -math.inf]))
     elif dtype in FLOATS and images.numel():
         images.view(-1)[-1] = draw(st.sampled_from([0.0, 0.5, 1.0, 1.0005, -0.0005]))
-    return images, fault == "none" or (fault == "size" and size == SHAPE)
+    good = fault == "none" or (fault == "size" and size == SHAPE)
+    return images, good, good or fault == "rank" or dtype in (torch.uint8, torch.bool)
 
 
 @st.composite
@@ -73,7 +75,14 @@ def labels(draw, count):
     if kind == "other":
         mapping = st.dictionaries(st.text(max_size=2), st.integers(), max_size=2)
         return draw(
-            st.one_of(st.none(), st.text(max_size=3), st.floats(), mapping, st.just(10**30), st.booleans())
+            st.one_of(
+                st.none(),
+                st.text(max_size=3).filter(lambda word: not word.isdecimal()),
+                st.floats().filter(lambda number: number not in range(CLASSES)),
+                mapping,
+                st.just(10**30),
+                st.booleans(),
+            )
         ), False
     if kind == "scalar":
         value = draw(st.sampled_from([0, 1, 2, 2, 1, -1, CLASSES, 10**6]))
@@ -89,12 +98,13 @@ def labels(draw, count):
         right = number == count and not broken
         if isinstance(form, str):
             if form == "big":
-                return torch.tensor(values, dtype=torch.int64)[:, None], False
+                return torch.tensor(values, dtype=torch.int64)[:, None], right and number > 0
             if form == "uint8" and broken:
                 values[-1] = 200
             dtype = getattr(torch, form)
             kept = torch.tensor(values, dtype=torch.int64).clamp(min=-(2**31))
-            return kept.to(dtype), right and form in ("int32", "uint8")
+            either = form == "float32" and number == CLASSES and sum(values) == 1  # indices, or weights for all
+            return kept.to(dtype), right and form != "bool" and not either
         return form(values), right and number > 0
     rows = draw(
         st.lists(st.lists(st.floats(0.01, 1.0), min_size=CLASSES, max_size=CLASSES), min_size=number, max_size=number)
@@ -131,7 +141,7 @@ def assert_images(images, count, shape=SHAPE):
 @given(st.data())
 @pytest.mark.parametrize("vae", [VAE, SEEING], ids=["blind", "seeing"])
 def test_relabelling(vae, data):
-    images, good = data.draw(tensors())
+    images, _, good = data.draw(tensors())
     count = len(images) if isinstance(images, torch.Tensor) and images.ndim else 1
     asked, fitting = data.draw(labels(count))
     chunk = data.draw(st.sampled_from([1024, 2, 1, 0, -1, 1.5]))
@@ -147,7 +157,7 @@ def test_relabelling(vae, data):
 @FUZZ
 @given(st.data())
 def test_encoding_and_classifying(data):
-    images, good = data.draw(tensors())
+    images, good, _ = data.draw(tensors())
     posterior = answer(good, lambda: VAE.encode(images))
     logits = answer(good, lambda: GUIDE(images))
     if posterior is not None:
@@ -176,7 +186,7 @@ def test_decoding_and_sampling(data):
 @FUZZ
 @given(st.data())
 def test_interpolating(data):
-    images, good = data.draw(tensors())
+    images, _, good = data.draw(tensors())
     count = len(images) if isinstance(images, torch.Tensor) and images.ndim else 1
     (start, first), (end, last) = data.draw(labels(count)), data.draw(labels(count))
     steps = data.draw(st.sampled_from([2, 5, 1, 0, -3, 2.5]))
@@ -189,15 +199,17 @@ def test_interpolating(data):
 @FUZZ
 @given(st.data())
 def test_the_loss_the_evaluation_and_the_diagnosis(data):
-    """Class indices `(B,)` as an integer tensor are what training and evaluation take, and nothing else."""
-    images, good = data.draw(tensors())
+    """Class indices `(B,)` as an integer tensor are what training takes, and nothing else."""
+    images, good, usable = data.draw(tensors())
     count = len(images) if isinstance(images, torch.Tensor) and images.ndim else 1
-    own, fitting = data.draw(labels(count))
-    fitting = fitting and isinstance(own, torch.Tensor) and own.ndim == 1
+    own, plain = data.draw(labels(count))
+    fitting = plain and isinstance(own, torch.Tensor) and own.ndim == 1 and not own.is_floating_point()
     terms = answer(good and fitting, lambda: LOSS(VAE, images, own))
     if terms is not None:
         assert all(torch.isfinite(value) for value in terms.means().values())
-    scores = answer(good and fitting, lambda: evaluate(VAE, [(images, own)], GUIDE, progress=False))
+    scores = None
+    if (good and fitting) or not (usable and plain):  # what is plain but of another form is taken here, too
+        scores = answer(good and fitting, lambda: evaluate(VAE, [(images, own)], GUIDE, progress=False))
     if scores is not None:
         assert 0 <= scores.effectiveness <= 1
         assert scores.images == count
@@ -294,7 +306,7 @@ def test_own_images(count, dtype, shape, shift, classes):
     """Every class needs three images: one each to train, to validate and to test."""
     images = torch.zeros(count, *shape, dtype=dtype) if dtype else [[0.0]]
     own = torch.arange(count) % classes + shift
-    right = dtype == torch.uint8 and len(shape) == 3 and shape[0] > 0 and min(shape[1:]) >= 8
+    right = dtype in (torch.uint8, torch.float32) and shape[0] > 0 and min(shape[-2:]) >= 8
     right = right and shift == 0 and classes >= 2 and count // classes >= 3
     data = answer(right, lambda: ImageData.from_tensors(images, own, list("abcd"[:classes])))
     if data is not None:

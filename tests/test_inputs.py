@@ -1,10 +1,14 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelvae import wrong_labels
+from labelvae import Augmentation, ConditionalVAE, Objective, wrong_labels
+from labelvae.checks import check_count, check_flag, check_number, check_widths
 from labelvae.inputs import check_image_shape, check_images, check_labels, label_weights, noised_labels
 
 SHAPE = (1, 8, 8)
@@ -72,11 +76,11 @@ def test_labels_in_every_form(labels):
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ("seven", "expected class indices, got 'seven'"),
+        ("seven", "expected class indices or names, an index from 0 to 2, got 'seven'"),
         (None, "expected class indices, got None"),
         (3, "from 0 to 2, got 3"),
         (10**30, "expected class indices"),
-        (1.5, "use labels.long"),
+        (1.5, "whole class indices, got 1.5"),
         ([[0.5, 0.5]], r"shape \(2, 3\), got \(1, 2\)"),
         ([[0.5, 0.5, 0.5]] * 2, "sum to one"),
         ([[1.5, -0.5, 0.0]] * 2, "non-negative"),
@@ -127,3 +131,55 @@ def test_one_class_has_no_wrong_label():
 def test_bad_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="image_shape"):
         check_image_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (torch.Size([1, 28, 28]), (1, 28, 28)),
+        (np.array([3, 32, 32]), (3, 32, 32)),
+        (torch.tensor([3, 32, 32]), (3, 32, 32)),
+        ([np.int64(1), 28, 28], (1, 28, 28)),
+        ((28, 28), (1, 28, 28)),
+        ((28, 30, 1), (1, 28, 30)),
+        ((32, 30, 3), (3, 32, 30)),
+        ((32, 30, 4), (4, 32, 30)),
+        ((64, 16, 16), (64, 16, 16)),
+        ((8, 8, 8), (8, 8, 8)),
+    ],
+)
+def test_shapes_in_every_plain_form(shape, expected):
+    found = check_image_shape(shape)
+    assert found == expected
+    assert all(type(size) is int for size in found)
+
+
+def test_many_channels_last_are_asked_about():
+    with pytest.raises(ValueError, match=r"\(8, 224, 224\) are 8 channels of 224x224"):
+        check_image_shape((224, 224, 8))
+
+
+COUNTS = [np.int64(4), np.uint8(4), torch.tensor(4), np.array(4), torch.tensor(4, dtype=torch.uint8)]
+NUMBERS = [np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), torch.tensor(0.5, dtype=torch.bfloat16)]
+
+
+def test_single_numbers_of_numpy_and_torch_become_pythons_own():
+    for value in COUNTS:
+        assert (check_count("count", value), type(check_count("count", value))) == (4, int)
+        assert check_widths("widths", np.array([4, 8])) == (4, 8)
+        assert type(ConditionalVAE((1, 8, 8), value, latent_dim=value).num_classes) is int
+    for value in NUMBERS:
+        assert (check_number("rate", value), type(check_number("rate", value))) == (0.5, float)
+        how = Objective(label_weight=value, style_change=Augmentation(shear=value))
+        assert json.loads(json.dumps(asdict(how)))["style_change"]["shear"] == 0.5
+    assert check_flag("flag", np.bool_(True)) is True
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1e-3", "4", None, True, np.bool_(True), torch.tensor([4]), np.array([4.0]), 1j, torch.tensor(4, device="meta")],
+)
+def test_what_is_no_single_number_is_refused(value):
+    for check in (check_count, check_number):
+        with pytest.raises(ValueError, match="^rate: expected a"):
+            check("rate", value)

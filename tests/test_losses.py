@@ -307,7 +307,7 @@ def test_the_perceptual_term_is_of_reconstructions_in_the_guides_finest_maps(vae
 
 def test_the_perceptual_term_needs_a_guide_with_maps():
     mlp = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(8,))
-    with pytest.raises(ValueError, match="perceptual_weight: the guide's maps are compared, one of kind mlp has none"):
+    with pytest.raises(ValueError, match="perceptual_weight: the guide's maps are compared, this one has none"):
         GuidedELBO(mlp, objective=Objective(perceptual_weight=1.0))
 
 

@@ -4,6 +4,7 @@ import os
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from labelvae import ConditionalVAE, LabelClassifier
 from labelvae.whole_files import write_whole
@@ -151,3 +152,33 @@ def test_files_are_readable_by_others(tmp_path):
     finally:
         os.umask(old)
     assert (tmp_path / "deep" / "file").stat().st_mode & 0o777 == 0o644
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    return torch.compile(module, backend="eager")
+
+
+@pytest.mark.parametrize("wrap", [compiled, nn.DataParallel, lambda vae: nn.DataParallel(compiled(vae))])
+def test_weights_of_compiled_and_wrapped_models_are_taken(wrap, vae, images, tmp_path):
+    weights = wrap(vae).state_dict()
+    assert not set(weights) & set(vae.state_dict())
+    again = ConditionalVAE(**vae.config)
+    again.load_state_dict(weights)
+    assert torch.equal(again.relabel(images, 1), vae.relabel(images, 1))
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        again.load_state_dict(weights | {"module.nothing": torch.zeros(1)})
+    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "model": "ConditionalVAE", **vae.config}))
+    assert torch.equal(ConditionalVAE.from_pretrained(tmp_path).relabel(images, 1), vae.relabel(images, 1))
+
+
+def test_a_model_with_a_compiled_part_saves_and_loads_plain_names(vae, images, tmp_path):
+    expected, plain = vae.relabel(images, 1), {name: value.clone() for name, value in vae.state_dict().items()}
+    vae.encoder = compiled(vae.encoder)
+    vae.save_pretrained(tmp_path)
+    assert torch.equal(ConditionalVAE.from_pretrained(tmp_path).relabel(images, 1), expected)
+    with torch.no_grad():
+        for weight in vae.parameters():
+            weight.zero_()
+    vae.load_state_dict(plain)
+    assert torch.equal(vae.relabel(images, 1), expected)

@@ -1,0 +1,162 @@
+"""A classifier of one's own as guide or judge: any network from images to logits, with its normalization and size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.checks import LARGEST_SIZE, check_count, check_number
+from labelvae.frozen import Classifier
+from labelvae.inference import evaluation_mode, shallow_copy
+from labelvae.inputs import ImageShape, check_image_shape, check_images
+
+Features = Callable[[Tensor], Tensor]
+
+
+class WrappedClassifier(Classifier):
+    """A network of one's own, with what it wants done to an image first; see `LabelClassifier.wrap`.
+
+    Features are the input of the fully connected layer that gives the logits, or else the logits.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        size: int | Sequence[int] | None = None,
+        features: Features | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"module: expected a torch.nn.Module from images to logits, got {type(network).__name__}")
+        if features is not None and not callable(features):
+            raise ValueError(f"features: expected a function of images, got {type(features).__name__}")
+        self.image_shape = check_image_shape(image_shape)
+        self.network = network
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", self._by_channel("mean", mean, 0.0), persistent=False)
+        self.register_buffer("std", self._by_channel("std", std, 1.0, above=0.0), persistent=False)
+        self.size: list[int] | None = None
+        if size is not None:
+            sides = list(size) if isinstance(size, Sequence) else [size, size]
+            self.size = [check_count("size", side, at_most=LARGEST_SIZE) for side in sides]
+            if len(self.size) != 2:
+                raise ValueError(f"size: expected (H, W) or one number, got {size!r}")
+        self._features = features
+        self._layer = ""
+        self.training = network.training
+        self._try(num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
+        return self.logits_and_features(images)[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1]; the gradient reaches the images.
+
+        Raises:
+            ValueError: images of another shape, type or range.
+        """
+        return _logits(self.network(self._prepared(images)))
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
+        prepared = self._prepared(images)
+        if self._features is not None:
+            return _logits(self.network(prepared)), self._features(prepared).flatten(1)
+        if not self._layer:
+            logits = _logits(self.network(prepared))
+            return logits, logits
+        with _watched(self.network) as (watched, seen):
+            logits = _logits(watched(prepared))
+        return logits, seen[self._layer].flatten(1)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Refuse: how to build the network is known to its owner alone.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"folder: a wrapped classifier is not saved ({type(self.network).__name__} is a network of your own); "
+            "save that with torch.save(network.state_dict(), path), and wrap it again"
+        )
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        check_images(images, self.image_shape)
+        images = images.to(self.dtype)
+        if self.size is not None and tuple(self.size) != tuple(images.shape[2:]):
+            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean.to(images)) / self.std.to(images)
+
+    def _by_channel(self, name: str, given: Any, default: float, above: float | None = None) -> Tensor:
+        channels = self.image_shape[0]
+        values = default if given is None else given.tolist() if hasattr(given, "tolist") else given
+        each = list(values) if isinstance(values, Sequence) else [values] * channels
+        if len(each) != channels:
+            raise ValueError(f"{name}: expected {channels} numbers, one a channel, got {len(each)}")
+        return torch.tensor([check_number(name, value, above=above) for value in each])[:, None, None]
+
+    def _try(self, num_classes: int | None) -> None:
+        """Try the network on two grey images: do logits come out, and which layer gives them?"""
+        images = torch.full((2, *self.image_shape), 0.5, device=self.device)
+        images[1] = torch.linspace(0, 1, images[1].numel(), device=self.device).view(self.image_shape)
+        expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
+        with evaluation_mode(self.network) as network, _watched(network) as (watched, seen):
+            prepared = self._prepared(images)
+            try:
+                logits = _logits(watched(prepared))
+                features = logits if self._features is None else self._features(prepared)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+                raise ValueError(
+                    f"module: fails on images of shape {tuple(prepared.shape)} ({str(error).splitlines()[0]:.200}); "
+                    "give the size that it wants as size=, or another image_shape"
+                ) from error
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if not isinstance(logits, Tensor) or shape != (2, num_classes or logits.shape[-1]):
+            raise ValueError(f"module: expected {expected}, got {shape} for two images")
+        if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
+            raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
+        self.num_classes = check_count("num_classes", logits.shape[1], at_least=1, at_most=LARGEST_SIZE)
+        if self._features is None and seen:
+            self._layer, features = next(reversed(seen.items()))
+        self.feature_dim = features.flatten(1).shape[1]
+
+
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
+    """Yield a copy of the network, with the same tensors, and what its fully connected layers are given, by name.
+
+    The copy is the caller's own, so threads do not see each other's images.
+    """
+    copied, seen = shallow_copy(network), OrderedDict[str, Tensor]()
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def look(_: nn.Module, given: tuple[Any, ...]) -> None:
+            if given and isinstance(given[0], Tensor) and given[0].ndim == 2:
+                seen.pop(name, None)
+                seen[name] = given[0]
+
+        return look
+
+    for name, part in copied.named_modules():
+        if isinstance(part, nn.Linear):
+            part.register_forward_pre_hook(watch(name))
+    yield copied, seen
+
+
+def _logits(output: Any) -> Tensor:
+    """Return the logits of what a network answers: themselves, or the part of that name."""
+    logits: Tensor = getattr(output, "logits", output)
+    return logits

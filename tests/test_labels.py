@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import torch
+
+from labelvae import ConditionalVAE, ImageData
+from labelvae.inputs import label_weights
+
+Y, K = [1, 2, 0, 2], 3
+ROWS = torch.eye(K)[Y]
+
+
+class Column:
+    """Like a column of a table: its index does not count."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+    def to_numpy(self):
+        return self.values
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        Y,
+        tuple(Y),
+        (label for label in Y),
+        torch.tensor(Y),
+        torch.tensor(Y, dtype=torch.int16),
+        *(np.array(Y, dtype) for dtype in ("u1", "u2", "u4", "u8", "i1", ">i8", "f4", "f8", ">f8", "O")),
+        np.array(Y)[::-1][::-1],
+        torch.tensor(Y).float(),
+        torch.tensor(Y)[:, None],
+        np.array(Y, float)[:, None],
+        [torch.tensor(label) for label in Y],
+        [np.int64(label) for label in Y],
+        ["1", "2", "0", "2"],
+        np.array(["1", "2", "0", "2"]),
+        np.array(["1", "2", "0", "2"], object),
+        [b"1", b"2", b"0", b"2"],
+        ROWS,
+        ROWS.long(),
+        ROWS.bool(),
+        ROWS.numpy().astype(int),
+        ROWS.to_sparse(),
+        list(ROWS),
+        ROWS.tolist(),
+        Column(Y),
+        Column([1.0, 2.0, 0.0, 2.0]),
+        Column(np.array(["1", "2", "0", "2"], object)),
+    ],
+)
+def test_labels_in_every_plain_form(labels):
+    assert torch.equal(label_weights(labels, K, 4), ROWS)
+
+
+@pytest.mark.parametrize(
+    "label", [2, 2.0, "2", b"2", np.int64(2), np.float32(2), np.array(2), torch.tensor(2), np.str_("2")]
+)
+def test_one_label_for_all(label):
+    assert torch.equal(label_weights(label, K, 4), torch.tensor([[0.0, 0.0, 1.0]] * 4))
+
+
+def test_weights_for_all_and_weights_of_few_bits():
+    row = torch.tensor([0.5, 0.25, 0.25])
+    for weights in (row, row[None], row[None].numpy(), row.tolist(), [row]):
+        assert torch.equal(label_weights(weights, K, 4), row.expand(4, -1))
+    for dtype in (torch.float16, torch.bfloat16):
+        blends = torch.randn(4, 10).softmax(dim=1)
+        found = label_weights(blends.to(dtype), 10, 4)
+        torch.testing.assert_close(found, blends, atol=4e-3, rtol=1e-2)
+        torch.testing.assert_close(found.sum(dim=1), torch.ones(4))
+
+
+def test_square_matrices_are_rows():
+    """As many images as classes: a matrix is rows, a vector is indices, and what may be either is refused."""
+    assert torch.equal(label_weights(torch.eye(3, dtype=torch.long), 3, 3), torch.eye(3))
+    assert torch.equal(label_weights([2, 0, 1], 3, 3), torch.eye(3)[[2, 0, 1]])
+    assert torch.equal(label_weights([2.0, 0.0, 1.0], 3, 3), torch.eye(3)[[2, 0, 1]])
+    assert torch.equal(label_weights([0, 1, 0], 3, 3), torch.eye(3)[[0, 1, 0]])
+    with pytest.raises(ValueError, match="may be 3 class indices or one row of weights"):
+        label_weights([0.0, 1.0, 0.0], 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (True, "torch.bool"),
+        (np.bool_(True), "torch.bool"),
+        ([True, False, True, False], "torch.bool"),
+        (np.array([True, False, True, False]), "torch.bool"),
+        (torch.tensor(True), "torch.bool"),
+        (None, "got None"),
+        (float("nan"), "whole class indices, got nan"),
+        (np.array([1, 2, 0, np.nan]), "whole class indices, got nan"),
+        (float("inf"), "from 0 to 2"),
+        (1.5, "got 1.5"),
+        (-1, "got -1"),
+        (3, "got 3"),
+        (np.uint64(2**63), "got 9223372036854775808"),
+        (1 + 2j, "class indices"),
+        ([0, None, 1, 2], "got None"),
+        ([0, 1], r"shape \(4,\), got \(2,\)"),
+        ([[0, 1, 2, 0]], r"shape \(4, 3\), got \(1, 4\)"),
+        (torch.zeros(4, 2, dtype=torch.long), r"shape \(4, 3\), got \(4, 2\)"),
+        (torch.zeros(2, 2, 2), r"\(2, 2, 2\)"),
+        (torch.ones(4, 3, dtype=torch.long), "sum to one"),
+        (torch.zeros(4, 3, dtype=torch.bool), "sum to one"),
+        (torch.arange(12.0).view(4, 3), r"softmax\(dim=1\) makes logits weights"),
+        ("cat", "class_names of the model is not set"),
+        (["1", 1.0, "2", "0"], "several kinds"),
+        ({0, 1, 2, 3}, "got set"),
+        ({"a": 1}, "got dict"),
+        ([torch.tensor(1), torch.tensor([1, 2])], "one form"),
+        ([[1], [1, 2]], "class indices"),
+        (np.array(["2020-01-01"] * 4, "M8[D]"), "class indices"),
+        (np.ma.masked_equal(Y, 0), "class indices"),
+    ],
+)
+def test_what_has_no_plain_meaning_is_refused_in_one_short_sentence(labels, says):
+    with pytest.raises(ValueError, match=f"^asked: .*{says}") as error:
+        label_weights(labels, K, 4, name="asked")
+    assert len(str(error.value)) < 250
+    assert "\n" not in str(error.value)
+
+
+def test_tables():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.Series([9, 9, *Y], name="label").iloc[2:]
+    for column in (table, table.astype("category"), table.astype(str), table.astype("Int64"), table.astype(float)):
+        assert torch.equal(label_weights(column, K, 4), ROWS)
+    with pytest.raises(ValueError, match="labels"):
+        label_weights(pandas.Series([1, 2, None, 0]), K, 4)
+
+
+@pytest.fixture
+def named(vae):
+    vae.class_names = ["cat", "dog", "1"]
+    return vae
+
+
+def test_a_model_answers_to_its_class_names(named, images):
+    assert torch.equal(named.relabel(images, "dog"), named.relabel(images, 1))
+    assert torch.equal(named.relabel(images, ["dog", "cat"] * 3), named.relabel(images, [1, 0] * 3))
+    assert torch.equal(named.relabel(images, "1"), named.relabel(images, 2))  # a name before an index
+    assert torch.equal(named.relabel(images, "2"), named.relabel(images, 2))
+    assert torch.equal(named.reconstruct(images, np.array(["dog"] * 6)), named.reconstruct(images, 1))
+    assert torch.equal(named.interpolate(images, "cat", "dog", 3), named.interpolate(images, 0, 1, 3))
+    seeds = [torch.Generator().manual_seed(0) for _ in range(4)]
+    assert torch.equal(named.sample(["cat", "dog"], seeds[0]), named.sample([0, 1], seeds[1]))
+    assert torch.equal(named.sample("dog", seeds[2]), named.sample(1, seeds[3]))
+    assert torch.equal(named.decode(torch.zeros(1, 4), "dog"), named.decode(torch.zeros(1, 4), 1))
+    with pytest.raises(ValueError, match="^end: expected class indices or names, one of cat, dog, 1 .* got 'Dog'$"):
+        named.interpolate(images, "cat", "Dog")
+
+
+def test_class_names_are_saved_and_loaded(named, images, tmp_path):
+    named.save_pretrained(tmp_path / "named")
+    again = ConditionalVAE.from_pretrained(tmp_path / "named")
+    assert again.class_names == ["cat", "dog", "1"]
+    assert torch.equal(again.relabel(images, "dog"), named.relabel(images, "dog"))
+    assert "class_names" not in (tmp_path / "named" / "config.json").read_text()
+    named.class_names = None
+    named.save_pretrained(tmp_path / "plain")
+    assert not (tmp_path / "plain" / "classes.json").exists()
+    assert ConditionalVAE.from_pretrained(tmp_path / "plain").class_names is None
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["a", "b"], "expected 3 names, one a class, got 2"),
+        ("abc", "expected a list of names"),
+        (["a", "a", "b"], "'a' twice"),
+        ([0, "0", 1], "'0' twice"),
+        ([None, "a", "b"], "names as text"),
+        (5, "expected a list of names"),
+    ],
+)
+def test_bad_class_names_are_refused(vae, names, says):
+    with pytest.raises(ValueError, match=f"class_names: .*{says}"):
+        vae.class_names = names
+    assert vae.class_names is None
+
+
+def test_names_of_a_data_set_that_are_numbers_are_names_before_they_are_indices():
+    pixels = torch.tensor([8, 1] * 10, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+    data = ImageData.from_tensors(pixels, ["8", "1"] * 10, [1, 8])
+    for split in data.splits.values():
+        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] == 8).long())

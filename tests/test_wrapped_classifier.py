@@ -1,0 +1,225 @@
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from labelvae import (
+    ConditionalVAE,
+    Discriminator,
+    GuidedELBO,
+    ImageData,
+    LabelClassifier,
+    Objective,
+    VAETraining,
+    evaluate,
+)
+from labelvae.diagnosis import diagnose
+from labelvae.frozen import FrozenNorm
+
+SHAPE = (3, 16, 16)
+
+
+def network(classes: int = 3) -> nn.Sequential:
+    body = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    return nn.Sequential(*body, nn.Dropout(0.5), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, classes))
+
+
+class Answer:
+    def __init__(self, logits):
+        self.logits = logits
+
+
+class Answering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = network()
+
+    def forward(self, images):
+        return Answer(self.network(images))
+
+
+class Colour(nn.Module):
+    """Right where the class is the brightest channel; without weights."""
+
+    def forward(self, images):
+        return images.mean(dim=(2, 3)) * 100.0
+
+
+@pytest.fixture
+def images():
+    return torch.rand(6, *SHAPE)
+
+
+@pytest.fixture
+def vae():
+    return ConditionalVAE(SHAPE, 3, latent_dim=4, encoder_widths=(8,), hidden_dim=8)
+
+
+def test_normalization_and_size_are_inside_and_pass_the_gradient(images):
+    net = network().eval()
+    wrapped = LabelClassifier.wrap(net, SHAPE, 3, mean=[0.1, 0.2, 0.3], std=0.5, size=24)
+    mean = torch.tensor([0.1, 0.2, 0.3])[:, None, None]
+    resized = nn.functional.interpolate(images, (24, 24), mode="bilinear", antialias=True)
+    torch.testing.assert_close(wrapped(images), net((resized - mean) / 0.5))
+    images.requires_grad_()
+    wrapped(images).sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+def test_features_are_what_the_last_linear_layer_gets(images):
+    net = network().eval()
+    wrapped = LabelClassifier.wrap(net, SHAPE, 3)
+    assert wrapped.feature_dim == 8
+    logits, features = wrapped.logits_and_features(images)
+    torch.testing.assert_close(features, net[:-1](images))
+    torch.testing.assert_close(net[-1](features), logits)
+    torch.testing.assert_close(wrapped.features(images), features)
+    assert not any(part._forward_pre_hooks for part in net.modules())
+    own = LabelClassifier.wrap(net, SHAPE, 3, features=lambda x: x.mean(dim=(2, 3)))
+    torch.testing.assert_close(own.features(images), images.mean(dim=(2, 3)))
+    assert own.feature_dim == 3
+    assert LabelClassifier.wrap(Colour(), SHAPE, 3).feature_dim == 3
+
+
+def test_threads_see_their_own_features(images):
+    wrapped = LabelClassifier.wrap(network().eval(), SHAPE, 3)
+    batches = [torch.rand(4, *SHAPE) for _ in range(8)]
+    wanted = [wrapped.features(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda turn: wrapped.features(batches[turn % 8]), range(80)))
+    assert all(torch.equal(each, wanted[turn % 8]) for turn, each in enumerate(found))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [network, Answering, Colour, lambda: nn.DataParallel(network()), lambda: torch.compile(network(), backend="eager")],
+)
+def test_any_network_is_a_guide_a_judge_and_is_diagnosed(make, vae, images):
+    labels, guide = torch.tensor([0, 1, 2] * 2), make()
+    loss = GuidedELBO(guide, more_guides=[LabelClassifier(SHAPE, 3, widths=(4,))])
+    terms = loss(vae.train(), images, labels)
+    terms.total.backward()
+    assert terms.counterfactual_label.shape == (6,)
+    assert all(weight.grad is not None for weight in vae.decoder.parameters())
+    assert not any(weight.requires_grad for weight in loss.guide.parameters())
+    assert not any(part.training for part in loss.guide.train().modules())
+    scores = evaluate(vae, [(images, labels)], make(), guide=guide, label_free=make(), progress=False)
+    assert 0 <= scores.effectiveness <= 1
+    assert scores.realism >= 0
+    assert diagnose(vae, images, labels, loss.guide).guide_accuracy >= 0
+
+
+def test_a_judge_is_what_its_forward_says(vae):
+    colours = torch.tensor([0, 1, 2] * 4)
+    images = torch.eye(3)[colours][:, :, None, None].expand(-1, -1, 16, 16) * 0.9
+    assert evaluate(vae, [(images, colours)], Colour(), progress=False).judge_accuracy == 1.0
+
+    class Mine(LabelClassifier):
+        def forward(self, images):
+            return Colour()(images)
+
+    mine = Mine(SHAPE, 3, widths=(4,))
+    assert evaluate(vae, [(images, colours)], mine, progress=False).judge_accuracy == 1.0
+    mine = LabelClassifier(SHAPE, 3, widths=(4,))
+    mine.forward = Colour().forward
+    assert evaluate(vae, [(images, colours)], mine, progress=False).judge_accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"module": "resnet"}, "module: expected a torch.nn.Module"),
+        ({"module": network(4)}, r"module: expected logits of shape \(B, 3\), got \(2, 4\)"),
+        ({"module": nn.Identity()}, r"got \(2, 3, 16, 16\)"),
+        ({"module": nn.Conv2d(1, 3, 3)}, "module: fails on images of shape"),
+        ({"module": nn.Sequential(network(), nn.Softmax(dim=1))}, "got probabilities; leave out the softmax"),
+        ({"mean": [0.5, 0.5]}, "mean: expected 3 numbers, one a channel, got 2"),
+        ({"std": 0.0}, "std: expected a finite number above 0"),
+        ({"size": (8, 8, 8)}, "size"),
+        ({"size": 0}, "size: expected an integer"),
+        ({"features": 5}, "features: expected a function"),
+        ({"image_shape": (3, 4, 4)}, "image_shape"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        LabelClassifier.wrap(**({"module": network(), "image_shape": SHAPE, "num_classes": 3} | arguments))
+
+
+def test_networks_that_do_not_fit_are_named(vae, images):
+    with pytest.raises(ValueError, match=r"module: expected logits of shape \(B, 3\), got \(2, 4\)"):
+        GuidedELBO(network(4)).check_networks(vae)
+    with pytest.raises(ValueError, match="guide: knows 4 classes"):
+        GuidedELBO(LabelClassifier.wrap(network(4), SHAPE, 4)).check_networks(vae)
+    with pytest.raises(ValueError, match="perceptual_weight"):
+        GuidedELBO(network(), objective=Objective(perceptual_weight=1.0))
+    with pytest.raises(ValueError, match="discriminator: sees maps"):
+        GuidedELBO(network(), Discriminator(SHAPE, 3, (4, 8), beside=(4,)), Objective(adversarial_weight=1.0))
+    for judge in (None, "judge", torch.relu):
+        with pytest.raises(ValueError, match="judge: expected LabelClassifier"):
+            evaluate(vae, [(images, torch.zeros(6, dtype=torch.long))], judge)
+
+
+def test_a_wrapped_classifier_is_not_saved_but_its_training_is(vae, tmp_path):
+    wrapped = LabelClassifier.wrap(network(), SHAPE, 3)
+    with pytest.raises(ValueError, match="a wrapped classifier is not saved"):
+        wrapped.save_pretrained(tmp_path)
+    task, again = (VAETraining(copy.deepcopy(vae), GuidedELBO(network())) for _ in range(2))
+    again.load_state_dict(task.state_dict())
+    images = torch.rand(2, *SHAPE)
+    assert torch.equal(task.loss.guide(images), again.loss.guide(images))
+
+
+class OwnNorm(nn.BatchNorm1d):
+    """A normalization with an activation, as some libraries have them."""
+
+    def forward(self, rows):
+        return torch.relu(super().forward(rows)) + 1.0
+
+
+@pytest.mark.parametrize("kind", ["convolutional", "pooled", "mlp", "own"])
+def test_freezing_changes_no_value_and_no_name(kind, images, tmp_path):
+    if kind == "own":
+        net = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), OwnNorm(8), nn.Linear(8, 3))
+        guide = LabelClassifier.wrap(net, SHAPE, 3)
+    else:
+        guide = LabelClassifier(SHAPE, 3, kind=kind, widths=(8,))
+    for _ in range(3):
+        guide.train()(images)
+    loose = copy.deepcopy(guide).eval()
+    frozen = guide.freeze()
+    assert torch.equal(frozen(images), loose(images))
+    assert list(frozen.state_dict()) == list(loose.state_dict())
+    assert all(
+        torch.equal(a, b) for a, b in zip(frozen.state_dict().values(), loose.state_dict().values(), strict=True)
+    )
+    assert any(isinstance(part, FrozenNorm) for part in frozen.modules())
+    copied = copy.deepcopy(frozen).double()
+    assert torch.equal(copied.float()(images), loose(images))
+    copied.load_state_dict({name: torch.zeros_like(value) for name, value in copied.state_dict().items()})
+    assert copied(images).abs().max() < 1.1  # what was loaded is what is used
+    compiled = torch.compile(frozen, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images), loose(images))
+    if kind != "own":
+        frozen.save_pretrained(tmp_path)
+        assert torch.equal(LabelClassifier.from_pretrained(tmp_path)(images), loose(images))
+
+
+def test_nothing_that_walks_over_the_modules_changes_a_guide(digits: ImageData):
+    guide = LabelClassifier(digits.image_shape, 10, widths=(8,))
+    guide.train()(torch.rand(16, *digits.image_shape))
+    task = VAETraining(ConditionalVAE(digits.image_shape, 10, 4, (8,), hidden_dim=8), GuidedELBO(guide))
+    before = {name: value.clone() for name, value in guide.state_dict().items()}
+    how = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    average = StochasticWeightAveraging(1e-3, swa_epoch_start=1)
+    with pytest.warns() as _:
+        Trainer(max_epochs=3, limit_train_batches=3, limit_val_batches=0, callbacks=average, **how).fit(task, digits)
+    update_bn([torch.rand(8, *digits.image_shape)], guide)
+    task.apply(lambda part: part.reset_parameters() if hasattr(part, "reset_parameters") else None)
+    nn.SyncBatchNorm.convert_sync_batchnorm(task)
+    assert all(torch.equal(value, before[name]) for name, value in task.loss.guide.state_dict().items())
