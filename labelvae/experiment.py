@@ -32,6 +32,7 @@ from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import one_of_each
+from labelvae.machine import choose, machine_of, threads_at_work
 from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.picture_files import save_picture
 from labelvae.run_folder import checked_checkpoint, claim_folder, plain
@@ -56,6 +57,12 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
     check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
+    with threads_at_work(experiment.choice.threads):
+        return _steps(experiment)
+
+
+def _steps(experiment: Experiment) -> list[Scores]:
+    settings, data = experiment.settings, experiment.data
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
     guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
     if settings.find_learning_rate:
@@ -89,6 +96,9 @@ class Experiment:
         settings: everything.
         data: the images.
 
+    Attributes:
+        choice: how the machine is used; the steps run on as many threads as the caller lets torch take.
+
     Raises:
         ValueError: no such device; a folder that holds a run, unless it is to be resumed with the same settings
             and images, or overwritten.
@@ -101,7 +111,12 @@ class Experiment:
         self.device = _device(settings.accelerator)
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
         self.out = settings.out / aside
-        claim_folder(self.out, settings, data)
+        images = len(data.splits["train"])
+        self.choice = choose(settings, data.image_shape, images, machine_of(self.device))
+        claim_folder(self.out, settings, data, self.choice.line())
+        print(self.choice.line(), flush=True)
+        if self.choice.warning:
+            print(f"warning: {self.choice.warning}", file=sys.stderr)
         self.logger: Logger | None = self._logger()
         self.wrong: dict[str, str] = {}
 
@@ -151,7 +166,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
-            precision=self.settings.precision,
+            precision=self.choice.precision,
             max_epochs=how.optimization.epochs,
             logger=False,
             enable_checkpointing=False,
@@ -216,7 +231,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
-            precision=self.settings.precision,
+            precision=self.choice.precision,
             max_epochs=epochs,
             logger=self.logger or False,
             callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks, *averaging],
@@ -245,9 +260,7 @@ class Experiment:
     @property
     def speed(self) -> dict[str, bool]:
         """How every task runs: `channels_last` and `compiled`."""
-        how = self.settings
-        compiled = how.compile == "on" or (how.compile == "auto" and self.device.type == "cuda")
-        return {"channels_last": how.channels_last, "compiled": compiled}
+        return {"channels_last": self.choice.channels_last, "compiled": self.choice.compiled}
 
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)
@@ -263,6 +276,7 @@ class Experiment:
             "fingerprint": self.data.fingerprint(),
             "classes": self.data.class_names,
             "code": code_version(),
+            "runs_as": asdict(self.choice),
         }
         return make_logger(self.settings.log, self.settings.wandb, self.out, facts)
 

@@ -45,6 +45,7 @@ LAYERS = [
     {"checks", "hub", "whole_files"},
     {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
     {"settings"},
+    {"machine"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},
