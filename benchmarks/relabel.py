@@ -282,8 +282,12 @@ def main(
     bench = Bench(experiment, guide, judge, second_judge, label_free, epochs, split)
     models = named(study, recipe, preset, images.image_shape[0])
     if precision is not None:
-        asked, images_there = replace(settings, precision=precision), len(images.splits["train"])
-        experiment.choice = choose(asked, images.image_shape, images_there, machine_of(experiment.device))
+        experiment.choice = choose(
+            replace(settings, precision=precision),
+            images.image_shape,
+            len(images.splits["train"]),
+            machine_of(experiment.device),
+        )
         models = {f"{name}, {precision}": how for name, how in models.items()}
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = out / "epoch_seconds.json"

@@ -20,9 +20,7 @@ def first_look(settings: Settings) -> None:
     hands = vae.sample(list(range(10)), torch.Generator().manual_seed(4))[[0, 3, 4, 7, 9]]
     digits = torch.stack([vae.relabel(hands, digit) for digit in range(10)], dim=1)
     save_picture(style_transfer_grid(hands, digits, [str(digit) for digit in range(10)]), path)
-    print(
-        f"to look at meanwhile, five hands and all ten digits of each, by the packaged MNIST model: {path}", flush=True
-    )
+    print(f"to look at meanwhile, five hands and their ten digits by the packaged MNIST model: {path}", flush=True)
 
 
 def main(settings: Settings) -> None:

@@ -32,8 +32,8 @@ from labelvae.data import ImageData
 from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import one_of_each
-from labelvae.machine import choose, machine_of, threads_at_work
 from labelvae.logs import close_logger, code_version, log_picture, make_logger
+from labelvae.machine import choose, machine_of, threads_at_work
 from labelvae.picture_files import save_picture
 from labelvae.run_folder import checked_checkpoint, claim_folder, plain
 from labelvae.scores import Scores, save_scores, scores_table

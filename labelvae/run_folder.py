@@ -26,7 +26,9 @@ _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs
 
 
 def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
-    """Writes `out`/settings.yaml, with `runs_as` in its head, unless the folder holds a run that these settings must not touch.
+    """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
+
+    `runs_as`, a line that says how the machine is used, stands in its head.
 
     Raises:
         ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set; or it

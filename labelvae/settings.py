@@ -225,8 +225,8 @@ class Settings:
         data_dir: Where the files of the data set are, or are downloaded to.
         out: Folder for everything that the run makes.
         accelerator: Where it runs; auto takes a GPU if there is one.
-        precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it and the model is not
-            small, else 32-true. Losses stay in float32.
+        precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it, unless the model
+            is small, else 32-true. Losses stay in float32.
         log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
         channels_last: Keep the channels of a pixel next to each other in memory; auto does unless the model is small.
         compile: Compile the training step, half a minute to minutes once; auto does for a long training on an
