@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ class Choice:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"precision: {self.precision}, {self.reason}; {layout}, {compiled}, {threads}"
 
+    def say(self) -> None:
+        """Print the line and, on standard error, the warning."""
+        print(self.line(), flush=True)
+        if self.warning:
+            print(f"warning: {self.warning}", file=sys.stderr)
+
 
 def choose(settings: Settings, image_shape: tuple[int, int, int], images: int, machine: Machine) -> Choice:
     """Decide how a run uses a machine. A setting other than auto is obeyed.
@@ -113,6 +120,22 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], images: int, m
         reason=reason,
         warning=warning,
     )
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Name the device of a Lightning accelerator.
+
+    Raises:
+        ValueError: There is none here.
+    """
+    import torch
+
+    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if accelerator == "auto":
+        accelerator = next(name for name, available in there.items() if available)
+    if not there[accelerator]:
+        raise ValueError(f"accelerator: there is no {accelerator} here; use --accelerator auto or cpu")
+    return torch.device({"gpu": "cuda:0"}.get(accelerator, accelerator))
 
 
 def machine_of(device: torch.device) -> Machine:

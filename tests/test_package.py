@@ -55,7 +55,7 @@ LAYERS = [
     {"losses", "task"},
     {"training"},
     {"building"},
-    {"callbacks", "dashboard", "run_folder"},
+    {"callbacks", "dashboard", "run_folder", "reference"},
     {"experiment"},
     {"commands"},
     {"__main__"},
