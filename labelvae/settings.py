@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from labelvae.checks import (
     LARGEST_DEPTH,
     LARGEST_SIZE,
+    LARGEST_THREADS,
     check_choice,
     check_count,
     check_flag,
@@ -34,9 +35,6 @@ WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Compile = Literal["auto", "on", "off"]
-
-LARGEST_THREADS = 1024
-"""More threads than this are a mistake."""
 
 
 @dataclass(frozen=True)
