@@ -81,7 +81,7 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     columns = {name: name for row in rows for name in row}
-    text = table([{name: "" for name in columns} | row for row in rows], columns) + "\n"
+    text = table([dict.fromkeys(columns, "") | row for row in rows], columns) + "\n"
     (args.out / "demo_time.md").write_text(text)
     print(text)
 
