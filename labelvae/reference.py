@@ -19,9 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
-from PIL import Image
 
-from labelvae.logs import log_picture
 from labelvae.settings import Settings
 
 CURVES = Path("checkpoints") / "unguided-curves"
@@ -30,7 +28,7 @@ CURVES = Path("checkpoints") / "unguided-curves"
 
 @contextmanager
 def reference_process(out: Path, logger: Logger | None) -> Iterator[None]:
-    """Train the reference of the run under `out` while the body trains the model; then log its curves and last picture.
+    """Train the reference of the run under `out` while the body trains the model; then log its curves.
 
     Guide and judge must be saved under `out`. If the body fails or is stopped, so is the process.
     """
@@ -54,10 +52,6 @@ def reference_process(out: Path, logger: Logger | None) -> Iterator[None]:
     for path in sorted((out / CURVES).glob("*/metrics.csv")):
         _replay(path, logger)
     shutil.rmtree(out / CURVES, ignore_errors=True)
-    last = out / "progress" / "unguided.png"
-    if logger is not None and last.is_file():
-        with Image.open(last) as picture:
-            log_picture([logger], "unguided/samples/wrong_labels", picture.copy())
 
 
 def _replay(path: Path, logger: Logger | None) -> None:
