@@ -43,8 +43,7 @@ def test_side_by_side_is_the_run_one_after_the_other(tmp_path, monkeypatch, caps
 
 
 def children(of: int) -> list[int]:
-    words = subprocess.run(["ps", "-o", "pid=", "--ppid", str(of)], capture_output=True, text=True, check=False)
-    return [int(word) for word in words.stdout.split()]
+    return [int(word) for word in Path(f"/proc/{of}/task/{of}/children").read_text().split()]
 
 
 def alive(process: int) -> bool:
