@@ -1,15 +1,19 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
+# make demo-time  how long the demo takes, with all instructions and AVX2 alone, quiet and beside a busy process
 # make test   style, types and tests, with coverage
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
 # make pictures  the docs' pictures that no benchmark makes; needs a Chromium
 # make docs   the documentation as pages, under docs/_build/html, its Python blocks run, its linked files and options looked up
-.PHONY: demo test test-oldest docs pictures check format clean
+.PHONY: demo demo-time test test-oldest docs pictures check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/python examples/digits.py --overwrite
+
+demo-time: .venv/installed
+	$(BIN)/python benchmarks/demo_time.py
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto

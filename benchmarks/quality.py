@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 
 from labelvae import ClassifierTraining, ImageData, VAETraining, presets
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
+from labelvae.machine import choose, machine_of
 
 
 class Until(Callback):
@@ -50,7 +51,8 @@ def seconds_to(name: str, part: str, accuracy: float | None, data_dir: Path) -> 
     data, device = ImageData(data_dir=data_dir, **asdict(settings.data)), torch.device("cuda")
     seed_everything(0, verbose=False)
     shape, classes = data.image_shape, data.num_classes
-    speed: dict[str, Any] = {"channels_last": settings.channels_last, "compiled": settings.compile == "auto"}
+    choice = choose(settings, shape, len(data.splits["train"]), machine_of(device))
+    speed: dict[str, Any] = {"channels_last": choice.channels_last, "compiled": choice.compiled}
     guide = new_classifier(settings.guide, shape, classes)
     task: ClassifierTraining | VAETraining
     if part == "guide":
@@ -65,7 +67,7 @@ def seconds_to(name: str, part: str, accuracy: float | None, data_dir: Path) -> 
     trainer = Trainer(
         accelerator="gpu",
         devices=1,
-        precision=settings.precision,
+        precision=choice.precision,
         max_epochs=optimization.epochs,
         logger=False,
         callbacks=[until],

@@ -48,6 +48,7 @@ from labelvae.experiment import Experiment
 from labelvae.figures import one_of_each
 from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
+from labelvae.machine import choose, machine_of
 from labelvae.metrics import Effectiveness
 from labelvae.objective import Augmentation
 from labelvae.picture_files import save_picture
@@ -208,7 +209,7 @@ def epoch_seconds(experiment: Experiment, how: VAESettings, guide: LabelClassifi
     vae = new_vae(how, data.image_shape, data.num_classes)
     task = vae_task(how, vae, guide, more_guides=(), **experiment.speed).to(device)
     loader = data.loader("train", how.optimization.batch_size, device, shuffle=True, drop_last=True)
-    bfloat16 = experiment.settings.precision == "bf16-mixed"
+    bfloat16 = experiment.choice.precision == "bf16-mixed"
     run = loop(task, loader, device, bfloat16=bfloat16, compiled=experiment.speed["compiled"])
     return run(TIMED_STEPS) / TIMED_STEPS * len(loader)
 
@@ -251,6 +252,7 @@ def main(
     )
     images = ImageData(data_dir=data_dir, **asdict(settings.data))
     experiment = Experiment(settings, images)
+    torch.set_num_threads(experiment.choice.threads)
     colour = images.image_shape[0] > 1
     classifiers, rows = [], []
     for name, how in (
@@ -280,7 +282,12 @@ def main(
     bench = Bench(experiment, guide, judge, second_judge, label_free, epochs, split)
     models = named(study, recipe, preset, images.image_shape[0])
     if precision is not None:
-        experiment.settings = replace(settings, precision=precision)
+        experiment.choice = choose(
+            replace(settings, precision=precision),
+            images.image_shape,
+            len(images.splits["train"]),
+            machine_of(experiment.device),
+        )
         models = {f"{name}, {precision}": how for name, how in models.items()}
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = out / "epoch_seconds.json"

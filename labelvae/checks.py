@@ -61,6 +61,9 @@ LARGEST_SIZE = 2**16
 LARGEST_DEPTH = 64
 """Most widths, and most residual blocks at a resolution."""
 
+LARGEST_THREADS = 1024
+"""Most threads."""
+
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
     """Return `value`, an integer of at least `at_least` and at most `at_most`, as Python's own.

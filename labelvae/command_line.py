@@ -5,6 +5,7 @@ Nothing here imports torch before a run is asked for, so that `--help` answers a
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -19,13 +20,15 @@ from labelvae.settings import Settings, flat
 
 
 class DashParser(ArgumentParser):
-    """Options with dashes (`--data-dir`), and flags that take no value (`--resume`, `--no-resume`)."""
+    """Options with dashes (`--data-dir`), and flags that need no value (`--resume`, `--no-resume`)."""
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
         """As argparse's."""
         if kwargs.get("type") is bool:
             del kwargs["type"]
             kwargs["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
+        elif args == ("--channels_last",):  # auto, true or false; true where it stands alone
+            kwargs |= {"nargs": "?", "const": True}
         dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
         return super().add_argument(*dashed, **kwargs)
 
@@ -38,6 +41,9 @@ def run(
     usage: str = "python %(prog)s [options]",
 ) -> None:
     """Reads settings from the command line and calls `main` with them.
+
+    Idle threads sleep rather than spin (OMP_WAIT_POLICY), unless the environment says otherwise: where another program
+    is busy, a spinning thread takes the processor from the one it waits for.
 
     What cannot be leaves one sentence on standard error and exit status 2; Ctrl-C leaves what is made and
     exit status 130, and so does SIGTERM, with 143.
@@ -67,8 +73,9 @@ def run(
         settings = parser.instantiate(words)
         settings.pop("config", None)
         settings = Settings(**vars(settings))
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before main imports torch
         if settings.keep_memory:
-            keep_freed_memory()  # before main imports torch
+            keep_freed_memory()
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

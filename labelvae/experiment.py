@@ -14,12 +14,12 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
@@ -32,7 +32,9 @@ from labelvae.diagnosis import diagnose
 from labelvae.evaluation import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.figures import one_of_each
 from labelvae.logs import close_logger, code_version, log_picture, make_logger
+from labelvae.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.picture_files import save_picture
+from labelvae.reference import CURVES, reference_process
 from labelvae.run_folder import checked_checkpoint, claim_folder, class_order, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
@@ -52,18 +54,26 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     Raises:
         ValueError: settings or data that cannot be; a folder that holds another run.
     """
+    named = data is None  # so that another process can read them
     if data is None:
         order = class_order(settings.out) if settings.resume else None
         data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
     check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
+    with threads_at_work(experiment.choice.threads):
+        return _steps(experiment, named and experiment.core_left and not settings.fast_dev_run)
+
+
+def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
+    settings, data = experiment.settings, experiment.data
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
     guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
     if settings.find_learning_rate:
         experiment.find_learning_rate(settings.vae, guide, more)
         return []
     judge = experiment.classifier("judge", settings.judge)
-    model = experiment.vae("vae", settings.vae, guide, judge, more)
+    with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
+        model = experiment.vae("vae", settings.vae, guide, judge, more)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
     models: dict[str, Relabeller] = {
         "labelvae": model,
@@ -89,22 +99,34 @@ class Experiment:
     Args:
         settings: everything.
         data: the images.
+        claim: whether it is the first process of the run, which owns the folder and the log.
+
+    Attributes:
+        choice: how the machine is used; the steps run on as many threads as the caller lets torch take.
 
     Raises:
         ValueError: no such device; a folder that holds a run, unless it is to be resumed with the same settings
             and images, or overwritten.
     """
 
-    def __init__(self, settings: Settings, data: ImageData) -> None:
+    def __init__(self, settings: Settings, data: ImageData, claim: bool = True) -> None:
         _quiet()
         self.settings = settings
         self.data = data
-        self.device = _device(settings.accelerator)
+        self.device = device_of(settings.accelerator)
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
         self.out = settings.out / aside
-        claim_folder(self.out, settings, data)
-        self.logger: Logger | None = self._logger()
+        there = machine_of(self.device)
+        self.choice = choose(settings, data.image_shape, len(data.splits["train"]), there)
+        self.core_left = self.device.type == "cpu" and self.choice.threads == 1 < there.threads
+        self.logger: Logger | None = None
         self.wrong: dict[str, str] = {}
+        if claim:
+            claim_folder(self.out, settings, data, self.choice.line())
+            self.choice.say()
+            self.logger = self._logger()
+        elif settings.log != "none":
+            self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """A classifier trained on the training images and frozen, saved under `name`."""
@@ -152,7 +174,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
-            precision=self.settings.precision,
+            precision=self.choice.precision,
             max_epochs=how.optimization.epochs,
             logger=False,
             enable_checkpointing=False,
@@ -217,7 +239,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
-            precision=self.settings.precision,
+            precision=self.choice.precision,
             max_epochs=epochs,
             logger=self.logger or False,
             callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks, *averaging],
@@ -246,9 +268,7 @@ class Experiment:
     @property
     def speed(self) -> dict[str, bool]:
         """How every task runs: `channels_last` and `compiled`."""
-        how = self.settings
-        compiled = how.compile == "on" or (how.compile == "auto" and self.device.type == "cuda")
-        return {"channels_last": how.channels_last, "compiled": compiled}
+        return {"channels_last": self.choice.channels_last, "compiled": self.choice.compiled}
 
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)
@@ -264,18 +284,9 @@ class Experiment:
             "fingerprint": self.data.fingerprint(),
             "classes": self.data.class_names,
             "code": code_version(),
+            "runs_as": asdict(self.choice),
         }
         return make_logger(self.settings.log, self.settings.wandb, self.out, facts)
-
-
-def _device(accelerator: str) -> torch.device:
-    """Where Lightning's accelerator of that name computes, or a `ValueError` where there is none."""
-    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if accelerator == "auto":
-        accelerator = next(name for name, available in there.items() if available)
-    if not there[accelerator]:
-        raise ValueError(f"accelerator: there is no {accelerator} here; use --accelerator auto or cpu")
-    return torch.device({"gpu": "cuda:0"}.get(accelerator, accelerator))
 
 
 def _quiet() -> None:

@@ -47,7 +47,6 @@ DIGITS = Settings(
 
 MNIST = Settings(
     out=Path("runs/mnist"),
-    precision="bf16-mixed",
     data=DataSettings(name="mnist"),
     guide=ClassifierSettings(
         widths=(24, 48, 96),
@@ -107,9 +106,7 @@ _NATURAL = Objective(
 
 CIFAR10_SMALL = Settings(
     out=Path("runs/cifar10_small"),
-    precision="bf16-mixed",
     data=DataSettings(name="cifar10"),
-    channels_last=True,
     guide=ClassifierSettings(
         kind="pooled",
         widths=(48, 128, 256),
@@ -153,7 +150,6 @@ CIFAR10_SMALL = Settings(
 CIFAR10 = replace(
     CIFAR10_SMALL,
     out=Path("runs/cifar10"),
-    compile="auto",
     guide=replace(
         CIFAR10_SMALL.guide,
         widths=(96, 256, 512),
@@ -178,7 +174,6 @@ CIFAR10 = replace(
 
 FOLDER = Settings(
     out=Path("runs/folder"),
-    precision="bf16-mixed",
     data=DataSettings(name="folder"),
     guide=ClassifierSettings(
         widths=(32, 64, 128),

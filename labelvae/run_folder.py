@@ -23,13 +23,15 @@ from labelvae.task import Task
 from labelvae.whole_files import sweep, write_whole
 
 _MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
-_SPEED = ("accelerator", "precision", "channels_last", "compile", "keep_memory")
+_SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
 """Settings that may differ between a run and its resumption; epochs may only grow."""
 
 
-def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
+def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
     """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
+
+    `runs_as`, a line that says how the machine is used, stands in its head.
 
     Raises:
         ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set; or it
@@ -72,6 +74,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData) -> None:
         f"# made by: {printable(shlex.join(sys.argv))}\n# run it again: --config {printable(str(path))}\n"
         f"# images: {split}, fingerprint {images}, classes: {', '.join(map(printable, data.class_names))}\n"
         f"# with: {versions}, Python {platform.python_version()}\n"
+        f"# {runs_as}\n"
     )
     write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from labelvae.checks import (
     LARGEST_DEPTH,
     LARGEST_SIZE,
+    LARGEST_THREADS,
     as_size,
     check_choice,
     check_count,
@@ -35,7 +36,7 @@ DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "fol
 LogKind = Literal["wandb", "tensorboard", "csv", "none"]
 WandbMode = Literal["online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 Compile = Literal["auto", "on", "off"]
 
 
@@ -234,10 +235,13 @@ class Settings:
         data_dir: Where the files of the data set are, or are downloaded to.
         out: Folder for everything that the run makes.
         accelerator: Where it runs; auto takes a GPU if there is one.
-        precision: Of the arithmetic; bf16-mixed is faster where the processor has it. Losses stay in float32.
+        precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it, unless the model
+            is small, else 32-true. Losses stay in float32.
         log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
-        channels_last: Keep the channels of a pixel beside each other in memory, which convolutions like.
-        compile: Compile the training step, half a minute to minutes once; auto does where an NVIDIA GPU is used.
+        channels_last: Keep the channels of a pixel next to each other in memory; auto does unless the model is small.
+        compile: Compile the training step, half a minute to minutes once; auto does for a long training on an
+            NVIDIA GPU.
+        threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
         wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
         find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
@@ -256,10 +260,11 @@ class Settings:
     data_dir: Path = Path("data")
     out: Path = Path("runs/labelvae")
     accelerator: Accelerator = "auto"
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
     log: LogKind = "wandb"
-    channels_last: bool = False
-    compile: Compile = "off"
+    channels_last: Literal["auto"] | bool = "auto"
+    compile: Compile = "auto"
+    threads: Literal["auto"] | int = "auto"
     keep_memory: bool = True
     wandb: WandbMode = "offline"
     find_learning_rate: bool = False
@@ -280,13 +285,17 @@ class Settings:
         parts = {"data": DataSettings, "guide": ClassifierSettings, "judge": ClassifierSettings, "vae": VAESettings}
         for name, kind in parts.items():
             check_kind(name, getattr(self, name), kind)
-        for name in ("channels_last", "keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
+        for name in ("keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
             check_flag(name, getattr(self, name))
         check_count("rounds", self.rounds)
         check_count("more_guides", self.more_guides, at_least=0, at_most=LARGEST_DEPTH)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("compile", self.compile, get_args(Compile))
+        if self.channels_last != "auto":
+            check_flag("channels_last", self.channels_last)
+        if self.threads != "auto":
+            check_count("threads", self.threads, at_most=LARGEST_THREADS)
         check_choice("log", self.log, get_args(LogKind))
         check_choice("wandb", self.wandb, get_args(WandbMode))
         if self.guide.kind == "mlp" and self.vae.objective.perceptual_weight > 0:

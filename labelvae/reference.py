@@ -1,0 +1,89 @@
+"""The reference of a run, trained in a process of its own while the model trains in the first one.
+
+The two are independent once guide and judge are there. On a small model a second thread gains little, and a second
+process nearly doubles the speed. The process only leaves its checkpoint: the run takes that up as it takes up one of
+a run that was stopped, so a process that fails or is stopped costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger
+
+from labelvae.settings import Settings
+
+CURVES = Path("checkpoints") / "unguided-curves"
+"""Folder in the run's folder where the process leaves its curves."""
+
+
+@contextmanager
+def reference_process(out: Path, logger: Logger | None) -> Iterator[None]:
+    """Train the reference of the run under `out` while the body trains the model; then log its curves.
+
+    Guide and judge must be saved under `out`. If the body fails or is stopped, so is the process.
+    """
+    print("unguided: trains at the same time, in a process of its own", flush=True)
+    paths = filter(None, (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from labelvae.reference import main; main()", str(out / "settings.yaml")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,  # Ctrl-C is for the first process, which then stops this one
+    )
+    assert process.stdin is not None
+    try:
+        yield
+        process.wait()
+    finally:
+        process.stdin.close()
+        process.wait()
+    for path in sorted((out / CURVES).glob("*/metrics.csv")):
+        _replay(path, logger)
+    shutil.rmtree(out / CURVES, ignore_errors=True)
+
+
+def _replay(path: Path, logger: Logger | None) -> None:
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            step = int(row.pop("step"))
+            values = {name: float(value) for name, value in row.items() if value and name != "epoch"}
+            if logger is not None and values:
+                logger.log_metrics(values, step=step)
+
+
+def main() -> None:
+    """Train the reference of the run whose settings.yaml the command line names; end when the first process does."""
+    threading.Thread(target=_end_with_the_first_process, daemon=True).start()
+    from labelvae.command_line import run
+
+    run(_train, Settings(), "", ["--config", sys.argv[1]])
+
+
+def _end_with_the_first_process() -> None:
+    sys.stdin.buffer.read()  # until the other end is closed, by that process or because it is gone
+    os._exit(1)
+
+
+def _train(settings: Settings) -> None:
+    from labelvae.classifier import LabelClassifier
+    from labelvae.data import ImageData
+    from labelvae.experiment import Experiment, without_label_loss
+    from labelvae.run_folder import class_order
+
+    order = class_order(settings.out)
+    data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
+    experiment = Experiment(settings, data, claim=False)
+    guide, judge = (LabelClassifier.from_pretrained(settings.out / name).freeze() for name in ("guide", "judge"))
+    experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
