@@ -42,16 +42,18 @@ def test_unknown_names_are_attribute_errors():
 
 
 LAYERS = [
-    {"checks", "hub", "whole_files"},
+    {"checks", "hub", "whole_files", "batches", "term_window", "surroundings"},
     {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
     {"settings"},
-    {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
+    {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "optimizing", "picture_files"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"scans", "comparison", "discriminator"},
     {"vae", "classifier", "model_card"},
     {"sheets", "terms", "metrics", "diagnosis", "export", "demo"},
     {"evaluation", "data", "guidance"},
-    {"losses", "task"},
+    {"losses"},
+    {"rebuilding"},
+    {"task"},
     {"training"},
     {"building"},
     {"callbacks", "dashboard", "run_folder"},
