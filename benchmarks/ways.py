@@ -21,8 +21,8 @@ from torch import Tensor
 from labelvae import VAETraining
 from labelvae.callbacks import Bar
 from labelvae.data import ResidentLoader
+from labelvae.optimizing import CLIP_NORM
 from labelvae.reading import ImageSet
-from labelvae.task import CLIP_NORM
 
 Way = Callable[[int], float]
 SKIPPED = 3

@@ -7,17 +7,17 @@ Each step leaves its result whole before the next begins, and a resumed run take
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner.tuning import Tuner
@@ -38,6 +38,7 @@ from labelvae.run_folder import checked_checkpoint, claim_folder, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.sheets import failures, sheets
+from labelvae.surroundings import check_one_process, kept_process, quiet
 from labelvae.task import Task
 from labelvae.training import VAETraining
 from labelvae.vae import ConditionalVAE
@@ -53,7 +54,13 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     Raises:
         ValueError: settings or data that cannot be; a folder that holds another run.
     """
-    data = data or ImageData(data_dir=settings.data_dir, **asdict(settings.data))
+    with kept_process():
+        quiet()
+        check_one_process()
+        return _run(settings, data or ImageData(data_dir=settings.data_dir, **asdict(settings.data)))
+
+
+def _run(settings: Settings, data: ImageData) -> list[Scores]:
     check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
@@ -95,12 +102,11 @@ class Experiment:
     """
 
     def __init__(self, settings: Settings, data: ImageData) -> None:
-        _quiet()
         self.settings = settings
         self.data = data
         self.device = _device(settings.accelerator)
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
-        self.out = settings.out / aside
+        self.out = Path(os.path.abspath(settings.out)) / aside  # wherever the program goes next
         claim_folder(self.out, settings, data)
         self.logger: Logger | None = self._logger()
         self.wrong: dict[str, str] = {}
@@ -151,6 +157,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
             precision=self.settings.precision,
             max_epochs=how.optimization.epochs,
             logger=False,
@@ -163,7 +170,8 @@ class Experiment:
         found = Tuner(trainer).lr_find(
             task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
         )
-        assert found is not None  # but in a fast-dev-run
+        if found is None:
+            raise ValueError("find_learning_rate: not in a fast_dev_run; leave one of them out")
         suggested = found.suggestion()
         curve = learning_rate_curve(found.results["lr"], found.results["loss"], suggested)
         save_picture(curve, self.out / "learning_rate.png")
@@ -216,6 +224,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
             precision=self.settings.precision,
             max_epochs=epochs,
             logger=self.logger or False,
@@ -275,11 +284,3 @@ def _device(accelerator: str) -> torch.device:
     if not there[accelerator]:
         raise ValueError(f"accelerator: there is no {accelerator} here; use --accelerator auto or cpu")
     return torch.device({"gpu": "cuda:0"}.get(accelerator, accelerator))
-
-
-def _quiet() -> None:
-    """What Lightning and wandb say of themselves is left out; what goes wrong is still said."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="lightning")
-    warnings.filterwarnings("ignore", message="The .* does not have many workers")  # resident batches need none
-    os.environ.setdefault("WANDB_SILENT", "true")

@@ -19,13 +19,11 @@ from labelvae.batches import unpack
 from labelvae.checks import check_choice, check_flag, check_number
 from labelvae.compiling import compiled_or_eager
 from labelvae.inputs import check_images, check_labels
+from labelvae.optimizing import clip_gradients, learning_rate_factor
 from labelvae.rebuilding import Rebuildable
-from labelvae.optimizing import CLIP_NORM, clip_gradients, learning_rate_factor
 from labelvae.settings import Schedule
 from labelvae.surroundings import environment
 from labelvae.term_window import MOST_UNREAD, TermWindow
-
-__all__ = ["CLIP_NORM", "Task", "learning_rate_factor"]
 
 
 class Task(Rebuildable):
@@ -107,7 +105,7 @@ class Task(Rebuildable):
             batch_idx: number of the batch in its epoch.
 
         Raises:
-            ValueError: a batch of another form, or of one image where more were asked for.
+            ValueError: a batch of another form, or of one image that is not the last of several.
         """
         images, labels = unpack(batch, self.network.num_classes)
         if len(images) == 1:
@@ -132,7 +130,7 @@ class Task(Rebuildable):
         return terms["total"]
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Logs `held_out_terms` as `val/...`; Lightning adds the number of the loader where there are several."""
+        """Logs `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
         self._log_held_out("val", batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -149,26 +147,21 @@ class Task(Rebuildable):
     def _skip(self, batch_idx: int) -> None:
         if batch_idx == 0 or not self.trainer.is_last_batch:
             raise ValueError(
-                "batch_size: a training step needs at least 2 images, for batch normalization, got 1; "
-                "take larger batches"
+                "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
             )
-        warnings.warn(
-            "training: the last batch of the epoch has one image and is skipped, a step needs at least 2; "
-            "drop_last=True of a DataLoader leaves it out",
-            stacklevel=2,
-        )
+        warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule.
 
         Raises:
-            ValueError: a trainer without an end, or one of half precision, whose scaled gradients are clipped wrongly.
+            ValueError: a trainer without an end, or one of half precision.
         """
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < math.inf:
             raise ValueError(
-                "max_steps: the learning rate's schedule needs to know when the training ends, and neither max_epochs "
-                "with training data of a known length nor max_steps says so; pass Trainer(max_steps=...), or max_epochs"
+                "max_steps: the learning rate's schedule needs to know when the training ends; pass "
+                "Trainer(max_steps=...), or max_epochs where the training data have a length"
             )
         if self.trainer.precision in ("16-mixed", "16-true"):
             raise ValueError(
@@ -234,8 +227,8 @@ class Task(Rebuildable):
     def log_terms(self, terms: dict[str, Tensor]) -> None:
         """Keeps a step's scalars, and sends their means to the loggers every `log_every_n_steps`.
 
-        The means over the epoch so far are in `trainer.callback_metrics`, as "train/total" and the like, at every
-        reading, before a validation, and at the end of the epoch.
+        Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
+        and at the end of the epoch.
 
         Raises:
             FloatingPointError: one of them is not finite.
@@ -295,8 +288,8 @@ class Task(Rebuildable):
         return dict(zip(self._window.names, means, strict=True))
 
     def _stop(self, what: str) -> None:
-        callbacks = self.trainer.checkpoint_callbacks
-        kept = next((path for each in callbacks if (path := getattr(each, "last_model_path", ""))), "none")
+        paths = [getattr(each, "last_model_path", "") for each in self.trainer.checkpoint_callbacks]
+        kept = next(filter(None, paths), "none")
         raise FloatingPointError(
             f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
             "lower the learning rate or the weights of the objective, or use precision 32-true"
