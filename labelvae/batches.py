@@ -109,7 +109,7 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
     for name, part in zip(("images", "labels"), found, strict=False):
         if not isinstance(part, Tensor):
             raise ValueError(
-                f"batch: expected a tensor of {name}, got {_kind(part)} in {_form(batch)}; have the data set give "
+                f"batch: expected a tensor of {name}, got {_kind(part)} in {_form(batch)}; have one loader give "
                 "tensors, such as torchvision.transforms.v2.functional.to_image makes of a picture"
             )
     return found[0], found[1] if len(found) > 1 else None

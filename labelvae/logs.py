@@ -5,6 +5,7 @@ Nothing here asks a question, and each library is imported only where it is used
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -85,15 +86,27 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
     """A run of its own: one that is open already in this process is left alone, and stays the current one."""
     import wandb
 
-    if mode in ("online", "shared") and not wandb.api.api_key:  # it would ask
+    if mode in ("online", "shared") and not _has_account():  # it would ask
         raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
-    own = {"project": "labelvae", "name": run_name(out), "dir": str(out)}  # unless the environment says them
-    where: dict[str, Any] = {name: value for name, value in own.items() if not os.environ.get(f"WANDB_{name.upper()}")}
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"out: wandb cannot write to {str(out)!r}, whose name is not UTF-8; use --log csv") from error
+    known = {
+        name: os.environ.get(f"WANDB_{name.upper()}") or None for name in ("project", "name", "dir", "entity", "notes")
+    }
+    tags = [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]
     silent: dict[str, Any] = {} if os.environ.get("WANDB_SILENT") else {"silent": True}
     try:
         wandb.Artifact(artifact_name(out.name), type="model")
-        run = wandb.init(
-            **where,
+        run = wandb.init(  # the environment is read here: wandb reads it once in a process
+            project=known["project"] or "labelvae",
+            name=known["name"] or run_name(out),
+            dir=known["dir"] or str(out),
+            entity=known["entity"],
+            notes=known["notes"],
+            group=os.environ.get("WANDB_RUN_GROUP") or None,
+            tags=tags or None,
             id=_run_id(out),
             resume="allow",
             mode=mode,
@@ -108,10 +121,18 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
             run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{best},last")
     except Exception as error:  # its own errors have no common class
         raise ValueError(
-            f"wandb: {' '.join(str(error).split()) or type(error).__name__}; log in with `wandb login`, or use "
-            "--wandb offline or --log csv"
+            f"wandb: {' '.join(str(error).split()) or type(error).__name__}; look at `wandb login` and the variables "
+            "WANDB_..., or use --wandb offline or --log csv"
         ) from error
     return WandbLogger(experiment=run, save_dir=out, log_model=False)
+
+
+def _has_account() -> bool:
+    import wandb
+
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)  # before wandb 0.31
 
 
 def _run_id(out: Path) -> str:
@@ -200,7 +221,8 @@ def _close_wandb(logger: WandbLogger, summary: dict[str, Any], diagnosis: str, m
         run.summary.update(summary | {"diagnosis": diagnosis})
         with only_warned("the model"):
             artifact = wandb.Artifact(artifact_name(name), type="model", metadata=summary)
-            artifact.add_dir(str(model))
+            for file in sorted(path for path in model.rglob("*") if path.is_file()):  # add_dir would print
+                artifact.add_file(str(file), name=file.relative_to(model).as_posix())
             run.log_artifact(artifact)
     finally:
         run.finish()

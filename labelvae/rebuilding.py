@@ -70,8 +70,8 @@ class Rebuildable(LightningModule):
             missing = [name for name in needed if name not in known]
             if missing:
                 raise ValueError(
-                    f"{checkpoint_path}: does not say what {' and '.join(missing)} was, as checkpoints of older "
-                    f"versions do not; pass {', '.join(f'{name}=...' for name in missing)}"
+                    f"{checkpoint_path}: does not say what its {' and '.join(missing)} was, as checkpoints of older "
+                    f"versions and of other tasks do not; pass {', '.join(f'{name}=...' for name in missing)}"
                 )
             arguments |= {name: _built(name, value) for name, value in known.items() if isinstance(value, Mapping)}
         try:
