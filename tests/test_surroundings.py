@@ -83,6 +83,7 @@ def tiny(out):
     )
 
 
+@pytest.mark.filterwarnings("ignore:label ignored", "ignore:posterior", "ignore:guide")
 def test_a_run_leaves_the_process_as_it_was_also_in_a_job_of_a_cluster(tmp_path, monkeypatch):
     """As sbatch starts it, without srun: several tasks are asked for, one process runs. And the program moves on."""
     job = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_ID": "12", "SLURM_JOB_NAME": "labelvae"}
@@ -95,7 +96,7 @@ def test_a_run_leaves_the_process_as_it_was_also_in_a_job_of_a_cluster(tmp_path,
         os.chdir(tmp_path / "elsewhere")
 
     before = state()
-    monkeypatch.setattr("labelvae.experiment.Bar.on_train_start", move)
+    monkeypatch.setattr("labelvae.experiment.Bar.on_fit_start", move)
     scores = run_experiment(tiny(Path("run")))
     monkeypatch.chdir(tmp_path)
     assert_same(before, state())
