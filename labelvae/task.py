@@ -186,8 +186,12 @@ class Task(Rebuildable):
         self.train()
         self._to_check = True
         self._window = TermWindow()
-        self._quiet.enter_context(warnings.catch_warnings())  # until the training starts
-        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
+        self.on_train_end()
+
+    def on_train_end(self) -> None:
+        """Hides a warning about the frozen guide until the training starts, also again, as after a range test."""
+        self._quiet.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """As Lightning's. On a CPU, AdamW does not look for NVIDIA's library at each step, as Lightning has it do."""

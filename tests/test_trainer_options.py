@@ -61,7 +61,9 @@ def trainer(tmp_path):
     return make
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:lightning", "ignore:.*does not have many workers")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*:UserWarning:lightning", "ignore:.training_step. returned", "ignore:.*does not have many workers"
+)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -197,7 +199,10 @@ class Clipped(ClassifierTraining):
 @pytest.mark.parametrize(
     ("how", "held"),
     [
-        ({"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"}, lambda task: task.after <= 1.001e-3 < task.norm),
+        (
+            {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"},
+            lambda task: task.after <= 1.001e-3 < task.norm,
+        ),
         ({"gradient_clip_val": 1e-3}, lambda task: task.norm <= 1.001e-3),
         ({"gradient_clip_val": 0}, lambda task: task.norm > 1e-2),
         ({"gradient_clip_val": 0.0}, lambda task: task.norm > 1e-2),
