@@ -186,7 +186,6 @@ class Task(Rebuildable):
         self.train()
         self._to_check = True
         self._window = TermWindow()
-        self.on_train_end()
 
     def on_train_end(self) -> None:
         """Hides a warning about the frozen guide until the training starts, also again, as after a range test."""
@@ -202,6 +201,7 @@ class Task(Rebuildable):
         """Lays the weights out, and makes the compiled step ready; the first step compiles it."""
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
+        self.on_train_end()  # before callbacks that train in on_fit_start
         self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
 
     def teardown(self, stage: str) -> None:
