@@ -119,7 +119,6 @@ class Task(Rebuildable):
         progress = min(1.0, self.global_step / self.steps)
         if self.channels_last and images.ndim == 4:
             images = images.to(memory_format=torch.channels_last)
-        # A number would be compiled in.
         done = torch.full((), progress, device=images.device) if self.compiled else progress
         try:
             terms = self._step(images, labels, done)
