@@ -22,7 +22,7 @@ from labelvae import VAETraining
 from labelvae.callbacks import Bar
 from labelvae.image_sets import ImageSet
 from labelvae.loaders import ImageLoader
-from labelvae.task import CLIP_NORM
+from labelvae.optimizing import CLIP_NORM
 
 Way = Callable[[int], float]
 SKIPPED = 3

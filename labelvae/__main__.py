@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import get_args, get_type_hints
 
 from labelvae import commands, presets
 from labelvae.command_line import DashParser, run
@@ -77,18 +77,18 @@ def _experiment(settings: Settings) -> None:
 
 def _run(command: str, words: list[str]) -> None:
     function, positional = COMMANDS[command]
-    text = inspect.getdoc(function) or ""
-    parser = DashParser(prog=f"labelvae {command}", description=text.partition("\n\nArgs:")[0])
-    help_of = _argument_help(text)
+    text, _, described = (inspect.getdoc(function) or "").partition("\n\nArgs:\n")  # nothing under python -OO
+    parser = DashParser(prog=f"labelvae {command}", description=text)
+    help_of = _argument_help(described)
     for name, count in positional.items():
-        parser.add_argument(name, help=help_of[name], **({"nargs": count} if count else {}))
+        parser.add_argument(name, help=help_of.get(name), **({"nargs": count} if count else {}))
     parser.add_function_arguments(function, as_group=False, skip=set(positional))
     try:
         arguments = vars(parser.instantiate(parser.parse_args(words)))
-        kinds = {name: _element(function, name) for name in positional}
-        for name, kind in kinds.items():
+        hints = get_type_hints(function)
+        for name, count in positional.items():
             value = arguments[name]
-            arguments[name] = [kind(part) for part in value] if isinstance(value, list) else kind(value)
+            arguments[name] = [get_args(hints[name])[0](word) for word in value] if count else hints[name](value)
         function(**arguments)
     except (ValueError, OSError) as error:
         _refuse(str(error))
@@ -96,20 +96,14 @@ def _run(command: str, words: list[str]) -> None:
         raise SystemExit(130) from None
 
 
-def _element(function: Callable[..., Any], name: str) -> Callable[[str], Any]:
-    from pathlib import Path
-
-    return Path if "Path" in str(inspect.signature(function).parameters[name].annotation) else str
-
-
-def _argument_help(text: str) -> dict[str, str]:
-    lines = (line.strip().partition(": ") for line in text.partition("Args:\n")[2].splitlines())
+def _argument_help(described: str) -> dict[str, str]:
+    lines = (line.strip().partition(": ") for line in described.splitlines())
     return {name: rest for name, separator, rest in lines if separator}
 
 
 def _usage() -> str:
-    lines = [f"  {name:<14} {(inspect.getdoc(how[0]) or '').splitlines()[0]}" for name, how in COMMANDS.items()]
-    return USAGE.format(presets=", ".join(PRESETS), commands="\n".join(lines))
+    lines = [f"  {name:<14} {(inspect.getdoc(how[0]) or '').partition(chr(10))[0]}" for name, how in COMMANDS.items()]
+    return USAGE.format(presets=", ".join(PRESETS), commands="\n".join(line.rstrip() for line in lines))
 
 
 def _refuse(sentence: str) -> None:

@@ -65,7 +65,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, path: Path, every_n_epochs: int = 1) -> None:
-        self.path = path
+        self.path = Path(path).absolute()
         self.every_n_epochs = every_n_epochs
         self._random_states: dict[str, Any] = {}
 

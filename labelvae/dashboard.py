@@ -54,7 +54,7 @@ class Relabelled(Callback):
         self.images, self.labels, self.class_names = images, labels, class_names
         self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
         self.judge, self.guide = judge, guide
-        self.path = path
+        self.path = Path(path).absolute()
         self.style = list(style_statistics(images).items())[-1]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -47,6 +47,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
+        self.widths = widths
         self.beside = check_widths("beside", beside, at_least=0)[: len(widths) - 1]
         steps: list[nn.Module] = [
             nn.Sequential(Fold(), spectral_norm(nn.Conv2d(4 * image_shape[0], widths[0], 3, padding=1)))

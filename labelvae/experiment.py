@@ -7,17 +7,17 @@ Each step leaves its result whole before the next begins, and a resumed run take
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
@@ -39,6 +39,7 @@ from labelvae.run_folder import checked_checkpoint, claim_folder, class_order, p
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
 from labelvae.sheets import failures, sheets
+from labelvae.surroundings import check_one_process, kept_process, quiet
 from labelvae.task import Task
 from labelvae.training import VAETraining
 from labelvae.vae import ConditionalVAE
@@ -54,6 +55,13 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
     Raises:
         ValueError: settings or data that cannot be; a folder that holds another run.
     """
+    with kept_process():
+        quiet()
+        check_one_process()
+        return _run(settings, data)
+
+
+def _run(settings: Settings, data: ImageData | None) -> list[Scores]:
     named = data is None  # so that another process can read them
     if data is None:
         order = class_order(settings.out) if settings.resume else None
@@ -110,12 +118,11 @@ class Experiment:
     """
 
     def __init__(self, settings: Settings, data: ImageData, claim: bool = True) -> None:
-        _quiet()
         self.settings = settings
         self.data = data
         self.device = device_of(settings.accelerator)
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
-        self.out = settings.out / aside
+        self.out = Path(os.path.abspath(settings.out)) / aside  # wherever the program goes next
         there = machine_of(self.device)
         self.choice = choose(settings, data.image_shape, len(data.splits["train"]), there)
         self.core_left = self.device.type == "cpu" and self.choice.threads == 1 < there.threads
@@ -174,6 +181,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
             precision=self.choice.precision,
             max_epochs=how.optimization.epochs,
             logger=False,
@@ -186,7 +194,8 @@ class Experiment:
         found = Tuner(trainer).lr_find(
             task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
         )
-        assert found is not None  # but in a fast-dev-run
+        if found is None:
+            raise ValueError("find_learning_rate: not in a fast_dev_run; leave one of them out")
         suggested = found.suggestion()
         curve = learning_rate_curve(found.results["lr"], found.results["loss"], suggested)
         save_picture(curve, self.out / "learning_rate.png")
@@ -239,6 +248,7 @@ class Experiment:
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
             precision=self.choice.precision,
             max_epochs=epochs,
             logger=self.logger or False,
@@ -287,11 +297,3 @@ class Experiment:
             "runs_as": asdict(self.choice),
         }
         return make_logger(self.settings.log, self.settings.wandb, self.out, facts)
-
-
-def _quiet() -> None:
-    """What Lightning and wandb say of themselves is left out; what goes wrong is still said."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="lightning")
-    warnings.filterwarnings("ignore", message="The .* does not have many workers")  # resident batches need none
-    os.environ.setdefault("WANDB_SILENT", "true")

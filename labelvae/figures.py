@@ -46,7 +46,8 @@ def grid(
     width, height = pictures[0][0].size
     row_titles = [printable(title) for title in row_titles] if row_titles else None
     font = ImageFont.load_default(size=max(12, width // 7))
-    assert isinstance(font, ImageFont.FreeTypeFont)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise ValueError("pillow: this build has no FreeType, which draws the captions; pip install pillow")
     line = int(font.size * 1.5)
     gap = max(4, width // 10)
     left = gap + (max(int(font.getlength(title)) for title in row_titles) + gap if row_titles else 0)

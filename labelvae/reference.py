@@ -21,6 +21,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger
 
 from labelvae.settings import Settings
+from labelvae.surroundings import quiet
 
 CURVES = Path("checkpoints") / "unguided-curves"
 """Folder in the run's folder where the process leaves its curves."""
@@ -82,6 +83,7 @@ def _train(settings: Settings) -> None:
     from labelvae.experiment import Experiment, without_label_loss
     from labelvae.run_folder import class_order
 
+    quiet()
     order = class_order(settings.out)
     data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
     experiment = Experiment(settings, data, claim=False)

@@ -34,7 +34,7 @@ Schedule = Literal["cosine", "one-cycle"]
 ClassifierKind = Literal["convolutional", "pooled", "mlp"]
 DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
 LogKind = Literal["wandb", "tensorboard", "csv", "none"]
-WandbMode = Literal["online", "offline", "disabled"]
+WandbMode = Literal["auto", "online", "offline", "disabled"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Compile = Literal["auto", "on", "off"]
@@ -243,7 +243,8 @@ class Settings:
             NVIDIA GPU.
         threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
-        wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later.
+        wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later; auto is what
+            the environment variable WANDB_MODE says, else offline.
         find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
             under `out`/learning-rate; with resume, the guide there is taken.
         resume: Go on with the run under `out`, from its last checkpoint.
@@ -266,7 +267,7 @@ class Settings:
     compile: Compile = "auto"
     threads: Literal["auto"] | int = "auto"
     keep_memory: bool = True
-    wandb: WandbMode = "offline"
+    wandb: WandbMode = "auto"
     find_learning_rate: bool = False
     resume: bool = False
     overwrite: bool = False

@@ -7,44 +7,26 @@ One optimizer each, its learning rate warmed up and taken down again. Terms are 
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, get_args
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from labelvae.batches import unpack
 from labelvae.checks import check_choice, check_flag, check_number
 from labelvae.compiling import compiled_or_eager
+from labelvae.inputs import check_images, check_labels
+from labelvae.optimizing import clip_gradients, learning_rate_factor
+from labelvae.rebuilding import Rebuildable
 from labelvae.settings import Schedule
-
-CLIP_NORM = 200.0
-"""Largest norm of the gradient of a parameter group; losses are sums over pixels, so gradients are large."""
-
-
-def learning_rate_factor(step: int, steps: int, schedule: Schedule = "cosine") -> float:
-    """What the learning rate is multiplied by at a step of `steps`, in [0, 1].
-
-    cosine: linear from 0 to 1 over the first tenth, then a cosine down to 0 (Loshchilov & Hutter, 2017, arXiv
-    1608.03983). one-cycle: a cosine up from 1/25 over the first 30 %, then down to 0 (Smith & Topin, 2018, arXiv
-    1708.07120). Both depend on the step alone, so that a run can be resumed to more epochs.
-
-    >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 5, 10, 55, 100)]
-    [0.09, 0.55, 1.0, 0.5, 0.0]
-    >>> [round(learning_rate_factor(step, 100, "one-cycle"), 2) for step in (0, 15, 30, 65, 100)]
-    [0.04, 0.52, 1.0, 0.5, 0.0]
-    """
-    warm_up = (0.1 if schedule == "cosine" else 0.3) * steps
-    if step >= warm_up:
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1.0, steps - warm_up))))
-    if schedule == "cosine":
-        return (step + 1.0) / (warm_up + 1.0)
-    return 1.0 - 0.96 * 0.5 * (1.0 + math.cos(math.pi * step / warm_up))
+from labelvae.surroundings import environment
+from labelvae.term_window import MOST_UNREAD, TermWindow
 
 
-class Task(LightningModule):
+class Task(Rebuildable):
     """What both tasks share: the schedule, clipping, and logging without waiting.
 
     Args:
@@ -83,8 +65,19 @@ class Task(LightningModule):
         self.steps = 1
         self._step: Callable[..., dict[str, Tensor]] = self.step
         self.shown: dict[str, float] = {}
-        self._names: list[str] = []
-        self._window: list[Tensor] = []
+        self._window = TermWindow()
+        self._to_check = True
+        self._quiet = ExitStack()
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments that every task has, as plain values."""
+        names = ("learning_rate", "weight_decay", "schedule", "prefix", "channels_last", "compiled")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def network(self) -> Any:
+        """The network that is trained, with its `image_shape` and `num_classes`."""
+        raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What is optimized."""
@@ -100,38 +93,80 @@ class Task(LightningModule):
         """
         raise NotImplementedError
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The weighted objective, in nats per image."""
-        images, labels = batch
-        progress = self.global_step / self.steps
-        if self.channels_last:
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The scalars that are logged of held-out images, by name."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """The weighted objective, in nats per image; None skips a last batch of one image.
+
+        Args:
+            batch: images and labels in a form that `batches.unpack` reads.
+            batch_idx: number of the batch in its epoch.
+
+        Raises:
+            ValueError: a batch of another form, or of one image that is not the last of several.
+        """
+        images, labels = unpack(batch, self.network.num_classes)
+        if len(images) == 1:
+            self._skip(batch_idx)
+            return None
+        if self._to_check:  # on an accelerator, once: the host waits
+            with torch.no_grad():
+                check_images(images, self.network.image_shape)
+                check_labels(labels, self.network.num_classes, len(images))
+            self._to_check = False
+        progress = min(1.0, self.global_step / self.steps)
+        if self.channels_last and images.ndim == 4:
             images = images.to(memory_format=torch.channels_last)
-        # A number would be compiled in.
         done = torch.full((), progress, device=images.device) if self.compiled else progress
         try:
             terms = self._step(images, labels, done)
-        except ValueError as error:
-            if "more than 1 value per channel" in str(error):
-                raise ValueError(
-                    "batch_size: batch normalization learns from at least 2 images a step, got 1; take larger batches, "
-                    "and drop a last batch of one image (drop_last)"
-                ) from error
+        except ValueError:
             self.check_finite()  # weights that are no numbers make images that are none
             raise
         self.log_terms({name: value.detach() for name, value in terms.items()})
         return terms["total"]
 
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Logs `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
+        self._log_held_out("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Logs `held_out_terms` as `test/...`."""
+        self._log_held_out("test", batch)
+
+    def _log_held_out(self, split: str, batch: Any) -> None:
+        images, labels = unpack(batch, self.network.num_classes)
+        terms = self.held_out_terms(images, labels)
+        if not (self._trainer and self._trainer.barebones):
+            values = {f"{self.prefix}{split}/{name}": value for name, value in terms.items()}
+            self.log_dict(values, batch_size=len(images), sync_dist=True)
+
+    def _skip(self, batch_idx: int) -> None:
+        if batch_idx == 0 or not self.trainer.is_last_batch:
+            raise ValueError(
+                "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
+            )
+        warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
+
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule.
 
         Raises:
-            ValueError: a trainer without an end, or one of half precision, whose scaled gradients are clipped wrongly.
+            ValueError: a trainer without an end, or one of half precision.
         """
         steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise ValueError("max_epochs: expected a number for the learning rate's schedule, got -1 (without end)")
-        if self.trainer.precision == "16-mixed":
-            raise ValueError("precision: expected 32-true or bf16-mixed, got 16-mixed; use bf16-mixed")
+        if not 0 < steps < math.inf:
+            raise ValueError(
+                "max_steps: the learning rate's schedule needs to know when the training ends; pass "
+                "Trainer(max_steps=...), or max_epochs where the training data have a length"
+            )
+        if self.trainer.precision in ("16-mixed", "16-true"):
+            raise ValueError(
+                f"precision: expected 32-true or bf16-mixed, got {self.trainer.precision}, in which gradients "
+                "of sums over pixels and their squares overflow; use bf16-mixed"
+            )
         self.steps = steps = max(1, int(steps))
         optimizer = torch.optim.AdamW(
             self.parameter_groups(),
@@ -147,23 +182,35 @@ class Task(LightningModule):
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
-        if self.device.type == "cpu":  # Lightning sets this to 1: AdamW then looks for NVIDIA's library at each step
-            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         self.train()
-        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # the guide's
+        self._to_check = True
+        self._window = TermWindow()
+
+    def on_train_end(self) -> None:
+        """Hides a warning about the frozen guide until the training starts, also again, as after a range test."""
+        self._quiet.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's. On a CPU, AdamW does not look for NVIDIA's library at each step, as Lightning has it do."""
+        with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0" if self.device.type == "cpu" else None):
+            super().optimizer_step(*args, **kwargs)
 
     def setup(self, stage: str) -> None:
         """Lays the weights out, and makes the compiled step ready; the first step compiles it."""
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
+        self.on_train_end()  # before callbacks that train in on_fit_start
         self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
 
     def teardown(self, stage: str) -> None:
         """Lets go of what was compiled."""
         self._step = self.step
+        self._quiet.close()
 
     def on_train_start(self) -> None:
         """Lays a resumed optimizer's state out like the weights, and lets each process draw its own noise."""
+        self._quiet.close()
         for optimizer in self.trainer.optimizers:
             for parameter, state in optimizer.state.items():
                 for name in ("exp_avg", "exp_avg_sq"):  # the fused AdamW walks through all of them side by side
@@ -177,31 +224,34 @@ class Task(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm of each parameter group by itself: a discriminator must not shrink the model's steps."""
-        for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip_val or CLIP_NORM)
+        """Clips each parameter group by itself, see `clip_gradients`."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def log_terms(self, terms: dict[str, Tensor]) -> None:
         """Keeps a step's scalars, and sends their means to the loggers every `log_every_n_steps`.
 
+        Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
+        and at the end of the epoch.
+
         Raises:
             FloatingPointError: one of them is not finite.
         """
-        self._names = list(terms)
-        self._window.append(torch.stack([*terms.values()]))
-        if len(self._window) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            window = self._finite_window()
-            means = [sum(column) / len(window) for column in zip(*window, strict=True)]
-            if self.trainer.world_size > 1:
-                shared = torch.tensor(means, device=self.device)
-                means = self.trainer.strategy.reduce(shared, reduce_op="mean").tolist()
+        self._window.add(self.global_step, terms)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 for never
+        full = len(self._window) >= every > 0
+        if full or self.trainer.is_last_batch or len(self._window.unread) >= MOST_UNREAD:
+            self._read_window()
+        if full:
             # Not through self.log: Lightning reads what is for its bar at every step.
-            values = dict(zip(self._names, means, strict=True))
+            values = self._shared(self._window.take())
             self.shown = {"loss": values["total"]}
             for logger in self.loggers:
                 named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
                 logger.log_metrics(named, step=self.global_step)
-            self._window = []
+
+    def on_train_epoch_start(self) -> None:
+        """Begins the means of another epoch."""
+        self._window.start_epoch()
 
     def on_validation_epoch_start(self) -> None:
         """As at the end of an epoch: from weights that are no numbers nothing can be validated."""
@@ -217,27 +267,32 @@ class Task(LightningModule):
         Raises:
             FloatingPointError: one of them is not finite.
         """
-        if self._window:
-            self._finite_window()
+        if self._window.unread:
+            self._read_window()
         weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
         finite = torch.stack([torch.isfinite(value).all() for value in weights.values()])
         if not bool(finite.all()):
             first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
             self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
 
-    def _finite_window(self) -> list[list[float]]:
-        """The terms of the last steps, a row a step, if they are finite; the host waits here, once."""
-        window: list[list[float]] = torch.stack(self._window).tolist()
-        for row, values in enumerate(window):
-            terms = [name for name, value in zip(self._names, values, strict=True) if not math.isfinite(value)]
-            if terms:
-                step = self.trainer.fit_loop.epoch_loop.total_batch_idx - len(window) + 1 + row
-                self._stop(f"{([name for name in terms if name != 'total'] or terms)[0]} is not finite at step {step}")
-        return window
+    def _read_window(self) -> None:
+        """Reads the terms of the last steps, and shows their means to callbacks; the host waits here, once."""
+        wrong = self._window.read()
+        if wrong is not None:
+            step, name = wrong
+            self._stop(f"{name} is not finite at step {step}")
+        for name, value in self._shared(self._window.epoch_means()).items():
+            self.trainer.callback_metrics[f"{self.prefix}train/{name}"] = torch.tensor(value)
+
+    def _shared(self, means: list[float]) -> dict[str, float]:
+        """Means over all processes, by name."""
+        if self.trainer.world_size > 1:
+            means = self.trainer.strategy.reduce(torch.tensor(means, device=self.device), reduce_op="mean").tolist()
+        return dict(zip(self._window.names, means, strict=True))
 
     def _stop(self, what: str) -> None:
-        callbacks = self.trainer.checkpoint_callbacks
-        kept = next((path for each in callbacks if (path := getattr(each, "last_model_path", ""))), "none")
+        paths = [getattr(each, "last_model_path", "") for each in self.trainer.checkpoint_callbacks]
+        kept = next(filter(None, paths), "none")
         raise FloatingPointError(
             f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
             "lower the learning rate or the weights of the objective, or use precision 32-true"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from labelvae.augmentation import augment
+from labelvae.batches import unpack_images
 from labelvae.checks import check_kind, check_number
 from labelvae.classifier import LabelClassifier
 from labelvae.compiling import uncompiled
-from labelvae.inputs import check_images, check_labels
+from labelvae.inputs import Labels, check_images, check_labels
 from labelvae.loss_terms import LossTerms
 from labelvae.losses import GuidedELBO
 from labelvae.objective import Augmentation
+from labelvae.rebuilding import plain_loss, plain_network
 from labelvae.settings import Schedule
 from labelvae.task import Task
 from labelvae.terms import label_loss
@@ -60,14 +64,29 @@ class ClassifierTraining(Task):
         self.augmentation = augmentation or Augmentation()
         self.label_smoothing = label_smoothing
 
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments as plain values, for a checkpoint."""
+        own = {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
+        return super().hyperparameters() | own | {"label_smoothing": self.label_smoothing}
+
+    @property
+    def network(self) -> LabelClassifier:
+        """The classifier."""
+        return self.classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
+        logits: Tensor = self.classifier(images)
+        return logits
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The classifier's weights."""
         return [{"params": list(self.classifier.parameters())}]
 
-    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Before the first step, whitens with its images, unless that was done before."""
         if self.global_step == 0:
-            self.classifier.whiten(batch[0])
+            self.classifier.whiten(unpack_images(batch, self.classifier.num_classes)[0])
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The mean cross-entropy."""
@@ -76,16 +95,16 @@ class ClassifierTraining(Task):
         loss = label_loss(self.classifier(augment(images, self.augmentation)), labels, self.label_smoothing).mean()
         return {"total": loss}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Accuracy and cross-entropy on held-out images."""
-        images, labels = batch
         labels = check_labels(labels, self.classifier.num_classes, len(images))
         logits = self.classifier(images)
-        values = {
-            f"{self.prefix}val/accuracy": (logits.argmax(dim=1) == labels).float().mean(),
-            f"{self.prefix}val/total": label_loss(logits, labels).mean(),
-        }
-        self.log_dict(values, batch_size=len(images), sync_dist=True)
+        return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
+        images, _ = unpack_images(batch, self.classifier.num_classes)
+        return self.forward(images).softmax(dim=1)
 
 
 class VAETraining(Task):
@@ -128,6 +147,20 @@ class VAETraining(Task):
         self.loss = loss
         self.discriminator_learning_rate = discriminator_learning_rate
 
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments as plain values, for a checkpoint."""
+        own = {"vae": plain_network(self.vae), "loss": plain_loss(self.loss)}
+        return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
+
+    @property
+    def network(self) -> ConditionalVAE:
+        """The model."""
+        return self.vae
+
+    def forward(self, images: Tensor, labels: Labels, own_labels: Labels | None = None) -> Tensor:
+        """Images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
+        return self.vae.relabel(images, labels, own_labels)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's weights, the learned scale, and the discriminator's weights at their own step size."""
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
@@ -144,9 +177,17 @@ class VAETraining(Task):
         terms: LossTerms = self.loss(self.vae, images, labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The terms on held-out images, fully warmed up."""
-        images, labels = batch
-        terms = self.loss(self.vae, images, labels).means()
-        values = {f"{self.prefix}val/{name}": value for name, value in terms.items()}
-        self.log_dict(values, batch_size=len(images), sync_dist=True)
+        return self.loss(self.vae, images, labels).means()  # type: ignore[no-any-return]
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Every image as every class, `(B, K, C, H, W)` in [0, 1].
+
+        Args:
+            batch: images, with labels or, unless the encoder sees the label, without.
+            batch_idx: number of the batch.
+            dataloader_idx: number of its loader.
+        """
+        images, own = unpack_images(batch, self.vae.num_classes)
+        return torch.stack([self.forward(images, label, own) for label in range(self.vae.num_classes)], dim=1)

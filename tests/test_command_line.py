@@ -100,3 +100,24 @@ def test_help_needs_no_torch():
     assert result.returncode == 0, result.stderr
     assert "--vae.objective.label-weight" in result.stdout
     assert "Lambda, weight of the guide's cross-entropy on counterfactuals" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["relabel", "--help"], ["train", "digits", "--help"]])
+def test_without_docstrings_commands_and_options_are_still_listed(words):
+    command = [sys.executable, "-OO", "-m", "labelvae", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    expected = {"--help": "relabel", "relabel": "--model", "train": "--vae.objective.label-weight"}[words[0]]
+    assert expected in result.stdout
+
+
+def test_without_docstrings_a_picture_is_relabelled(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (40, 40), 255).save(tmp_path / "a.png")
+    words = ["relabel", "--model", "mnist", "--to", "8", str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    result = subprocess.run(
+        [sys.executable, "-OO", "-m", "labelvae", *words], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "b.png").is_file()

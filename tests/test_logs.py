@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, logs
 from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
 from labelvae.dashboard import Relabelled
 from labelvae.diagnosis import Diagnosis
-from labelvae.logs import close_logger, code_version, make_logger
+from labelvae.logs import close_logger, code_version, log_picture, make_logger, run_name, wandb_mode
 
 NAMES = [f"d{digit}" for digit in range(10)]
 PICTURES = {
@@ -209,3 +210,111 @@ def test_charts_show_what_they_are_given():
     pictures = [right, latent_by_label(codes, labels, NAMES), kl_bars(torch.rand(6))]
     pictures += [latent_by_value(codes, codes[:, 0], "slant")]
     assert all(shows_something(picture) for picture in pictures)
+
+
+def life(out, **facts):
+    """A log from its first value to its end, as a run writes it; its wandb run."""
+    out.mkdir(parents=True, exist_ok=True)
+    model = out / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    logger = make_logger("wandb", "auto", out, facts)
+    run = logger.experiment
+    logger.log_metrics({"train/total": 1.0}, step=1)
+    close_logger(logger, {"effectiveness": 0.5}, "nothing found", model, out.name)
+    return run
+
+
+@pytest.fixture
+def no_wandb_variables(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("name", ["my run", "a=b", "größe", "日本", "x" * 200, "two\nlines", "#?%:;", "run."])
+def test_a_run_folder_may_have_any_name(name, tmp_path, no_wandb_variables, recwarn):
+    out = tmp_path / name
+    assert life(out).name == run_name(out)
+    assert not [warning for warning in recwarn if "could not be logged" in str(warning.message)]
+    assert list((out / "wandb").glob("offline-run-*"))
+
+
+def test_a_folder_whose_name_is_no_text_is_refused_before_the_training(tmp_path, no_wandb_variables):
+    with pytest.raises(ValueError, match="whose name is not UTF-8; use --log csv"):
+        make_logger("wandb", "offline", tmp_path / "lat\udce9n", {})
+
+
+def test_an_open_run_is_left_alone(tmp_path, no_wandb_variables):
+    import wandb
+
+    mine = wandb.init(project="mine", dir=tmp_path, mode="offline", settings=wandb.Settings(silent=True))
+    try:
+        other = life(tmp_path / "run")
+        assert wandb.run is mine
+        assert other.id != mine.id
+        mine.log({"after": 1})
+        assert mine.summary["after"] == 1
+    finally:
+        mine.finish()
+    assert life(tmp_path / "run").id == other.id
+    assert wandb.run is None
+
+
+def test_the_environment_of_wandb_is_heard(tmp_path, monkeypatch, no_wandb_variables):
+    (tmp_path / "elsewhere").mkdir()
+    said = {"PROJECT": "p", "NAME": "n", "RUN_ID": "abc", "RUN_GROUP": "g", "TAGS": "a,b", "NOTES": "x"}
+    for name, value in (said | {"DIR": str(tmp_path / "elsewhere")}).items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    run = life(tmp_path / "run")
+    assert (run.project, run.name, run.id, run.group, run.tags, run.notes) == ("p", "n", "abc", "g", ("a", "b"), "x")
+    assert list((tmp_path / "elsewhere" / "wandb").glob("offline-run-*-abc"))
+    assert (tmp_path / "run" / "wandb" / "run-id").read_text() == "abc"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "mode"),
+    [
+        ("WANDB_MODE", "disabled", "disabled"),
+        ("WANDB_MODE", "online", "online"),
+        ("WANDB_MODE", "dryrun", "offline"),
+        ("WANDB_DISABLED", "true", "disabled"),
+        ("WANDB_DISABLED", "false", "offline"),
+    ],
+)
+def test_the_mode_is_the_one_asked_for_or_the_environments(variable, value, mode, monkeypatch, no_wandb_variables):
+    assert wandb_mode("auto") == "offline"
+    monkeypatch.setenv(variable, value)
+    assert wandb_mode("auto") == mode
+    assert wandb_mode("offline") == "offline"
+
+
+def test_a_mode_that_is_none_is_refused(monkeypatch, no_wandb_variables):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(ValueError, match="WANDB_MODE: expected online, offline or disabled, got 'sometimes'"):
+        wandb_mode("auto")
+
+
+def test_what_wandb_refuses_is_one_sentence_before_the_training(tmp_path, monkeypatch, no_wandb_variables):
+    monkeypatch.setenv("WANDB_PROJECT", "a/b")
+    with pytest.raises(ValueError, match="wandb: Invalid project name 'a/b'"):
+        make_logger("wandb", "offline", tmp_path, {})
+
+
+def test_a_log_that_fails_is_a_warning(tmp_path):
+    class Broken(CSVLogger):
+        def log_metrics(self, metrics, step=None):
+            raise OSError("no room")
+
+    with pytest.warns(UserWarning, match="log: the end of the run could not be logged .no room."):
+        close_logger(Broken(tmp_path), {"effectiveness": 0.5}, "nothing found", tmp_path, "test")
+
+    class Images(TensorBoardLogger):
+        def __init__(self):
+            pass
+
+        @property
+        def experiment(self):
+            raise ConnectionError("gone")
+
+    with pytest.warns(UserWarning, match="log: samples could not be logged .gone."):
+        log_picture([Images()], "samples", Image.new("L", (8, 8)))

@@ -1,0 +1,127 @@
+"""Batches as people's loaders make them, read as images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
+"""Keys under which the images of a batch that is a dict may stand."""
+
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+"""Keys under which the labels of a batch that is a dict may stand."""
+
+
+def unpack(batch: Any, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Read a batch as images and class indices.
+
+    A batch is a tuple or a list, of which the first two parts are taken, or a dict with one of `IMAGE_KEYS` and one of
+    `LABEL_KEYS`. 8-bit images are scaled to [0, 1], on the device where they are. Labels may be class indices `(B,)` or
+    `(B, 1)`, also as whole floating-point numbers, or one-hot rows `(B, K)`. Their values are read only where that
+    does not make the host wait: on the CPU, or where no gradient is recorded.
+
+    Args:
+        batch: what a loader gives.
+        num_classes: K.
+
+    Returns:
+        Images `(B, C, H, W)` and int64 labels `(B,)`. Shapes and ranges are left to `check_images` and `check_labels`.
+
+    Raises:
+        ValueError: a batch of another form, without labels, or with labels that are no class indices.
+
+    >>> pixels = torch.full((2, 1, 8, 8), 255, dtype=torch.uint8)
+    >>> images, labels = unpack({"image": pixels, "label": torch.eye(3)[1:]}, 3)
+    >>> images.max(), labels
+    (tensor(1.), tensor([1, 2]))
+    """
+    images, labels = _parts(batch)
+    if labels is None:
+        raise ValueError(
+            f"batch: expected images and labels, got images alone ({_form(batch)}); add the labels to the data set"
+        )
+    return _scaled(images), class_indices(labels, num_classes)
+
+
+def unpack_images(batch: Any, num_classes: int) -> tuple[Tensor, Tensor | None]:
+    """Read a batch as `unpack` does; a batch may also be images alone, whose labels are None."""
+    images, labels = _parts(batch)
+    return _scaled(images), None if labels is None else class_indices(labels, num_classes)
+
+
+def class_indices(labels: Tensor, num_classes: int) -> Tensor:
+    """Turn labels that clearly mean class indices into int64 `(B,)`; return others as they are.
+
+    Args:
+        labels: `(B,)`, `(B, 1)` or one-hot rows `(B, K)`, of any type of numbers.
+        num_classes: K.
+
+    Raises:
+        ValueError: numbers that are not whole, or rows that are not one-hot.
+    """
+    read = labels.device.type == "cpu" or not torch.is_grad_enabled()
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif labels.ndim == 2 and labels.shape[1] == num_classes:
+        one_hot = ((labels == 0) | (labels == 1)).all() & (labels.sum(dim=1) == 1).all() if read else True
+        if not one_hot:
+            raise ValueError(
+                "labels: expected class indices or one-hot rows, got rows that blend classes; "
+                "give each training image one class"
+            )
+        labels = labels.to(torch.uint8).argmax(dim=1)
+    if labels.is_floating_point():
+        if read and not bool((labels == labels.round()).all()):
+            raise ValueError(
+                f"labels: expected class indices from 0 to {num_classes - 1}, got numbers that are not whole; "
+                "a label is one of a few classes here"
+            )
+        labels = labels.long()
+    if labels.dtype == torch.bool and num_classes == 2:
+        labels = labels.long()
+    return labels
+
+
+def _scaled(images: Tensor) -> Tensor:
+    return images.to(torch.float32).div(255.0) if images.dtype == torch.uint8 else images
+
+
+def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """The images of a batch, and its labels if there are any."""
+    found: list[Any]
+    if isinstance(batch, Tensor):
+        found = [batch]
+    elif isinstance(batch, Mapping):
+        images, labels = ([batch[key] for key in keys if key in batch] for keys in (IMAGE_KEYS, LABEL_KEYS))
+        if len(images) != 1 or len(labels) > 1:
+            raise ValueError(
+                f"batch: expected a dict with one of the keys {', '.join(IMAGE_KEYS)} and one of "
+                f"{', '.join(LABEL_KEYS)}, got {_form(batch)}; rename them in the data set, or pass one loader"
+            )
+        found = [*images, *labels]
+    elif isinstance(batch, list | tuple) and batch:
+        found = list(batch[:2])
+    else:
+        raise ValueError(f"batch: expected images and labels, got {_form(batch)}; see torch.utils.data.DataLoader")
+    for name, part in zip(("images", "labels"), found, strict=False):
+        if not isinstance(part, Tensor):
+            raise ValueError(
+                f"batch: expected a tensor of {name}, got {_kind(part)} in {_form(batch)}; have one loader give "
+                "tensors, such as torchvision.transforms.v2.functional.to_image makes of a picture"
+            )
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _kind(part: Any) -> str:
+    return f"a {type(part).__module__}.{type(part).__name__}".replace("builtins.", "")
+
+
+def _form(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"a dict of {', '.join(map(str, batch)) or 'nothing'}"
+    if isinstance(batch, list | tuple):
+        return f"a {type(batch).__name__} of {len(batch)} parts"
+    return _kind(batch)
