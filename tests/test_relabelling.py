@@ -63,11 +63,11 @@ def test_the_chunk_changes_nothing(tmp_path, vae, scans):
 def test_a_stopped_relabelling_goes_on(tmp_path, vae, scans, monkeypatch, capsys, model):
     save, count = relabelling.save_picture, []
 
-    def stopped(picture, path):
+    def stopped(picture, path, flush):
         if len(count) == 4:
             raise KeyboardInterrupt
         count.append(path)
-        save(picture, path)
+        save(picture, path, flush)
 
     monkeypatch.setattr(relabelling, "save_picture", stopped)
     out = tmp_path / "out"
