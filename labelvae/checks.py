@@ -107,23 +107,18 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     >>> as_size("size", 64), as_size("size", "64x48"), as_size("size", "[64, 48]"), as_size("size", (64, 48))
     ((64, 64), (64, 48), (64, 48), (64, 48))
     """
-    words = (
-        re.fullmatch(r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x,;\s]\s*(\d{1,9}))?\s*[\])]?\s*", value)
-        if isinstance(value, str)
-        else None
-    )
+    pattern = r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x,;\s]\s*(\d{1,9}))?\s*[\])]?\s*"
+    words = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if words:
-        value = [int(number) for number in words.groups() if number is not None]
+        value = int(words[1]), int(words[2] or words[1])
     if isinstance(value, int) and not isinstance(value, bool):
-        value = [value]
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{name}: expected a height and a width such as 64, 64x48 or [64, 48], got {value!r}")
-    sides = tuple(islice(value, 3))
-    if len(sides) not in (1, 2):
+        value = value, value
+    sides = () if isinstance(value, str) or not isinstance(value, Iterable) else tuple(islice(value, 3))
+    if len(sides) != 2:
         raise ValueError(f"{name}: expected a height and a width such as 64, 64x48 or [64, 48], got {value!r}")
     for index, side in enumerate(sides):
         check_count(f"{name}[{index}]", side, at_most=LARGEST_SIZE)
-    return sides[0], sides[-1]
+    return sides[0], sides[1]
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

@@ -143,7 +143,7 @@ def exact_picture(image: Tensor, enlarge: int = 1, white: int = 255) -> Image.Im
     return Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0])
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
+def save_picture(picture: Image.Image, path: Path, flush: bool = True) -> None:
     """Write a picture in the format of its ending, whole or not at all.
 
     Raises:
@@ -157,7 +157,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         raise ValueError(
             f"{path}: a picture of {picture.width}x{picture.height} cannot be written as {kind} ({error}); try .png"
         ) from error
-    write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue(), flush)
 
 
 def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from labelvae.depth import Levels, common_levels, is_deep, is_float, is_white_zero, range_of, read_levels, stated_levels
 
@@ -59,7 +59,7 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ValueError("no file, or a link that leads to none")
-    with _PATIENT, Image.open(path, formats=_formats()) as image:
+    with _PATIENT, _opened(path) as image:
         pixels = image.width * image.height
         if pixels > MOST_PIXELS:
             raise ValueError(
@@ -113,6 +113,8 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
     """
     if is_deep(image):  # asked first: the orientation may be found by reading the pixels
         bands = _deep_bands(image, mode, levels)
+    elif image.mode == "LAB":
+        bands = [_from_lab(image)]
     else:
         bands = [image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image]
     with _PATIENT:
@@ -184,6 +186,26 @@ def _refuse_pages(image: Image.Image) -> None:
         raise ValueError(
             f"a TIFF of {pages} pages; save each page as a file of its own (ImageMagick: magick in.tif page-%d.tif)"
         )
+
+
+def _opened(path: str) -> Image.Image:
+    try:
+        return Image.open(path, formats=_formats())
+    except UnidentifiedImageError as error:
+        with open(path, "rb") as file:
+            if file.read(2) in (b"II", b"MM"):
+                raise ValueError(
+                    "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
+                    "save it with 8 or 16 bits"
+                ) from error
+        raise
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    turned = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    assert turned is not None  # but in place
+    return turned
 
 
 @cache

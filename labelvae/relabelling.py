@@ -91,7 +91,9 @@ class Relabelling:
                 wanted = [place for place in places.tolist() if not self._is_done(targets(place))]
                 for place, row, white in self._relabelled(pictures.paths, wanted, form):
                     for image, path in zip(row, targets(place), strict=True):
-                        save_picture(exact_picture(image, self.enlarge, white), path)
+                        save_picture(
+                            exact_picture(image, self.enlarge, white), path, flush=False
+                        )  # resume looks at them
                         self.written += 1
                 bar.update(len(places))
         self._end(out)

@@ -224,7 +224,7 @@ class DataSettings:
         if self.image_size is not None:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
             if self.name != "folder":
-                raise ValueError(f"image_size: is for folders of images, whose name is folder; got {self.name!r}")
+                raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,15 @@ def sweep(folder: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Writes `content` to `path` whole or not at all; folders are made. What stood there stays until then."""
+def write_whole(path: str | Path, content: bytes | str, flush: bool = True) -> None:
+    """Write `content` to `path` whole or not at all; folders are made. What stood there stays until then.
+
+    Args:
+        path: The file.
+        content: What goes into it; text as UTF-8.
+        flush: Wait for the disk, so that a power failure cannot leave a part of it either. For many files that are
+            looked at again anyway, waiting takes longer than everything else.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -29,8 +36,9 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

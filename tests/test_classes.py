@@ -17,8 +17,9 @@ ODD = ["a\nb", "q\"uo'te", "100%", " lead", "😀", "x: y", "-minus", "#hash", "
         ("0", ["cat", "dog"], 0),
         (" 2", ["1", "2", "3"], 1),
         ("2", ["10", "2", "1"], 1),
-        ("\N{FULLWIDTH DIGIT FOUR}", list("abcdefg"), 4),
-        ("\N{FULLWIDTH DIGIT FOUR}", ["4", "5"], 0),
+        ("\uff14", list("abcdefg"), 4),
+        ("\uff14", ["4", "5"], 0),
+        ("²", list("abcd"), 2),
         ("DOG", ["cat", "dog"], 1),
         (unicodedata.normalize("NFD", "Hündin"), ["Katze", "Hündin"], 1),
         ("0", ["zero", "1", "2"], 0),
@@ -35,15 +36,11 @@ def test_what_is_plain_is_taken(word, names, label):
         ("aB", ["ab", "AB"], "'aB' can be 'ab', 'AB'; write it as the class is called"),
         ("9", ["a", "b"], r"expected one of a, b \(or 0 to 1\), got '9'"),
         ("-1", ["a", "b"], "got '-1'"),
-        ("²", ["a", "b", "c", "d"], "expected one of"),
         ("9" * 5000, ["a", "b"], "expected one of"),
         ("", ["a", "b"], "got ''"),
     ],
 )
 def test_what_is_not_is_refused(word, names, says):
-    if word == "²":  # a digit to a reader: the index 2
-        assert label_of(word, names) == 2
-        return
     with pytest.raises(ValueError, match=says):
         label_of(word, names)
 

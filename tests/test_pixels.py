@@ -14,7 +14,7 @@ from labelvae import ImageData
 from labelvae.depth import Levels, common_levels
 from labelvae.forms import Form, common_form, decode
 from labelvae.pixels import open_image, orientation
-from labelvae.scans import read_scan
+from labelvae.scans import fit_scan, read_scan
 
 RNG = np.random.default_rng(0)
 
@@ -222,3 +222,25 @@ def test_what_was_set_before_is_set_after(tmp_path):
     for thread in threads:
         thread.join()
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
+
+
+@pytest.mark.parametrize("mode", ["La", "PA", "RGBa", "HSV", "YCbCr", "LAB", "CMYK", "RGBX", "P", "RGBA"])
+def test_pictures_of_every_mode_have_their_colour(mode):
+    red = Image.new("RGB", (20, 20), (200, 30, 30))
+    by = {"La": ["LA", "La"], "PA": ["P", "PA"], "RGBa": ["RGBA", "RGBa"]}.get(mode, [mode])
+    for step in by:
+        red = Image.new("LAB", red.size, (107, 191, 170)) if step == "LAB" else red.convert(step)
+    colour = [81, 81, 81] if mode == "La" else [200, 30, 30]
+    found = fit_scan(red, (3, 8, 8)).mean(dim=(1, 2)) * 255
+    assert found.tolist() == pytest.approx(colour, abs=40 if mode == "LAB" else 3)
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.png"])
+def test_kinds_that_are_not_read_are_said(tmp_path, name):
+    whole = io.BytesIO()
+    Image.new("F", (8, 8)).save(whole, "TIFF")
+    sixty_four = whole.getvalue().replace(
+        struct.pack("<HHIHH", 258, 3, 1, 32, 0), struct.pack("<HHIHH", 258, 3, 1, 64, 0)
+    )
+    (tmp_path / name).write_bytes(sixty_four)
+    assert "of a kind that is not read" in common_form([str(tmp_path / name)])[1][0]

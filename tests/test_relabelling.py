@@ -63,11 +63,11 @@ def test_the_chunk_changes_nothing(tmp_path, vae, scans):
 def test_a_stopped_relabelling_goes_on(tmp_path, vae, scans, monkeypatch, capsys, model):
     save, count = relabelling.save_picture, []
 
-    def stopped(picture, path):
+    def stopped(picture, path, flush):
         if len(count) == 4:
             raise KeyboardInterrupt
         count.append(path)
-        save(picture, path)
+        save(picture, path, flush)
 
     monkeypatch.setattr(relabelling, "save_picture", stopped)
     out = tmp_path / "out"
@@ -117,7 +117,8 @@ def test_sixteen_bits_in_sixteen_bits_out(tmp_path, vae, model, top, ending):
         assert made.mode == "I;16"
         assert abs(np.asarray(made).astype(int) - expected.round().int().numpy()).max() <= 1
     commands.relabel([str(tmp_path / "in.png"), str(tmp_path / "out.jpg")], model=model, to="(")
-    assert Image.open(tmp_path / "out.jpg").mode == "L"
+    with Image.open(tmp_path / "out.jpg") as made:
+        assert made.mode == "L"
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "JPG", "pdf", "jfif", "tiff", "bmp", "pgm"])
