@@ -201,7 +201,8 @@ class _Evaluation:
 
     def checked(self, batch: object) -> tuple[Tensor, Tensor]:
         """The images and labels of a batch, if they are those of the judge."""
-        return checked_pair(batch, self.judge.image_shape, self.classes)
+        names = getattr(self.model, "class_names", None)
+        return checked_pair(batch, self.judge.image_shape, self.classes, names)
 
     def scores(self, name: str) -> Scores:
         if self.effectiveness.update_count == 0:

@@ -132,7 +132,8 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
         )
     if not readable(images):
         return
-    low, high = (float(value) for value in torch.aminmax(images.detach()))
+    values = images.detach().float() if images.element_size() == 1 else images.detach()
+    low, high = (float(value) for value in torch.aminmax(values))
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or infinity; look at where they come from")
     if images.requires_grad:  # an attribution's noisy image, or an adversarial step; held to no range

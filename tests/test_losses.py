@@ -623,3 +623,21 @@ def test_bad_objectives_are_refused(arguments, says):
 def test_an_adversarial_weight_needs_a_discriminator():
     with pytest.raises(ValueError, match=r"pass discriminator=Discriminator\("):
         GuidedELBO(objective=Objective(adversarial_weight=1.0))
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+def test_every_term_works_in_the_weights_own_type(images, labels, default, likelihood):
+    torch.set_default_dtype(default)
+    try:
+        guide = LabelClassifier((1, 8, 8), 3, widths=(8, 8))
+        vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,))
+        how = replace(EVERYTHING, likelihood=likelihood, learn_scale=likelihood != "bernoulli")
+        loss = GuidedELBO(guide, Discriminator((1, 8, 8), 3, (8, 8), beside=guide.map_widths), how)
+        terms = loss(vae, images, labels)
+        terms.total.backward()
+        assert vae.dtype == default
+        assert all(torch.isfinite(value) for value in terms.means().values())
+        assert vae.relabel(images, 1).dtype == default
+    finally:
+        torch.set_default_dtype(torch.float32)
