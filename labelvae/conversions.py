@@ -58,7 +58,7 @@ def as_floats(values: Tensor, name: str) -> Tensor:
     if values.is_quantized:
         values = values.dequantize()
     if values.is_floating_point():
-        return values
+        return values.float() if values.element_size() == 1 else values  # of 8 bits, with which torch cannot compute
     if values.dtype == torch.bool:
         return values.float()
     if values.dtype == torch.uint8:

@@ -72,7 +72,7 @@ class Discriminator(nn.Module):
         sizes = pyramid(self.image_shape, len(self.steps))[1:]
         for channels, seen, size in zip(self.beside, beside, sizes, strict=False):
             check_rows("beside", seen, channels, *size, batch=images.shape[0])
-        dtype = self.steps[0][1].bias.dtype  # of the weights, whatever the images come in
+        dtype = next(self.parameters()).dtype  # whatever the images come in
         images, label = images.to(dtype), label.to(dtype)
         maps = images * 2.0 - 1.0
         for index, step in enumerate(self.steps):

@@ -34,7 +34,7 @@ from labelvae.references import Batches, ClassMean, ImageItself, Relabeller, che
 from labelvae.scores import Scores
 from labelvae.style import style_statistics
 from labelvae.vae import ConditionalVAE
-from labelvae.wrapped_classifier import WrappedClassifier
+from labelvae.wrapped_classifier import adopted
 
 __all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
 
@@ -115,7 +115,7 @@ def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: 
     if not isinstance(given, nn.Module) or not isinstance(model, ConditionalVAE):
         hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
         raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")
-    return WrappedClassifier(given, model.image_shape, num_classes)
+    return adopted(name, given, model.image_shape, num_classes)
 
 
 class _Evaluation:
@@ -201,7 +201,8 @@ class _Evaluation:
 
     def checked(self, batch: object) -> tuple[Tensor, Tensor]:
         """The images and labels of a batch, if they are those of the judge."""
-        return checked_pair(batch, self.judge.image_shape, self.classes)
+        names = getattr(self.model, "class_names", None)
+        return checked_pair(batch, self.judge.image_shape, self.classes, names)
 
     def scores(self, name: str) -> Scores:
         if self.effectiveness.update_count == 0:

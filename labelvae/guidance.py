@@ -14,7 +14,7 @@ from labelvae.frozen import Classifier
 from labelvae.inputs import ImageShape
 from labelvae.objective import Objective
 from labelvae.terms import binary_label_loss, label_loss, perceptual_loss
-from labelvae.wrapped_classifier import WrappedClassifier
+from labelvae.wrapped_classifier import adopted
 
 CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
 """How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
@@ -56,7 +56,8 @@ class Guidance(nn.Module):
         """
         for place, each in enumerate(self.members):
             if not isinstance(each, Classifier):
-                self.members[place] = WrappedClassifier(each, image_shape, num_classes).freeze()
+                name = f"more_guides[{place - 1}]" if place else "guide"
+                self.members[place] = adopted(name, each, image_shape, num_classes).freeze()
         if not len(self.log_change):
             self.log_change = torch.zeros(num_classes, device=self.log_change.device)
 

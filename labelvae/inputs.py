@@ -112,10 +112,14 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
     """
     expected = "(B, " + ", ".join(str(v) for v in shape) + ")"
     if not isinstance(images, Tensor):
-        hint = "labelvae.inputs.as_images(images, image_shape) makes one of arrays and pictures"
-        if type(images).__name__ == "Proxy":  # of torch.fx.symbolic_trace
-            hint = "torch.export.export traces a model"
-        raise ValueError(f"{name}: expected a torch tensor {expected}, got {type(images).__name__}; {hint}")
+        raise ValueError(
+            f"{name}: expected a torch tensor {expected}, got {type(images).__name__}; "
+            + (
+                "torch.export.export traces a model"
+                if type(images).__name__ == "Proxy"  # of torch.fx.symbolic_trace
+                else "labelvae.inputs.as_images(images, image_shape) makes one of arrays and pictures"
+            )
+        )
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
         hint = "; add the batch dimension: images[None]" if images.ndim == 3 else ""
         raise ValueError(f"{name}: expected shape {expected}, got {tuple(images.shape)}{hint}")
@@ -128,7 +132,8 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
         )
     if not readable(images):
         return
-    low, high = (float(value) for value in torch.aminmax(images.detach()))
+    values = images.detach().float() if images.element_size() == 1 else images.detach()
+    low, high = (float(value) for value in torch.aminmax(values))
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or infinity; look at where they come from")
     if images.requires_grad:  # an attribution's noisy image, or an adversarial step; held to no range

@@ -66,7 +66,9 @@ def label_tensor(
 
 
 def counted(labels: Any, name: str = "labels") -> tuple[Any, int]:
-    """Return labels and how many there are; an index or a name alone is one. What can be gone through once is a list.
+    """Return labels and how many there are; an index, a name or a row of weights alone is one.
+
+    What can be gone through only once comes back as a list.
 
     Raises:
         ValueError: none.
@@ -74,10 +76,22 @@ def counted(labels: Any, name: str = "labels") -> tuple[Any, int]:
     if isinstance(labels, Iterable) and not isinstance(labels, Sized):
         labels = list(labels)
     alone = isinstance(labels, str | bytes) or not isinstance(labels, Sized) or getattr(labels, "ndim", 1) == 0
-    count = 1 if alone else len(labels)
+    count = 1 if alone or _is_blend(labels) else len(labels)
     if count == 0:
         raise ValueError(f"{name}: expected at least one label, got none")
     return labels, count
+
+
+def _is_blend(labels: Any) -> bool:
+    """Whether labels are one row of weights that are not whole."""
+    if not isinstance(labels, Tensor):
+        floats = isinstance(labels, list | tuple) and all(isinstance(one, float) for one in labels)
+        if not floats and getattr(getattr(labels, "dtype", None), "kind", "") != "f":
+            return False
+        labels = torch.as_tensor(np.asarray(labels, dtype=float))
+    return (
+        labels.ndim == 1 and labels.is_floating_point() and readable(labels) and bool((labels != labels.round()).any())
+    )
 
 
 def _rows(values: Tensor, num_classes: int, batch: int, name: str) -> Tensor:
@@ -106,10 +120,11 @@ def _whole(values: Tensor, name: str) -> Tensor:
     if values.is_floating_point():
         if not readable(values):
             raise ValueError(f"{name}: expected integer class indices, got {values.dtype}; use labels.long()")
-        odd = values.detach()[values.detach() != values.detach().round()]  # NaN among them
+        given = values.detach()
+        odd = given[(given != given.round()) | (given.abs() >= 2.0**31)]  # NaN and infinity among them
         if len(odd):
             raise ValueError(f"{name}: expected whole class indices, got {float(odd[0])}")
-        values = values.detach().clamp(-1.0, 2.0**31)
+        values = given
     return values.long()
 
 
@@ -148,6 +163,9 @@ def _from_array(
         if any(isinstance(one, bool) or not isinstance(one, int | float | np.number) for one in each):
             odd = next(one for one in each if isinstance(one, bool) or not isinstance(one, int | float | np.number))
             raise ValueError(f"{name}: expected class indices, got {described(odd)}")
+        large = next((one for one in each if abs(one) >= 2**31), None)
+        if large is not None:
+            raise ValueError(f"{name}: expected class indices from 0 to {num_classes - 1}, got {described(large)}")
         array = np.array(each, dtype=float).reshape(array.shape)
     if array.dtype.kind in "UST":
         mixed = isinstance(labels, list) and any(isinstance(one, bool | float) or one is None for one in labels)

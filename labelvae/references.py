@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,7 +15,9 @@ Batches = Iterable[tuple[Any, Any]]
 """Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of one pair."""
 
 
-def checked_pair(batch: object, image_shape: ImageShape, num_classes: int) -> tuple[Tensor, Tensor]:
+def checked_pair(
+    batch: object, image_shape: ImageShape, num_classes: int, class_names: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the images, float32, and the labels of a batch on the CPU, in whatever plain form they come.
 
     Raises:
@@ -23,7 +25,7 @@ def checked_pair(batch: object, image_shape: ImageShape, num_classes: int) -> tu
     """
     images, labels = _pair(batch)
     images = as_images(images, image_shape)
-    found = label_tensor(labels, num_classes, len(images))
+    found = label_tensor(labels, num_classes, len(images), class_names=class_names)
     if found.ndim == 2:
         raise ValueError("labels: expected one class index an image, got rows of weights")
     return images.cpu().float(), check_labels(found, num_classes, len(images)).cpu()

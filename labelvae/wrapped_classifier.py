@@ -134,6 +134,18 @@ class WrappedClassifier(Classifier):
         self.feature_dim = features.flatten(1).shape[1]
 
 
+def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes: int | None) -> WrappedClassifier:
+    """Return a network that was given as it is, as a classifier of such images; an error names the argument.
+
+    Raises:
+        ValueError: it does not answer such images with so many logits.
+    """
+    try:
+        return WrappedClassifier(network, image_shape, num_classes)
+    except ValueError as error:
+        raise ValueError(str(error).replace("module:", f"{name}:", 1)) from error
+
+
 @contextmanager
 def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
     """Yield a copy of the network, with the same tensors, and what its fully connected layers are given, by name.

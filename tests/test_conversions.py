@@ -167,3 +167,8 @@ def test_a_data_set_of_grey_images_without_channels():
         with pytest.raises(ValueError, match="class_names"):
             ImageData.from_tensors(pixels, torch.arange(30) % 2, names)
     assert ImageData.from_tensors(pixels, torch.arange(30) % 2, [3, 8]).class_names == ["3", "8"]
+
+
+def test_floats_of_eight_bits():
+    images = torch.full((2, *GREY), 0.5)
+    assert torch.equal(as_images(images.to(torch.float8_e4m3fn), GREY), images)

@@ -167,3 +167,14 @@ def test_labels_of_any_integer_type(batches, judge):
     narrow = [(images, labels.to(torch.uint8)) for images, labels in batches]
     whole = evaluate(ImageItself(), batches, judge, progress=False)
     assert evaluate(ImageItself(), narrow, judge, progress=False).row() == whole.row()
+
+
+def test_batches_of_arrays_and_names(vae, images, labels):
+    judge = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(4,))
+    vae.class_names = ["cat", "dog", "bird"]
+    names = [vae.class_names[label] for label in labels]
+    expected = evaluate(vae, [(images, labels)], judge, progress=False)
+    for batch in ((images.numpy(), labels.numpy()), (images[:, 0], names), [list(images), names]):
+        assert repr(evaluate(vae, [batch], judge, progress=False)) == repr(expected)  # NaN differs from itself
+    with pytest.raises(ValueError, match="rows of weights"):
+        evaluate(vae, [(images, torch.eye(3)[labels])], judge, progress=False)

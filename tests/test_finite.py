@@ -140,7 +140,9 @@ class Breaking(VAETraining):
 
 
 def fit(tmp_path, **how):
-    data = ImageData.from_tensors((torch.rand(90, 1, 8, 8) * 255).byte(), torch.arange(90) % 3, "abc", batch_size=8)
+    data = ImageData.from_tensors(
+        (torch.rand(90, 1, 8, 8) * 255).byte(), torch.arange(90) % 3, list("abc"), batch_size=8
+    )
     vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,), hidden_dim=16)
     loss = GuidedELBO(LabelClassifier((1, 8, 8), 3, widths=(8,), feature_dim=8), objective=Objective(cycle_weight=1.0))
     task = Breaking(vae, loss, prefix="vae/", **how)
@@ -188,7 +190,9 @@ def test_a_classifier_that_breaks_says_so(tmp_path):
         def log_terms(self, terms):
             super().log_terms({"total": terms["total"] * (float("inf") if self.global_step == 2 else 1.0)})
 
-    data = ImageData.from_tensors((torch.rand(90, 1, 8, 8) * 255).byte(), torch.arange(90) % 3, "abc", batch_size=8)
+    data = ImageData.from_tensors(
+        (torch.rand(90, 1, 8, 8) * 255).byte(), torch.arange(90) % 3, list("abc"), batch_size=8
+    )
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,

@@ -71,6 +71,10 @@ def test_weights_for_all_and_weights_of_few_bits():
     row = torch.tensor([0.5, 0.25, 0.25])
     for weights in (row, row[None], row[None].numpy(), row.tolist(), [row]):
         assert torch.equal(label_weights(weights, K, 4), row.expand(4, -1))
+    vae = ConditionalVAE((1, 8, 8), K, latent_dim=4, encoder_widths=(4,))
+    for weights in (row, row[None], row.numpy(), row.tolist()):
+        assert len(vae.sample(weights)) == 1
+    assert len(vae.sample([2.0, 0.0, 1.0])) == 3
     for dtype in (torch.float16, torch.bfloat16):
         blends = torch.randn(4, 10).softmax(dim=1)
         found = label_weights(blends.to(dtype), 10, 4)
@@ -99,7 +103,10 @@ def test_square_matrices_are_rows():
         (None, "got None"),
         (float("nan"), "whole class indices, got nan"),
         (np.array([1, 2, 0, np.nan]), "whole class indices, got nan"),
-        (float("inf"), "from 0 to 2"),
+        (float("inf"), "class indices, got inf"),
+        (1e30, "got 1"),
+        (10**30, "from 0 to 2, got 1000"),
+        ([0, 1, 2, 10**30], "from 0 to 2, got 1000"),
         (1.5, "got 1.5"),
         (-1, "got -1"),
         (3, "got 3"),

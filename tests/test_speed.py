@@ -94,7 +94,7 @@ class Fetches(TorchFunctionMode):
 
 def waits(tmp_path, digits, monkeypatch, epochs, every) -> int:
     # As on an accelerator: no value is checked while gradients are recorded, not by one_hot either.
-    monkeypatch.setattr(inputs, "_readable", lambda values: not torch.is_grad_enabled())
+    monkeypatch.setattr(inputs, "readable", lambda values: not torch.is_grad_enabled())
     monkeypatch.setattr(F, "one_hot", lambda labels, classes: (labels[:, None] == torch.arange(classes)).long())
     with Reads() as reads, Fetches() as fetches:
         how = {"logger": CSVLogger(tmp_path), "log_every_n_steps": every, "enable_progress_bar": True}

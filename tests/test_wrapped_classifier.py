@@ -152,7 +152,7 @@ def test_bad_arguments_are_refused(arguments, says):
 
 
 def test_networks_that_do_not_fit_are_named(vae, images):
-    with pytest.raises(ValueError, match=r"module: expected logits of shape \(B, 3\), got \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"guide: expected logits of shape \(B, 3\), got \(2, 4\)"):
         GuidedELBO(network(4)).check_networks(vae)
     with pytest.raises(ValueError, match="guide: knows 4 classes"):
         GuidedELBO(LabelClassifier.wrap(network(4), SHAPE, 4)).check_networks(vae)
