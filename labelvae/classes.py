@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
@@ -70,7 +71,8 @@ def label_of(word: str, names: Sequence[str]) -> int:
     """Return the label that a user's word means: the name of a class, or else its index.
 
     A name may differ in case, in spaces around it and in how its letters are composed, if one class alone is then
-    meant. An index is not taken where the classes are called by other numbers.
+    meant. An index that could be a name, because the classes are called by other numbers, is taken with a warning that
+    says which class it is.
 
     Raises:
         ValueError: A word that is neither, or that can mean several.
@@ -89,10 +91,16 @@ def label_of(word: str, names: Sequence[str]) -> int:
             raise ValueError(f"label: {printable(word)!r} can be {meant}; write it as the class is called")
     number = _folded(word)
     counted = all(int(name) == label for label, name in enumerate(names) if name.isdecimal())
-    if number.isdecimal() and len(number) < 10 and int(number) < len(names) and counted:
+    if number.isdecimal() and len(number) < 10 and int(number) < len(names):
+        if not counted:
+            warnings.warn(
+                f"label: no class is called {printable(word)!r}; it is taken as an index, counted from 0, which is the "
+                f"class {printable(names[int(number)])!r}",
+                stacklevel=2,
+            )
         return int(number)
-    indices = f" (or 0 to {len(names) - 1})" if counted else ""
-    raise ValueError(f"label: expected one of {', '.join(map(printable, names))}{indices}, got {printable(word)!r}")
+    known = ", ".join(map(printable, names))
+    raise ValueError(f"label: expected one of {known} (or 0 to {len(names) - 1}), got {printable(word)!r}")
 
 
 def labels_of(word: str, names: Sequence[str]) -> list[int]:

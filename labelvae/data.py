@@ -223,6 +223,10 @@ class ImageData(LightningDataModule):
         """The test batches, on the trainer's device."""
         return self.loader("test", self.batch_size, self._device)
 
+    def predict_dataloader(self) -> ImageLoader:
+        """The test batches, on the trainer's device."""
+        return self.test_dataloader()
+
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -19,6 +19,7 @@ from labelvae.batches import unpack
 from labelvae.checks import check_choice, check_flag, check_number
 from labelvae.compiling import compiled_or_eager
 from labelvae.inputs import check_images, check_labels
+from labelvae.loaders import ImageLoader
 from labelvae.optimizing import clip_gradients, learning_rate_factor
 from labelvae.rebuilding import Rebuildable
 from labelvae.settings import Schedule
@@ -217,6 +218,10 @@ class Task(Rebuildable):
                     state[name] = torch.empty_like(parameter).copy_(state[name])
         if self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
+        loader = self.trainer.train_dataloader
+        if self.trainer.overfit_batches and isinstance(loader, ImageLoader):  # type: ignore[attr-defined]
+            self._quiet.callback(setattr, loader, "shuffle", loader.shuffle)  # afterwards
+            loader.shuffle = False
 
     def configure_gradient_clipping(
         self,

@@ -203,8 +203,10 @@ def test_names_come_back_as_they_were(names):
     assert len(kept) == len(names)
 
 
-def test_a_trainer_that_overfits_sees_the_same_batches():
+@pytest.mark.parametrize("by", ["data", "loader"])
+def test_a_trainer_that_overfits_sees_the_same_batches(by):
     data, seen = ImageData("digits", batch_size=64), []
+    loader = data.loader("train", 64, shuffle=True)
 
     class Watching(ClassifierTraining):
         def training_step(self, batch, batch_idx):
@@ -215,9 +217,11 @@ def test_a_trainer_that_overfits_sees_the_same_batches():
         overfit_batches=2, max_epochs=3, limit_val_batches=0, accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False,
     )  # fmt: skip
-    trainer.fit(Watching(LabelClassifier(data.image_shape, 10, widths=(8,))), datamodule=data)
+    task = Watching(LabelClassifier(data.image_shape, 10, widths=(8,)))
+    trainer.fit(task, datamodule=data) if by == "data" else trainer.fit(task, loader, data.loader("validation"))
     assert seen[0:2] == seen[2:4] == seen[4:6]
-    assert len(data.train_dataloader().dataset) == len(data.splits["train"])
+    assert loader.shuffle
+    assert len(loader.dataset) == len(data.splits["train"])
 
 
 def test_images_fit_into_a_share_of_free_memory(monkeypatch):
