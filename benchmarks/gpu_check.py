@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from gpu_clock import device_of
+from gpu_clock import device_of, quiet
+from gpu_job import Job
 from gpu_presets import PRESETS, preset
-from gpu_steps import Job
 from gpu_train import warm
 from lightning.pytorch import Trainer, seed_everything
 from ways import optimizer_of
@@ -124,7 +124,7 @@ def one_step(settings: Settings, shape: tuple[int, int, int], device: torch.devi
             total = task.step(images, labels, 1.0)["total"]
         total.backward()
         optimizer.step()
-    return round(float(total), 3)
+    return round(float(total.detach()), 3)
 
 
 def resumed(job: Job, device: torch.device) -> bool:
@@ -133,6 +133,7 @@ def resumed(job: Job, device: torch.device) -> bool:
     Raises:
         ValueError: a weight that is not.
     """
+    quiet()
     data = ImageData("digits", batch_size=640)
     path = job.scratch / "resumed.ckpt"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from gpu_steps import Job
+from gpu_job import Job
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from labelvae.data import ImageData
@@ -108,7 +108,7 @@ def fit(
     Returns:
         Seconds on the clock and of the first steps, steps, epochs, images a second, what was seen and the most memory.
     """
-    _quiet()
+    quiet()
     device = device_of()
     batch_size = 8 if job.rehearse else optimization.batch_size
     train = data.loader("train", batch_size, device, shuffle=True, drop_last=True, seed=optimization.seed)
@@ -156,7 +156,7 @@ def precision_of(device: torch.device) -> Any:
     return "bf16-mixed" if device.type == "cuda" else "32-true"
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Leaves out what Lightning says of itself."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (".*LeafSpec.*", "You defined a `validation_step`.*", "The .* does not have many workers"):

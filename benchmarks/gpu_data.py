@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gpu_steps import Job
+from gpu_job import Job
 from PIL import Image
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from gpu_clock import device_of, fit, synchronize
+from gpu_job import Job
 from gpu_presets import preset
-from gpu_steps import Job
 from gpu_ways import Moved, relabelling, training
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from machine import peaks

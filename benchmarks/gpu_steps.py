@@ -15,11 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
+
+from gpu_job import note_file
 
 from labelvae.whole_files import write_whole
 
@@ -50,85 +51,12 @@ class Step:
     beside: bool = False
 
 
-@dataclass
-class Job:
-    """What a step is given.
-
-    Attributes:
-        name: Of the step.
-        data_dir: Folder of the images.
-        out: Where pictures and weights go.
-        scratch: Folder of what the steps share and nobody keeps.
-        rehearse: Two batches of everything, on made-up images.
-        seconds: The limit.
-        end: When the limit is reached, by `time.time()`.
-        result: What was found so far.
-    """
-
-    name: str
-    data_dir: Path
-    out: Path
-    scratch: Path
-    rehearse: bool
-    seconds: float = 0.0
-    end: float = 0.0
-    result: dict[str, Any] = field(default_factory=dict)
-
-    def left(self) -> float:
-        """Seconds to the limit."""
-        return self.end - time.time()
-
-    def say(self, text: str) -> None:
-        """Prints a line at once."""
-        print(text, flush=True)
-
-    def note(self, **found: Any) -> None:
-        """Writes what was found down at once, beside what was found before."""
-        self.result |= found
-        write_whole(note_file(self.scratch, self.name), json.dumps(self.result) + "\n")
-
-
-def note_file(scratch: Path, name: str) -> Path:
-    """Where a step writes what it finds."""
-    return scratch / f"{name}.json"
-
-
-def work(argument: str) -> None:
-    """A step's process: imports and reads, waits for a line on its standard input, and works."""
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    told = json.loads(argument)
-    job = Job(told["name"], Path(told["data_dir"]), Path(told["out"]), Path(told["scratch"]), told["rehearse"])
-    function = _function(told["work"])
-    if told["before"]:
-        _function(told["before"])(job)
-    line = sys.stdin.readline()
-    if not line:  # it is not its turn any more
-        return
-    job.seconds = float(line)
-    job.end = time.time() + job.seconds
-    job.note()
-    function(job)
-
-
-def _function(name: str) -> Callable[[Job], None]:
-    module, _, function = name.partition(":")
-    found: Callable[[Job], None] = getattr(import_module(module), function)
-    return found
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 class _Running:
     """The process of a step."""
 
     def __init__(self, step: Step, told: dict[str, Any], say: Callable[[str, str], None]) -> None:
         argument = json.dumps(told | {name: asdict(step)[name] for name in ("name", "work", "before")})
-        command = [sys.executable, str(Path(__file__).resolve()), argument]
+        command = [sys.executable, str(Path(__file__).with_name("gpu_job.py").resolve()), argument]
         self.step, self.say = step, say
         self.process = subprocess.Popen(
             command,
@@ -303,7 +231,3 @@ class Runner:
 
 def _stop(sign: int, _: FrameType | None) -> None:
     raise SystemExit(128 + sign)
-
-
-if __name__ == "__main__":
-    work(sys.argv[1])

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from gpu_clock import device_of, fit
 from gpu_data import images_of
+from gpu_job import Job
 from gpu_presets import preset
 from gpu_report import add_sheet, blind_sheet, halves
-from gpu_steps import Job
 from lightning.pytorch import seed_everything
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
