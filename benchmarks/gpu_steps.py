@@ -172,9 +172,11 @@ class Runner:
             while self.running:
                 self._look(time.sleep)
         finally:
-            for each in [*self.running, *([self.waiting] if self.waiting else [])]:
+            if self.waiting:
+                self.waiting.stop()
+            while self.running:
+                each = self.running.pop()
                 each.stop()
-            for each in self.running:
                 self._end(each, {"status": "stopped with the run", "seconds": round(each.seconds(), 1)})
             self.summary["seconds"] = round(self.total - self.left(), 1)
             self._write()

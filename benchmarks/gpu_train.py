@@ -174,14 +174,16 @@ def _judged(
 ) -> None:
     some = data.splits["test"].subset(one_of_each(data.splits["test"].labels, 40))
     pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
-    for title in ("wrong_labels", "every_class", "samples"):
+    main = job.name == name  # a further run puts one sheet below those of its data set
+    for title in ("wrong_labels", "every_class", "samples") if main else ("wrong_labels",):
         add_sheet(job.out / f"{name}.png", pictures[title], f"{job.name}: {title.replace('_', ' ')}")
     test, real = data.loader("test"), data.loader("train")
     scores = evaluate(vae, test, judge, real=real, guide=guide, name=job.name, progress=False)
     job.note(scores=scores.row())
     asked = scores.effectiveness
     job.say(f"scores: effectiveness {asked:.4f}, judge {scores.judge_accuracy:.4f}, own label {scores.psnr:.2f} dB")
-    add_sheet(job.out / f"{name}.png", failures(vae, judge, test, data.class_names), f"{job.name}: failures")
+    if main:
+        add_sheet(job.out / f"{name}.png", failures(vae, judge, test, data.class_names), f"{job.name}: failures")
 
 
 def warm(job: Job, name: str, settings: Settings, shape: ImageShape, compiled: bool, steps: int = 2) -> dict[str, Any]:
