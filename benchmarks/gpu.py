@@ -29,7 +29,7 @@ MINUTES = 9.0
 STEPS = (
     Step("check", 45, "gpu_check:check"),
     Step("compile", 140, "gpu_check:compile_steps", beside=True),
-    Step("mnist", 85, "gpu_train:mnist", "gpu_data:mnist"),
+    Step("mnist", 95, "gpu_train:mnist", "gpu_data:mnist"),
     Step("cifar10", 335, "gpu_train:cifar10", "gpu_data:cifar10"),
     Step("speed", 80, "gpu_speed:speed"),
 )

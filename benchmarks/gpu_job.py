@@ -59,6 +59,11 @@ def note_file(scratch: Path, name: str) -> Path:
     return scratch / f"{name}.json"
 
 
+def ready_file(scratch: Path, name: str) -> Path:
+    """What a step makes when it has imported and read all it needs."""
+    return scratch / f"{name}.ready"
+
+
 def work(argument: str) -> None:
     """A step's process: imports and reads, waits for a line on its standard input, and works."""
     parent = os.getppid()
@@ -68,6 +73,7 @@ def work(argument: str) -> None:
     function = _function(told["work"])
     if told["before"]:
         _function(told["before"])(job)
+    ready_file(job.scratch, job.name).touch()
     line = sys.stdin.readline()
     if not line:  # it is not its turn any more
         return

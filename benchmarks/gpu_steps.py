@@ -15,12 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from gpu_job import note_file
+from gpu_job import note_file, ready_file
 
 from labelvae.whole_files import write_whole
 
@@ -28,6 +28,8 @@ HEARTBEAT = 5.0
 """Seconds after which a line says that a silent step is still at work."""
 EARLY = 5.0
 """Seconds after the start of a step at which the process of the next one is started."""
+READY = 90.0
+"""Seconds that a step may take to import and read what it needs, before its limit counts."""
 GRACE = 1.1
 """A step plans with its limit and is stopped at this many times it."""
 
@@ -70,6 +72,7 @@ class _Running:
         self.last: list[str] = []
         self.heard = self.started = time.monotonic()
         self.limit = 0.0
+        self.begun = False
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -82,8 +85,10 @@ class _Running:
                 self.say(self.step.name, text)
 
     def go(self, seconds: float) -> None:
+        self.begun = True
         self.started = self.heard = time.monotonic()
         self.limit = seconds
+        self.say(self.step.name, f"begins, {seconds:.0f} s")
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # it ended before its turn; the exit status says how
             self.process.stdin.write(f"{seconds}\n")
@@ -103,12 +108,13 @@ class _Running:
 
     def ended(self) -> dict[str, Any] | None:
         """How it ended, or None."""
+        if not self.begun:
+            return None
         code = self.process.poll()
         late = self.seconds() > GRACE * self.limit
         if code is None and not late:
             return None
-        if code is None:
-            self.stop()
+        self.stop()  # also what it has started
         self.reader.join(2.0)
         ends = {"seconds": round(self.seconds(), 1)}
         if code is None:
@@ -163,14 +169,15 @@ class Runner:
         try:
             for step in steps:
                 if step.beside:
-                    self._start(step, step.seconds)
+                    self._start(step)
             queue = [step for step in steps if not step.beside]
             for place, step in enumerate(queue):
-                self._one(step, step.seconds, [*queue[place + 1 :], *then][:1])
+                self._one(step, [*queue[place + 1 :], *then][:1])
             for place, step in enumerate(then):
-                self._one(step, self.left() / (len(then) - place), [*then[place + 1 :]][:1])
+                share = replace(step, seconds=self.left() / GRACE / (len(then) - place))
+                self._one(share, then[place + 1 : place + 2])
             while self.running:
-                self._look(time.sleep)
+                self._look()
         finally:
             if self.waiting:
                 self.waiting.stop()
@@ -182,35 +189,43 @@ class Runner:
             self._write()
         return self.summary
 
-    def _start(self, step: Step, seconds: float) -> _Running | None:
-        seconds = min(seconds, self.left() / GRACE)
-        if seconds < 1.0:
+    def _start(self, step: Step) -> _Running | None:
+        if self.left() < 1.0:
             return None
-        ready = self.waiting if self.waiting and self.waiting.step is step else _Running(step, self.told, self.say)
-        self.waiting = None
-        self.running.append(ready)
-        self.say(step.name, f"begins, {seconds:.0f} s")
-        ready.go(seconds)
-        return ready
+        mine = self.waiting if self.waiting and self.waiting.step.name == step.name else self._made(step)
+        mine.step, self.waiting = step, None
+        self.running.append(mine)
+        return mine
 
-    def _one(self, step: Step, seconds: float, following: Sequence[Step]) -> None:
-        mine = self._start(step, seconds)
+    def _made(self, step: Step) -> _Running:
+        ready_file(self.scratch, step.name).unlink(missing_ok=True)
+        return _Running(step, self.told, self.say)
+
+    def _one(self, step: Step, following: Sequence[Step]) -> None:
+        mine = self._start(step)
         while mine in self.running:
-            if following and not self.waiting and mine is not None and mine.seconds() > EARLY:
-                self.waiting = _Running(following[0], self.told, self.say)
-            self._look(time.sleep)
+            if following and not self.waiting and mine is not None and mine.begun and mine.seconds() > EARLY:
+                self.waiting = self._made(following[0])
+            self._look()
 
-    def _look(self, wait: Callable[[float], None]) -> None:
-        wait(0.2)
+    def _look(self) -> None:
+        time.sleep(0.2)
         for each in list(self.running):
             ended = each.ended()
             if ended is not None:
                 self.running.remove(each)
                 self._end(each, ended)
+            elif not each.begun and (
+                each.seconds() > READY or each.process.poll() is not None or self._ready(each) or self.left() < 1
+            ):
+                each.go(max(0.5, min(each.step.seconds, self.left() / GRACE)))
             elif time.monotonic() - each.heard > HEARTBEAT:
                 each.heard = time.monotonic()
                 self.say(each.step.name, f"at work for {each.seconds():.0f} s of {each.limit:.0f} s")
         self._write()
+
+    def _ready(self, each: _Running) -> bool:
+        return ready_file(self.scratch, each.step.name).is_file()
 
     def _end(self, each: _Running, ended: dict[str, Any]) -> None:
         self.summary["steps"][each.step.name] = ended

@@ -221,6 +221,15 @@ def test_the_rehearsal_runs_everything_without_wandb_network_and_home(tmp_path, 
     }
 
 
+def test_plans_are_of_the_steps_they_are_for(gpu):
+    import gpu
+    import gpu_train
+
+    limits = {step.name: step.seconds for step in gpu.STEPS}
+    assert {name: limits[name] for name in gpu_train.PLANS} == {n: p.whole for n, p in gpu_train.PLANS.items()}
+    assert all(plan.guide + plan.judge + plan.model < 0.95 * plan.whole for plan in gpu_train.PLANS.values())
+
+
 def test_the_page_has_every_figure(gpu):
     page = (ROOT / "docs" / "gpu.md").read_text()
     assert [title for title in gpu["report"].FIGURES if f"| {title} |" not in page] == []
