@@ -17,12 +17,16 @@ from lightning.pytorch import seed_everything
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import MovingAverage
+from labelvae.data import ResidentLoader
 from labelvae.experiment import without_label_loss
 from labelvae.figures import one_of_each
 from labelvae.inputs import ImageShape
 from labelvae.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.sheets import failures, sheets
 from labelvae.vae import evaluation_mode
+
+FIRST = 1000
+"""Test images that are scored before all of them are, in case the time runs out."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,8 @@ def _judged(
     main = job.name == name  # a further run puts one sheet below those of its data set
     for title in ("wrong_labels", "every_class", "samples") if main else ("wrong_labels",):
         add_sheet(job.out / f"{name}.png", pictures[title], f"{job.name}: {title.replace('_', ' ')}")
+    few = ResidentLoader(data.splits["test"].subset(torch.arange(min(FIRST, len(data.splits["test"])))), 500)
+    job.note(**{"scores of the first": evaluate(vae, few, judge, guide=guide, name=job.name, progress=False).row()})
     test, real = data.loader("test"), data.loader("train")
     scores = evaluate(vae, test, judge, real=real, guide=guide, name=job.name, progress=False)
     job.note(scores=scores.row())
