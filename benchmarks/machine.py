@@ -40,8 +40,8 @@ def best_rate(run: Callable[[], Any], work: float, device: torch.device, seconds
     return work / best
 
 
-def peaks(device: torch.device) -> dict[str, float]:
-    """The machine's own rates: convolutions and matrix products in GFLOP/s, copying in GB/s."""
+def peaks(device: torch.device, seconds: float = 1.0) -> dict[str, float]:
+    """The machine's own rates, each tried for so long: convolutions and products in GFLOP/s, copying in GB/s."""
     found, large = {}, device.type == "cuda"
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         maps = torch.randn(512 if large else 128, 64, 28, 28, device=device, dtype=kind)
@@ -49,14 +49,15 @@ def peaks(device: torch.device) -> dict[str, float]:
         weight = torch.randn(64, 64, 3, 3, device=device, dtype=kind).to(memory_format=torch.channels_last)
         work = 2.0 * maps.numel() * 64 * 9
         convolve = partial(F.conv2d, maps, weight, padding=1)
-        found[f"convolution {name}, GFLOP/s"] = best_rate(convolve, work, device) / 1e9
+        found[f"convolution {name}, GFLOP/s"] = best_rate(convolve, work, device, seconds) / 1e9
         size = 8192 if large else 1024
         left = torch.randn(size, size, device=device, dtype=kind)
         multiply = partial(torch.matmul, left, left)
-        found[f"matrix product {name}, GFLOP/s"] = best_rate(multiply, 2.0 * size**3, device) / 1e9
+        found[f"matrix product {name}, GFLOP/s"] = best_rate(multiply, 2.0 * size**3, device, seconds) / 1e9
     source = torch.zeros((1 << 30) if large else (1 << 26), device=device)
     target = torch.empty_like(source)
-    found["copy, GB/s"] = best_rate(lambda: target.copy_(source), 2.0 * source.nbytes, device) / 1e9
+    copy = best_rate(lambda: target.copy_(source), 2.0 * source.nbytes, device, seconds)
+    found["copy, GB/s"] = copy / 1e9
     return {name: round(value, 1) for name, value in found.items()}
 
 
