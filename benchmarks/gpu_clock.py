@@ -13,8 +13,9 @@ from gpu_job import Job
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from labelvae.data import ImageData
+from labelvae.optimizing import learning_rate_factor
 from labelvae.settings import Optimization
-from labelvae.task import Task, learning_rate_factor
+from labelvae.task import Task
 
 WARM_UP = 3
 """First steps, which compile and are not on the clock."""

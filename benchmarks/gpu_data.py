@@ -70,7 +70,8 @@ def _decoded(root: Path, cache: Path) -> ImageData:
     import torch
 
     from labelvae import ImageData
-    from labelvae.reading import ImageSet, Source
+    from labelvae.image_sets import ImageSet
+    from labelvae.reading import Source
     from labelvae.settings import DataSettings
 
     names = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())

@@ -44,7 +44,7 @@ def blind_sheet(vae: ConditionalVAE, data: ImageData, out: Path) -> None:
     """
     generator = torch.Generator().manual_seed(0)
     test = data.splits["test"]
-    some = test.subset(torch.randperm(len(test), generator=generator)[:BLIND])
+    some = test.subset(torch.randperm(len(test), generator=generator)[:BLIND]).load()
     asked = wrong_labels(some.labels, data.num_classes, generator)
     pictures = vae.relabel(some.images.float() / 255.0, asked, some.labels)
     starts = range(0, len(some), 10)

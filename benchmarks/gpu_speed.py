@@ -208,7 +208,7 @@ def synchronizations(job: Job, settings: Settings, shape: ImageShape) -> dict[st
     steps = 1 if job.rehearse else LOOKED_AT
     images = torch.randint(256, (8 * 40 if job.rehearse else 64 * 40, *shape), dtype=torch.uint8)
     data = ImageData.from_tensors(images, torch.arange(len(images)) % 10, [str(label) for label in range(10)])
-    task = task_of(settings, shape, device_of(), channels_last=settings.channels_last)
+    task = task_of(settings, shape, device_of(), channels_last=True)
     optimization = replace(settings.vae.optimization, batch_size=64)  # no epoch ends and nothing is logged before
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -17,13 +17,14 @@ from lightning.pytorch import seed_everything
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import MovingAverage
-from labelvae.data import ResidentLoader
 from labelvae.experiment import without_label_loss
 from labelvae.figures import one_of_each
+from labelvae.inference import evaluation_mode
 from labelvae.inputs import ImageShape
+from labelvae.loaders import ImageLoader
+from labelvae.machine import choose, machine_of
 from labelvae.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.sheets import failures, sheets
-from labelvae.vae import evaluation_mode
 
 FIRST = 1000
 """Test images that are scored before all of them are, in case the time runs out."""
@@ -138,8 +139,8 @@ def _accuracy(job: Job, network: LabelClassifier, data: ImageData) -> Callable[[
     loader = data.loader("test", 16 if job.rehearse else 1000, device_of())
 
     def look() -> float:
-        with evaluation_mode(network):
-            right = [(network(images).argmax(1) == labels).float() for images, labels in loader]
+        with evaluation_mode(network) as twin:
+            right = [(twin(images).argmax(1) == labels).float() for images, labels in loader]
         return round(float(torch.cat(right).mean()), 4)
 
     return look
@@ -150,20 +151,20 @@ def _trained(
 ) -> ConditionalVAE:
     seed_everything(how.optimization.seed, verbose=False)
     vae = new_vae(how, data.image_shape, data.num_classes)
-    compiled = settings.compile == "auto" and device_of().type == "cuda"
+    choice = choose(settings, data.image_shape, len(data.splits["train"]), machine_of(device_of()))
     average = how.optimization.average_decay
     others = (MovingAverage(average),) if average else ()
     try:
-        task = vae_task(how, vae, guide, channels_last=settings.channels_last, compiled=compiled)
+        task = vae_task(how, vae, guide, channels_last=choice.channels_last, compiled=choice.compiled)
         row = fit(job, "model", task, data, how.optimization, seconds, others=others)
     except Exception as error:
-        if not compiled:
+        if not choice.compiled:
             raise
         job.note(compile=f"failed: {type(error).__name__}: {str(error)[:500]}")
         job.say("model: compiling failed, the training begins anew without")
         torch.cuda.empty_cache()
         vae = new_vae(how, data.image_shape, data.num_classes)
-        task = vae_task(how, vae, guide, channels_last=settings.channels_last)
+        task = vae_task(how, vae, guide, channels_last=choice.channels_last)
         row = fit(job, "model", task, data, how.optimization, min(seconds, 0.8 * job.left()), others=others)
     guide.to(device_of())
     job.note(model=row | {"parameters": sum(weight.numel() for weight in vae.parameters())})
@@ -175,12 +176,12 @@ def _trained(
 def _judged(
     job: Job, name: str, vae: ConditionalVAE, data: ImageData, judge: LabelClassifier, guide: LabelClassifier
 ) -> None:
-    some = data.splits["test"].subset(one_of_each(data.splits["test"].labels, 40))
+    some = data.splits["test"].subset(one_of_each(data.splits["test"].labels, 40)).load()
     pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
     main = job.name == name  # a further run puts one sheet below those of its data set
     for title in ("wrong_labels", "every_class", "samples") if main else ("wrong_labels",):
         add_sheet(job.out / f"{name}.png", pictures[title], f"{job.name}: {title.replace('_', ' ')}")
-    few = ResidentLoader(data.splits["test"].subset(torch.arange(min(FIRST, len(data.splits["test"])))), 500)
+    few = ImageLoader(data.splits["test"].subset(torch.arange(min(FIRST, len(data.splits["test"])))), 500)
     job.note(**{"scores of the first": evaluate(vae, few, judge, guide=guide, name=job.name, progress=False).row()})
     test, real = data.loader("test"), data.loader("train")
     scores = evaluate(vae, test, judge, real=real, guide=guide, name=job.name, progress=False)
@@ -199,5 +200,5 @@ def warm(job: Job, name: str, settings: Settings, shape: ImageShape, compiled: b
     data = ImageData.from_tensors(images, torch.arange(count) % 10, [str(label) for label in range(10)])
     seed_everything(how.optimization.seed, verbose=False)
     guide = new_classifier(settings.guide, shape, 10)
-    task = vae_task(how, new_vae(how, shape, 10), guide, channels_last=settings.channels_last, compiled=compiled)
+    task = vae_task(how, new_vae(how, shape, 10), guide, channels_last=True, compiled=compiled)
     return fit(job, name, task, data, how.optimization, 1e3, most=steps)
