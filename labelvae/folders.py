@@ -57,7 +57,7 @@ class Listing:
         digest = hashlib.sha256()
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             name = os.path.relpath(path, os.path.expanduser(root))
-            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (os.path.getsize(path), label))
+            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (_size(path), label))
         return digest.hexdigest()
 
 
@@ -217,6 +217,14 @@ def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> 
             "trained on say little",
             stacklevel=4,
         )
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; -1 for a link that leads nowhere."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
 
 
 def _same_bytes(one: str, other: str) -> bool:

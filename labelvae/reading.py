@@ -116,7 +116,13 @@ def read_folder(
     broken = {listing.paths[place]: reason for place, reason in unreadable.items()}
     if not skip_unreadable:
         refuse(broken)
-    if fits(2 * len(listing.paths) * math.prod(form.image_shape), torch.device("cpu"), memory_share):  # splits copy
+    size, cpu = math.prod(form.image_shape), torch.device("cpu")
+    if not fits(size, cpu, 0.9):
+        raise ValueError(
+            f"image_size: an image of {form.size[0]}x{form.size[1]} needs {size / 1e9:,.0f} GB of memory, more than "
+            "there is; ask for smaller ones with --data.image-size"
+        )
+    if fits(2 * len(listing.paths) * size, cpu, memory_share):  # splits copy
         images = _read(listing.paths, form, broken, skip_unreadable)
         if broken:
             listing = listing.without([place for place, path in enumerate(listing.paths) if path in broken])
@@ -136,7 +142,7 @@ def read_folder(
 
 def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
     """All images; those that cannot be read are added to `broken`, and refused unless they may be skipped."""
-    images = _room(len(paths), form)
+    images = torch.empty(len(paths), *form.image_shape, dtype=torch.uint8)
     for place, path in enumerate(progress(paths, "reading images")):
         if path not in broken:
             try:
@@ -146,14 +152,3 @@ def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreada
     if not skip_unreadable:
         refuse(broken)
     return images
-
-
-def _room(count: int, form: Form) -> Tensor:
-    shape = (count, *form.image_shape)
-    try:
-        return torch.empty(shape, dtype=torch.uint8)
-    except RuntimeError as error:
-        raise ValueError(
-            f"image_size: {shape[0]:,} images of {shape[2]}x{shape[3]} need {math.prod(shape) / 1e9:,.0f} GB of "
-            "memory, more than there is; ask for smaller ones with --data.image-size"
-        ) from error

@@ -105,10 +105,11 @@ def test_ctrl_c_keeps_what_is_made_and_resume_goes_on(tmp_path):
     assert (tmp_path / "out" / "guide" / "model.safetensors").is_file()
     code, _, err = run("digits.py", *words, "--vae.optimization.epochs=40", cwd=tmp_path)
     assert code == 2
-    assert "error: out: out holds a run already; --resume goes on with it" in err
+    assert "error: out: " in err
+    assert "out holds a run already; --resume goes on with it" in err
     code, out, err = run("digits.py", *words, "--vae.optimization.epochs=40", "--resume", cwd=tmp_path)
     assert code == 0, err
-    assert "models, scores and pictures are under out" in out
+    assert "models, scores and pictures are under " in out
     resumed = out.partition("vae: ")[2].partition("unguided: ")[0]
     assert "Epoch 39:" in resumed
     assert "Epoch 0:" not in resumed

@@ -126,13 +126,13 @@ def test_training_from_files_makes_the_same_weights(pictures):
 
 def test_only_some_batches_are_decoded_ahead(pictures, monkeypatch):
     monkeypatch.setattr(image_sets, "available_cores", lambda: 2)
-    decoded = []
+    decoded, before = [], set(threading.enumerate())
     counting = replace(pictures, decode=lambda path: decoded.append(path) or decode(path))
     batches = iter(ImageLoader(counting, 2))
     next(batches)
     batches.close()
     assert 2 <= len(decoded) <= 2 * (1 + image_sets.READ_AHEAD * 2)
-    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_file_that_broke_is_named_or_left_out(pictures):

@@ -24,18 +24,18 @@ def data(names):
 def test_settings_are_read_back_whatever_the_names(tmp_path, names):
     out = tmp_path / "run\nof caf\udce9"
     settings = replace(DIGITS, out=out, data_dir=tmp_path / "x: y\n- z")
-    claim_folder(out, settings, data(names))
+    claim_folder(out, settings, data(names), "precision: 32-true")
     text = (out / "settings.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text)["data_dir"] == str(settings.data_dir)
     assert yaml.safe_load(text)["out"] == str(out)
-    claim_folder(out, replace(settings, resume=True), data(names))
+    claim_folder(out, replace(settings, resume=True), data(names), "precision: 32-true")
     with pytest.raises(ValueError, match="holds a run already"):
-        claim_folder(out, settings, data(names))
+        claim_folder(out, settings, data(names), "precision: 32-true")
 
 
 def test_a_run_keeps_the_order_of_its_classes(tmp_path):
     assert class_order(tmp_path) is None
-    claim_folder(tmp_path, replace(DIGITS, out=tmp_path), data(["1", "10", "2"]))
+    claim_folder(tmp_path, replace(DIGITS, out=tmp_path), data(["1", "10", "2"]), "precision: 32-true")
     assert class_order(tmp_path) == ["1", "10", "2"]
     write_classes(tmp_path / "guide", ["2", "10", "1"])
     assert class_order(tmp_path) == ["2", "10", "1"]
