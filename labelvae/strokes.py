@@ -1,0 +1,300 @@
+"""Find the written digits in a photograph: dark on bright or bright on dark, on any paper, in any light.
+
+1. The photograph is reduced. Its paper is what remains when all that is thinner than a stroke can be is filled in
+   (a morphological closing, or opening for bright strokes). Shadows with a straight edge, lamps and tables are
+   larger than that, and stay paper. What differs from the paper, and also from the local median, is ink.
+2. Printed lines are taken out (`labelvae.paper_lines`).
+3. Ink that is connected is a piece. Pieces at the border, solid ones and specks are no digits; pieces that lie
+   close together are one digit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from labelvae.paper_lines import without_lines
+from labelvae.reading import plain
+
+WORKING_SIDE = 1000
+"""Longest side of the copy that digits are looked for in."""
+
+SMALLEST_SIDE = 250
+"""A smaller picture is enlarged to this longest side."""
+
+WIDEST_STROKE = 0.28
+"""Widest stroke that is found, as a share of the shorter side of the picture."""
+
+FAINTEST = 0.07
+"""Least contrast between ink and paper."""
+
+SMALLEST_DIGIT = 0.025
+"""Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
+
+MOST_DIGITS = 12
+"""More pieces than this are text or a pattern."""
+
+STROKE_SHARE = 20 / 28
+"""Longer side of the strokes over the shorter side of the frame."""
+
+THINNEST = 1.8 / 28
+"""Thinnest stroke in the frame; the strokes of a finer pen are widened to it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The strokes of one digit in a photograph.
+
+    Attributes:
+        box: left, top, right and bottom in pixels of the upright photograph.
+        ink: share of each pixel that ink covers, `(h, w)` float32 in [0, 1], at the size of the working copy.
+        scale: pixels of the photograph for each pixel of `ink`.
+        bright: whether the strokes are brighter than the paper.
+        width: width of the strokes, in pixels of `ink`.
+        contrast: how far the ink is from the paper, in (0, 1].
+    """
+
+    box: tuple[int, int, int, int]
+    ink: np.ndarray
+    scale: float
+    bright: bool
+    width: float
+    contrast: float
+
+    def fit(self, height: int, width: int) -> Tensor:
+        """Scale and centre the strokes as MNIST's were, `(1, H, W)` in [0, 1].
+
+        The longer side becomes 20/28 of the frame, and the centre of mass the centre of the frame.
+        """
+        return fit_ink(self.ink, height, width, self.width)[0]
+
+
+def find_digits(picture: Image.Image) -> list[Found]:
+    """Find the written digits in a photograph, in reading order.
+
+    Args:
+        picture: a photograph, scan or drawing of any size and mode.
+
+    Returns:
+        The digits found, row by row and from left to right; at least one.
+
+    Raises:
+        ValueError: no strokes were found, or too many to be digits.
+    """
+    picture = plain(picture, "RGB")
+    longest = max(picture.size)
+    factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
+    size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
+    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
+    levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
+    best: list[Found] = []
+    for bright, ink in zip((False, True), ink_maps(levels), strict=True):
+        found = _digits(ink, bright, picture.width / size[0])
+        if _weight(found) > _weight(best):
+            best = found
+    if not best:
+        raise ValueError(
+            "strokes: found no digit; expected dark strokes on bright paper or bright strokes on a dark board, "
+            "inside the picture; write larger or darker, or crop the photograph to the digit"
+        )
+    if len(best) > MOST_DIGITS:
+        raise ValueError(
+            f"strokes: found {len(best)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the photograph "
+            "to the digits"
+        )
+    return best
+
+
+def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how far each pixel is from the paper around it.
+
+    Args:
+        levels: `(H, W, 3)` in [0, 1].
+
+    Returns:
+        Two maps `(H, W)` in [0, 1]: of ink darker than the paper, and of ink brighter than the paper.
+    """
+    height, width = levels.shape[:2]
+    reach = 2 * max(2, round(0.5 * WIDEST_STROKE * min(height, width))) + 1
+    dark, bright = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for level, usual in zip(np.moveaxis(levels, 2, 0), np.moveaxis(_local_median(levels), 2, 0), strict=True):
+        above = ndimage.minimum_filter(ndimage.maximum_filter(level, reach), reach)
+        below = ndimage.maximum_filter(ndimage.minimum_filter(level, reach), reach)
+        fall = np.minimum(above, usual) - level
+        np.maximum(dark, fall / np.minimum(above, usual).clip(0.08), out=dark)
+        np.maximum(bright, level - np.maximum(below, usual), out=bright)
+    return dark.clip(0, 1), bright.clip(0, 1)
+
+
+def _local_median(levels: np.ndarray) -> np.ndarray:
+    """The median of a large neighbourhood of each pixel, `(H, W, 3)`."""
+    height, width = levels.shape[:2]
+    step = max(1, round(max(height, width) / 64))
+    small = np.stack([ndimage.uniform_filter(levels[..., c], step)[step // 2 :: step, step // 2 :: step] for c in range(3)])
+    window = 2 * round(0.2 * min(small.shape[1:])) + 1
+    middle = np.stack([ndimage.median_filter(channel, window, mode="nearest") for channel in small])
+    rows, columns = ((np.arange(n, dtype=np.float32) - step // 2) / step for n in (height, width))
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    return np.stack([ndimage.map_coordinates(channel, grid, order=1, mode="nearest") for channel in middle], axis=2)
+
+
+def _digits(ink: np.ndarray, bright: bool, scale: float) -> list[Found]:
+    """The digits in a map of ink."""
+    middle = float(np.median(ink))
+    spread = 1.4826 * float(np.median(np.abs(ink - middle)))
+    floor = max(FAINTEST, middle + 5 * spread)
+    ink = without_lines(ink, floor)
+    labels, boxes = _pieces(ink, floor)
+    groups = _grouped(labels, boxes)
+    found = [_cut(ink, np.isin(labels, members), bright, scale) for members in groups]
+    tallest = max((max(one.ink.shape) for one in found), default=0)
+    contrast = max((one.contrast for one in found), default=0)
+    found = [one for one in found if max(one.ink.shape) > 0.35 * tallest and one.contrast > 0.4 * contrast]
+    return _in_reading_order(found)
+
+
+def _pieces(ink: np.ndarray, floor: float) -> tuple[np.ndarray, dict[int, tuple[slice, slice]]]:
+    """Label connected ink, at half the level at which the first piece appears that may be a digit's."""
+    level = 0.8
+    while level > floor:
+        if _plausible(ink > level)[1]:
+            break
+        level *= 0.8
+    return _plausible(ink > max(floor, 0.5 * level))
+
+
+def _plausible(mask: np.ndarray) -> tuple[np.ndarray, dict[int, tuple[slice, slice]]]:
+    """Label the connected pieces of a mask that may be strokes, by label their boxes."""
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    height, width = mask.shape
+    least = max(4, SMALLEST_DIGIT * max(height, width))
+    boxes = {}
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        tall, wide = box[0].stop - box[0].start, box[1].stop - box[1].start
+        outside = box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
+        if outside or max(tall, wide) < least:
+            continue
+        thick = 2 * ndimage.distance_transform_edt(np.pad(labels[box] == index, 1)).max()
+        if thick < 0.5 * max(tall, wide):
+            boxes[index] = box
+    return labels, boxes
+
+
+def _grouped(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> list[list[int]]:
+    """Join pieces that lie close together, as a 5's hat and its body do."""
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    members = {index: [index] for index, box in boxes.items() if _long(box) > 0.1 * longest}
+    if len(members) > 6 * MOST_DIGITS:
+        return list(members.values())
+    points = {}
+    for index in members:
+        edge = (labels[boxes[index]] == index) & ~ndimage.binary_erosion(labels[boxes[index]] == index)
+        points[index] = np.argwhere(edge) + (boxes[index][0].start, boxes[index][1].start)
+    owner = {index: index for index in members}
+    for small in sorted(members, key=lambda index: _long(boxes[index])):
+        best, nearest = None, np.inf
+        for large in members:
+            if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
+                continue
+            gap = float(cKDTree(points[large]).query(points[small])[0].min()) / _long(boxes[large])
+            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large]):
+                best, nearest = large, gap
+        if best is not None:
+            old, new = owner[small], owner[best]
+            owner = {index: new if root == old else root for index, root in owner.items()}
+    return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
+
+
+def _widest_gap(small: tuple[slice, slice], large: tuple[slice, slice]) -> float:
+    """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
+    overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
+    stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
+    if _long(small) < 0.6 * _long(large):
+        return 0.2 if stacked else 0.1
+    return 0.06 if stacked else 0.0
+
+
+def _long(box: tuple[slice, slice]) -> int:
+    return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
+
+
+def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found:
+    """The ink of one digit, and its measures."""
+    (top, bottom), (left, right) = ((seen[0], seen[-1] + 1) for seen in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))))
+    top, left = max(0, top - 2), max(0, left - 2)
+    bottom, right = min(ink.shape[0], bottom + 2), min(ink.shape[1], right + 2)
+    piece = mask[top:bottom, left:right]
+    near = ndimage.binary_dilation(piece, np.ones((3, 3)), iterations=2)
+    full = float(np.quantile(ink[top:bottom, left:right][piece], 0.8))
+    cover = ((ink[top:bottom, left:right] / full - 0.15) / 0.75).clip(0, 1) * near
+    depth = ndimage.distance_transform_edt(np.pad(cover > 0.5, 1))[1:-1, 1:-1]
+    ridge = (depth == ndimage.maximum_filter(depth, 3)) & (depth > 0)
+    width = 2 * float(np.median(depth[ridge])) - 1 if ridge.any() else 1.0
+    box = (round(left * scale), round(top * scale), round(right * scale), round(bottom * scale))
+    return Found(box, cover.astype(np.float32), scale, bright, max(width, 1.0), full)
+
+
+def _weight(found: list[Found]) -> float:
+    return sum(float(one.ink.sum()) * one.contrast for one in found)
+
+
+def _in_reading_order(found: list[Found]) -> list[Found]:
+    """Row by row, and from left to right; digits whose middles are within half a height are in one row."""
+    rows: list[list[Found]] = []
+    for one in sorted(found, key=lambda one: one.box[1] + one.box[3]):
+        middle = (one.box[1] + one.box[3]) / 2
+        if rows and any(other.box[1] < middle < other.box[3] for other in rows[-1]):
+            rows[-1].append(one)
+        else:
+            rows.append([one])
+    return [one for row in rows for one in sorted(row, key=lambda one: one.box[0])]
+
+
+def fit_ink(ink: np.ndarray, height: int, width: int, stroke: float) -> tuple[Tensor, tuple[float, float, float]]:
+    """Scale and centre ink as MNIST's digits were.
+
+    Args:
+        ink: `(h, w)` in [0, 1].
+        height: of the frame.
+        width: of the frame.
+        stroke: width of the strokes in pixels of `ink`.
+
+    Returns:
+        The image `(1, H, W)` in [0, 1], and where it lies: pixels of the frame for each pixel of `ink`, and the row
+        and the column of the frame at which `ink` begins.
+    """
+    side = min(height, width)
+    scale = STROKE_SHARE * side / max(ink.shape)
+    missing = THINNEST * side / scale - stroke
+    if missing > 0:
+        ink = _widened(ink, missing / 2)
+        scale = STROKE_SHARE * side / max(ink.shape)
+    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
+    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)).clip(0.0, 1.0)
+    top, left = (_centred(small, axis, length) for axis, length in ((0, height), (1, width)))
+    frame = np.zeros((height, width), dtype=np.float32)
+    frame[top : top + small.shape[0], left : left + small.shape[1]] = small
+    grown = max(0.0, missing / 2)
+    place = (scale, top + grown * scale, left + grown * scale)
+    return torch.from_numpy(frame / max(float(frame.max()), 1e-6))[None], place
+
+
+def _widened(ink: np.ndarray, reach: float) -> np.ndarray:
+    """Ink whose strokes reach further to each side, on a larger sheet."""
+    border = int(np.ceil(reach))
+    ink = np.pad(ink, border)
+    distance = ndimage.distance_transform_edt(ink < 0.5)
+    return np.maximum(ink, (reach + 0.5 - distance).clip(0, 1)).astype(np.float32)
+
+
+def _centred(ink: np.ndarray, axis: int, side: int) -> int:
+    """Where ink begins along an axis so that its centre of mass is the frame's, all of it inside."""
+    mass = ink.sum(axis=1 - axis)
+    centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
+    return int(min(max(round((side - 1) / 2 - centre), 0), side - len(mass)))
