@@ -60,7 +60,9 @@ def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random
     paper, light = _paper(kind, rng), _light(kind.light, height, width, rng)
     ink, boxes = np.zeros((height, width)), []
     for digit, (left, top, tall) in zip(digits, _places(kind, rng), strict=True):
-        coverage = _written(digit, tall, kind, rng)
+        coverage = written(digit, tall, kind, rng)
+        if kind.digits > 1 and coverage.shape[1] > 0.75 * tall:
+            coverage = written(digit, int(0.75 * tall * tall / coverage.shape[1]), kind, rng)
         rows, columns = coverage.shape
         left = min(left, width - columns - 2)
         view = ink[top : top + rows, left : left + columns]
@@ -89,12 +91,12 @@ def camera(scene: np.ndarray, rng: np.random.Generator, noise: float = 0.01) -> 
     return Image.open(file).convert("RGB")
 
 
-def _written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) -> np.ndarray:
+def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) -> np.ndarray:
     """How much of each pixel a pen covers that writes a digit `tall` pixels high."""
     rows, columns = (np.flatnonzero((digit > 60).any(axis=axis)) for axis in (1, 0))
     digit = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     digit = np.pad(digit, 3).astype(float) / 255
-    smooth = ndimage.gaussian_filter(ndimage.zoom(digit, tall / (digit.shape[0] - 6), order=3), tall / 50)
+    smooth = ndimage.gaussian_filter(ndimage.zoom(digit, tall / (digit.shape[0] - 6), order=3), tall / 30)
     stroke = smooth > 0.4
     pen = {"thin": 0.012, "pencil": 0.016, "ballpoint": 0.03, "blue": 0.025, "red": 0.025}.get(kind.pen)
     if pen:

@@ -37,6 +37,12 @@ FAINTEST = 0.07
 SMALLEST_DIGIT = 0.025
 """Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
 
+SMALLEST_PIECE = 0.1
+"""Longer side of the smallest piece of a digit, as a share of the longer side of the largest piece."""
+
+LARGEST_STROKE = 0.06
+"""Thicker things at the border, as a share of the longest side, are a table or a hand, and all that is joined to them."""
+
 MOST_DIGITS = 12
 """More pieces than this are text or a pattern."""
 
@@ -45,6 +51,11 @@ STROKE_SHARE = 20 / 28
 
 THINNEST = 1.8 / 28
 """Thinnest stroke in the frame; the strokes of a finer pen are widened to it."""
+
+
+Box = tuple[slice, slice]
+Pieces = tuple[np.ndarray, dict[int, Box]]
+"""The label of each pixel, 0 for no piece, and by label the box of each piece that is kept."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def find_digits(picture: Image.Image) -> list[Found]:
     levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
     best: list[Found] = []
     for bright, ink in zip((False, True), ink_maps(levels), strict=True):
-        found = _digits(ink, bright, picture.width / size[0])
+        found = _digits(levels, ink, bright, picture.width / size[0])
         if _weight(found) > _weight(best):
             best = found
     if not best:
@@ -144,52 +155,104 @@ def _local_median(levels: np.ndarray) -> np.ndarray:
     return np.stack([ndimage.map_coordinates(channel, grid, order=1, mode="nearest") for channel in middle], axis=2)
 
 
-def _digits(ink: np.ndarray, bright: bool, scale: float) -> list[Found]:
-    """The digits in a map of ink."""
+def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> list[Found]:
+    """The digits in a map of ink; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
     floor = max(FAINTEST, middle + 5 * spread)
     ink = without_lines(ink, floor)
-    labels, boxes = _pieces(ink, floor)
+    labels, boxes = _pieces(levels, ink, floor)
     groups = _grouped(labels, boxes)
     found = [_cut(ink, np.isin(labels, members), bright, scale) for members in groups]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
-    found = [one for one in found if max(one.ink.shape) > 0.35 * tallest and one.contrast > 0.4 * contrast]
+    found = [one for one in found if max(one.ink.shape) > 0.4 * tallest and one.contrast > 0.6 * contrast]
     return _in_reading_order(found)
 
 
-def _pieces(ink: np.ndarray, floor: float) -> tuple[np.ndarray, dict[int, tuple[slice, slice]]]:
+def _pieces(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
     """Label connected ink, at half the level at which the first piece appears that may be a digit's."""
     level = 0.8
     while level > floor:
-        if _plausible(ink > level)[1]:
+        if _plausible(levels, ink, level)[1]:
             break
-        level *= 0.8
-    return _plausible(ink > max(floor, 0.5 * level))
+        level *= 0.7
+    return _plausible(levels, ink, max(floor, 0.5 * level))
 
 
-def _plausible(mask: np.ndarray) -> tuple[np.ndarray, dict[int, tuple[slice, slice]]]:
-    """Label the connected pieces of a mask that may be strokes, by label their boxes."""
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    height, width = mask.shape
-    least = max(4, SMALLEST_DIGIT * max(height, width))
-    boxes = {}
+def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
+    """Label the connected pieces of ink above a level that may be strokes, and give their boxes by label."""
+    labels, count = ndimage.label(ink > level, np.ones((3, 3)))
+    height, width = ink.shape
+    outside = np.zeros(count + 1, bool)
+    outside[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    outside[np.unique(labels[_beyond_paper(ink > 0.5 * level)])] = True
+    least, boxes = max(4, SMALLEST_DIGIT * max(height, width)), {}
     for index, box in enumerate(ndimage.find_objects(labels), 1):
         tall, wide = box[0].stop - box[0].start, box[1].stop - box[1].start
-        outside = box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
-        if outside or max(tall, wide) < least:
+        if outside[index] or max(tall, wide) < least:
             continue
-        thick = 2 * ndimage.distance_transform_edt(np.pad(labels[box] == index, 1)).max()
-        if thick < 0.5 * max(tall, wide):
+        piece = np.pad(labels[box] == index, 1)
+        thick = 2 * float(ndimage.distance_transform_edt(piece).max())
+        sharp = _blur(ink[box], piece[1:-1, 1:-1]) < 5 + 0.5 * thick
+        if thick < 0.5 * max(tall, wide) and sharp and _on_paper(levels, labels, index, box, thick):
+            boxes[index] = box
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        if not outside[index] and max(3, SMALLEST_PIECE * longest) < _long(box) < least and longest:
             boxes[index] = box
     return labels, boxes
 
 
-def _grouped(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> list[list[int]]:
+def _beyond_paper(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    border, thick = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
+    border[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    border[0] = False
+    if border.any():
+        core = ndimage.minimum_filter(mask.view(np.uint8), round(LARGEST_STROKE * max(mask.shape)), mode="nearest")
+        thick[np.unique(labels[core > 0])] = True
+    return np.asarray((border & thick)[labels])
+
+
+def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
+    """Whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
+    far = int(0.5 * thick) + 6
+    place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)
+    piece, others = labels[place] == index, labels[place] > 0
+    distance, (rows, columns) = ndimage.distance_transform_edt(~piece, return_indices=True)
+    ring = (distance > far - 3) & (distance <= far) & ~ndimage.binary_dilation(others, np.ones((3, 3)), iterations=2)
+    if ring.sum() < 8:
+        return False
+    around, nearest = levels[place][ring], _core(levels[place], piece)[rows[ring], columns[ring]]
+    step = np.log((around + 0.02) / (nearest + 0.02))
+    usual = np.median(step, axis=0)
+    channel = int(np.abs(usual).argmax())
+    step = step[:, channel] * np.sign(usual[channel])
+    return bool((step > 0.5 * np.quantile(step, 0.75)).mean() > 0.85)
+
+
+def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """The levels of a piece with those at its edge replaced by the levels of the nearest pixel of its middle."""
+    depth = ndimage.distance_transform_edt(piece)
+    ridge = piece & (depth >= ndimage.maximum_filter(depth, 5))
+    rows, columns = ndimage.distance_transform_edt(~ridge, return_distances=False, return_indices=True)
+    return np.asarray(levels[rows, columns])
+
+
+def _blur(ink: np.ndarray, piece: np.ndarray) -> float:
+    """Mean width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
+    full = float(np.quantile(ink[piece], 0.8))
+    soft = piece & (ink < 0.8 * full)
+    edge = piece & ~ndimage.binary_erosion(piece)
+    return float(soft.sum()) / max(1, int(edge.sum()))
+
+
+def _grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
     """Join pieces that lie close together, as a 5's hat and its body do."""
     longest = max((_long(box) for box in boxes.values()), default=0)
-    members = {index: [index] for index, box in boxes.items() if _long(box) > 0.1 * longest}
+    members = {index: [index] for index, box in boxes.items() if _long(box) > SMALLEST_PIECE * longest}
     if len(members) > 6 * MOST_DIGITS:
         return list(members.values())
     points = {}
@@ -211,16 +274,16 @@ def _grouped(labels: np.ndarray, boxes: dict[int, tuple[slice, slice]]) -> list[
     return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
 
 
-def _widest_gap(small: tuple[slice, slice], large: tuple[slice, slice]) -> float:
+def _widest_gap(small: Box, large: Box) -> float:
     """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
     overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
     stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
     if _long(small) < 0.6 * _long(large):
-        return 0.2 if stacked else 0.1
+        return 0.3 if stacked else 0.12
     return 0.06 if stacked else 0.0
 
 
-def _long(box: tuple[slice, slice]) -> int:
+def _long(box: Box) -> int:
     return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 
