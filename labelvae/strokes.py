@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from labelvae.frames import fit_ink
 from labelvae.paper_lines import without_lines
 from labelvae.reading import plain
 
@@ -43,15 +43,11 @@ SMALLEST_PIECE = 0.1
 LARGEST_STROKE = 0.06
 """Thicker things at the border, as a share of the longest side, are a table or a hand, and all that is joined to them."""
 
+LEAST_SHARE = 0.5
+"""Share of all ink in the picture that is in its digits; less is a scene or a text."""
+
 MOST_DIGITS = 12
 """More pieces than this are text or a pattern."""
-
-STROKE_SHARE = 20 / 28
-"""Longer side of the strokes over the shorter side of the frame."""
-
-THINNEST = 1.8 / 28
-"""Thinnest stroke in the frame; the strokes of a finer pen are widened to it."""
-
 
 Box = tuple[slice, slice]
 Pieces = tuple[np.ndarray, dict[int, Box]]
@@ -81,9 +77,10 @@ class Found:
     def fit(self, height: int, width: int) -> Tensor:
         """Scale and centre the strokes as MNIST's were, `(1, H, W)` in [0, 1].
 
-        The longer side becomes 20/28 of the frame, and the centre of mass the centre of the frame.
+        The longer side becomes 20/28 of the frame, and the centre of mass the centre of the frame. Strokes of a very
+        fine pen are widened to 1.8/28 of the frame.
         """
-        return fit_ink(self.ink, height, width, self.width)[0]
+        return fit_ink(self.ink, height, width, self.width).image
 
 
 def find_digits(picture: Image.Image) -> list[Found]:
@@ -163,10 +160,15 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     ink = without_lines(ink, floor)
     labels, boxes = _pieces(levels, ink, floor)
     groups = _grouped(labels, boxes)
+    groups = [members for members in groups if not _drawn_inside(labels, members)]
     found = [_cut(ink, np.isin(labels, members), bright, scale) for members in groups]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
-    found = [one for one in found if max(one.ink.shape) > 0.4 * tallest and one.contrast > 0.6 * contrast]
+    found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    all_ink = float(ink[(labels > 0) & ~np.isin(labels, border)].sum())
+    if sum(float(one.ink.sum()) * one.contrast for one in found) < LEAST_SHARE * all_ink:
+        return []
     return _in_reading_order(found)
 
 
@@ -277,14 +279,27 @@ def _grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
 def _widest_gap(small: Box, large: Box) -> float:
     """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
     overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
+    if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
+        return 0.05  # drawn inside it
     stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
     if _long(small) < 0.6 * _long(large):
-        return 0.3 if stacked else 0.12
+        return 0.3 if stacked else 0.2
     return 0.06 if stacked else 0.0
 
 
 def _long(box: Box) -> int:
     return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
+
+
+def _drawn_inside(labels: np.ndarray, members: list[int]) -> bool:
+    """Whether something else is drawn inside a digit, as eyes are in a face."""
+    rows, columns = np.nonzero(np.isin(labels, members))
+    inside = labels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    speck = (0.04 * max(inside.shape)) ** 2
+    sizes = np.bincount(inside.ravel(), minlength=int(labels.max()) + 1)
+    whole = np.bincount(labels.ravel(), minlength=len(sizes))
+    sizes[[0, *members]] = 0
+    return bool(sizes[(sizes == whole) & (sizes > speck)].sum() > 0.04 * len(rows))
 
 
 def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found:
@@ -299,6 +314,10 @@ def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found
     depth = ndimage.distance_transform_edt(np.pad(cover > 0.5, 1))[1:-1, 1:-1]
     ridge = (depth == ndimage.maximum_filter(depth, 3)) & (depth > 0)
     width = 2 * float(np.median(depth[ridge])) - 1 if ridge.any() else 1.0
+    rows, columns = (np.flatnonzero((cover > 0.25).any(axis=axis)) for axis in (1, 0))
+    cover = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left, top = left + int(columns[0]), top + int(rows[0])
+    right, bottom = left + cover.shape[1], top + cover.shape[0]
     box = (round(left * scale), round(top * scale), round(right * scale), round(bottom * scale))
     return Found(box, cover.astype(np.float32), scale, bright, max(width, 1.0), full)
 
@@ -317,47 +336,3 @@ def _in_reading_order(found: list[Found]) -> list[Found]:
         else:
             rows.append([one])
     return [one for row in rows for one in sorted(row, key=lambda one: one.box[0])]
-
-
-def fit_ink(ink: np.ndarray, height: int, width: int, stroke: float) -> tuple[Tensor, tuple[float, float, float]]:
-    """Scale and centre ink as MNIST's digits were.
-
-    Args:
-        ink: `(h, w)` in [0, 1].
-        height: of the frame.
-        width: of the frame.
-        stroke: width of the strokes in pixels of `ink`.
-
-    Returns:
-        The image `(1, H, W)` in [0, 1], and where it lies: pixels of the frame for each pixel of `ink`, and the row
-        and the column of the frame at which `ink` begins.
-    """
-    side = min(height, width)
-    scale = STROKE_SHARE * side / max(ink.shape)
-    missing = THINNEST * side / scale - stroke
-    if missing > 0:
-        ink = _widened(ink, missing / 2)
-        scale = STROKE_SHARE * side / max(ink.shape)
-    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
-    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)).clip(0.0, 1.0)
-    top, left = (_centred(small, axis, length) for axis, length in ((0, height), (1, width)))
-    frame = np.zeros((height, width), dtype=np.float32)
-    frame[top : top + small.shape[0], left : left + small.shape[1]] = small
-    grown = max(0.0, missing / 2)
-    place = (scale, top + grown * scale, left + grown * scale)
-    return torch.from_numpy(frame / max(float(frame.max()), 1e-6))[None], place
-
-
-def _widened(ink: np.ndarray, reach: float) -> np.ndarray:
-    """Ink whose strokes reach further to each side, on a larger sheet."""
-    border = int(np.ceil(reach))
-    ink = np.pad(ink, border)
-    distance = ndimage.distance_transform_edt(ink < 0.5)
-    return np.maximum(ink, (reach + 0.5 - distance).clip(0, 1)).astype(np.float32)
-
-
-def _centred(ink: np.ndarray, axis: int, side: int) -> int:
-    """Where ink begins along an axis so that its centre of mass is the frame's, all of it inside."""
-    mass = ink.sum(axis=1 - axis)
-    centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
-    return int(min(max(round((side - 1) / 2 - centre), 0), side - len(mass)))
