@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+from skimage.morphology import skeletonize
 from torch import Tensor
 
 from labelvae.frames import fit_ink
@@ -21,10 +22,13 @@ from labelvae.strokes import Found
 SHARPNESS = 1.5
 """Width of a stroke's edge, in pixels of the working copy."""
 
-SHIFTS = 48
+FINER = 8
+"""Points for each pixel of the model's image, at which the strokes' middle is followed."""
+
+SHIFTS = 24
 """How many places are tried to copy paper from."""
 
-LARGEST_CROP = 1600
+LARGEST_CROP = 900
 """Longest side at which paper is filled and ink drawn; a larger digit is enlarged from it."""
 
 
@@ -110,21 +114,37 @@ def _written(
 ) -> np.ndarray:
     """The new digit over a crop, as a pen would have written it, `(H, W)` in [0, 1]."""
     height, width = image.shape[-2:]
-    _, scale, top, left, widened = fit_ink(found.ink, height, width, found.width)
+    _, scale, top, left, _ = fit_ink(found.ink, height, width, found.width)
     pixels = image.detach().cpu().float().reshape(height, width).numpy()
-    pixels = pixels / max(float(pixels.max()), 1e-6)
-    rows = ((np.arange(shape[0]) + 0.5 - corner[1]) / unit) * scale + top - 0.5
-    columns = ((np.arange(shape[1]) + 0.5 - corner[0]) / unit) * scale + left - 0.5
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    smooth = ndimage.map_coordinates(pixels, grid, order=3, cval=0.0)
-    stroke = smooth > 0.45
+    reach = 0.5 * found.width * scale  # half the pen's width, in pixels of the frame
+    distance = _pen_distance(pixels, reach)
+    rows = ((np.arange(shape[0]) + 0.5 - corner[1]) / unit) * scale + top
+    columns = ((np.arange(shape[1]) + 0.5 - corner[0]) / unit) * scale + left
+    grid = np.meshgrid(rows * FINER - 0.5, columns * FINER - 0.5, indexing="ij")
+    far = ndimage.map_coordinates(distance, grid, order=1, cval=1e3) * unit / scale
+    return np.asarray((0.5 - far / max(1.2, SHARPNESS * unit)).clip(0, 1), dtype=np.float32)
+
+
+def _pen_distance(pixels: np.ndarray, reach: float) -> np.ndarray:
+    """How far each point is from the edge of strokes along an image's, in its pixels, negative inside; `FINER` times as fine.
+
+    The strokes follow the middle of the image's strokes. Their width varies about the pen's as the image's does.
+    """
+    smooth = ndimage.gaussian_filter(ndimage.zoom(pixels / max(float(pixels.max()), 1e-6), FINER, order=3, mode="grid-constant", grid_mode=True), 0.4 * FINER)
+    stroke = smooth > np.maximum(0.5 * ndimage.gaussian_filter(ndimage.maximum_filter(smooth, 4 * FINER), FINER), 0.12)
+    labels, count = ndimage.label(stroke, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    stroke = (sizes > 0.12 * sizes.sum())[labels]  # no specks
     if not stroke.any():
-        return np.zeros(shape, np.float32)
-    distance = ndimage.distance_transform_edt(stroke) - ndimage.distance_transform_edt(~stroke)
-    distance = ndimage.gaussian_filter(distance, 0.25 * unit / scale)  # no steps of the model's pixels
-    thinner = 0.5 * widened * unit
-    edge = max(1.2, SHARPNESS * unit)
-    return np.asarray(((distance - thinner) / edge + 0.5).clip(0, 1), dtype=np.float32)
+        return np.full(smooth.shape, 1e3, np.float32)
+    middle = skeletonize(np.pad(stroke, 1))[1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(stroke) / FINER
+    near = ndimage.gaussian_filter(middle.astype(np.float32), FINER)
+    half = ndimage.gaussian_filter(np.where(middle, depth, 0.0), FINER) / near.clip(1e-6)
+    half = reach * (half / float(np.median(half[middle]))).clip(0.8, 1.2)
+    far, (rows, columns) = ndimage.distance_transform_edt(~middle, return_indices=True)
+    return np.asarray(ndimage.gaussian_filter(far / FINER - half[rows, columns], 0.2 * FINER), dtype=np.float32)
 
 
 def _filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -133,6 +153,8 @@ def _filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     texture = levels - light
     result, left = levels.copy(), hole.copy()
     rows, columns = np.nonzero(ndimage.binary_dilation(hole, np.ones((3, 3)), iterations=4) & ~hole)
+    some = slice(None, None, max(1, len(rows) // 3000))
+    rows, columns = rows[some], columns[some]
     span_y, span_x = (np.ptp(np.flatnonzero(hole.any(axis))) if hole.any() else 0 for axis in (1, 0))
     ranked = []
     for dy, dx in _shifts(span_y, span_x):
@@ -170,16 +192,19 @@ def _shifts(span_y: int, span_x: int) -> list[tuple[int, int]]:
 
 def _light(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """The smooth light on the paper, through the hole as well, `(H, W, 3)`."""
+    step = max(1, round(max(hole.shape) / 120))
+    size = (-(-hole.shape[0] // step), -(-hole.shape[1] // step))
     known = (~hole).astype(np.float32)
-    total, weight = np.zeros_like(levels), np.zeros(hole.shape, np.float32)
-    reach = 0.015 * max(hole.shape) + 2
-    for step in range(6):  # the nearest paper counts most
-        trust = ndimage.gaussian_filter(known, reach * 2**step, truncate=2.5) + 1e-6
-        share = np.float32(0.02**step)
-        blurred = np.stack([ndimage.gaussian_filter(levels[..., c] * known, reach * 2**step, truncate=2.5) for c in range(3)], 2)
-        total += share * blurred
-        weight += share * trust
-    return np.asarray(total / weight[..., None])
+    parts = np.concatenate([levels * known[..., None], known[..., None]], axis=2)
+    parts = np.pad(parts, ((0, size[0] * step - hole.shape[0]), (0, size[1] * step - hole.shape[1]), (0, 0)))
+    parts = parts.reshape(size[0], step, size[1], step, 4).sum(axis=(1, 3))
+    total = np.zeros_like(parts)
+    for octave in range(6):  # the nearest paper counts most
+        total += 0.02**octave * ndimage.gaussian_filter(parts, (1.5 * 2**octave,) * 2 + (0,), truncate=2.5)
+    light = total[..., :3] / total[..., 3:].clip(1e-12)
+    rows, columns = ((np.arange(n) - 0.5 * (step - 1)) / step for n in hole.shape)
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    return np.stack([ndimage.map_coordinates(light[..., c], grid, order=1, mode="nearest") for c in range(3)], axis=2)
 
 
 def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray, bright: bool) -> np.ndarray:

@@ -311,7 +311,7 @@ def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found
     near = ndimage.binary_dilation(piece, np.ones((3, 3)), iterations=2)
     full = float(np.quantile(ink[top:bottom, left:right][piece], 0.8))
     cover = ((ink[top:bottom, left:right] / full - 0.15) / 0.75).clip(0, 1) * near
-    depth = ndimage.distance_transform_edt(np.pad(cover > 0.5, 1))[1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(np.pad(ndimage.gaussian_filter(cover, 1.0) > 0.4, 1))[1:-1, 1:-1]  # no grain
     ridge = (depth == ndimage.maximum_filter(depth, 3)) & (depth > 0)
     width = 2 * float(np.median(depth[ridge])) - 1 if ridge.any() else 1.0
     rows, columns = (np.flatnonzero((cover > 0.25).any(axis=axis)) for axis in (1, 0))
