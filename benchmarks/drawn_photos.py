@@ -118,7 +118,12 @@ def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) 
 
 
 def _colour(pen: str, rng: np.random.Generator) -> np.ndarray:
-    ink = {"blue": (0.12, 0.18, 0.62), "red": (0.75, 0.1, 0.12), "pencil": (0.42, 0.42, 0.44), "chalk": (0.9, 0.9, 0.86)}
+    ink = {
+        "blue": (0.12, 0.18, 0.62),
+        "red": (0.75, 0.1, 0.12),
+        "pencil": (0.42, 0.42, 0.44),
+        "chalk": (0.9, 0.9, 0.86),
+    }
     return (np.array(ink.get(pen, (0.1, 0.1, 0.12))) + rng.uniform(-0.04, 0.04, 3)).clip(0, 1)
 
 
@@ -159,9 +164,9 @@ def _paper(kind: Kind, rng: np.random.Generator) -> np.ndarray:
         colour = np.array([[0.14, 0.26, 0.2], [0.13, 0.13, 0.14]])[rng.integers(2)]
         fibre = fibre + 2 * ndimage.gaussian_filter(rng.normal(0, 1, (height, width)), 15) * 15
     elif kind.paper == "coloured":
-        colour = np.array([[0.95, 0.87, 0.45], [0.6, 0.8, 0.9], [0.95, 0.7, 0.75], [0.65, 0.85, 0.6], [0.74, 0.6, 0.44]])[
-            rng.integers(5)
-        ]
+        colour = np.array(
+            [[0.95, 0.87, 0.45], [0.6, 0.8, 0.9], [0.95, 0.7, 0.75], [0.65, 0.85, 0.6], [0.74, 0.6, 0.44]]
+        )[rng.integers(5)]
     paper = colour * (1 + 0.02 * fibre[..., None])
     across, down = np.arange(width), np.arange(height)
     if kind.paper in ("ruled", "squared"):
@@ -195,7 +200,9 @@ def _creases(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     distances = np.stack([np.hypot(down - y, across - x) for y, x in points])
     nearest = distances.argmin(axis=0)
     first, second = np.partition(distances, 1, axis=0)[:2]
-    facet = (tilts[nearest, 0] * (down - points[nearest, 0]) + tilts[nearest, 1] * (across - points[nearest, 1])) / height
+    facet = (
+        tilts[nearest, 0] * (down - points[nearest, 0]) + tilts[nearest, 1] * (across - points[nearest, 1])
+    ) / height
     return (1 + 0.15 * facet.clip(-1, 1) - 0.1 * np.exp(-(second - first) / 6)).clip(0.6, 1.15)
 
 
@@ -218,7 +225,9 @@ def _light(name: str, height: int, width: int, rng: np.random.Generator) -> np.n
 
 def _tilted(surface: np.ndarray, degrees: float) -> np.ndarray:
     """A scene that is turned about its centre and enlarged, so that no corner is empty."""
-    enlarged = ndimage.rotate(np.pad(surface, ((150, 150), (150, 150), (0, 0)), "symmetric"), degrees, (1, 0), False, order=1)
+    enlarged = ndimage.rotate(
+        np.pad(surface, ((150, 150), (150, 150), (0, 0)), "symmetric"), degrees, (1, 0), False, order=1
+    )
     return enlarged[150:-150, 150:-150]
 
 
@@ -259,12 +268,18 @@ def draw_no_digit(name: str, rng: np.random.Generator, size: tuple[int, int] = (
         "a face": _face,
         "a drawing": _drawing,
     }.get(name)
-    bundled = {"text": (data.page, data.text), "a face": (data.astronaut,), "a scene": (data.camera, data.coffee, data.chelsea, data.rocket, data.coins, data.brick, data.grass)}
+    bundled = {
+        "text": (data.page, data.text),
+        "a face": (data.astronaut,),
+        "a scene": (data.camera, data.coffee, data.chelsea, data.rocket, data.coins, data.brick, data.grass),
+    }
     if name == "noise":
         coarse = ndimage.gaussian_filter(rng.normal(0, 1, (height, width, 3)), (rng.uniform(0, 12),) * 2 + (0,))
         return Drawn(camera(0.5 + 0.2 * coarse / coarse.std(), rng))
     if name == "a scene" or (name in bundled and rng.random() < 0.2):
-        scene = np.asarray(Image.fromarray(bundled[name][rng.integers(len(bundled[name]))]()).convert("RGB").resize(size))
+        scene = np.asarray(
+            Image.fromarray(bundled[name][rng.integers(len(bundled[name]))]()).convert("RGB").resize(size)
+        )
         return Drawn(camera(scene[:, :: int(rng.choice([-1, 1]))] / 255, rng))
     ink = Image.new("L", size)
     if draw is not None:
@@ -282,10 +297,19 @@ def _text(ink: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height
 
 
 def _face(ink: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
-    x, y, r, pen = width / 2 + rng.uniform(-80, 80), height / 2, height * rng.uniform(0.25, 0.38), int(rng.integers(4, 14))
+    x, y, r, pen = (
+        width / 2 + rng.uniform(-80, 80),
+        height / 2,
+        height * rng.uniform(0.25, 0.38),
+        int(rng.integers(4, 14)),
+    )
     ink.ellipse((x - 0.8 * r, y - r, x + 0.8 * r, y + r), outline=255, width=pen)
     for side in (-1, 1):
-        ink.ellipse((x + side * 0.35 * r - 20, y - 0.3 * r - 12, x + side * 0.35 * r + 20, y - 0.3 * r + 12), outline=255, width=pen)
+        ink.ellipse(
+            (x + side * 0.35 * r - 20, y - 0.3 * r - 12, x + side * 0.35 * r + 20, y - 0.3 * r + 12),
+            outline=255,
+            width=pen,
+        )
     ink.line((x, y - 0.1 * r, x - 0.1 * r, y + 0.2 * r, x + 0.05 * r, y + 0.2 * r), fill=255, width=pen)
     ink.arc((x - 0.4 * r, y + 0.1 * r, x + 0.4 * r, y + 0.6 * r), 20, 160, fill=255, width=pen)
     for angle in np.linspace(np.pi * 1.1, np.pi * 1.9, 14):

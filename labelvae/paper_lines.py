@@ -34,7 +34,7 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
     """The pixels of near-horizontal lines."""
     mask = ink > floor
     height, width = mask.shape
-    thin = mask & (run_lengths(mask) <= max(3, round(THICKEST * max(height, width))))
+    thin = mask & (run_lengths(mask) <= max(5, round(THICKEST * max(height, width))))
     linked = ndimage.binary_closing(np.pad(thin, 8), np.ones((1, 15), bool))[8:-8, 8:-8]
     labels, count = ndimage.label(linked, np.ones((3, 3)))
     pieces = []
@@ -69,8 +69,8 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
     found = chosen[labels] & thin
     if not found.any():
         return found
-    strength = float(np.median(ink[found]))
-    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 1))) & mask & (ink < max(1.8 * strength, floor)))
+    strength = float(np.quantile(ink[found], 0.9))
+    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 1))) & mask & (ink < max(1.5 * strength, floor)))
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:

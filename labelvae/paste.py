@@ -46,10 +46,19 @@ def paste(photo: Image.Image, found: Found, image: Tensor) -> Image.Image:
     photo = photo.convert("RGB")
     left, top, right, bottom = found.box
     margin = round(0.8 * max(right - left, bottom - top)) + 4
-    window = (max(0, left - margin), max(0, top - margin), min(photo.width, right + margin), min(photo.height, bottom + margin))
+    window = (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(photo.width, right + margin),
+        min(photo.height, bottom + margin),
+    )
     crop = photo.crop(window)
     factor = min(1.0, LARGEST_CROP / max(crop.size))
-    small = crop.resize((round(crop.width * factor), round(crop.height * factor)), Image.Resampling.BOX) if factor < 1 else crop
+    small = (
+        crop.resize((round(crop.width * factor), round(crop.height * factor)), Image.Resampling.BOX)
+        if factor < 1
+        else crop
+    )
     levels = np.asarray(small, dtype=np.float32) / 255.0
     unit = found.scale * factor
     corner = ((left - window[0]) * factor, (top - window[1]) * factor)
@@ -130,7 +139,10 @@ def _pen_distance(pixels: np.ndarray, reach: float) -> np.ndarray:
 
     The strokes follow the middle of the image's strokes. Their width varies about the pen's as the image's does.
     """
-    smooth = ndimage.gaussian_filter(ndimage.zoom(pixels / max(float(pixels.max()), 1e-6), FINER, order=3, mode="grid-constant", grid_mode=True), 0.4 * FINER)
+    smooth = ndimage.gaussian_filter(
+        ndimage.zoom(pixels / max(float(pixels.max()), 1e-6), FINER, order=3, mode="grid-constant", grid_mode=True),
+        0.4 * FINER,
+    )
     stroke = smooth > np.maximum(0.5 * ndimage.gaussian_filter(ndimage.maximum_filter(smooth, 4 * FINER), FINER), 0.12)
     labels, count = ndimage.label(stroke, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)

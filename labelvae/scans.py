@@ -30,6 +30,7 @@ from labelvae.strokes import find_digits
 
 Fit = Literal["pad", "crop", "strokes"]
 
+
 def read_scan(path: str | Path, image_shape: ImageShape, *, invert: bool = False, fit: Fit = "pad") -> Tensor:
     """The picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
 

@@ -144,7 +144,9 @@ def _local_median(levels: np.ndarray) -> np.ndarray:
     """The median of a large neighbourhood of each pixel, `(H, W, 3)`."""
     height, width = levels.shape[:2]
     step = max(1, round(max(height, width) / 64))
-    small = np.stack([ndimage.uniform_filter(levels[..., c], step)[step // 2 :: step, step // 2 :: step] for c in range(3)])
+    small = np.stack(
+        [ndimage.uniform_filter(levels[..., c], step)[step // 2 :: step, step // 2 :: step] for c in range(3)]
+    )
     window = 2 * round(0.2 * min(small.shape[1:])) + 1
     middle = np.stack([ndimage.median_filter(channel, window, mode="nearest") for channel in small])
     rows, columns = ((np.arange(n, dtype=np.float32) - step // 2) / step for n in (height, width))
@@ -304,7 +306,9 @@ def _drawn_inside(labels: np.ndarray, members: list[int]) -> bool:
 
 def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found:
     """The ink of one digit, and its measures."""
-    (top, bottom), (left, right) = ((seen[0], seen[-1] + 1) for seen in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))))
+    (top, bottom), (left, right) = (
+        (seen[0], seen[-1] + 1) for seen in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0)))
+    )
     top, left = max(0, top - 2), max(0, left - 2)
     bottom, right = min(ink.shape[0], bottom + 2), min(ink.shape[1], right + 2)
     piece = mask[top:bottom, left:right]
