@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from scipy import ndimage
-from skimage import data, morphology
+from skimage import morphology
 
 PENS = ("thin", "marker", "pencil", "blue", "red", "chalk")
 PAPERS = ("plain", "ruled", "squared", "coloured", "crumpled")
 LIGHTS = ("even", "soft shadow", "hard shadow", "lamp spot", "dim")
 FRAMES = ("middle", "tight", "small in a corner", "table's edge", "a finger", "turned by 90", "tilted by 15")
-NO_DIGITS = ("nothing written", "text", "a face", "a drawing", "noise", "a scene")
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,18 @@ class Drawn:
 def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random.Generator) -> Drawn:
     """Draws a photograph of MNIST's digits `(N, 28, 28)`, uint8, in reading order."""
     width, height = kind.size
-    paper, light = _paper(kind, rng), _light(kind.light, height, width, rng)
+    paper, light = paper_of(kind, rng), light_of(kind.light, height, width, rng)
     ink, boxes = np.zeros((height, width)), []
     for digit, (left, top, tall) in zip(digits, _places(kind, rng), strict=True):
         coverage = written(digit, tall, kind, rng)
         if kind.digits > 1 and coverage.shape[1] > 0.75 * tall:
             coverage = written(digit, int(0.75 * tall * tall / coverage.shape[1]), kind, rng)
         rows, columns = coverage.shape
-        left = min(left, width - columns - 2)
-        view = ink[top : top + rows, left : left + columns]
+        begin = min(left, width - columns - 2)
+        view = ink[top : top + rows, begin : begin + columns]
         np.maximum(view, coverage[: view.shape[0], : view.shape[1]], out=view)
-        boxes.append((left, top, left + columns, top + rows))
-    colour = _colour(kind.pen, rng)
+        boxes.append((begin, top, begin + columns, top + rows))
+    colour = colour_of(kind.pen, rng)
     surface = paper * (1 - ink[..., None]) + colour * ink[..., None]
     if kind.frame == "tilted by 15":
         surface = _tilted(surface, float(rng.choice([-15, 15])))
@@ -117,7 +115,8 @@ def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) 
     return coverage[top:bottom, left:right]
 
 
-def _colour(pen: str, rng: np.random.Generator) -> np.ndarray:
+def colour_of(pen: str, rng: np.random.Generator) -> np.ndarray:
+    """What the ink of a pen reflects, `(3,)`."""
     ink = {
         "blue": (0.12, 0.18, 0.62),
         "red": (0.75, 0.1, 0.12),
@@ -155,7 +154,7 @@ def _places(kind: Kind, rng: np.random.Generator) -> list[tuple[int, int, int]]:
     return [(int(width * rng.uniform(0.3, 0.5)), int(height * rng.uniform(0.25, 0.4)), tall)]
 
 
-def _paper(kind: Kind, rng: np.random.Generator) -> np.ndarray:
+def paper_of(kind: Kind, rng: np.random.Generator) -> np.ndarray:
     """What the paper, or the board for chalk, reflects, `(H, W, 3)`."""
     width, height = kind.size
     fibre = ndimage.gaussian_filter(rng.normal(0, 1, (height, width)), 1.2)
@@ -206,7 +205,8 @@ def _creases(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return (1 + 0.15 * facet.clip(-1, 1) - 0.1 * np.exp(-(second - first) / 6)).clip(0.6, 1.15)
 
 
-def _light(name: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def light_of(name: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """How much light falls on each pixel, `(H, W)`."""
     down, across = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * (across - 0.5) + np.sin(angle) * (down - 0.5)
@@ -257,86 +257,3 @@ def _with_a_finger(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shadow = 1 - 0.3 * np.exp(-np.maximum(-ndimage.shift(inside, (6, 10), order=0, mode="nearest"), 0) / 8)
     cover = inside.clip(0, 1)[..., None]
     return surface * np.where(inside > 0, 1, shadow)[..., None] * (1 - cover) + finger * cover
-
-
-def draw_no_digit(name: str, rng: np.random.Generator, size: tuple[int, int] = (1000, 750)) -> Drawn:
-    """Draws a photograph without a digit, of one of `NO_DIGITS`."""
-    width, height = size
-    kind = Kind(paper=str(rng.choice(PAPERS)), light=str(rng.choice(LIGHTS[:4])), size=size)
-    draw: Callable[[ImageDraw.ImageDraw, np.random.Generator, int, int], None] | None = {
-        "text": _text,
-        "a face": _face,
-        "a drawing": _drawing,
-    }.get(name)
-    bundled = {
-        "text": (data.page, data.text),
-        "a face": (data.astronaut,),
-        "a scene": (data.camera, data.coffee, data.chelsea, data.rocket, data.coins, data.brick, data.grass),
-    }
-    if name == "noise":
-        coarse = ndimage.gaussian_filter(rng.normal(0, 1, (height, width, 3)), (rng.uniform(0, 12),) * 2 + (0,))
-        return Drawn(camera(0.5 + 0.2 * coarse / coarse.std(), rng))
-    if name == "a scene" or (name in bundled and rng.random() < 0.2):
-        scene = np.asarray(
-            Image.fromarray(bundled[name][rng.integers(len(bundled[name]))]()).convert("RGB").resize(size)
-        )
-        return Drawn(camera(scene[:, :: int(rng.choice([-1, 1]))] / 255, rng))
-    ink = Image.new("L", size)
-    if draw is not None:
-        draw(ImageDraw.Draw(ink), rng, width, height)
-    cover = (np.asarray(ink) / 255)[..., None]
-    surface = _paper(kind, rng) * (1 - cover) + _colour("ballpoint", rng) * cover
-    return Drawn(camera(surface * _light(kind.light, height, width, rng)[..., None], rng))
-
-
-def _text(ink: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
-    words = "the paper lies on the table and someone wrote a letter with many words that is no number at all".split()
-    font = ImageFont.load_default(int(rng.integers(24, 60)))
-    for top in range(60, height - 80, int(font.size * 1.6)):
-        ink.text((60, top), " ".join(rng.choice(words, int(rng.integers(4, 9)))), fill=255, font=font)
-
-
-def _face(ink: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
-    x, y, r, pen = (
-        width / 2 + rng.uniform(-80, 80),
-        height / 2,
-        height * rng.uniform(0.25, 0.38),
-        int(rng.integers(4, 14)),
-    )
-    ink.ellipse((x - 0.8 * r, y - r, x + 0.8 * r, y + r), outline=255, width=pen)
-    for side in (-1, 1):
-        ink.ellipse(
-            (x + side * 0.35 * r - 20, y - 0.3 * r - 12, x + side * 0.35 * r + 20, y - 0.3 * r + 12),
-            outline=255,
-            width=pen,
-        )
-    ink.line((x, y - 0.1 * r, x - 0.1 * r, y + 0.2 * r, x + 0.05 * r, y + 0.2 * r), fill=255, width=pen)
-    ink.arc((x - 0.4 * r, y + 0.1 * r, x + 0.4 * r, y + 0.6 * r), 20, 160, fill=255, width=pen)
-    for angle in np.linspace(np.pi * 1.1, np.pi * 1.9, 14):
-        dx, dy = np.cos(angle), np.sin(angle)
-        ink.line((x + 0.8 * r * dx, y + r * dy, x + 0.95 * r * dx, y + 1.2 * r * dy), fill=255, width=pen)
-
-
-def _drawing(ink: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, height: int) -> None:
-    x, y, r, pen = width / 2, height / 2, height * rng.uniform(0.2, 0.35), int(rng.integers(5, 16))
-    shape = rng.integers(5)
-    if shape == 0:  # a house
-        ink.rectangle((x - r, y, x + r, y + r), outline=255, width=pen)
-        ink.line((x - r, y, x, y - r, x + r, y), fill=255, width=pen)
-        ink.rectangle((x - 0.2 * r, y + 0.4 * r, x + 0.2 * r, y + r), outline=255, width=pen)
-    elif shape == 1:  # a star
-        points = [(x + r * np.sin(4 * np.pi * i / 5), y - r * np.cos(4 * np.pi * i / 5)) for i in range(6)]
-        ink.line(points, fill=255, width=pen)
-    elif shape == 2:  # a scribble
-        path = ndimage.gaussian_filter1d(rng.normal(0, 1, (400, 2)), 8, axis=0) * 5 * r / 2
-        ink.line([(x + a, y + b) for a, b in path], fill=255, width=pen)
-    elif shape == 3:  # a tree
-        ink.line((x, y + r, x, y - r), fill=255, width=pen)
-        for i in range(5):
-            for side in (-1, 1):
-                ink.line((x, y + r * (0.4 - 0.3 * i), x + side * r * 0.6, y + r * (0.1 - 0.3 * i)), fill=255, width=pen)
-    else:  # a flower
-        for i in range(6):
-            a, b = x + 0.6 * r * np.cos(i * np.pi / 3), y + 0.6 * r * np.sin(i * np.pi / 3)
-            ink.ellipse((a - 0.3 * r, b - 0.3 * r, a + 0.3 * r, b + 0.3 * r), outline=255, width=pen)
-        ink.ellipse((x - 0.3 * r, y - 0.3 * r, x + 0.3 * r, y + 0.3 * r), outline=255, width=pen)

@@ -2,9 +2,9 @@
 
     python benchmarks/photos.py --data-dir DIR
 
-A digit is drawn with its pen before any paper is, and passed over if the guide does not read it then: the table measures
-how digits are found, not how legible MNIST's are. "Silently wrong" is a wrong answer whose every confidence is above
-the least; a photograph without a digit is right when it is refused.
+A digit is drawn with its pen before any paper is, and passed over if the guide does not read it then: the table
+measures how digits are found, not how legible MNIST's are. "Wrong" is a wrong answer without a doubt; a photograph without a
+digit is right when it is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from drawn_photos import FRAMES, LIGHTS, NO_DIGITS, PAPERS, PENS, Drawn, Kind, draw_no_digit, draw_photo, written
+from drawn_no_digits import NO_DIGITS, draw_no_digit
+from drawn_photos import FRAMES, LIGHTS, PAPERS, PENS, Drawn, Kind, draw_photo, written
 from jsonargparse import auto_cli
 from torchvision.datasets import MNIST
 from tqdm import tqdm

@@ -135,9 +135,10 @@ def _written(
 
 
 def _pen_distance(pixels: np.ndarray, reach: float) -> np.ndarray:
-    """How far each point is from the edge of strokes along an image's, in its pixels, negative inside; `FINER` times as fine.
+    """How far each point is from the edge of the pen's strokes, in pixels of the image, negative inside.
 
-    The strokes follow the middle of the image's strokes. Their width varies about the pen's as the image's does.
+    There are `FINER` points for each pixel. The strokes follow the middle of the image's strokes. Their width varies
+    about the pen's as the image's does.
     """
     smooth = ndimage.gaussian_filter(
         ndimage.zoom(pixels / max(float(pixels.max()), 1e-6), FINER, order=3, mode="grid-constant", grid_mode=True),

@@ -55,7 +55,8 @@ def fit_scan(picture: Image.Image, image_shape: ImageShape, *, invert: bool = Fa
         fit: how it comes into the frame.
 
     Raises:
-        ValueError: a model of other channels; `strokes` for a model of colours; a picture without a digit, or with several.
+        ValueError: a model of other channels; `strokes` for a model of colours; a picture without a digit or with
+            several.
     """
     check_choice("fit", fit, get_args(Fit))
     channels, height, width = image_shape

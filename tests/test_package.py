@@ -46,7 +46,7 @@ LAYERS = [
     {"objective", "inputs", "latent", "saving", "compiling", "allocator"},
     {"settings"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "classes", "picture_files"},
-    {"frames", "paper_lines"},
+    {"frames", "paper_lines", "pieces"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"strokes"},
     {"scans", "paste", "comparison", "discriminator"},
