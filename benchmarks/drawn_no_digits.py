@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from drawn_photos import LIGHTS, PAPERS, Drawn, Kind, camera, colour_of, light_of, paper_of
@@ -22,7 +23,7 @@ def draw_no_digit(name: str, rng: np.random.Generator, size: tuple[int, int] = (
         "a face": _face,
         "a drawing": _drawing,
     }.get(name)
-    bundled = {
+    bundled: dict[str, tuple[Any, ...]] = {
         "text": (data.page, data.text),
         "a face": (data.astronaut,),
         "a scene": (data.camera, data.coffee, data.chelsea, data.rocket, data.coins, data.brick, data.grass),
@@ -45,8 +46,9 @@ def draw_no_digit(name: str, rng: np.random.Generator, size: tuple[int, int] = (
 
 def _text(ink: ImageDraw.ImageDraw, rng: np.random.Generator, _: int, height: int) -> None:
     words = ["the", "paper", "lies", "on", "a", "table", "and", "someone", "wrote", "letters", "with", "many", "words"]
-    font = ImageFont.load_default(int(rng.integers(24, 60)))
-    for top in range(60, height - 80, int(font.size * 1.6)):
+    size = int(rng.integers(24, 60))
+    font = ImageFont.load_default(size)
+    for top in range(60, height - 80, int(size * 1.6)):
         ink.text((60, top), " ".join(rng.choice(words, int(rng.integers(4, 9)))), fill=255, font=font)
 
 

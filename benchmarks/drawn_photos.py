@@ -112,7 +112,7 @@ def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) 
         coverage = coverage * (0.95 + 0.05 * ndimage.gaussian_filter(rng.normal(0, 1, coverage.shape), 4)).clip(0.8, 1)
     seen = np.argwhere(coverage > 0.1)
     (top, left), (bottom, right) = seen.min(axis=0), seen.max(axis=0) + 1
-    return coverage[top:bottom, left:right]
+    return np.asarray(coverage[top:bottom, left:right])
 
 
 def colour_of(pen: str, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +202,7 @@ def _creases(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     facet = (
         tilts[nearest, 0] * (down - points[nearest, 0]) + tilts[nearest, 1] * (across - points[nearest, 1])
     ) / height
-    return (1 + 0.15 * facet.clip(-1, 1) - 0.1 * np.exp(-(second - first) / 6)).clip(0.6, 1.15)
+    return np.asarray((1 + 0.15 * facet.clip(-1, 1) - 0.1 * np.exp(-(second - first) / 6)).clip(0.6, 1.15))
 
 
 def light_of(name: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -211,16 +211,16 @@ def light_of(name: str, height: int, width: int, rng: np.random.Generator) -> np
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * (across - 0.5) + np.sin(angle) * (down - 0.5)
     if name == "soft shadow":
-        return 1 - rng.uniform(0.35, 0.55) / (1 + np.exp(-along * rng.uniform(6, 14)))
+        return np.asarray(1 - rng.uniform(0.35, 0.55) / (1 + np.exp(-along * rng.uniform(6, 14))))
     if name == "hard shadow":  # of a hand, whose edge is not straight
         edge = along + 0.06 * np.sin(9 * (down + across) + angle) + rng.uniform(-0.1, 0.1)
-        return 1 - rng.uniform(0.3, 0.5) * (edge * width / rng.uniform(3, 8) + 0.5).clip(0, 1)
+        return np.asarray(1 - rng.uniform(0.3, 0.5) * (edge * width / rng.uniform(3, 8) + 0.5).clip(0, 1))
     if name == "lamp spot":
         y, x = rng.uniform(0.2, 0.8, 2)
-        return 0.35 + 0.7 * np.exp(-((across - x) ** 2 + (down - y) ** 2) / rng.uniform(0.08, 0.2))
+        return np.asarray(0.35 + 0.7 * np.exp(-((across - x) ** 2 + (down - y) ** 2) / rng.uniform(0.08, 0.2)))
     if name == "dim":
-        return np.full((height, width), rng.uniform(0.2, 0.35)) * (1 + 0.15 * along)
-    return 1 + 0.06 * along
+        return np.asarray(np.full((height, width), rng.uniform(0.2, 0.35)) * (1 + 0.15 * along))
+    return np.asarray(1 + 0.06 * along)
 
 
 def _tilted(surface: np.ndarray, degrees: float) -> np.ndarray:
@@ -234,7 +234,7 @@ def _tilted(surface: np.ndarray, degrees: float) -> np.ndarray:
 def _wood(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     grain = ndimage.gaussian_filter(rng.normal(0, 1, (height, width)), (1.5, 40))
     colour = np.array([[0.35, 0.22, 0.14], [0.5, 0.36, 0.24], [0.12, 0.12, 0.13]])[rng.integers(3)]
-    return (colour * (1 + 0.12 * grain / grain.std())[..., None]).clip(0, 1)
+    return np.asarray((colour * (1 + 0.12 * grain / grain.std())[..., None]).clip(0, 1))
 
 
 def _on_a_table(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -244,7 +244,9 @@ def _on_a_table(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.6:
         paper = np.minimum(paper, (0.88 * height - down + rng.uniform(-0.06, 0.06) * across).clip(0, 1))
     shade = 1 - 0.4 * np.exp(-ndimage.distance_transform_edt(paper < 0.5) / 12)
-    return surface * paper[..., None] + (_wood(height, width, rng) * shade[..., None]) * (1 - paper[..., None])
+    return np.asarray(
+        surface * paper[..., None] + (_wood(height, width, rng) * shade[..., None]) * (1 - paper[..., None])
+    )
 
 
 def _with_a_finger(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -256,4 +258,4 @@ def _with_a_finger(surface: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     finger = np.array([0.8, 0.58, 0.46]) * (0.7 + 0.3 * (1 - off**2).clip(0, 1))[..., None]
     shadow = 1 - 0.3 * np.exp(-np.maximum(-ndimage.shift(inside, (6, 10), order=0, mode="nearest"), 0) / 8)
     cover = inside.clip(0, 1)[..., None]
-    return surface * np.where(inside > 0, 1, shadow)[..., None] * (1 - cover) + finger * cover
+    return np.asarray(surface * np.where(inside > 0, 1, shadow)[..., None] * (1 - cover) + finger * cover)

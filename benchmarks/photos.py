@@ -3,8 +3,8 @@
     python benchmarks/photos.py --data-dir DIR
 
 A digit is drawn with its pen before any paper is, and passed over if the guide does not read it then: the table
-measures how digits are found, not how legible MNIST's are. "Wrong" is a wrong answer without a doubt; a photograph without a
-digit is right when it is refused.
+measures how digits are found, not how legible MNIST's are. "Wrong" is a wrong answer without a doubt. A photograph
+without a digit is right when it is refused.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _widened(ink: np.ndarray, reach: float, border: int) -> np.ndarray:
     """Ink whose strokes reach further to each side, on a larger sheet."""
     ink = np.pad(ink, border)
     distance = ndimage.distance_transform_edt(ink < 0.5)
-    return np.maximum(ink, (reach + 0.5 - distance).clip(0, 1)).astype(np.float32)
+    return np.asarray(np.maximum(ink, (reach + 0.5 - distance).clip(0, 1)).astype(np.float32))
 
 
 def _centred(ink: np.ndarray, axis: int, side: int) -> int:

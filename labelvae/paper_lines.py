@@ -46,12 +46,13 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
         slope, start = np.polyfit(columns, rows, 1)
         if np.abs(rows - slope * columns - start).mean() < 2 + 0.01 * long:
             middle = place[0].start + start + slope * (width / 2 - place[1].start)
-            pieces.append((middle, slope, place[1].start, place[1].stop, index))
+            pieces.append((float(middle), float(slope), int(place[1].start), int(place[1].stop), index))
     if not pieces:
         return np.zeros_like(mask)
     lean = _weighted_median([piece[1] for piece in pieces], [piece[3] - piece[2] for piece in pieces])
     pieces = sorted(piece for piece in pieces if abs(piece[1] - lean) < 0.08)
-    lines, far = [], 0.012 * width
+    lines: list[list[tuple[float, float, int, int, int]]] = []
+    far = 0.012 * width
     for piece in pieces:
         if lines and piece[0] - lines[-1][-1][0] < far:
             lines[-1].append(piece)
@@ -68,9 +69,9 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
         chosen[[piece[4] for piece in pieces if piece[3] - piece[2] > 0.1 * width]] = True
     found = chosen[labels] & thin
     if not found.any():
-        return found
+        return np.zeros_like(mask)
     strength = float(np.quantile(ink[found], 0.9))
-    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 1))) & mask & (ink < max(1.5 * strength, floor)))
+    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 1), bool)) & mask & (ink < max(1.5 * strength, floor)))
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:

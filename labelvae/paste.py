@@ -65,7 +65,7 @@ def paste(photo: Image.Image, found: Found, image: Tensor) -> Image.Image:
     old = _spread(found.ink, levels.shape[:2], unit, corner)
     new = _written(found, image, levels.shape[:2], unit, corner)
     reach = max(2, round(2.5 * unit))
-    hole = ndimage.binary_dilation(old > 0.02, np.ones((3, 3)), iterations=reach)
+    hole = ndimage.binary_dilation(old > 0.02, np.ones((3, 3), bool), iterations=reach)
     paper = _filled(levels, hole)
     inked = paper * _ink(levels, paper, old, new, found.bright)
     touched = ndimage.gaussian_filter((hole | (new > 0.01)).astype(np.float32), max(0.7, 0.5 * unit))
@@ -165,10 +165,10 @@ def _filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     light = _light(levels, hole)
     texture = levels - light
     result, left = levels.copy(), hole.copy()
-    rows, columns = np.nonzero(ndimage.binary_dilation(hole, np.ones((3, 3)), iterations=4) & ~hole)
+    rows, columns = np.nonzero(ndimage.binary_dilation(hole, np.ones((3, 3), bool), iterations=4) & ~hole)
     some = slice(None, None, max(1, len(rows) // 3000))
     rows, columns = rows[some], columns[some]
-    span_y, span_x = (np.ptp(np.flatnonzero(hole.any(axis))) if hole.any() else 0 for axis in (1, 0))
+    span_y, span_x = (int(np.ptp(np.flatnonzero(hole.any(axis)))) if hole.any() else 0 for axis in (1, 0))
     ranked = []
     for dy, dx in _shifts(span_y, span_x):
         y, x = rows + dy, columns + dx

@@ -18,7 +18,7 @@ LARGEST_STROKE = 0.06
 MOST_DIGITS = 12
 """More pieces than this are text or a pattern."""
 
-Box = tuple[slice, slice]
+Box = tuple[slice, ...]
 Pieces = tuple[np.ndarray, dict[int, Box]]
 """The label of each pixel, 0 for no piece, and by label the box of each piece that is kept."""
 
@@ -75,7 +75,9 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
     place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)
     piece, others = labels[place] == index, labels[place] > 0
     distance, (rows, columns) = ndimage.distance_transform_edt(~piece, return_indices=True)
-    ring = (distance > far - 3) & (distance <= far) & ~ndimage.binary_dilation(others, np.ones((3, 3)), iterations=2)
+    ring = (
+        (distance > far - 3) & (distance <= far) & ~ndimage.binary_dilation(others, np.ones((3, 3), bool), iterations=2)
+    )
     if ring.sum() < 8:
         return False
     around, nearest = levels[place][ring], _core(levels[place], piece)[rows[ring], columns[ring]]
@@ -118,7 +120,7 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
         for large in members:
             if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
                 continue
-            gap = float(cKDTree(points[large]).query(points[small])[0].min()) / _long(boxes[large])
+            gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
             if gap < nearest and gap < _widest_gap(boxes[small], boxes[large]):
                 best, nearest = large, gap
         if best is not None:

@@ -166,7 +166,7 @@ def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found
     top, left = max(0, top - 2), max(0, left - 2)
     bottom, right = min(ink.shape[0], bottom + 2), min(ink.shape[1], right + 2)
     piece = mask[top:bottom, left:right]
-    near = ndimage.binary_dilation(piece, np.ones((3, 3)), iterations=2)
+    near = ndimage.binary_dilation(piece, np.ones((3, 3), bool), iterations=2)
     full = float(np.quantile(ink[top:bottom, left:right][piece], 0.8))
     cover = ((ink[top:bottom, left:right] / full - 0.15) / 0.75).clip(0, 1) * near
     depth = ndimage.distance_transform_edt(np.pad(ndimage.gaussian_filter(cover, 1.0) > 0.4, 1))[1:-1, 1:-1]  # no grain
