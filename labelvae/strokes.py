@@ -169,9 +169,10 @@ def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found
     near = ndimage.binary_dilation(piece, np.ones((3, 3), bool), iterations=2)
     full = float(np.quantile(ink[top:bottom, left:right][piece], 0.8))
     cover = ((ink[top:bottom, left:right] / full - 0.15) / 0.75).clip(0, 1) * near
-    depth = ndimage.distance_transform_edt(np.pad(ndimage.gaussian_filter(cover, 1.0) > 0.4, 1))[1:-1, 1:-1]  # no grain
-    ridge = (depth == ndimage.maximum_filter(depth, 3)) & (depth > 0)
-    width = 2 * float(np.median(depth[ridge])) - 1 if ridge.any() else 1.0
+    solid = ndimage.binary_closing(np.pad(cover > 0.3, 4), np.ones((3, 3), bool), iterations=2)  # no grain
+    depth = ndimage.distance_transform_edt(solid)
+    ridge = (depth == ndimage.maximum_filter(depth, 7)) & (depth > 0)
+    width = 2 * float(np.quantile(depth[ridge], 0.6)) - 1 if ridge.any() else 1.0
     rows, columns = (np.flatnonzero((cover > 0.25).any(axis=axis)) for axis in (1, 0))
     cover = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     left, top = left + int(columns[0]), top + int(rows[0])
