@@ -91,7 +91,7 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
 def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
     """The levels of a piece with those at its edge replaced by the levels of the nearest pixel of its middle."""
     depth = ndimage.distance_transform_edt(piece)
-    ridge = piece & (depth >= ndimage.maximum_filter(depth, 5))
+    ridge = piece & (depth >= ndimage.maximum_filter(depth, 5)) & (depth >= 0.4 * depth.max())
     rows, columns = ndimage.distance_transform_edt(~ridge, return_distances=False, return_indices=True)
     return np.asarray(levels[rows, columns])
 
