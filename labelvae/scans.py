@@ -5,9 +5,9 @@ three. Then it is fitted into the model's frame:
 
 - `pad`: scaled as a whole, and the rest filled with the colour of its edge;
 - `crop`: scaled until it fills the frame, and cropped at the centre, as the images of a folder are for training;
-- `strokes`: for a model of pen strokes, bright on dark. The paper (the median of the edge) becomes 0 and the
-  darkest ink 1; the ink is scaled to 20/28 of the frame and its centre of mass put in the middle, as MNIST was made
-  (LeCun et al., 1998).
+- `strokes`: for a model of pen strokes, bright on dark. The one digit in the picture is found on its paper, dark on
+  bright or bright on dark (`labelvae.strokes`); it is scaled to 20/28 of the frame and its centre of mass put in the
+  middle, as MNIST was made (LeCun et al., 1998).
 
 An image that has the model's size already keeps its pixels under `pad` and `crop`.
 """
@@ -26,15 +26,10 @@ from torch import Tensor
 from labelvae.checks import check_choice
 from labelvae.depth import Levels
 from labelvae.inputs import ImageShape
-from labelvae.pixels import UNREADABLE, open_image, plain
+from labelvae.pixels import UNREADABLE, eight_bits, open_image, plain
+from labelvae.strokes import find_digits
 
 Fit = Literal["pad", "crop", "strokes"]
-
-STROKE_SHARE = 20 / 28
-"""Longer side of the strokes over the shorter side of the frame."""
-
-PAPER_NOISE = 0.15
-"""Share of the contrast between paper and ink that counts as paper."""
 
 
 def read_scan(
@@ -45,10 +40,10 @@ def read_scan(
     Raises:
         ValueError: a file that is missing, no image, of a format that is not read, or too large to be meant.
     """
-    _check(image_shape, fit)
+    mode = _mode(image_shape, fit)
     try:
         with open_image(path) as picture:
-            bands = plain(picture, "L" if image_shape[0] == 1 else "RGB", levels)
+            bands = plain(picture, mode, levels)
     except UNREADABLE as error:
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
     try:
@@ -70,32 +65,35 @@ def fit_scan(
     Args:
         picture: what was scanned, photographed or drawn.
         image_shape: the model's, with 1 or 3 channels.
-        invert: swap dark and bright: for dark ink on bright paper and a model of bright strokes on dark.
+        invert: swap dark and bright: for dark ink on bright paper and a model of bright strokes on dark. Under
+            `strokes` this is found out and need not be said.
         fit: how it comes into the frame.
         levels: what is black and white in a picture with more than 8 bits; by default the picture's own range.
 
     Raises:
-        ValueError: a model of other channels; `strokes` for a model of colours; a picture without strokes.
+        ValueError: a model of other channels; `strokes` for a model of colours; a picture without a digit or with
+            several.
     """
-    _check(image_shape, fit)
-    return _fitted(plain(picture, "L" if image_shape[0] == 1 else "RGB", levels), image_shape, invert, fit)
+    return _fitted(plain(picture, _mode(image_shape, fit), levels), image_shape, invert, fit)
 
 
-def _check(image_shape: ImageShape, fit: Fit) -> None:
+def _mode(image_shape: ImageShape, fit: Fit) -> str:
+    """How a picture is read, "L" or "RGB"; strokes are found by their colour as well."""
     check_choice("fit", fit, get_args(Fit))
     channels = image_shape[0]
     if channels not in (1, 3):
         raise ValueError(f"image_shape: pictures have 1 or 3 channels, the model's images have {channels}")
     if fit == "strokes" and channels != 1:
         raise ValueError("fit: strokes is for models of grey images, this one's are in colour; use pad or crop")
+    return "RGB" if channels == 3 or fit == "strokes" else "L"
 
 
 def _fitted(bands: list[Image.Image], image_shape: ImageShape, invert: bool, fit: Fit) -> Tensor:
     """What `plain` returned, as an image `(C, H, W)` in [0, 1]."""
     _, height, width = image_shape
-    bands = [_inverted(band) for band in bands] if invert else bands
     if fit == "strokes":
-        return _strokes(np.asarray(bands[0], dtype=np.float32) / 255.0, height, width)
+        return _strokes(eight_bits(bands), height, width)
+    bands = [_inverted(band) for band in bands] if invert else bands
     if bands[0].size != (width, height):
         into = _cropped if fit == "crop" else _padded
         bands = [into(band, (width, height)) for band in bands]
@@ -137,29 +135,12 @@ def _edge(picture: Image.Image) -> float | tuple[int, ...]:
     return tuple(int(level) for level in colour) if len(colour) > 1 else int(colour[0])
 
 
-def _strokes(levels: np.ndarray, height: int, width: int) -> Tensor:
-    """The strokes of levels `(h, w)` in [0, 1], scaled and centred, `(1, H, W)`."""
-    paper = float(np.median(np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])))
-    contrast = float(levels.max()) - paper
-    if contrast < 0.1:
+def _strokes(picture: Image.Image, height: int, width: int) -> Tensor:
+    """The one digit of a picture, scaled and centred, `(1, H, W)`."""
+    found = find_digits(picture)
+    if len(found) > 1:
         raise ValueError(
-            "strokes: none that are brighter than the edge of the picture were found; "
-            "dark ink on bright paper needs --invert (invert=True)"
+            f"strokes: found {len(found)} digits, expected 1; crop the picture to one digit, or read all of them with "
+            "labelvae.doubts.read_digits"
         )
-    ink = (((levels - paper) / contrast - PAPER_NOISE) / (1.0 - PAPER_NOISE)).clip(0.0, 1.0)
-    rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = STROKE_SHARE * min(height, width) / max(ink.shape)
-    size = (max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale)))
-    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)).clip(0.0, 1.0)
-    top, left = (_centred(small, axis, side) for axis, side in ((0, height), (1, width)))
-    frame = np.zeros((height, width), dtype=np.float32)
-    frame[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return torch.from_numpy(frame / max(float(frame.max()), 1e-6))[None]
-
-
-def _centred(ink: np.ndarray, axis: int, side: int) -> int:
-    """Where ink begins along an axis so that its centre of mass is the frame's, all of it inside."""
-    mass = ink.sum(axis=1 - axis)
-    centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
-    return int(min(max(round((side - 1) / 2 - centre), 0), side - len(mass)))
+    return found[0].fit(height, width)

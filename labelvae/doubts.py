@@ -1,0 +1,185 @@
+"""Read the digits in a photograph with a classifier, say how sure each reading is, and refuse what is no digit.
+
+A classifier that has seen digits alone is sure of nearly everything. A reading is trusted as far as three answers
+agree: the classifier's on slightly turned and scaled copies, how large its logits are against those on the model's
+own digits, and how well the model draws what was seen as that digit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.pixels import eight_bits, plain
+from labelvae.strokes import Found, find_digits
+from labelvae.vae import ConditionalVAE
+
+LEAST_CONFIDENCE = 0.5
+"""A reading below this is doubted."""
+
+SURE = 0.92
+"""Confidence from which a turned photograph is believed."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A digit in a photograph, and what it was read as.
+
+    Attributes:
+        found: where it is.
+        image: what the model sees, `(1, H, W)` in [0, 1].
+        label: index of the class that it was read as.
+        confidence: in [0, 1].
+    """
+
+    found: Found
+    image: Tensor
+    label: int
+    confidence: float
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the reading is too unsure to be used."""
+        return self.confidence < LEAST_CONFIDENCE
+
+
+@dataclass(frozen=True)
+class PhotoReading:
+    """What was read in a photograph.
+
+    Attributes:
+        photo: upright, in RGB; turned by `turn`.
+        readings: the digits in reading order; some may be doubted, but not most of them.
+        turn: degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
+    """
+
+    photo: Image.Image
+    readings: list[Reading]
+    turn: int
+
+
+def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> PhotoReading:
+    """Read the written digits in a photograph.
+
+    A photograph that cannot be read as it is, is turned by 90 degrees both ways, and believed if one way is sure and
+    the other does not say another digit.
+
+    Args:
+        picture: of any size and mode.
+        guide: a classifier of the model's images, from images `(B, 1, H, W)` in [0, 1] to logits `(B, K)`.
+        vae: the model of grey images that will relabel the digits.
+
+    Raises:
+        ValueError: no digit was found, or what was found is doubted.
+    """
+    if vae.image_shape[0] != 1:
+        raise ValueError(
+            f"vae: expected a model of grey images with 1 channel, got {vae.image_shape[0]}; relabel the photograph "
+            "with fit pad or crop"
+        )
+    picture = eight_bits(plain(picture, "RGB"))
+    usual = usual_energy(guide, vae)
+    readings, problem = _read(picture, guide, vae, usual)
+    if problem is None:
+        return PhotoReading(picture, readings, 0)
+    turned = []
+    for degrees, how in ((90, Image.Transpose.ROTATE_90), (270, Image.Transpose.ROTATE_270)) if readings else ():
+        photo = picture.transpose(how)
+        found, wrong = _read(photo, guide, vae, usual)
+        if wrong is None and min(one.confidence for one in found) > SURE:
+            turned.append(PhotoReading(photo, found, degrees))
+    said = sorted({str([one.label for one in one_way.readings]) for one_way in turned})
+    if len(said) > 1:
+        raise ValueError(f"photo: lies on its side and reads as {' or '.join(said)}; turn it upright")
+    if turned:
+        return max(turned, key=lambda one_way: min(one.confidence for one in one_way.readings))
+    raise ValueError(problem)
+
+
+def _read(
+    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, usual: float
+) -> tuple[list[Reading], str | None]:
+    """The readings of a photograph as it lies, and why they cannot be used, if so."""
+    try:
+        found = find_digits(picture)
+    except ValueError as error:
+        return [], str(error)
+    readings = [_reading(one, guide, vae, usual) for one in found]
+    doubted = [one for one in readings if one.doubted]
+    if 2 * len(doubted) < len(readings) or not doubted:
+        return readings, None
+    best = max(readings, key=lambda one: one.confidence)
+    return readings, (
+        f"strokes: found {len(found)} that look like no digit (the surest reads as class {best.label}, confidence "
+        f"{best.confidence:.2f}); write the digit plainly, or crop the photograph to it"
+    )
+
+
+@torch.no_grad()
+def usual_energy(guide: nn.Module, vae: ConditionalVAE) -> float:
+    """The energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more."""
+    labels = torch.arange(vae.num_classes).repeat(20)
+    logits = guide(vae.sample(labels, torch.Generator().manual_seed(0)))
+    return float(logits.logsumexp(dim=1).quantile(0.02))
+
+
+@torch.no_grad()
+def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) -> Reading:
+    image = found.fit(*vae.image_shape[1:])
+    belief = guide(_moved(image)).softmax(dim=1).mean(dim=0)
+    label = int(belief.argmax())
+    energy = float(guide(image[None]).logsumexp(dim=1))
+    drawn = vae.relabel(image[None], label, label)[0].cpu()
+    missed = float((drawn - image).square().sum() / image.square().sum().clamp_min(1e-6))
+    confidence = float(belief[label]) * _sigmoid(3 * (energy - 0.8 * usual)) * _sigmoid(20 * (0.6 - missed))
+    return Reading(found, image, label, confidence)
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
+
+
+def _moved(image: Tensor) -> Tensor:
+    """An image turned by up to 10 degrees, scaled and sheared, `(18, 1, H, W)`."""
+    moves = [(turn, size, lean) for turn in (-0.17, 0.0, 0.17) for size in (0.9, 1.0, 1.12) for lean in (-0.1, 0.1)]
+    turn, size, lean = torch.tensor(moves).T
+    cosine, sine, zero = size * turn.cos(), size * turn.sin(), torch.zeros(len(moves))
+    rows = [cosine + lean * sine, lean * cosine - sine, zero, sine, cosine, zero]
+    theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(theta, [len(moves), 1, *image.shape[1:]], align_corners=False)
+    return F.grid_sample(image.expand(len(moves), -1, -1, -1), grid, align_corners=False).clamp(0, 1)
+
+
+def seen_sheet(reading: PhotoReading, names: list[str], side: int = 480) -> Image.Image:
+    """Draw what the model sees: the photograph with a box round each digit, and each digit in its frame.
+
+    Args:
+        reading: of `read_digits`.
+        names: of the classes.
+        side: longest side of the photograph on the sheet, in pixels.
+
+    Returns:
+        The photograph with the boxes, and below it each digit's image with its label and confidence.
+    """
+    small = reading.photo.copy()
+    small.thumbnail((side, side))
+    factor = small.width / reading.photo.width
+    draw = ImageDraw.Draw(small)
+    frame = 84
+    columns = max(1, side // frame)
+    rows = -(-len(reading.readings) // columns)
+    sheet = Image.new("RGB", (side, small.height + rows * (frame + 18)), "white")
+    caption = ImageDraw.Draw(sheet)
+    for index, one in enumerate(reading.readings):
+        draw.rectangle([edge * factor for edge in one.found.box], outline="grey" if one.doubted else "red", width=2)
+        seen = Image.fromarray((one.image[0] * 255).round().byte().numpy()).resize((frame - 4, frame - 4), 0)
+        place = (index % columns * frame, small.height + index // columns * (frame + 18))
+        sheet.paste(seen, (place[0] + 2, place[1] + 16))
+        caption.text(place, f"{names[one.label]} ({one.confidence:.2f})", fill="black")
+    sheet.paste(small, (0, 0))
+    return sheet

@@ -1,0 +1,155 @@
+"""Connected pieces of ink: which may be strokes of a digit, and which belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+SMALLEST_DIGIT = 0.025
+"""Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
+
+SMALLEST_PIECE = 0.1
+"""Longer side of the smallest piece of a digit, as a share of the longer side of the largest piece."""
+
+LARGEST_STROKE = 0.06
+"""Thicker things at the border, as a share of the longest side, are a table or a hand."""
+
+MOST_DIGITS = 12
+"""More pieces than this are text or a pattern."""
+
+Box = tuple[slice, ...]
+Pieces = tuple[np.ndarray, dict[int, Box]]
+"""The label of each pixel, 0 for no piece, and by label the box of each piece that is kept."""
+
+
+def pieces_of(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
+    """Label connected ink, at half the level at which the first piece appears that may be a digit's."""
+    level = 0.8
+    while level > floor:
+        if _plausible(levels, ink, level)[1]:
+            break
+        level *= 0.7
+    return _plausible(levels, ink, max(floor, 0.5 * level))
+
+
+def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
+    """Label the connected pieces of ink above a level that may be strokes, and give their boxes by label."""
+    labels, count = ndimage.label(ink > level, np.ones((3, 3)))
+    height, width = ink.shape
+    outside = np.zeros(count + 1, bool)
+    outside[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    outside[np.unique(labels[_beyond_paper(ink > 0.5 * level)])] = True
+    least, boxes = max(4, SMALLEST_DIGIT * max(height, width)), {}
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        tall, wide = box[0].stop - box[0].start, box[1].stop - box[1].start
+        if outside[index] or max(tall, wide) < least:
+            continue
+        piece = np.pad(labels[box] == index, 1)
+        thick = 2 * float(ndimage.distance_transform_edt(piece).max())
+        sharp = _blur(ink[box], piece[1:-1, 1:-1]) < 5 + 0.5 * thick
+        if thick < 0.5 * max(tall, wide) and sharp and _on_paper(levels, labels, index, box, thick):
+            boxes[index] = box
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        if not outside[index] and max(3, SMALLEST_PIECE * longest) < _long(box) < least and longest:
+            boxes[index] = box
+    return labels, boxes
+
+
+def _beyond_paper(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    border, thick = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
+    border[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    border[0] = False
+    if border.any():
+        core = ndimage.minimum_filter(mask.view(np.uint8), round(LARGEST_STROKE * max(mask.shape)), mode="nearest")
+        thick[np.unique(labels[core > 0])] = True
+    return np.asarray((border & thick)[labels])
+
+
+def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
+    """Whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
+    far = int(0.5 * thick) + 6
+    place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)
+    piece, others = labels[place] == index, labels[place] > 0
+    distance, (rows, columns) = ndimage.distance_transform_edt(~piece, return_indices=True)
+    ring = (
+        (distance > far - 3) & (distance <= far) & ~ndimage.binary_dilation(others, np.ones((3, 3), bool), iterations=2)
+    )
+    if ring.sum() < 8:
+        return False
+    around, nearest = levels[place][ring], _core(levels[place], piece)[rows[ring], columns[ring]]
+    step = np.log((around + 0.02) / (nearest + 0.02))
+    usual = np.median(step, axis=0)
+    channel = int(np.abs(usual).argmax())
+    step = step[:, channel] * np.sign(usual[channel])
+    return bool((step > 0.5 * np.quantile(step, 0.75)).mean() > 0.85)
+
+
+def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """The levels of a piece with those at its edge replaced by the levels of the nearest pixel of its middle."""
+    depth = ndimage.distance_transform_edt(piece)
+    ridge = piece & (depth >= ndimage.maximum_filter(depth, 5)) & (depth >= 0.4 * depth.max())
+    rows, columns = ndimage.distance_transform_edt(~ridge, return_distances=False, return_indices=True)
+    return np.asarray(levels[rows, columns])
+
+
+def _blur(ink: np.ndarray, piece: np.ndarray) -> float:
+    """Mean width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
+    full = float(np.quantile(ink[piece], 0.8))
+    soft = piece & (ink < 0.8 * full)
+    edge = piece & ~ndimage.binary_erosion(piece)
+    return float(soft.sum()) / max(1, int(edge.sum()))
+
+
+def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
+    """Join pieces that lie close together, as a 5's hat and its body do."""
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    members = {index: [index] for index, box in boxes.items() if _long(box) > SMALLEST_PIECE * longest}
+    if len(members) > 6 * MOST_DIGITS:
+        return list(members.values())
+    points = {}
+    for index in members:
+        edge = (labels[boxes[index]] == index) & ~ndimage.binary_erosion(labels[boxes[index]] == index)
+        points[index] = np.argwhere(edge) + np.array([side.start for side in boxes[index]])
+    owner = {index: index for index in members}
+    for small in sorted(members, key=lambda index: _long(boxes[index])):
+        best, nearest = None, np.inf
+        for large in members:
+            if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
+                continue
+            gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
+            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large]):
+                best, nearest = large, gap
+        if best is not None:
+            old, new = owner[small], owner[best]
+            owner = {index: new if root == old else root for index, root in owner.items()}
+    return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
+
+
+def _widest_gap(small: Box, large: Box) -> float:
+    """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
+    overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
+    if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
+        return 0.05  # drawn inside it
+    stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
+    if _long(small) < 0.6 * _long(large):
+        return 0.3 if stacked else 0.2
+    return 0.06 if stacked else 0.0
+
+
+def _long(box: Box) -> int:
+    return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
+
+
+def drawn_inside(labels: np.ndarray, members: list[int]) -> bool:
+    """Whether something else is drawn inside a digit, as eyes are in a face."""
+    rows, columns = np.nonzero(np.isin(labels, members))
+    inside = labels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    speck = (0.04 * max(inside.shape)) ** 2
+    sizes = np.bincount(inside.ravel(), minlength=int(labels.max()) + 1)
+    whole = np.bincount(labels.ravel(), minlength=len(sizes))
+    sizes[[0, *members]] = 0
+    return bool(sizes[(sizes == whole) & (sizes > speck)].sum() > 0.04 * len(rows))

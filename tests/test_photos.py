@@ -1,0 +1,208 @@
+"""Photographs of digits, drawn small: found, read, refused, pasted."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.doubts import LEAST_CONFIDENCE, read_digits, seen_sheet
+from labelvae.frames import fit_ink
+from labelvae.paper_lines import run_lengths, without_lines
+from labelvae.paste import paste, paste_crop
+from labelvae.scans import fit_scan
+from labelvae.strokes import find_digits
+
+HEIGHT, WIDTH = 300, 400
+
+
+@pytest.fixture(scope="module")
+def models():
+    return LabelClassifier.from_pretrained("mnist").eval(), ConditionalVAE.from_pretrained("mnist").eval()
+
+
+@pytest.fixture(scope="module")
+def digits(models):
+    """One digit of each class, `(10, 28, 28)`, that the guide is sure of."""
+    guide, vae = models
+    made = vae.sample(torch.arange(10).repeat(8), torch.Generator().manual_seed(3))
+    belief = guide(made).detach().softmax(1)
+    best = [max(range(label, 80, 10), key=lambda index: float(belief[index, label])) for label in range(10)]
+    return made[best, 0].numpy()
+
+
+def ink_of(*placed):
+    """Ink on a sheet: digits, each with left, top and side."""
+    sheet = np.zeros((HEIGHT, WIDTH))
+    for digit, left, top, side in placed:
+        large = ndimage.zoom(digit, side / 28, order=3).clip(0, 1)
+        stroke = ndimage.gaussian_filter((large > 0.45).astype(float), 0.7)
+        view = sheet[top : top + side, left : left + side]
+        np.maximum(view, stroke[: view.shape[0], : view.shape[1]], out=view)
+    return sheet[..., None]
+
+
+def photo(ink, paper=(0.92, 0.9, 0.86), colour=(0.1, 0.1, 0.14), light=1.0, noise=0.01):
+    surface = (np.asarray(paper) * (1 - ink) + np.asarray(colour) * ink) * np.asarray(light)
+    surface = surface + np.random.default_rng(0).normal(0, noise, surface.shape)
+    return Image.fromarray((surface.clip(0, 1) * 255).astype(np.uint8))
+
+
+DOWN, ACROSS = np.mgrid[:HEIGHT, :WIDTH]
+LINES = np.where((DOWN % 24 < 1)[..., None], (0.55, 0.65, 0.9), (0.93, 0.92, 0.9))
+SQUARES = np.where(((DOWN % 24 < 1) | (ACROSS % 24 < 1))[..., None], (0.6, 0.6, 0.65), (0.93, 0.92, 0.9))
+TABLE = np.where((ACROSS < 40 + 0.1 * DOWN)[..., None], (0.3, 0.2, 0.12), (0.93, 0.92, 0.9))
+KINDS = {
+    "plain": {},
+    "ruled": {"paper": LINES},
+    "squared": {"paper": SQUARES},
+    "table": {"paper": TABLE},
+    "soft shadow": {"light": (1 - 0.6 * ACROSS / WIDTH)[..., None]},
+    "hard shadow": {"light": np.where(ACROSS + DOWN < 330, 0.55, 1.0)[..., None]},
+    "dim": {"light": 0.25},
+    "red on blue": {"paper": (0.6, 0.75, 0.9), "colour": (0.75, 0.15, 0.15)},
+    "pencil": {"colour": (0.5, 0.5, 0.5)},
+    "chalk": {"paper": (0.12, 0.25, 0.18), "colour": (0.9, 0.9, 0.85)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_digit_is_read_on_any_paper_in_any_light(kind, digits, models):
+    for label in (2, 5, 8):
+        read = read_digits(photo(ink_of((digits[label], 130, 80, 140)), **KINDS[kind]), *models)
+        assert [one.label for one in read.readings] == [label]
+        assert read.readings[0].confidence > 0.9
+        assert read.readings[0].found.bright == (kind == "chalk")
+
+
+def test_several_digits_are_read_row_by_row(digits, models):
+    ink = ink_of(
+        (digits[3], 30, 20, 110), (digits[8], 220, 35, 110), (digits[4], 40, 170, 110), (digits[0], 230, 160, 110)
+    )
+    picture = photo(ink)
+    assert [one.label for one in read_digits(picture, *models).readings] == [3, 8, 4, 0]
+    with pytest.raises(ValueError, match="found 4 digits, expected 1; crop the picture"):
+        fit_scan(picture, (1, 28, 28), fit="strokes")
+
+
+def test_the_box_is_the_inks_in_pixels_of_the_photograph(digits):
+    ink = ink_of((digits[5], 200, 60, 150))
+    rows, columns = np.argwhere(ink[..., 0] > 0.5).min(0), np.argwhere(ink[..., 0] > 0.5).max(0) + 1
+    for factor in (1, 6):
+        picture = photo(ink).resize((WIDTH * factor, HEIGHT * factor), Image.Resampling.BICUBIC)
+        (found,) = find_digits(picture)
+        expected = np.array([rows[1], rows[0], columns[1], columns[0]]) * factor
+        assert np.abs(np.array(found.box) - expected).max() <= 2 * factor
+
+
+def test_a_clean_digit_fits_as_it_is(digits):
+    """MNIST's own form, enlarged, comes back: scaled and centred."""
+    clean = Image.fromarray((digits[6] * 255).astype(np.uint8))
+    large = clean.resize((280, 280), Image.Resampling.BICUBIC)
+    image = fit_scan(large, (1, 28, 28), fit="strokes")
+    expected = fit_ink(np.asarray(large, np.float32) / 255, 28, 28, 25.0).image
+    assert image.shape == expected.shape
+    mass = (image[0].sum(0) * torch.arange(28.0)).sum() / image.sum()
+    assert abs(float(mass) - 13.5) <= 0.6
+    assert int((image[0] > 0.2).any(1).sum()) in (19, 20, 21)
+
+
+def face(rng):
+    ink = np.zeros((HEIGHT, WIDTH))
+    ring = np.hypot((DOWN - 150) / 1.2, ACROSS - 200)
+    ink[abs(ring - 80) < 4] = 1
+    for x in (165, 235):
+        ink[abs(np.hypot(DOWN - 120, ACROSS - x) - 10) < 3] = 1
+    ink[(abs(DOWN - 195) < 3) & (abs(ACROSS - 200) < 30)] = 1
+    return photo(ink[..., None])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: photo(np.zeros((HEIGHT, WIDTH, 1))),
+        lambda rng: photo(np.zeros((HEIGHT, WIDTH, 1)), paper=SQUARES),
+        lambda rng: Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)),
+        face,
+    ],
+    ids=["blank", "squared paper", "noise", "face"],
+)
+def test_what_is_no_digit_is_refused(draw, models):
+    with pytest.raises(ValueError, match="strokes: found"):
+        read_digits(draw(np.random.default_rng(0)), *models)
+
+
+def test_many_pieces_are_said_to_be_too_many():
+    ink = np.zeros((HEIGHT, WIDTH, 1))
+    for top in range(20, 270, 40):
+        for left in range(20, 370, 30):
+            ink[top : top + 20, left : left + 4] = 1
+    with pytest.raises(ValueError, match="expected 1 to 12 digits"):
+        find_digits(photo(ink))
+
+
+def test_a_doubted_reading_is_below_the_least_confidence(digits, models):
+    read = read_digits(photo(ink_of((digits[7], 130, 80, 140))), *models)
+    assert not read.readings[0].doubted
+    assert read.readings[0].confidence >= LEAST_CONFIDENCE
+    sheet = seen_sheet(read, list("0123456789"))
+    assert sheet.width == 480
+    assert sheet.height > 300
+
+
+def test_a_model_of_colours_has_no_digits(models):
+    vae = ConditionalVAE((3, 8, 8), 2)
+    with pytest.raises(ValueError, match="vae: expected a model of grey images with 1 channel, got 3"):
+        read_digits(photo(np.zeros((HEIGHT, WIDTH, 1))), models[0], vae)
+
+
+def test_lines_are_taken_out_and_strokes_across_them_stay():
+    ink = np.zeros((200, 300), np.float32)
+    ink[20::30] = 0.3
+    stroke = np.zeros_like(ink, bool)
+    stroke[40:160, 140:146] = True
+    ink[stroke] = 0.9
+    clean = without_lines(ink, 0.1)
+    assert (clean[stroke] == np.float32(0.9)).all()
+    assert (clean[~stroke] == 0).all()
+
+
+def test_run_lengths_count_down_each_column():
+    mask = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], bool)
+    assert run_lengths(mask).tolist() == [[2, 0], [2, 3], [0, 3], [1, 3]]
+
+
+@pytest.mark.parametrize("kind", ["plain", "hard shadow", "chalk", "ruled"])
+def test_pasting_changes_the_digits_place_alone(kind, digits, models):
+    picture = photo(ink_of((digits[2], 130, 80, 140)), **KINDS[kind])
+    (one,) = read_digits(picture, *models).readings
+    pasted = paste(picture, one.found, models[1].relabel(one.image[None], 8)[0])
+    assert pasted.size == picture.size
+    assert [again.label for again in read_digits(pasted, *models).readings] == [8]
+    before, after = np.asarray(picture).astype(int), np.asarray(pasted).astype(int)
+    left, top, right, bottom = one.found.box
+    far = max(right - left, bottom - top)
+    outside = np.ones((HEIGHT, WIDTH), bool)
+    outside[max(0, top - far) : bottom + far, max(0, left - far) : right + far] = False
+    assert (before[outside] == after[outside]).all()
+    assert (before == after).all(axis=2).mean() > 0.6
+
+
+def test_the_same_digit_pasted_back_is_nearly_the_photograph(digits, models):
+    picture = photo(ink_of((digits[3], 130, 80, 140)))
+    (one,) = read_digits(picture, *models).readings
+    change = np.asarray(paste(picture, one.found, one.image)).astype(float) - np.asarray(picture)
+    blank = np.asarray(photo(np.zeros((HEIGHT, WIDTH, 1)))).astype(float) - np.asarray(picture)
+    assert np.square(change).mean() < 0.25 * np.square(blank).mean()
+
+
+def test_a_crop_is_blended_at_its_edge():
+    picture = Image.new("RGB", (100, 80), (200, 200, 200))
+    pasted = np.asarray(paste_crop(picture, (20, 10, 70, 60), torch.zeros(3, 8, 8)))
+    assert (pasted[35, 45] == 0).all()
+    assert (pasted[:10] == 200).all()
+    assert (pasted[:, 70:] == 200).all()
+    assert 150 < pasted[35, 20, 0] <= 200
+    whole = np.asarray(paste_crop(picture, (0, 0, 100, 80), torch.zeros(1, 8, 8)))
+    assert (whole == 0).all()
