@@ -83,9 +83,14 @@ def is_white_zero(image: Image.Image) -> bool:
     return image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == 0 and is_deep(image)
 
 
-def range_of(image: Image.Image) -> tuple[float, float]:
-    """Return the smallest level and the largest, read or said by the file, of a deep image."""
-    levels = read_levels(image)
+def range_of(image: Image.Image, levels: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the smallest level and the largest, read or said by the file, of a deep image.
+
+    Args:
+        image: The image.
+        levels: What `read_levels` returned, if it was called: an image is read once.
+    """
+    levels = read_levels(image) if levels is None else levels
     low, high = float(levels.min()), float(levels.max())
     said = max(_tag(image, _MOST), _tag(image, _MOST_OF_SAMPLES))
     return low, max(high, said)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from labelvae.depth import SIXTEEN_BITS, UNIT, Levels, common_levels, is_deep, is_float, range_of, stated_levels
 from labelvae.inputs import ImageShape
-from labelvae.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, orientation, plain
+from labelvae.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, plain, upright_size
 
 DEFAULT_SIZE = 64
 """Height and width where the images differ in size and none was asked for."""
@@ -89,8 +89,7 @@ def common_form(paths: Sequence[str], image_size: tuple[int, int] | None = None)
     for place, path in enumerate(progress(paths, "looking at images")):
         try:
             with open_image(path) as image:
-                turned = orientation(image, header_only=True) >= 5  # stored on its side
-                size = (image.width, image.height) if turned else (image.height, image.width)
+                size = upright_size(image)
                 if is_deep(image) and stated_levels(image) is None:
                     _widen(ranges[is_float(image)], range_of(image))
                 grey = grey and image.mode in GREY

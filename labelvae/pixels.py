@@ -45,7 +45,7 @@ _TURNS = {
 }
 """What turns an image upright, by its orientation in EXIF."""
 
-_ORIENTATION, _SUBFILE = 0x0112, 254
+_ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 
 @contextmanager
@@ -70,6 +70,11 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             image.draft(None, (ENOUGH, ENOUGH))
         if image.format == "TIFF":
             _refuse_pages(image)
+            if image.mode not in (
+                "RGB",
+                "RGBA",
+            ):  # else Pillow maps the file, with the height of one on its side as width
+                image.filename = ""  # type: ignore[attr-defined]
         yield image
 
 
@@ -89,14 +94,16 @@ def orientation(image: Image.Image, header_only: bool = False) -> int:
     return value if isinstance(value, int) and value in _TURNS else 1
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return `(H, W)` of an image that was opened, but not yet read, when it is turned upright."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)  # some Pillows swap those of a TIFF
+    return (width, height) if orientation(image, header_only=True) >= 5 else (height, width)
+
+
 def is_animated(image: Image.Image) -> bool:
     """Return whether an image has frames that follow each other in time."""
     return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))
-
-
-def own_levels(image: Image.Image) -> Levels:
-    """Return the range of one deep image on its own."""
-    return stated_levels(image) or common_levels([range_of(image)], is_float(image))
 
 
 def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[Image.Image]:
@@ -111,12 +118,11 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
         One image of that mode; or, of an image with more than 8 bits, one image of mode "F" for each channel, in
         [0, 255].
     """
-    if is_deep(image):  # asked first: the orientation may be found by reading the pixels
+    if is_deep(image):  # asked before pixels are read
         bands = _deep_bands(image, mode, levels)
-    elif image.mode == "LAB":
-        bands = [_from_lab(image)]
     else:
-        bands = [image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode]) if image.mode in ("La", "RGBa") else image]
+        image.load()  # before its orientation: reading turns a TIFF, and what is broken is raised once only
+        bands = [_usual(image)]
     with _PATIENT:
         turn = _TURNS.get(orientation(image))
     bands = [band.transpose(turn) for band in bands] if turn is not None else bands
@@ -144,10 +150,14 @@ def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Image.Image]:
-    levels = stated_levels(image) or levels or own_levels(image)
-    shares = levels.shares(read_levels(image))
+    pixels = read_levels(image)  # once: the lower halves are gone from an image that was read
+    levels = stated_levels(image) or levels or common_levels([range_of(image, pixels)], is_float(image))
+    shares = levels.shares(pixels)
     if is_white_zero(image):
         shares = 1.0 - shares
+    clear = image.info.get("transparency") if image.format == "PNG" else None
+    if clear is not None:  # one level, or one colour
+        shares[pixels == clear if pixels.ndim == 2 else (pixels == clear).all(axis=2)] = 1.0
     if shares.ndim == 3 and shares.shape[2] == 4:
         shares = 1.0 - shares[:, :, 3:] * (1.0 - shares[:, :, :3])  # on white
     if mode == "L" and shares.ndim == 3:
@@ -173,8 +183,10 @@ def _stated_orientation(exif: Any) -> int | None:
 
 
 def _refuse_pages(image: Image.Image) -> None:
-    """Refuse a TIFF whose pages are images of their own, and 16-bit colours in planes, of which Pillow reads noise."""
+    """Refuse a TIFF whose pages are images of their own, and kinds of which Pillow reads noise."""
     tags = getattr(image, "tag_v2", {})
+    if 2 in tags.get(_FORMATS, ()) and max(tags.get(258, (8,))) <= 8:
+        raise ValueError("levels of 8 bits with a sign; save it with levels from 0 to 255")
     if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
         raise ValueError("colours of 16 bits in separate planes; save it with the colours of a pixel together")
     pages = 1
@@ -201,7 +213,12 @@ def _opened(path: str) -> Image.Image:
         raise
 
 
-def _from_lab(image: Image.Image) -> Image.Image:
+def _usual(image: Image.Image) -> Image.Image:
+    """The image in a mode that has grey or RGB levels, and alpha that is not multiplied in."""
+    if image.mode in ("La", "RGBa"):
+        return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode != "LAB":
+        return image
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     turned = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
     assert turned is not None  # but in place

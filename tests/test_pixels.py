@@ -244,3 +244,78 @@ def test_kinds_that_are_not_read_are_said(tmp_path, name):
     )
     (tmp_path / name).write_bytes(sixty_four)
     assert "of a kind that is not read" in common_form([str(tmp_path / name)])[1][0]
+
+
+UPRIGHT = {  # what a camera does to an upright image before it writes this orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_tiff_is_turned_upright_once(tmp_path, mode, compression):
+    shape = (12, 9, 3) if mode == "RGB" else (12, 9)
+    levels = RNG.integers(0, 256, shape).astype(np.uint8)
+    upright = Image.fromarray(levels.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(levels)
+    path = str(tmp_path / "x.tif")
+    for stated, turn in UPRIGHT.items():
+        upright.transpose(turn).save(path, tiffinfo={274: stated}, compression=compression)
+        form, broken = common_form([path])
+        assert (form.size, broken) == ((12, 9), {})
+        found = decode(path, form).numpy()
+        np.testing.assert_array_equal(found.transpose(1, 2, 0).reshape(shape), levels, err_msg=str(stated))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_a_png_that_is_cut_off_or_damaged_is_never_half_read(tmp_path, share):
+    path = tmp_path / "x.png"
+    Image.fromarray(RNG.integers(0, 256, (90, 80, 3)).astype(np.uint8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match="truncated"):
+        decode(path, Form("RGB", (90, 80)))
+    damaged = bytearray(whole)
+    place = int(share * len(whole)) - 200
+    damaged[place : place + 99] = bytes(99)
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="broken"):
+        decode(path, Form("RGB", (90, 80)))
+
+
+def png16(path, levels, clear):
+    """A PNG of 16-bit levels `(h, w)` or colours `(h, w, 3)`, one of which is transparent."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *levels.shape[1::-1], 16, 2 if levels.ndim == 3 else 0, 0, 0, 0))]
+    chunks.append((b"tRNS", np.asarray(clear, ">u2").tobytes()))
+    chunks.append((b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels))))
+    chunks.append((b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_transparent_level_of_sixteen_bits_is_white(tmp_path, colours):
+    levels = RNG.integers(0, 60000, (9, 11, 3) if colours else (9, 11))
+    png16(tmp_path / "x.png", levels, levels[4, 5])
+    wanted = levels / 65535
+    wanted[4, 5] = 1
+    found = read_scan(tmp_path / "x.png", (3 if colours else 1, 9, 11), levels=Levels()).numpy()
+    np.testing.assert_allclose(found.transpose(1, 2, 0).reshape(wanted.shape), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("write", [tiff16, png48])
+def test_one_picture_of_sixteen_bit_colours_finds_its_own_range(tmp_path, write):
+    levels = RNG.integers(0, 65536, (9, 11, 3))
+    write(tmp_path / "x.tif", levels)
+    found = read_scan(tmp_path / "x.tif", (3, 9, 11)).numpy()
+    np.testing.assert_allclose(found, levels.transpose(2, 0, 1) / 65535, atol=1e-6)
+
+
+def test_levels_of_eight_bits_with_a_sign_are_refused(tmp_path):
+    Image.new("L", (8, 8), 200).save(tmp_path / "x.tif", tiffinfo={339: 2})
+    assert "with a sign" in common_form([str(tmp_path / "x.tif")])[1][0]
