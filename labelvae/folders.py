@@ -87,6 +87,8 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
             training images do not have.
     """
     root = os.path.expanduser(root)
+    if os.path.isfile(root):
+        raise ValueError(f"{root}: is a file, expected a folder of images; unpack an archive first")
     if not os.path.isdir(root):
         raise ValueError(f"{root}: no such folder; expected train/CLASS/*.png (or .jpg) or CLASS/*.png inside it")
     folders = _split_folders(root)
@@ -141,6 +143,7 @@ def _split_folders(root: str) -> dict[SplitName, str]:
             found[split] = os.path.join(root, name)
     if "train" not in found:
         if not found or others:
+            _say_splits(root, others)
             return {"train": root}
         raise ValueError(f"{root}: has {_names(found)} but no train; add the training images in train/CLASS")
     if others and not inside(found["train"])[1]:  # a class that is called train
@@ -148,6 +151,17 @@ def _split_folders(root: str) -> dict[SplitName, str]:
     if others:
         warnings.warn(f"{root}: {', '.join(others)} beside {_names(found)}: passed over", stacklevel=4)
     return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _say_splits(root: str, names: Sequence[str]) -> None:
+    """Warn where the folders that are taken for classes hold the same folders: they may be splits of other names."""
+    held = {tuple(inside(os.path.join(root, name))[1]) for name in names[:LOOKED_AT]}
+    if len(held) == 1 and len(names) > 1 and len(classes := held.pop()) > 1:
+        warnings.warn(
+            f"{root}: {', '.join(names[:5])} are taken for classes, although all hold {', '.join(classes[:5])}; if "
+            "those are the classes, call the folders above them train, val and test",
+            stacklevel=5,
+        )
 
 
 def _classes(train: str, order: Sequence[str] | None) -> list[str]:
@@ -165,8 +179,8 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
 
 def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
     """The folder of each class in a split, in the order of the labels; "" for a class that the split does not have."""
-    there = inside(folder)[1]
-    unknown = sorted(set(there) - set(names))
+    there = set(inside(folder)[1])
+    unknown = sorted(there - set(names))
     if unknown:
         raise ValueError(
             f"{folder}: has classes that {train} does not: {', '.join(unknown)}; add training images of them, or take "

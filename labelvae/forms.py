@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from labelvae.classes import printable
 from labelvae.depth import SIXTEEN_BITS, UNIT, Levels, common_levels, is_deep, is_float, range_of, stated_levels
 from labelvae.inputs import ImageShape
 from labelvae.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, plain, upright_size
@@ -115,7 +116,7 @@ def refuse(broken: Mapping[str, str]) -> None:
         broken: Why, by the file.
     """
     if broken:
-        named = "; ".join(f"{path} ({reason})" for path, reason in list(broken.items())[:5])
+        named = "; ".join(f"{printable(path)} ({reason})" for path, reason in list(broken.items())[:5])
         more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise ValueError(
             f"{len(broken)} images cannot be read: {named}{more}; repair them, or go on without them: "
@@ -127,7 +128,9 @@ def say_skipped(broken: Mapping[str, str]) -> None:
     """Warn once of files that cannot be read and are left out."""
     if broken:
         path, reason = next(iter(broken.items()))
-        warnings.warn(f"{len(broken)} images cannot be read and are left out, such as {path} ({reason})", stacklevel=3)
+        warnings.warn(
+            f"{len(broken)} images cannot be read and are left out, such as {printable(path)} ({reason})", stacklevel=3
+        )
 
 
 def progress(paths: Sequence[str], title: str) -> tqdm[str]:

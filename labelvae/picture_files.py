@@ -19,6 +19,7 @@ from torch import Tensor
 
 from labelvae.classes import shortened
 from labelvae.image_files import is_image, is_litter, walk
+from labelvae.pixels import MOST_PIXELS
 from labelvae.whole_files import user_path, write_whole
 
 ENDINGS = {
@@ -104,13 +105,16 @@ def is_picture_name(out: str | Path) -> bool:
     """Return whether an output is meant as one picture; otherwise it is a folder.
 
     Raises:
-        ValueError: An ending that no picture has, of something that does not exist.
+        ValueError: An ending that no picture has, of something that does not exist; a file where a folder is meant.
     """
     path = user_path(out)
-    if path.is_dir() or str(out).endswith(("/", os.sep)):
-        return False
-    if path.suffix.lower() in ENDINGS:
+    is_folder = path.is_dir() or str(out).endswith(("/", os.sep))
+    if not is_folder and path.suffix.lower() in ENDINGS:
         return True
+    if path.is_file():
+        raise ValueError(f"out: {out} is a file, expected a folder or a picture to be written; give another name")
+    if is_folder:
+        return False
     if path.suffix:
         raise ValueError(
             f"out: {out} ends in {path.suffix}, which pictures do not; expected {', '.join(ENDINGS)}, or a folder, "
@@ -135,7 +139,16 @@ def exact_picture(image: Tensor, enlarge: int = 1, white: int = 255) -> Image.Im
         image: The image.
         enlarge: Pixels for each pixel.
         white: The level of 1; above 255, for grey images alone, the picture has 16 bits.
+
+    Raises:
+        ValueError: A picture of more pixels than one that is read may have.
     """
+    height, width = (enlarge * side for side in image.shape[-2:])
+    if height * width > MOST_PIXELS:
+        raise ValueError(
+            f"enlarge: expected a picture of at most {MOST_PIXELS:,} pixels, got {width}x{height}; ask for a smaller "
+            "factor"
+        )
     dtype = np.uint8 if white <= 255 else np.uint16
     levels = (image.detach().cpu() * float(white)).round().numpy().astype(dtype)
     levels = np.ascontiguousarray(rearrange(levels, "c h w -> h w c"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -76,12 +78,21 @@ class Relabelling:
         """
         stems = pictures.result_names()
         tails = [f"_as_{name}.png" for name in file_names(self.names)]
-        originals = set(pictures.paths)
+        folder_of = cache(os.path.realpath)
+
+        def real(path: str | Path) -> str:
+            folder, name = os.path.split(path)
+            return os.path.join(folder_of(folder), name)
+
+        originals = {real(path) for path in pictures.paths} if out.exists() else set()
 
         def targets(place: int) -> list[Path]:
             return [result_path(out, stems[place], tails[label]) for label in self.labels]
 
-        over = next((path for place in range(len(stems)) for path in targets(place) if str(path) in originals), None)
+        over = next(
+            (path for place in range(len(stems)) for path in targets(place) if originals and real(path) in originals),
+            None,
+        )
         if over is not None:
             raise ValueError(f"out: a result would be written over {over}; give another folder")
         form = self._common_form(pictures)
@@ -211,14 +222,22 @@ def _largest_of_pgm(image: Image.Image) -> int | None:
 
 
 def _refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> None:
-    """Refuse to write over a picture that is no earlier result, such as the last one of `*.png`."""
+    """Refuse to write over a file that is no earlier result, such as the last picture of `*.png`."""
     try:
         with open_image(out) as image:
             size = image.size
     except UNREADABLE:
-        return
+        if not out.exists() or out.stat().st_size == 0 or _is_pdf_of_ours(out):
+            return
+        raise ValueError(f"out: {out} is a file that is no earlier result; give another name") from None
     if not is_result(*size):
         raise ValueError(f"out: {out} is a picture of {size[0]}x{size[1]}, no earlier result; give another name")
+
+
+def _is_pdf_of_ours(path: Path) -> bool:
+    """Whether Pillow wrote a file as PDF, which it does not read."""
+    with path.open("rb") as file:
+        return b"created by Pillow" in file.read(64)
 
 
 def _is_whole(path: Path) -> bool:

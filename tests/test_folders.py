@@ -94,6 +94,26 @@ def test_a_class_may_be_called_train(tmp_path):
     assert ImageData("folder", tree(tmp_path, "train", "car")).class_names == ["car", "train"]
 
 
+def test_splits_of_other_names_are_doubted(tmp_path):
+    root = tree(tmp_path, "train_set/a", "train_set/b", "test_set/a", "test_set/b")
+    with pytest.warns(UserWarning, match="test_set, train_set are taken for classes, although all hold a, b"):
+        assert list_folder(root).class_names == ["test_set", "train_set"]
+
+
+def test_an_archive_is_no_folder(tmp_path):
+    (tmp_path / "images.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="images.zip: is a file, expected a folder of images; unpack"):
+        list_folder(tmp_path / "images.zip")
+
+
+def test_a_line_break_in_a_name_is_none_in_the_message(tmp_path):
+    root = tree(tmp_path, "a", "b")
+    (root / "a" / "two\nlines.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"two\\nlines") as error:
+        ImageData("folder", root)
+    assert "\n" not in str(error.value)
+
+
 def test_images_in_sub_folders_belong_to_the_class(tmp_path):
     tree(tmp_path, "a/x", "a/y:2", "b", "b/more:3")
     assert list_folder(tmp_path).labels.bincount().tolist() == [6, 7]

@@ -134,16 +134,56 @@ def test_one_picture_in_any_format(tmp_path, scans, model, ending):
         (["scans", "scans"], "is what the images are read from"),
         (["scans/*.png", "scans/0.png"], "is one of the images"),
         (["scans/0.png", "other.png"], "other.png is a picture of 40x30, no earlier result"),
+        (["scans/0.png", "notes.png"], "notes.png is a file that is no earlier result"),
+        (["scans/0.png", "pages.tif"], "pages.tif is a file that is no earlier result"),
+        (["scans", "scans/notes.txt"], "notes.txt is a file, expected a folder"),
+        (["scans", "a_file"], "a_file is a file, expected a folder"),
+        (["scans", "other.png/"], "other.png/ is a file, expected a folder"),
         (["scans/0.png", "scans/sub/1.png", "o.png"], "is one picture, but there are 2 images"),
     ],
 )
 def test_nothing_that_is_there_is_lost(tmp_path, scans, model, words, says, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.new("L", (40, 30)).save("other.png")
+    Image.new("L", (8, 8)).save("pages.tif", save_all=True, append_images=[Image.new("L", (8, 8))])
+    for name in ("notes.png", "a_file"):
+        (tmp_path / name).write_text("notes")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=says):
         commands.relabel(words, model=model, to="a")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_no_picture_is_written_over_by_another_spelling_of_its_path(tmp_path, scans, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8), 9).save(scans / "0_as_a.png")
+    os.symlink(scans, "link")
+    whole = (scans / "0_as_a.png").read_bytes()
+    for out in ("scans/", "link/", str(scans) + "/"):
+        with pytest.raises(ValueError, match="would be written over"):
+            commands.relabel([str(scans / "*.png"), out], model=model, to="a")
+    assert (scans / "0_as_a.png").read_bytes() == whole
+
+
+@pytest.mark.parametrize("command", ["relabel", "sample"])
+def test_a_result_too_large_to_be_read_is_refused(tmp_path, scans, model, command):
+    out = tmp_path / "out"
+    make = {
+        "sample": lambda: commands.sample(out, model=model, count=1, enlarge=10**6),
+        "relabel": lambda: commands.relabel([str(scans), str(out)], model=model, to="a", enlarge=10**6),
+    }
+    with pytest.raises(ValueError, match="enlarge: expected a picture of at most"):
+        make[command]()
+    assert not out.exists()
+
+
+def test_a_pdf_may_be_made_again_but_no_other_is_lost(tmp_path, scans, model):
+    out = tmp_path / "out.pdf"
+    for _ in range(2):
+        commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
+    out.write_bytes(b"%PDF-1.7 a letter")
+    with pytest.raises(ValueError, match="no earlier result"):
+        commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
 
 
 def test_a_result_may_be_made_again_and_lie_among_the_images(tmp_path, scans, model, monkeypatch):
