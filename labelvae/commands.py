@@ -104,6 +104,8 @@ def relabel(
     from labelvae.whole_files import sweep, user_path
 
     check_count("enlarge", enlarge)
+    if "" in paths:  # which a shell makes of a variable that is not set
+        raise ValueError("paths: expected images and last the output, got an empty name")
     *words, last = paths
     if not words:
         raise ValueError(f"paths: expected images and last the output, got {last} alone")

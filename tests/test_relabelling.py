@@ -137,6 +137,8 @@ def test_one_picture_in_any_format(tmp_path, scans, model, ending):
         (["scans/0.png", "notes.png"], "notes.png is a file that is no earlier result"),
         (["scans/0.png", "pages.tif"], "pages.tif is a file that is no earlier result"),
         (["scans", "scans/notes.txt"], "notes.txt is a file, expected a folder"),
+        (["scans", ""], "got an empty name"),
+        (["", "out/"], "got an empty name"),
         (["scans", "a_file"], "a_file is a file, expected a folder"),
         (["scans", "other.png/"], "other.png/ is a file, expected a folder"),
         (["scans/0.png", "scans/sub/1.png", "o.png"], "is one picture, but there are 2 images"),
