@@ -130,7 +130,7 @@ def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path):
         (["--to=1", "*.gone", "o.png"], "*.gone: no images there"),
         (["--to=1", "SCAN", "COPY", "o.png"], "is one picture, but there are 2 images; give a folder"),
         (["--to=1", "--enlarge=0", "SCAN", "o.png"], "enlarge: expected an integer of at least 1, got 0"),
-        (["--to=1", "--fit=strokes", "SCAN", "o.png"], "dark ink on bright paper needs --invert"),
+        (["--to=1", "--fit=strokes", "SCAN", "o.png"], "strokes: found no digit"),
         (["--to=1", "--fit=tight", "SCAN", "o.png"], "fit"),
         (["SCAN", "o.png"], "to"),
     ],
