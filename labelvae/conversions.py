@@ -49,7 +49,7 @@ def imported(values: Any) -> Any:
     """Return an array of another library on its device as a tensor, without a copy; anything else as it is."""
     if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
         with suppress(Exception):  # numpy may read what torch does not
-            return torch.from_dlpack(values)
+            return torch.utils.dlpack.from_dlpack(values)
     return values
 
 

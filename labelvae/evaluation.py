@@ -114,7 +114,7 @@ def _check_model(model: Any) -> None:
     for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
         method = getattr(model, name, None)
         fits = callable(method) and not isinstance(model, type)
-        if fits:
+        if method is not None and fits:
             with suppress(ValueError):  # a method of C without a signature
                 try:
                     signature(method).bind(*arguments.split(", "))
