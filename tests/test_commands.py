@@ -1,8 +1,7 @@
-import os
-
 """The command line as a user has it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
