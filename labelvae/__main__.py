@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import get_args, get_type_hints
@@ -42,6 +43,8 @@ labelvae COMMAND --help lists the options of a command.
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a command. What cannot be leaves one sentence on standard error and exit status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name must not stop a command
+        sys.stdout.reconfigure(errors="backslashreplace")
     command, *words = list(sys.argv[1:] if args is None else args) or ["--help"]
     if command in ("-h", "--help"):
         print(_usage(), end="")

@@ -21,6 +21,14 @@ def plain_number(value: Any) -> Any:
     return value
 
 
+def as_list(values: Any) -> Any:
+    """Return numpy's and torch's arrays as lists of Python's own numbers; anything else comes back as it is."""
+    if getattr(values, "ndim", None) and hasattr(values, "tolist"):
+        with suppress(RuntimeError, NotImplementedError):  # a tensor without values
+            return values.tolist()
+    return plain_number(values)
+
+
 def plain_fields(settings: Any) -> None:
     """Make Python's own of every single number of numpy or torch in a dataclass, so that it can be written down."""
     for each in fields(settings):
@@ -51,7 +59,8 @@ def check_number(
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
     if not inside or (below is not None and value >= below) or (at_most is not None and value > at_most):
-        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}, got {value!r:.80}")
+        wanted = " ".join(["a finite number", " and ".join(bounds)]).strip()
+        raise ValueError(f"{name}: expected {wanted}, got {value!r:.80}")
     return cast("float", value)
 
 
@@ -93,8 +102,9 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
     """The widths of a network as a tuple of `at_least` so many positive integers, or a `ValueError`."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r}")
+    values = as_list(values)
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r:.80}")
     widths = tuple(islice(values, LARGEST_DEPTH + 1))
     if not at_least <= len(widths) <= LARGEST_DEPTH:
         raise ValueError(f"{name}: expected {at_least} to {LARGEST_DEPTH} widths, got {len(widths) or 'none'}")
@@ -107,6 +117,7 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     >>> as_size("size", 64), as_size("size", "64x48"), as_size("size", "[64, 48]"), as_size("size", (64, 48))
     ((64, 64), (64, 48), (64, 48), (64, 48))
     """
+    value = as_list(value)
     pattern = r"\s*[\[(]?\s*(\d{1,9})(?:\s*[x,;\s]\s*(\d{1,9}))?\s*[\])]?\s*"
     words = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if words:
@@ -116,9 +127,8 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     sides = () if isinstance(value, str) or not isinstance(value, Iterable) else tuple(islice(value, 3))
     if len(sides) != 2:
         raise ValueError(f"{name}: expected a height and a width such as 64, 64x48 or [64, 48], got {value!r}")
-    for index, side in enumerate(sides):
-        check_count(f"{name}[{index}]", side, at_most=LARGEST_SIZE)
-    return sides[0], sides[1]
+    height, width = (check_count(f"{name}[{index}]", side, at_most=LARGEST_SIZE) for index, side in enumerate(sides))
+    return height, width
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
@@ -128,7 +138,12 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
-def check_kind(name: str, value: Any, kind: type) -> None:
-    """A `ValueError` unless `value` is a `kind`."""
+def check_kind(name: str, value: Any, kind: type, optional: bool = False) -> None:
+    """A `ValueError` unless `value` is a `kind`, or None where that is optional."""
+    if optional and value is None:
+        return
     if not isinstance(value, kind):
-        raise ValueError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+        expected, got = kind.__name__, type(value).__name__
+        if expected == got:
+            expected, got = f"{kind.__module__}.{expected}", f"{type(value).__module__}.{got}"
+        raise ValueError(f"{name}: expected {expected}, got {got}")

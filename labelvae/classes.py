@@ -28,7 +28,7 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
     >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
     (['cat', 'dog'], ['0', '1'])
     """
-    if hasattr(names, "tolist"):  # an array or a column of a table
+    if getattr(names, "ndim", 0) and hasattr(names, "tolist"):  # an array or a column of a table
         names = names.tolist()
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise ValueError(f"{name}: expected a list of names such as ['cat', 'dog'], got {names!r:.80}")

@@ -6,6 +6,7 @@ Only what has one plain meaning is taken. Everything else is a `ValueError` that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,6 +43,14 @@ def plain_tensor(values: Tensor) -> Tensor:
     if type(values) in (Tensor, torch.nn.Parameter) or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return values
     return values.as_subclass(Tensor)
+
+
+def imported(values: Any) -> Any:
+    """Return an array of another library on its device as a tensor, without a copy; anything else as it is."""
+    if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
+        with suppress(Exception):  # numpy may read what torch does not
+            return torch.utils.dlpack.from_dlpack(values)
+    return values
 
 
 def as_floats(values: Tensor, name: str) -> Tensor:
@@ -81,6 +90,7 @@ def image_tensor(images: Any, shape: ImageShape, name: str = "images") -> Tensor
     Raises:
         ValueError: another form, shape or type.
     """
+    images = imported(images)
     if isinstance(images, Tensor):
         return _placed(as_floats(images, name), shape, name)
     if _is_picture(images):
@@ -122,7 +132,10 @@ def _picture(image: Any, shape: ImageShape, name: str) -> Tensor:
             f"{name}: expected a picture of 8 bits and 1, 3 or 4 channels, got mode {image.mode} for {channels}; "
             "labelvae.scans.read_scan(path, image_shape) reads a file of more bits"
         )
-    pixels = torch.from_numpy(np.array(image.convert(MODES[channels])))
+    try:
+        pixels = torch.from_numpy(np.array(image.convert(MODES[channels])))
+    except Exception as error:  # a file that is closed or broken, read only now
+        raise ValueError(f"{name}: expected a picture that can be read, got one that cannot ({error})") from error
     return as_floats(pixels, name)
 
 
@@ -130,8 +143,13 @@ def _from_array(values: Any, name: str) -> Tensor:
     """Return an array of numbers as a tensor, whatever its byte order, strides or owner."""
     try:
         array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected images of one size, got {described(values)} that are not") from error
+    except Exception as error:  # the object's own conversion may raise anything
+        what = (
+            "images of one size, got some that are not"
+            if isinstance(values, list)
+            else f"an array, got {described(values)}"
+        )
+        raise ValueError(f"{name}: expected {what} ({error!s:.100})") from error
     if isinstance(values, np.ma.MaskedArray) and values.mask.any():
         raise ValueError(f"{name}: expected an array without gaps, got a masked one; fill it first")
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -174,6 +192,7 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
     Raises:
         ValueError: another form or type; floats outside [0, 1].
     """
+    images = imported(images)
     if not isinstance(images, Tensor | np.ndarray):
         each = list(images) if isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping) else []
         if not each:

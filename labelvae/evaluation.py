@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from labelvae.checks import check_count
 from labelvae.compiling import uncompiled
 from labelvae.frozen import Classifier
 from labelvae.inference import evaluation_mode
-from labelvae.inputs import wrong_labels
+from labelvae.inputs import check_images, wrong_labels
 from labelvae.metrics import (
     Composition,
     Effectiveness,
@@ -73,24 +75,24 @@ def evaluate(
             type or range than the judge's; a guide or a model of other images or classes.
     """
     rounds = check_count("rounds", rounds)
-    seed = check_count("seed", seed, at_least=0)
+    seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
     model = uncompiled(model)
-    if not callable(getattr(model, "relabel", None)):
-        raise ValueError(f"model: expected a ConditionalVAE or anything with its relabel, got {model!r}")
-    for argument, source in (("batches", batches), ("real", real)):
-        if isinstance(source, Iterator) or not isinstance(source, Iterable | None):
+    _check_model(model)
+    for argument, source in (("batches", batches), ("real", batches if real is None else real)):
+        if isinstance(source, Iterator) or not isinstance(source, Iterable):
             raise ValueError(
                 f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
                 "a list or a DataLoader is"
             )
     classes = getattr(model, "num_classes", None)
-    evaluation = _Evaluation(
-        model,
+    networks = (
         _as_classifier("judge", judge, model, classes),
         None if guide is None else _as_classifier("guide", guide, model, classes),
         None if label_free is None else _as_classifier("label_free", label_free, model, None),
     )
-    generator = torch.Generator().manual_seed(seed)
+    with torch.device("cpu"):  # whatever the caller's default device is
+        evaluation = _Evaluation(model, *networks)
+    generator = torch.Generator("cpu").manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
@@ -105,6 +107,25 @@ def evaluate(
                 evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
+
+
+def _check_model(model: Any) -> None:
+    """A `ValueError` unless the model relabels and reconstructs."""
+    for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
+        method = getattr(model, name, None)
+        fits = callable(method) and not isinstance(model, type)
+        if method is not None and fits:
+            with suppress(ValueError):  # a method of C without a signature
+                try:
+                    signature(method).bind(*arguments.split(", "))
+                except TypeError:
+                    fits = False
+        if not fits:
+            got = model.__name__ if isinstance(model, type) else type(model).__name__
+            hint = "; pass what it wraps, its .module" if isinstance(getattr(model, "module", None), nn.Module) else ""
+            raise ValueError(
+                f"model: expected a ConditionalVAE or anything with its {name}({arguments}), got {got}{hint}"
+            )
 
 
 def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: int | None) -> Classifier:
@@ -168,6 +189,7 @@ class _Evaluation:
     def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
         asked = wrong_labels(labels, self.classes, generator)
         counterfactuals = self.model.relabel(images, asked, labels)
+        check_images(counterfactuals, self.judge.image_shape, "model.relabel")
         logits, seen = self._seen(counterfactuals)
         self.effectiveness.update(logits, asked)
         if self.guide is not None:
@@ -184,7 +206,9 @@ class _Evaluation:
             return
         for name, features in seen.items():
             self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
-        self.composition.update(images, self.model.reconstruct(images, labels))
+        reconstructed = self.model.reconstruct(images, labels)
+        check_images(reconstructed, self.judge.image_shape, "model.reconstruct")
+        self.composition.update(images, reconstructed)
         logits, seen = self._seen(images)
         self.accuracy.update(logits, labels)
         for name, features in seen.items():

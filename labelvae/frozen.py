@@ -98,7 +98,10 @@ class Classifier(nn.Module):
     def freeze(self) -> Self:
         """Freeze the weights and the batch statistics, for good; gradients still reach the images."""
         self.frozen = True
-        self.requires_grad_(False)
+        for parameter in self.parameters():
+            if not parameter.is_leaf:  # of a copy of a program of TorchScript
+                parameter.detach_()
+            parameter.requires_grad_(False)
         for part in list(self.modules()):
             for name, child in part._modules.items():
                 if isinstance(child, _BatchNorm):

@@ -14,7 +14,7 @@ from labelvae.frozen import Classifier
 from labelvae.inputs import ImageShape
 from labelvae.objective import Objective
 from labelvae.terms import binary_label_loss, label_loss, perceptual_loss
-from labelvae.wrapped_classifier import adopted
+from labelvae.wrapped_classifier import adopted, check_differentiable
 
 CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
 """How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
@@ -43,6 +43,9 @@ class Guidance(nn.Module):
         self.members = nn.ModuleList(
             each.freeze() if isinstance(each, Classifier) else each for each in (guide, *more_guides)
         )
+        for place, each in enumerate(self.members):
+            if isinstance(each, Classifier):
+                check_differentiable(_named(place), each)
         self.objective = objective
         self.log_change: Tensor
         classes = guide.num_classes if isinstance(guide, Classifier) else 0
@@ -56,8 +59,9 @@ class Guidance(nn.Module):
         """
         for place, each in enumerate(self.members):
             if not isinstance(each, Classifier):
-                name = f"more_guides[{place - 1}]" if place else "guide"
-                self.members[place] = adopted(name, each, image_shape, num_classes).freeze()
+                found = adopted(_named(place), each, image_shape, num_classes).freeze()
+                check_differentiable(_named(place), found)
+                self.members[place] = found
         if not len(self.log_change):
             self.log_change = torch.zeros(num_classes, device=self.log_change.device)
 
@@ -116,3 +120,8 @@ class Guidance(nn.Module):
             mean = none.index_add(0, asked, excess) / none.index_add(0, asked, torch.ones_like(excess)).clamp_min(1.0)
             moved = self.log_change + CONSTRAINT_RATE * warm_up * mean.clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
+
+
+def _named(place: int) -> str:
+    """The argument that a guide was given as."""
+    return f"more_guides[{place - 1}]" if place else "guide"

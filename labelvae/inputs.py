@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from labelvae.checks import LARGEST_SIZE, check_count
+from labelvae.checks import LARGEST_SIZE, as_list, check_count
 from labelvae.conversions import ImageShape as ImageShape  # noqa: PLC0414  where it is looked for
 from labelvae.conversions import described, image_tensor
 from labelvae.labels import label_tensor
@@ -46,7 +46,7 @@ def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
     >>> check_image_shape((28, 28)), check_image_shape((32, 32, 3))
     ((1, 28, 28), (3, 32, 32))
     """
-    given = shape.tolist() if hasattr(shape, "tolist") else shape
+    given = as_list(shape)
     values = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else ()
     try:
         sizes = tuple(check_count("image_shape", value, at_least=0) for value in values)
@@ -103,6 +103,17 @@ def as_images(images: Images, shape: ImageShape, name: str = "images") -> Tensor
     found = image_tensor(images, shape, name)
     check_images(found, shape, name)
     return found
+
+
+def moved(values: Tensor, device: torch.device | str, name: str) -> Tensor:
+    """Return values on a device.
+
+    Raises:
+        ValueError: values of the meta device, where there are none, for another device.
+    """
+    if values.device.type == "meta" != torch.device(device).type:
+        raise ValueError(f"{name}: expected values, got a tensor of the meta device, which has none")
+    return values.to(device)
 
 
 def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> None:
@@ -183,7 +194,7 @@ def label_weights(
     >>> label_weights([[0.5, 0.5, 0.0]], num_classes=3, batch=1)
     tensor([[0.5000, 0.5000, 0.0000]])
     """
-    found = label_tensor(labels, num_classes, batch, name, class_names).to(device)
+    found = moved(label_tensor(labels, num_classes, batch, name, class_names), device, name)
     if found.ndim == 2:
         return found
     found = check_labels(found, num_classes, batch, name)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labelvae.classes import label_of
-from labelvae.conversions import described, plain_tensor
+from labelvae.conversions import described, imported, plain_tensor
 from labelvae.readable import readable
 
 MOST_NAMES = 12
@@ -41,6 +41,8 @@ def label_tensor(
         ValueError: anything else, truth values among it, which are a comparison's result more often than a label.
     """
     values = _numbers(labels, num_classes, name, class_names)
+    if values.is_nested:
+        raise ValueError(f"{name}: expected class indices, got a nested tensor; join its parts by torch.cat")
     if values.layout != torch.strided:
         values = values.to_dense()
     if values.is_complex() or values.is_quantized:
@@ -130,16 +132,23 @@ def _whole(values: Tensor, name: str) -> Tensor:
 
 def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str] | None) -> Tensor:
     """Return what was given as a tensor of numbers, names looked up."""
+    labels = imported(labels)
     if isinstance(labels, Tensor):
         return plain_tensor(labels)
     if isinstance(labels, str | bytes):
-        return torch.tensor(_index(labels, num_classes, name, class_names))
+        return torch.tensor(_index(labels, num_classes, name, class_names), device="cpu")
     if labels is None or isinstance(labels, Mapping | Set):
         raise ValueError(f"{name}: expected class indices, got {described(labels)}")
-    if hasattr(labels, "to_numpy"):  # a table's column
+    columns = [str(each) for each in getattr(labels, "columns", ())]
+    if class_names is not None and len(columns) > 1 and set(columns) == set(class_names):  # by name, not by place
+        labels = labels.to_numpy()[:, [columns.index(each) for each in class_names]]
+    elif hasattr(labels, "to_numpy"):  # a table's column
         labels = labels.to_numpy()
     elif isinstance(labels, Iterable) and not hasattr(labels, "__array__"):
         labels = list(labels)
+        if labels and all(isinstance(each, str | bytes) for each in labels):  # numpy would cut the members of an Enum
+            indices = [_index(each, num_classes, name, class_names) for each in labels]
+            return torch.tensor(indices, device="cpu")
         if any(isinstance(each, Tensor) for each in labels):
             rows = [torch.as_tensor(each) for each in labels]
             if len({(row.shape, row.is_floating_point()) for row in rows}) > 1:
@@ -147,7 +156,7 @@ def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str
             return torch.stack(rows)
     try:
         array = np.asarray(labels)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+    except Exception as error:  # the object's own conversion may raise anything
         raise ValueError(f"{name}: expected class indices, got {described(labels)}") from error
     return _from_array(array, labels, num_classes, name, class_names)
 
@@ -159,7 +168,7 @@ def _from_array(
         each = array.reshape(-1).tolist()
         if each and all(isinstance(one, str | bytes) for one in each):
             indices = [_index(one, num_classes, name, class_names) for one in each]
-            return torch.tensor(indices).reshape(array.shape)
+            return torch.tensor(indices, device="cpu").reshape(array.shape)
         if any(isinstance(one, bool) or not isinstance(one, int | float | np.number) for one in each):
             odd = next(one for one in each if isinstance(one, bool) or not isinstance(one, int | float | np.number))
             raise ValueError(f"{name}: expected class indices, got {described(odd)}")
@@ -172,7 +181,7 @@ def _from_array(
         if mixed:
             raise ValueError(f"{name}: expected class indices or names, got a list of several kinds")
         indices = [_index(one, num_classes, name, class_names) for one in array.reshape(-1).tolist()]
-        return torch.tensor(indices, dtype=torch.long).reshape(array.shape)
+        return torch.tensor(indices, dtype=torch.long, device="cpu").reshape(array.shape)
     if array.dtype.kind not in "iufb" or (isinstance(labels, np.ma.MaskedArray) and labels.mask.any()):
         raise ValueError(f"{name}: expected class indices, got {described(labels)}")
     if array.dtype.kind in "iu" and array.size and int(array.max()) >= 2**31:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -49,3 +50,19 @@ def clip_gradients(
             torch.nn.utils.clip_grad_value_(group["params"], largest)
         else:
             torch.nn.utils.clip_grad_norm_(group["params"], CLIP_NORM if largest is None else largest)
+
+
+def scheduled_adamw(
+    groups: list[dict[str, Any]], learning_rate: float, weight_decay: float, steps: int, schedule: Schedule
+) -> dict[str, Any]:
+    """Return AdamW and its schedule over so many steps, as Lightning takes them."""
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+    moved = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, schedule))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": moved, "interval": "step"}}
+
+
+def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Lay what AdamW remembers out in memory like the weights: fused, it walks through all of them side by side."""
+    for parameter, state in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name] = torch.empty_like(parameter).copy_(state[name])

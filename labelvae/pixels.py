@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -49,15 +49,15 @@ _ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 
 @contextmanager
-def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """Open an image file; its header is read, its pixels when they are asked for inside of the context.
+def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image]:
+    """Open an image file, by its path or as an open file; its header is read, its pixels when they are asked for.
 
     Raises:
         ValueError: No file there; more than `MOST_PIXELS` pixels; a TIFF of several pages. What a broken or refused
             file raises is Pillow's: catch `UNREADABLE`.
     """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
+    path = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if isinstance(path, str) and not os.path.isfile(path):
         raise ValueError("no file, or a link that leads to none")
     with _PATIENT, _opened(path) as image:
         pixels = image.width * image.height
@@ -200,10 +200,12 @@ def _refuse_pages(image: Image.Image) -> None:
         )
 
 
-def _opened(path: str) -> Image.Image:
+def _opened(path: str | IO[bytes]) -> Image.Image:
     try:
         return Image.open(path, formats=_formats())
     except UnidentifiedImageError as error:
+        if not isinstance(path, str):
+            raise
         with open(path, "rb") as file:
             if file.read(2) in (b"II", b"MM"):
                 raise ValueError(

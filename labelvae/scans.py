@@ -15,7 +15,7 @@ An image that has the model's size already keeps its pixels under `pad` and `cro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import IO, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -24,36 +24,58 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from labelvae.checks import check_choice
+from labelvae.conversions import MODES, described, image_bytes
 from labelvae.depth import Levels
-from labelvae.inputs import ImageShape
+from labelvae.inputs import ImageShape, check_image_shape
 from labelvae.pixels import UNREADABLE, eight_bits, open_image, plain
 from labelvae.strokes import find_digits
+from labelvae.whole_files import user_path
+
+Picture: TypeAlias = "Image.Image | np.ndarray | Tensor"
+"""A picture of any size: Pillow's; or an array or a tensor `(H, W)`, `(H, W, C)` or `(C, H, W)` in grey, RGB or RGBA,
+as 8-bit integers or floats in [0, 1]."""
 
 Fit = Literal["pad", "crop", "strokes"]
 
 
 def read_scan(
-    path: str | Path, image_shape: ImageShape, *, invert: bool = False, fit: Fit = "pad", levels: Levels | None = None
+    path: str | Path | IO[bytes],
+    image_shape: ImageShape,
+    *,
+    invert: bool = False,
+    fit: Fit = "pad",
+    levels: Levels | None = None,
 ) -> Tensor:
     """The picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
+
+    Args:
+        path: the file, where `~` is the home folder; or a file that is open for reading bytes.
+        image_shape: the model's, with 1 or 3 channels.
+        invert: swap dark and bright.
+        fit: how it comes into the frame.
+        levels: what is black and white in a picture with more than 8 bits; by default the picture's own range.
 
     Raises:
         ValueError: a file that is missing, no image, of a format that is not read, or too large to be meant.
     """
-    mode = _mode(image_shape, fit)
+    image_shape, mode = _frame(image_shape, fit)
+    if not isinstance(path, str | Path) and not hasattr(path, "read"):
+        raise ValueError(f"path: expected the path of a file, or an open file, got {described(path)}")
+    path = user_path(path) if isinstance(path, str | Path) else path
+    name = path if isinstance(path, Path) else getattr(path, "name", "file")
     try:
         with open_image(path) as picture:
             bands = plain(picture, mode, levels)
     except UNREADABLE as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+        raise ValueError(f"{name}: cannot be read as an image ({error})") from error
     try:
         return _fitted(bands, image_shape, invert, fit)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
 
 
 def fit_scan(
-    picture: Image.Image,
+    picture: Picture,
     image_shape: ImageShape,
     *,
     invert: bool = False,
@@ -63,7 +85,8 @@ def fit_scan(
     """A picture of any size and mode as an image `(C, H, W)` in [0, 1].
 
     Args:
-        picture: what was scanned, photographed or drawn.
+        picture: what was scanned, photographed or drawn. The colours of an array are red, green and blue; OpenCV reads
+            them the other way round, and `array[:, :, ::-1]` turns them.
         image_shape: the model's, with 1 or 3 channels.
         invert: swap dark and bright: for dark ink on bright paper and a model of bright strokes on dark. Under
             `strokes` this is found out and need not be said.
@@ -71,21 +94,46 @@ def fit_scan(
         levels: what is black and white in a picture with more than 8 bits; by default the picture's own range.
 
     Raises:
-        ValueError: a model of other channels; `strokes` for a model of colours; a picture without a digit or with
-            several.
+        ValueError: what is no picture, or cannot be read; a model of other channels; `strokes` for a model of colours;
+            a picture without a digit or with several.
     """
-    return _fitted(plain(picture, _mode(image_shape, fit), levels), image_shape, invert, fit)
+    image_shape, mode = _frame(image_shape, fit)
+    drawn = _drawn(picture)
+    try:
+        bands = plain(drawn, mode, levels)
+    except UNREADABLE as error:
+        raise ValueError(f"picture: cannot be read as an image ({error})") from error
+    return _fitted(bands, image_shape, invert, fit)
 
 
-def _mode(image_shape: ImageShape, fit: Fit) -> str:
-    """How a picture is read, "L" or "RGB"; strokes are found by their colour as well."""
+def _drawn(picture: Any) -> Image.Image:
+    """Return an array or a tensor as a picture of Pillow's."""
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, str | Path):
+        raise ValueError(
+            f"picture: expected a picture, got {described(picture)}; read_scan(path, image_shape) reads a file"
+        )
+    if not (hasattr(picture, "shape") and hasattr(picture, "dtype")) or len(picture.shape) not in (2, 3):
+        raise ValueError(
+            f"picture: expected a picture, or an array (H, W), (H, W, C) or (C, H, W), got {described(picture)}"
+        )
+    pixels = image_bytes(picture[None], "picture")[0].cpu()
+    if len(pixels) not in MODES or not pixels.numel():
+        raise ValueError(f"picture: expected 1, 3 or 4 channels, got {described(picture)}")
+    return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
+
+
+def _frame(image_shape: ImageShape, fit: Fit) -> tuple[ImageShape, str]:
+    """Check the model's shape; how a picture is read is "L" or "RGB": strokes are found by their colour as well."""
+    image_shape = check_image_shape(image_shape, smallest=1)
     check_choice("fit", fit, get_args(Fit))
     channels = image_shape[0]
     if channels not in (1, 3):
         raise ValueError(f"image_shape: pictures have 1 or 3 channels, the model's images have {channels}")
     if fit == "strokes" and channels != 1:
         raise ValueError("fit: strokes is for models of grey images, this one's are in colour; use pad or crop")
-    return "RGB" if channels == 3 or fit == "strokes" else "L"
+    return image_shape, "RGB" if channels == 3 or fit == "strokes" else "L"
 
 
 def _fitted(bands: list[Image.Image], image_shape: ImageShape, invert: bool, fit: Fit) -> Tensor:

@@ -20,7 +20,7 @@ from labelvae.checks import check_choice, check_flag, check_number
 from labelvae.compiling import compiled_or_eager
 from labelvae.inputs import check_images, check_labels
 from labelvae.loaders import ImageLoader
-from labelvae.optimizing import clip_gradients, learning_rate_factor
+from labelvae.optimizing import clip_gradients, lay_out_like_weights, scheduled_adamw
 from labelvae.rebuilding import Rebuildable
 from labelvae.settings import Schedule
 from labelvae.surroundings import environment
@@ -169,17 +169,7 @@ class Task(Rebuildable):
                 "of sums over pixels and their squares overflow; use bf16-mixed"
             )
         self.steps = steps = max(1, int(steps))
-        optimizer = torch.optim.AdamW(
-            self.parameter_groups(),
-            lr=self.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, steps, self.schedule)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled_adamw(self.parameter_groups(), self.learning_rate, self.weight_decay, steps, self.schedule)
 
     def on_fit_start(self) -> None:
         """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
@@ -198,7 +188,13 @@ class Task(Rebuildable):
             super().optimizer_step(*args, **kwargs)
 
     def setup(self, stage: str) -> None:
-        """Lays the weights out, and makes the compiled step ready; the first step compiles it."""
+        """Lays the weights out, and makes the compiled step ready; the first step compiles it.
+
+        Raises:
+            ValueError: a training inside `torch.inference_mode`.
+        """
+        if stage == "fit" and torch.is_inference_mode_enabled():
+            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
         self.on_train_end()  # before callbacks that train in on_fit_start
@@ -213,9 +209,7 @@ class Task(Rebuildable):
         """Lays a resumed optimizer's state out like the weights, and lets each process draw its own noise."""
         self._quiet.close()
         for optimizer in self.trainer.optimizers:
-            for parameter, state in optimizer.state.items():
-                for name in ("exp_avg", "exp_avg_sq"):  # the fused AdamW walks through all of them side by side
-                    state[name] = torch.empty_like(parameter).copy_(state[name])
+            lay_out_like_weights(optimizer)
         if self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
         loader = self.trainer.train_dataloader

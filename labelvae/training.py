@@ -161,6 +161,22 @@ class VAETraining(Task):
         """Images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
         return self.vae.relabel(images, labels, own_labels)
 
+    def setup(self, stage: str) -> None:
+        """Makes ready, see `Task.setup`.
+
+        Raises:
+            ValueError: a callback that would prune the frozen guide.
+        """
+        frozen = set() if self.loss.guidance is None else set(self.loss.guidance.modules())
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            pruned = getattr(callback, "_parameters_to_prune", None) or ()
+            if any(part in frozen for part, _ in pruned):
+                raise ValueError(
+                    "callbacks: ModelPruning would prune the frozen guide as well; pass it "
+                    "parameters_to_prune=[(layer, 'weight'), ...] with layers of the task's vae"
+                )
+        super().setup(stage)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's weights, the learned scale, and the discriminator's weights at their own step size."""
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]

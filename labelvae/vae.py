@@ -15,9 +15,9 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_flag, check_widths
+from labelvae.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_flag, check_kind, check_widths
 from labelvae.inference import evaluation_mode
-from labelvae.inputs import Images, ImageShape, Labels, as_images, check_image_shape, check_images, label_weights
+from labelvae.inputs import Images, ImageShape, Labels, as_images, check_image_shape, check_images, label_weights, moved
 from labelvae.labels import counted
 from labelvae.latent import DiagonalGaussian
 from labelvae.networks import Decoder, Encoder
@@ -246,6 +246,7 @@ class ConditionalVAE(Pretrained):
 
         Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
         """
+        check_kind("generator", generator, torch.Generator, optional=True)
         labels, count = counted(labels)
         asked = self.label_weights(labels, count)
         if not self.decoder_sees_label:
@@ -264,7 +265,7 @@ class ConditionalVAE(Pretrained):
         images = as_images(images, self.image_shape)
         first = self.label_weights(start, len(images), "start")
         last = self.label_weights(end, len(images), "end")
-        way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps)]
+        way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps, device="cpu")]
         if not self.decoder_sees_label:
             return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
         codes = self._codes(images, first, "start", chunk_size)
@@ -272,10 +273,10 @@ class ConditionalVAE(Pretrained):
 
     def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
         """Posterior means `(B, D)` on the model's device, in evaluation mode."""
-        own = None if own_labels is None else self.label_weights(own_labels, len(images), name)
+        own = None if own_labels is None else self.label_weights(own_labels, len(images), name, self.device)
         with evaluation_mode(self) as model:
             means = [
-                model.encode(images[part].to(self.device), None if own is None else own[part].to(self.device)).mean
+                model.encode(moved(images[part], self.device, "images"), None if own is None else own[part]).mean
                 for part in _chunks(len(images), chunk_size)
             ]
         return torch.cat(means)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelvae.checks import LARGEST_SIZE, check_count, check_number
+from labelvae.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number
+from labelvae.conversions import described
 from labelvae.frozen import Classifier
 from labelvae.inference import evaluation_mode, shallow_copy
 from labelvae.inputs import ImageShape, check_image_shape, check_images
@@ -47,12 +50,7 @@ class WrappedClassifier(Classifier):
         self.std: Tensor
         self.register_buffer("mean", self._by_channel("mean", mean, 0.0), persistent=False)
         self.register_buffer("std", self._by_channel("std", std, 1.0, above=0.0), persistent=False)
-        self.size: list[int] | None = None
-        if size is not None:
-            sides = list(size) if isinstance(size, Sequence) else [size, size]
-            self.size = [check_count("size", side, at_most=LARGEST_SIZE) for side in sides]
-            if len(self.size) != 2:
-                raise ValueError(f"size: expected (H, W) or one number, got {size!r}")
+        self.size = None if size is None else list(as_size("size", size))
         self._features = features
         self._layer = ""
         self.training = network.training
@@ -102,30 +100,45 @@ class WrappedClassifier(Classifier):
 
     def _by_channel(self, name: str, given: Any, default: float, above: float | None = None) -> Tensor:
         channels = self.image_shape[0]
-        values = default if given is None else given.tolist() if hasattr(given, "tolist") else given
-        each = list(values) if isinstance(values, Sequence) else [values] * channels
+        values = default if given is None else as_list(given)
+        each = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values] * channels
         if len(each) != channels:
-            raise ValueError(f"{name}: expected {channels} numbers, one a channel, got {len(each)}")
+            got = described(given) if isinstance(given, str) else len(each)
+            raise ValueError(f"{name}: expected {channels} numbers, one a channel, got {got}")
         return torch.tensor([check_number(name, value, above=above) for value in each])[:, None, None]
 
     def _try(self, num_classes: int | None) -> None:
-        """Try the network on two grey images: do logits come out, and which layer gives them?"""
-        images = torch.full((2, *self.image_shape), 0.5, device=self.device)
-        images[1] = torch.linspace(0, 1, images[1].numel(), device=self.device).view(self.image_shape)
+        """Try the network on a few images: do logits come out, and which layer gives them?"""
+        if self.device.type == "meta":
+            raise ValueError(
+                "module: expected weights, got a network on the meta device, which has none; load it first"
+            )
+        for count in (2, 3):  # a program may be made for one number of images
+            self._try_on(_grey_images(count, self.image_shape, self.device), num_classes)
+
+    def _try_on(self, images: Tensor, num_classes: int | None) -> None:
         expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
         with evaluation_mode(self.network) as network, _watched(network) as (watched, seen):
             prepared = self._prepared(images)
             try:
                 logits = _logits(watched(prepared))
                 features = logits if self._features is None else self._features(prepared)
-            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            except Exception as error:  # the network's own code may raise anything
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise ValueError(
-                    f"module: fails on images of shape {tuple(prepared.shape)} ({str(error).splitlines()[0]:.200}); "
+                    f"module: fails on images of shape {tuple(prepared.shape)} ({why:.200}); "
                     "give the size that it wants as size=, or another image_shape"
                 ) from error
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if not isinstance(logits, Tensor) or shape != (2, num_classes or logits.shape[-1]):
-            raise ValueError(f"module: expected {expected}, got {shape} for two images")
+        if not isinstance(logits, Tensor) or shape != (len(images), num_classes or logits.shape[-1]):
+            raise ValueError(f"module: expected {expected}, got {shape} for {_counted(len(images))}")
+        if not bool(torch.isfinite(logits).all()):
+            raise ValueError(f"module: expected {expected}, got NaN or infinity for grey images; look at its weights")
+        if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != len(images):
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(
+                f"features: expected a function of images to (B, F), got {got} for {_counted(len(images))}"
+            )
         if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
             raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
         self.num_classes = check_count("num_classes", logits.shape[1], at_least=1, at_most=LARGEST_SIZE)
@@ -144,6 +157,40 @@ def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes:
         return WrappedClassifier(network, image_shape, num_classes)
     except ValueError as error:
         raise ValueError(str(error).replace("module:", f"{name}:", 1)) from error
+
+
+def check_differentiable(name: str, classifier: Classifier) -> None:
+    """Make sure that a gradient reaches the images of a network of one's own.
+
+    Raises:
+        ValueError: none does, as of quantized networks and of those that detach their output: nothing would be guided.
+    """
+    inference = any(each.is_inference() for each in classifier.parameters())  # made where no gradient can be
+    if not isinstance(classifier, WrappedClassifier) or inference:
+        return
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's of an operation without a gradient
+        images = _grey_images(2, classifier.image_shape, classifier.device).requires_grad_()
+        logits = classifier(images)
+        gradient = None
+        if logits.requires_grad:
+            with suppress(RuntimeError, NotImplementedError):
+                (gradient,) = torch.autograd.grad(logits.sum(), images, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            f"{name}: expected a network whose logits have a gradient, got {type(classifier.network).__name__} without "
+            "one; a quantized or detached network cannot guide, but it may be a judge"
+        )
+
+
+def _counted(images: int) -> str:
+    return {2: "two images", 3: "three images"}[images]
+
+
+def _grey_images(count: int, shape: ImageShape, device: torch.device) -> Tensor:
+    """Return images `(count, *shape)` from even grey to a slope of greys."""
+    slope = torch.linspace(0, 1, math.prod(shape), device=device).view(shape)
+    return torch.stack([torch.lerp(torch.full_like(slope, 0.5), slope, place / (count - 1)) for place in range(count)])
 
 
 @contextmanager
@@ -170,5 +217,7 @@ def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, T
 
 def _logits(output: Any) -> Tensor:
     """Return the logits of what a network answers: themselves, or the part of that name."""
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
     logits: Tensor = getattr(output, "logits", output)
     return logits

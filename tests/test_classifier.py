@@ -142,3 +142,12 @@ def test_bad_images_are_not_whitened_with(bad):
     with pytest.raises(ValueError, match="images: expected"):
         classifier.whiten(bad)
     assert not classifier.maps[0].fitted
+
+
+def test_a_network_sees_black_as_minus_one_and_white_as_one():
+    classifier = LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(4,)).eval()
+    seen = []
+    classifier.maps[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    classifier.features(torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)]))
+    assert seen[0].amin(dim=(1, 2, 3)).tolist() == [-1.0, 1.0]
+    assert seen[0].amax(dim=(1, 2, 3)).tolist() == [-1.0, 1.0]

@@ -1,6 +1,7 @@
 """The command line as a user has it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -231,3 +232,14 @@ def test_names_of_classes(tmp_path):
         read_classes(tmp_path, 3)
     with pytest.raises(ValueError, match="label: expected one of a, b"):
         label_of("2", ["a", "b"])
+
+
+def test_a_terminal_that_cannot_show_a_name_stops_nothing(tmp_path):
+    """The name of the output is no ASCII, the terminal shows nothing else."""
+    Image.new("L", (28, 28)).save(tmp_path / "in.png")
+    words = ["relabel", "--model", "mnist", "--to", "8", str(tmp_path / "in.png"), str(tmp_path / "\u00fc.png")]
+    how = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}, "capture_output": True}
+    done = subprocess.run([sys.executable, "-m", "labelvae", *words], check=False, **how)
+    assert done.returncode == 0, done.stderr
+    assert b"\\xfc.png" in done.stdout
+    assert (tmp_path / "\u00fc.png").is_file()

@@ -178,3 +178,50 @@ def test_batches_of_arrays_and_names(vae, images, labels):
         assert repr(evaluate(vae, [batch], judge, progress=False)) == repr(expected)  # NaN differs from itself
     with pytest.raises(ValueError, match="rows of weights"):
         evaluate(vae, [(images, torch.eye(3)[labels])], judge, progress=False)
+
+
+class Copying:
+    """Relabels by leaving everything as it is."""
+
+    def relabel(self, images, labels, own_labels):
+        return images
+
+    def reconstruct(self, images, labels):
+        return images
+
+
+def test_models_that_do_not_relabel_are_named(batches, judge):
+    wrong = type("Wrong", (Copying,), {"reconstruct": None})()
+    short = type("Short", (Copying,), {"relabel": lambda self, images, labels: images})()
+    cases = [
+        (ConditionalVAE, "got ConditionalVAE"),
+        (torch.nn.Linear(2, 2), r"its relabel\(images, labels, own_labels\), got Linear$"),
+        (torch.nn.DataParallel(ConditionalVAE((1, 8, 8), 3)), "got DataParallel; pass what it wraps"),
+        (wrong, r"its reconstruct\(images, labels\), got Wrong"),
+        (short, r"its relabel\(images, labels, own_labels\), got Short"),
+    ]
+    for model, message in cases:
+        with pytest.raises(ValueError, match=f"model: expected .*{message}"):
+            evaluate(model, batches, judge, progress=False)
+    for answer in (lambda *_: None, lambda _, images, *__: images.numpy(), lambda _, images, *__: images * 255):
+        model = type("Answering", (Copying,), {"relabel": answer})()
+        with pytest.raises(ValueError, match=r"model\.relabel: expected"):
+            evaluate(model, batches, judge, progress=False)
+    with pytest.raises(ValueError, match="batches: expected batches"):
+        evaluate(Copying(), None, judge, progress=False)
+    with pytest.raises(ValueError, match="seed: expected an integer of at most"):
+        evaluate(Copying(), batches, judge, progress=False, seed=2**70)
+
+
+def test_the_default_device_does_not_matter(batches, judge):
+    expected = evaluate(Copying(), batches, judge, progress=False)
+    with torch.device("meta"):
+        assert repr(evaluate(Copying(), batches, judge, progress=False)) == repr(expected)
+
+
+def test_specks_are_of_grey_images_alone():
+    grey, pair = (torch.rand(6, channels, 8, 8) for channels in (1, 2))
+    for images, known in ((grey, True), (pair, False)):
+        judge = LabelClassifier(images.shape[1:], 3, kind="mlp", widths=(8,)).eval()
+        scores = evaluate(Copying(), [(images, torch.arange(6) % 3)], judge, progress=False)
+        assert math.isnan(scores.specks) is not known

@@ -21,6 +21,7 @@ from labelvae import (
 )
 from labelvae.callbacks import LastCheckpoint
 from labelvae.latent import LOG_VARIANCE_RANGE
+from labelvae.term_window import TermWindow
 
 IMAGES = {
     "black": torch.zeros(6, 1, 8, 8),
@@ -204,3 +205,15 @@ def test_a_classifier_that_breaks_says_so(tmp_path):
     )
     with pytest.raises(FloatingPointError, match=r"training: total is not finite at step 2"):
         trainer.fit(Breaking(LabelClassifier((1, 8, 8), 3, widths=(8,), feature_dim=8)), datamodule=data)
+
+
+def test_a_stop_names_the_term_and_the_total_only_where_nothing_else_is_wrong():
+    nan, one = torch.tensor(math.nan), torch.tensor(1.0)
+    for terms, name in (
+        ({"total": nan, "kl": nan, "reconstruction": one}, "kl"),
+        ({"kl": one, "reconstruction": nan, "total": nan}, "reconstruction"),
+        ({"kl": one, "total": nan}, "total"),
+    ):
+        window = TermWindow()
+        window.add(3, terms)
+        assert window.read() == (3, name)

@@ -1,9 +1,12 @@
+import enum
+
 import numpy as np
 import pytest
 import torch
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae.inputs import label_weights
+from labelvae.labels import label_tensor
 
 Y, K = [1, 2, 0, 2], 3
 ROWS = torch.eye(K)[Y]
@@ -202,3 +205,53 @@ def test_names_of_a_data_set_that_are_numbers_are_names_before_they_are_indices(
     data = ImageData.from_tensors(pixels, ["8", "1"] * 10, [1, 8])
     for split in data.splits.values():
         assert torch.equal(split.labels, (split.images[:, 0, 0, 0] == 8).long())
+
+
+class Exported:
+    """An array of another library, which numpy may not read."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, *_, **__):
+        raise KeyError("not here")
+
+    def __dlpack__(self, **how):
+        return self.values.__dlpack__(**how)
+
+    def __dlpack_device__(self):
+        return self.values.__dlpack_device__()
+
+
+class Animal(str, enum.Enum):  # noqa: UP042  as text it is "Animal.CAT"
+    CAT = "cat"
+    DOG = "dog"
+
+
+def test_arrays_of_other_libraries_and_members_of_an_enum():
+    found = label_tensor(Exported(torch.tensor([2, 0])), 3, 2)
+    assert found.tolist() == [2, 0]
+    assert label_tensor([Animal.DOG, Animal.CAT], 2, 2, class_names=["cat", "dog"]).tolist() == [1, 0]
+
+
+def test_columns_of_a_table_with_the_names_of_the_classes_count_by_name():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.get_dummies(pandas.Series(["owl", "cat", "dog"]))  # columns in the order of the alphabet
+    weights = label_tensor(table, 3, 3, class_names=["dog", "cat", "owl"])
+    assert weights.argmax(dim=1).tolist() == [2, 1, 0]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_labels_whose_own_conversion_fails_are_refused():
+    broken = type("Broken", (), {"__array__": Exported.__array__})()
+    with pytest.raises(ValueError, match="labels: expected class indices, got Broken"):
+        label_tensor(broken, 3, 2)
+    nested = torch.nested.nested_tensor([torch.tensor([0]), torch.tensor([1, 2])])
+    with pytest.raises(ValueError, match="labels: expected class indices, got a nested tensor"):
+        label_tensor(nested, 3, 2)
+
+
+def test_names_are_found_whatever_the_default_device():
+    with torch.device("meta"):
+        assert label_tensor(["dog", "cat"], 2, 2, class_names=["cat", "dog"]).tolist() == [1, 0]
+        assert label_tensor("dog", 2, 1, class_names=["cat", "dog"]).tolist() == [1]

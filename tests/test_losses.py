@@ -641,3 +641,14 @@ def test_every_term_works_in_the_weights_own_type(images, labels, default, likel
         assert vae.relabel(images, 1).dtype == default
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_a_small_weight_is_enough_for_the_cycle(images, labels):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,))
+    terms = GuidedELBO(objective=Objective(cycle_weight=0.5, image_cycle_weight=0.0))(vae, images, labels)
+    assert "cycle" in terms.means()
+    assert "image_cycle" not in terms.means()
+    assert (
+        "cycle"
+        in GuidedELBO(objective=Objective(cycle_weight=0.5, image_cycle_weight=0.5))(vae, images, labels).means()
+    )

@@ -57,7 +57,7 @@ LAYERS = [
     },
     {"classes", "inference", "conversions"},
     {"labels"},
-    {"objective", "inputs", "latent", "saving", "allocator", "pixels"},
+    {"objective", "data_settings", "inputs", "latent", "saving", "allocator", "pixels"},
     {"settings", "image_sets", "forms", "pyramids", "frozen"},
     {"folders", "loaders", "wrapped_classifier", "machine"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "optimizing", "picture_files"},

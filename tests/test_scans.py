@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -69,3 +71,48 @@ def test_refusals(tmp_path):
     (tmp_path / "x.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match=r"x\.png: cannot be read as an image"):
         read_scan(tmp_path / "x.png", (1, 8, 8))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_tensors_and_open_files_are_pictures_too(channels, tmp_path, monkeypatch):
+    levels = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)
+    levels = levels if channels == 3 else levels[:, :, 0]
+    Image.fromarray(levels).save(tmp_path / "x.png")
+    expected = fit_scan(Image.fromarray(levels), (channels, 16, 16))
+    first = torch.from_numpy(levels if channels == 3 else levels[:, :, None]).permute(2, 0, 1)
+    for picture in (levels, torch.from_numpy(levels), first, first.float() / 255, levels[::-1][::-1]):
+        torch.testing.assert_close(fit_scan(picture, (channels, 16, 16)), expected, rtol=0, atol=0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open(tmp_path / "x.png", "rb") as file:
+        for path in ("~/x.png", file, io.BytesIO((tmp_path / "x.png").read_bytes())):
+            torch.testing.assert_close(read_scan(path, (channels, 16, 16)), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ("x.png", "picture: expected a picture, got 'x.png'; read_scan"),
+        (None, "picture: expected a picture, or an array"),
+        (np.zeros((2, 1, 8, 8), np.uint8), "picture: expected a picture, or an array"),
+        (np.zeros((9, 9, 2), np.uint8), "picture: expected 1, 3 or 4 channels"),
+        (np.zeros((0, 9), np.uint8), "picture: expected 1, 3 or 4 channels"),
+        (np.full((9, 9), 7.0), r"picture: expected values in \[0, 1\] or 8-bit integers"),
+        (np.zeros((9, 9), np.uint16), "picture: expected floats"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, message):
+    with pytest.raises(ValueError, match=message):
+        fit_scan(picture, (1, 8, 8))
+
+
+def test_files_that_cannot_be_read_are_refused():
+    closed = Image.new("L", (9, 9))
+    closed.close()
+    with pytest.raises(ValueError, match="picture: cannot be read"):
+        fit_scan(closed, (1, 8, 8))
+    with pytest.raises(ValueError, match="file: cannot be read"):
+        read_scan(io.BytesIO(b"nothing"), (1, 8, 8))
+    with pytest.raises(ValueError, match="path: expected the path of a file"):
+        read_scan(3, (1, 8, 8))
+    with pytest.raises(ValueError, match="image_shape: expected three integers"):
+        read_scan("x.png", 28)

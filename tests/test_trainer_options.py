@@ -11,8 +11,10 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     GradientAccumulationScheduler,
     ModelCheckpoint,
+    ModelPruning,
     StochasticWeightAveraging,
 )
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from labelvae import (
@@ -306,3 +308,23 @@ def test_warnings_are_as_before_when_a_training_fails(trainer):
     with pytest.raises(ValueError, match="got values from -0.99"):
         trainer(num_sanity_val_steps=0).fit(vae_task(), loader(X * 2 - 1, Y))
     assert list(warnings.filters) == before
+
+
+def test_pruning_of_the_frozen_guide_is_refused_and_of_the_model_taken(trainer):
+    everywhere = ModelPruning("l1_unstructured", amount=0.2)
+    with pytest.raises(ValueError, match="callbacks: ModelPruning would prune the frozen guide"):
+        trainer(callbacks=[everywhere]).fit(vae_task(), loader(X, Y))
+    task = vae_task()
+    guided = {name: value.clone() for name, value in task.loss.guidance.state_dict().items()}
+    layers = [(part, "weight") for part in task.vae.encoder.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    pruning = ModelPruning("l1_unstructured", parameters_to_prune=layers, amount=0.5)
+    trainer(callbacks=[pruning]).fit(task, loader(X, Y))
+    assert any((part.weight == 0).any() for part, _ in layers)
+    torch.testing.assert_close(dict(task.loss.guidance.state_dict()), guided, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", TASKS)
+def test_a_training_without_gradients_is_refused(make, trainer):
+    task = make()
+    with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode: there are no gradients"):
+        trainer().fit(task, loader(X, Y))

@@ -207,3 +207,21 @@ def test_samples_of_labels_in_every_form(vae):
 def test_codes_of_other_types_are_cast(vae):
     assert vae.decode(torch.zeros(2, 4, dtype=torch.float64), 0).dtype == torch.float32
     assert vae.decode(torch.zeros(2, 4, dtype=torch.long), 0).dtype == torch.float32
+
+
+def test_values_that_are_not_there_and_generators_that_are_none_are_refused(vae, images):
+    with pytest.raises(ValueError, match="images: expected values, got a tensor of the meta device"):
+        vae.relabel(images.to("meta"), 0)
+    with pytest.raises(ValueError, match="labels: expected values, got a tensor of the meta device"):
+        vae.relabel(images, torch.zeros(len(images), dtype=torch.long, device="meta"))
+    for wrong in (0, 3, {}, "seed"):
+        with pytest.raises(ValueError, match="generator: expected Generator, got"):
+            vae.sample(0, generator=wrong)
+    with pytest.raises(ValueError, match="encoder_widths: expected a list of widths"):
+        ConditionalVAE((1, 8, 8), 3, encoder_widths=torch.tensor(8))
+
+
+def test_interpolation_under_another_default_device(vae, images):
+    expected = vae.interpolate(images, 0, 1, steps=3)
+    with torch.device("meta"):
+        torch.testing.assert_close(vae.interpolate(images, 0, 1, steps=3), expected, rtol=0, atol=0)

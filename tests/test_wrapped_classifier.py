@@ -1,4 +1,5 @@
 import copy
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -141,7 +142,7 @@ def test_a_judge_is_what_its_forward_says(vae):
         ({"mean": [0.5, 0.5]}, "mean: expected 3 numbers, one a channel, got 2"),
         ({"std": 0.0}, "std: expected a finite number above 0"),
         ({"size": (8, 8, 8)}, "size"),
-        ({"size": 0}, "size: expected an integer"),
+        ({"size": 0}, "size"),
         ({"features": 5}, "features: expected a function"),
         ({"image_shape": (3, 4, 4)}, "image_shape"),
     ],
@@ -223,3 +224,70 @@ def test_nothing_that_walks_over_the_modules_changes_a_guide(digits: ImageData):
     task.apply(lambda part: part.reset_parameters() if hasattr(part, "reset_parameters") else None)
     nn.SyncBatchNorm.convert_sync_batchnorm(task)
     assert all(torch.equal(value, before[name]) for name, value in task.loss.guide.state_dict().items())
+
+
+class Ending(nn.Module):
+    """A classifier whose answer is changed at the end."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        self.change = change
+
+    def forward(self, images):
+        return self.change(self.body(images))
+
+
+def broken(logits):
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda logits: logits * math.nan, "got NaN or infinity"),
+        (lambda logits: {}[0], r"fails on images of shape \(2, 1, 8, 8\) \(0\)"),
+        (broken, r"fails on images of shape .* \(AssertionError\)"),
+        (lambda logits: logits[: len(logits) // 2 * 2], "for three images"),
+        (lambda logits: {"scores": logits}, "got dict for two images"),
+    ],
+)
+def test_networks_that_answer_badly_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"module: .*{message}"):
+        LabelClassifier.wrap(Ending(change), (1, 8, 8), 3)
+
+
+def test_logits_in_a_dict():
+    network = Ending(lambda logits: {"logits": logits, "loss": None})
+    images = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(LabelClassifier.wrap(network, (1, 8, 8), 3)(images), network.body(images))
+
+
+@pytest.mark.parametrize("features", [lambda images: None, lambda images: images.sum(0), lambda images: 1 / 0])
+def test_features_that_are_none_are_refused(features):
+    with pytest.raises(ValueError, match="features: expected|module: fails"):
+        LabelClassifier.wrap(Ending(lambda logits: logits), (1, 8, 8), 3, features=features)
+
+
+def test_a_network_without_a_gradient_may_judge_but_not_guide():
+    detached = Ending(lambda logits: logits.detach())
+    wrapped = LabelClassifier.wrap(detached, (1, 8, 8), 3)
+    with pytest.raises(ValueError, match="guide: expected a network whose logits have a gradient, got Ending"):
+        GuidedELBO(wrapped)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,))
+    with pytest.raises(ValueError, match=r"more_guides\[0\]: expected a network whose logits have a gradient"):
+        GuidedELBO(LabelClassifier((1, 8, 8), 3), more_guides=[detached])(
+            vae, torch.rand(4, 1, 8, 8), torch.zeros(4).long()
+        )
+
+
+def test_a_network_without_values_is_refused():
+    with pytest.raises(ValueError, match="module: expected weights, got a network on the meta device"):
+        LabelClassifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(64, 3, device="meta")), (1, 8, 8), 3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_copied_program_of_torchscript_can_guide():
+    program = copy.deepcopy(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))))
+    guide = LabelClassifier.wrap(program, (1, 8, 8), 3).freeze()
+    assert not any(each.requires_grad for each in guide.parameters())
