@@ -131,7 +131,7 @@ def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path):
         (["--to=1", "*.gone", "o.png"], "*.gone: no images there"),
         (["--to=1", "SCAN", "COPY", "o.png"], "is one picture, but there are 2 images; give a folder"),
         (["--to=1", "--enlarge=0", "SCAN", "o.png"], "enlarge: expected an integer of at least 1, got 0"),
-        (["--to=1", "--fit=strokes", "SCAN", "o.png"], "strokes: found no digit"),
+        (["--to=1", "--fit=strokes", "BLANK", "o.png"], "strokes: found no digit"),
         (["--to=1", "--fit=tight", "SCAN", "o.png"], "fit"),
         (["SCAN", "o.png"], "to"),
     ],
@@ -139,7 +139,8 @@ def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path):
 def test_relabel_refuses(models, scan, capsys, words, says, monkeypatch):
     monkeypatch.chdir(scan.parent)
     Image.fromarray(picture(scan)).save(scan.with_name("copy.png"))
-    places = {"SCAN": str(scan), "COPY": str(scan.with_name("copy.png"))}
+    Image.new("L", (40, 40), 255).save(scan.with_name("blank.png"))
+    places = {"SCAN": str(scan), "COPY": str(scan.with_name("copy.png")), "BLANK": str(scan.with_name("blank.png"))}
     words = [places.get(word, word).replace("MODEL", str(models)) for word in words]
     assert says in refused(capsys, "relabel", "--model", models / "vae", *words)
     assert not scan.with_name("o.png").exists()
