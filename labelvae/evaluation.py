@@ -170,6 +170,7 @@ class _Evaluation:
         self.specks = Specks()
         self.leakage = Leakage()
         self.styles: dict[str, Style] = {}
+        self.known: dict[int, dict[str, Tensor]] = {}
 
     def networks(self) -> ExitStack:
         """All of them in evaluation mode, without gradients."""
@@ -199,9 +200,10 @@ class _Evaluation:
         self.sharpness.update(counterfactuals, real=False)
         if images.shape[1] == 1:
             self.specks.update(counterfactuals, real=False)
-        after = style_statistics(counterfactuals)
-        for name, before in style_statistics(images).items():
-            self.styles.setdefault(name, Style(self.classes)).update(before, after[name], labels, asked)
+        before = self.known[hash(images.numpy().tobytes())] = self._style(images)
+        after = self._style(counterfactuals)
+        for name, values in before.items():
+            self.styles.setdefault(name, Style(self.classes)).update(values, after[name], labels, asked)
         if not first:
             return
         for name, features in seen.items():
@@ -217,6 +219,11 @@ class _Evaluation:
             with evaluation_mode(self.model) as model:
                 posterior = model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
+
+    def _style(self, images: Tensor) -> dict[str, Tensor]:
+        """The style of images, which is measured once for the same images in several rounds."""
+        known = self.known.get(hash(images.numpy().tobytes()))
+        return style_statistics(images) if known is None else known
 
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The judge's logits of images, and the features of all that see them, by name."""

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label
+from scipy.spatial import KDTree
 from skimage.morphology import skeletonize
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,12 +53,22 @@ def thickness(images: Tensor) -> Tensor:
 
 
 def _width(image: np.ndarray) -> float:
-    stroke = np.pad(image > max(0.5 * float(image.max()), 1e-3), 1)
-    skeleton = skeletonize(stroke)
-    if not skeleton.any():
+    stroke = image > max(0.5 * float(image.max()), 1e-3)
+    rows, columns = (np.flatnonzero(stroke.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
         return 0.0
+    stroke = np.pad(
+        stroke[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1
+    )  # what is dark around is not needed
+    skeleton = np.argwhere(skeletonize(stroke))
+    beside = np.zeros_like(stroke)  # dark pixels that touch the stroke: the nearest to any of its pixels is one of them
+    beside[1:] |= stroke[:-1]
+    beside[:-1] |= stroke[1:]
+    beside[:, 1:] |= stroke[:, :-1]
+    beside[:, :-1] |= stroke[:, 1:]
+    distances, _ = KDTree(np.argwhere(beside & ~stroke)).query(skeleton)
     # Distances are to the centre of the nearest dark pixel; the skeleton of n pixels lies at (n + 1) / 2 or n / 2.
-    return float((2.0 * distance_transform_edt(stroke)[skeleton] - 0.5).mean())
+    return float((2.0 * distances - 0.5).mean())
 
 
 def regions(images: Tensor) -> Tensor:

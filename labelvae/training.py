@@ -146,6 +146,7 @@ class VAETraining(Task):
         self.vae = vae
         self.loss = loss
         self.discriminator_learning_rate = discriminator_learning_rate
+        self._frozen: dict[str, Tensor] = {}
 
     def hyperparameters(self) -> dict[str, Any]:
         """The arguments as plain values, for a checkpoint."""
@@ -176,6 +177,15 @@ class VAETraining(Task):
                     "parameters_to_prune=[(layer, 'weight'), ...] with layers of the task's vae"
                 )
         super().setup(stage)
+        if self.loss.guidance is not None:
+            tensors = self.loss.guidance.members.state_dict()
+            self._frozen = {name: value.clone() for name, value in tensors.items()}
+
+    def teardown(self, stage: str) -> None:
+        """Puts the frozen guide back to the last bit, which an average over its weights has rounded."""
+        super().teardown(stage)
+        if self.loss.guidance is not None:
+            self.loss.guidance.members.load_state_dict(self._frozen)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's weights, the learned scale, and the discriminator's weights at their own step size."""

@@ -251,7 +251,7 @@ def test_a_trainer_may_be_told(how, steps, trainer):
 def test_an_average_leaves_the_guide_alone(trainer):
     task = vae_task()
     before = {name: value.clone() for name, value in task.loss.guidance.state_dict().items()}
-    trainer(callbacks=[EMAWeightAveraging(decay=0.5)]).fit(task, loader(X, Y))
+    trainer(callbacks=[EMAWeightAveraging(decay=0.97)]).fit(task, loader(X, Y))
     for name, value in task.loss.guidance.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0, msg=name)
 
