@@ -66,7 +66,7 @@ def _width(image: np.ndarray) -> float:
     beside[:-1] |= stroke[1:]
     beside[:, 1:] |= stroke[:, :-1]
     beside[:, :-1] |= stroke[:, 1:]
-    distances, _ = KDTree(np.argwhere(beside & ~stroke)).query(skeleton)
+    distances = np.asarray(KDTree(np.argwhere(beside & ~stroke)).query(skeleton)[0])
     # Distances are to the centre of the nearest dark pixel; the skeleton of n pixels lies at (n + 1) / 2 or n / 2.
     return float((2.0 * distances - 0.5).mean())
 
