@@ -96,6 +96,7 @@ def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **othe
         optimization.rate_factor * optimization.learning_rate,
         optimization.weight_decay,
         schedule=optimization.schedule,
+        adversarial=how.adversarial,
         **others,
     )
 

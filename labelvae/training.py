@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelvae.attack import noise_step
 from labelvae.augmentation import augment
 from labelvae.batches import unpack_images
 from labelvae.checks import check_kind, check_number
@@ -37,6 +38,7 @@ class ClassifierTraining(Task):
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
 
     Raises:
         ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
@@ -53,21 +55,26 @@ class ClassifierTraining(Task):
         prefix: str = "",
         channels_last: bool = False,
         compiled: bool = False,
+        adversarial: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         classifier = uncompiled(classifier)
+        adversarial = check_number("adversarial", adversarial, at_least=0, below=1)
         check_kind("classifier", classifier, LabelClassifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
         self.augmentation = augmentation or Augmentation()
         self.label_smoothing = label_smoothing
+        self.adversarial = adversarial
 
     def hyperparameters(self) -> dict[str, Any]:
         """The arguments as plain values, for a checkpoint."""
         own = {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
-        return super().hyperparameters() | own | {"label_smoothing": self.label_smoothing}
+        return (
+            super().hyperparameters() | own | {"label_smoothing": self.label_smoothing, "adversarial": self.adversarial}
+        )
 
     @property
     def network(self) -> LabelClassifier:
@@ -92,8 +99,10 @@ class ClassifierTraining(Task):
         """The mean cross-entropy."""
         check_images(images, self.classifier.image_shape)
         labels = check_labels(labels, self.classifier.num_classes, len(images))
-        loss = label_loss(self.classifier(augment(images, self.augmentation)), labels, self.label_smoothing).mean()
-        return {"total": loss}
+        seen = augment(images, self.augmentation)
+        if self.adversarial:
+            seen = noise_step(self.classifier, seen, labels, self.adversarial)
+        return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Accuracy and cross-entropy on held-out images."""

@@ -24,7 +24,7 @@ PRESETS = [value for value in vars(presets).values() if isinstance(value, Settin
                 "optimization",
             },
         ),
-        (ClassifierSettings, LabelClassifier, {"label_smoothing", "augmentation", "optimization"}),
+        (ClassifierSettings, LabelClassifier, {"label_smoothing", "augmentation", "optimization", "adversarial"}),
     ],
 )
 def test_settings_have_the_names_and_defaults_of_the_model(settings, model, apart):
