@@ -186,7 +186,8 @@ def classifier_row(name: str, classifier: LabelClassifier, batches: Iterable[Any
     """
     generator = torch.Generator().manual_seed(0)
     seen: dict[float, list[torch.Tensor]] = {0.0: [], 0.3: [], 0.5: []}
-    truth, attacked = [], []
+    truth: list[torch.Tensor] = []
+    attacked: list[torch.Tensor] = []
     with evaluation_mode(classifier) as network:
         for images, labels in batches:
             if len(labels) * len(attacked) < ATTACKED:

@@ -67,7 +67,7 @@ LAYERS = [
     {"scans", "paste", "comparison", "discriminator"},
     {"vae", "classifier", "model_card"},
     {"sheets", "terms", "loss_terms", "metrics", "diagnosis", "export", "demo", "relabelling", "doubts"},
-    {"references", "evaluation", "data", "guidance", "attack"},
+    {"references", "evaluation", "data", "guidance", "attack", "refinement"},
     {"losses"},
     {"rebuilding"},
     {"task"},
