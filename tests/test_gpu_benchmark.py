@@ -174,7 +174,8 @@ def test_images_in_folders_are_decoded_as_the_library_decodes_them(tmp_path):
     found = ran(tmp_path, [["images", 60, "made:images"]])["images"]["result"]
     expected = ImageData("folder", root)
     assert found["classes"] == expected.class_names
-    assert found["fingerprint"] == found["again"] == expected.fingerprint()
+    assert found["fingerprint"] == found["again"]
+    assert expected.is_of(found["fingerprint"])  # by the pixels
     assert "JPEG" in found["source"]
 
 
