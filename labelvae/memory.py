@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import psutil
 import torch
 
 _CONTAINER = (  # the limit and the use of a container's memory, by the version of control groups
@@ -17,13 +17,21 @@ def free_memory(device: torch.device) -> int:
     """Bytes that are free on a device: of a GPU's memory, or of the machine's, or of the container's if it has less."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
+    free = _of_the_machine()
     for limit, used in _CONTAINER:
         try:
             free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
         except (OSError, ValueError):  # no such file, or "max" for no limit
             continue
     return max(0, free)
+
+
+def _of_the_machine() -> int:
+    try:
+        import psutil
+    except ImportError:  # used from a source tree, next to packages that somebody else installed
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return int(psutil.virtual_memory().available)
 
 
 def fits(size: int, device: torch.device, share: float) -> bool:

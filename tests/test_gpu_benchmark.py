@@ -193,7 +193,8 @@ socket.getaddrinfo = socket.create_connection = refuse
 def test_the_rehearsal_runs_everything_without_wandb_network_and_home(tmp_path, gpu):
     absent = tmp_path / "absent"
     absent.mkdir()
-    (absent / "wandb.py").write_text("raise ImportError('absent')\n")
+    for name in ("wandb", "psutil"):
+        (absent / f"{name}.py").write_text("raise ImportError('absent')\n")
     (absent / "sitecustomize.py").write_text(NO_NETWORK)
     out = tmp_path / "out"
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--rehearse", "--then", "average", "--out", str(out)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import threading
 from dataclasses import replace
 
@@ -228,6 +229,12 @@ def test_images_fit_into_a_share_of_free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 0))
     assert fits(500, torch.device("cuda"), 0.5)
     assert not fits(501, torch.device("cuda"), 0.5)
+
+
+def test_the_memory_is_known_without_psutil(monkeypatch):
+    total = psutil.virtual_memory().total
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert 0 < free_memory(torch.device("cpu")) <= total
 
 
 def test_a_container_has_the_memory_that_it_was_given(monkeypatch, tmp_path):
