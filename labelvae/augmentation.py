@@ -56,7 +56,6 @@ def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
     """
     steps = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
-    images = images.contiguous()  # compiled for AVX2, the sums below read beyond images in channels-last layout
     for dim in (3, 2):
         size = images.shape[dim]
         # Not by F.pad: its gradient, compiled, fails on images in channels-last layout.
