@@ -27,7 +27,7 @@ MINUTES = 9.0
 """What the limits of the steps are for; with other minutes they are in proportion."""
 
 STEPS = (
-    Step("check", 45, "gpu_check:check"),
+    Step("check", 30, "gpu_check:check"),
     Step("compile", 140, "gpu_check:compile_steps", beside=True),
     Step("mnist", 95, "gpu_train:mnist", "gpu_data:mnist"),
     Step("cifar10", 335, "gpu_train:cifar10", "gpu_data:cifar10"),
