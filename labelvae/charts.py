@@ -60,7 +60,7 @@ def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -
 
 def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
     """Codes `(N, D)` on their principal plane, coloured by a statistic `(N,)` of the images."""
-    figure, axes = _axes(6.5, 5.0)
+    figure, axes = _axes(6.5, 5.0, (0.13, 0.12, 0.82, 0.84))
     shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
     figure.colorbar(shown, ax=axes, label=name)
     _name_plane(axes)
@@ -69,7 +69,7 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
 
 def kl_bars(kl: Tensor) -> Image.Image:
     """Mean divergence from the prior of each latent dimension `(D,)`, in nats, largest first."""
-    figure, axes = _axes(6.5, 3.5)
+    figure, axes = _axes(6.5, 3.5, (0.12, 0.17, 0.85, 0.71))
     axes.bar(range(len(kl)), kl.sort(descending=True).values.numpy(), width=0.8)
     axes.set_xlabel("latent dimension, sorted")
     axes.set_ylabel("KL, nats per image")
@@ -94,7 +94,11 @@ def rasterized(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Any]:
+def _axes(width: float, height: float, place: tuple[float, float, float, float] | None = None) -> tuple[Figure, Any]:
+    """A figure in inches and its axes; their place in it is fixed (left, bottom, width, height), or found out."""
+    if place is not None:
+        figure = Figure(figsize=(width, height))
+        return figure, figure.add_axes(place)
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 

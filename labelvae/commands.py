@@ -11,6 +11,12 @@ from typing import Any, Literal
 
 from labelvae.settings import DataName, DataSettings
 
+SAMPLED_AT_ONCE = 256
+"""Images that `sample` holds in memory; a multiple of 16, so that the draws are those of one large batch."""
+
+WIDEST_SHEET = 50_000
+"""Pixels; JPEG allows 65,500."""
+
 
 def run_evaluate(
     *,
@@ -158,6 +164,7 @@ def sample(
         enlarge: Whole factor that the files in a folder are enlarged by.
     """
     import torch
+    from tqdm import tqdm
 
     from labelvae.checks import check_count
     from labelvae.classes import file_names, labels_of, printable
@@ -171,13 +178,18 @@ def sample(
     one, out = is_picture_name(out), user_path(out)
     vae, names = _model(model)
     labels = labels_of(label, names)
-    samples = torch.stack([vae.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels])
     if one:
-        save_picture(samples_grid(samples, [names[each] for each in labels]), out)
+        if count * vae.image_shape[2] > WIDEST_SHEET:
+            raise ValueError(f"count: {count} images side by side are too wide for one picture; give a folder as out")
+        rows = [vae.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels]
+        save_picture(samples_grid(torch.stack(rows), [names[each] for each in labels]), out)
     else:
         files = file_names(names)
-        for each, row in zip(labels, samples, strict=True):
-            for index, image in enumerate(row):
+        draws = {each: torch.Generator().manual_seed(seed) for each in labels}
+        parts = [(each, first) for each in labels for first in range(0, count, SAMPLED_AT_ONCE)]
+        for each, first in tqdm(parts, desc="samples", leave=False, delay=2):
+            some = vae.sample([each] * min(SAMPLED_AT_ONCE, count - first), draws[each])
+            for index, image in enumerate(some, first):
                 save_picture(exact_picture(image, enlarge), out / f"{files[each]}_{index:04d}.png")
     print(f"{len(labels) * count} images: {printable(str(out))}")
 

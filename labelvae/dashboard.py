@@ -55,7 +55,7 @@ class Relabelled(Callback):
         self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
         self.judge, self.guide = judge, guide
         self.path = Path(path).absolute()
-        self.style = list(style_statistics(images).items())[-1]
+        self.style = style_statistics(images)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws, judges and logs."""
@@ -84,7 +84,7 @@ class Relabelled(Callback):
 
     def _scores(self, vae: ConditionalVAE, judge: LabelClassifier) -> dict[str, float]:
         batch = [(self.images, self.labels)]
-        scores = evaluate(vae, batch, judge, guide=self.guide, progress=False)
+        scores = evaluate(vae, batch, judge, guide=self.guide, style=self._style, progress=False)
         names = ("effectiveness", "realism", "realism_by_class", "leakage", "psnr", "reversed_psnr")
         values = {name: float(getattr(scores, name)) for name in names}
         values |= {"gap": scores.guide_judge_gap} | {f"style_{name}": value for name, value in scores.style.items()}
@@ -92,11 +92,15 @@ class Relabelled(Callback):
         values |= {f"effectiveness_{name}": value for name, value in by_class}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
+    def _style(self, images: Tensor) -> dict[str, Tensor]:
+        """The style of images, which is known already for the images that are watched."""
+        return self.style if torch.equal(images, self.images) else style_statistics(images)
+
     def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
         """The latent space, and what the judge says, by their names in the log."""
         with evaluation_mode(vae) as model:
             posterior = model.encode(self.images.to(vae.device), self.labels)
-        codes, (style, values) = posterior.mean.cpu(), self.style
+        codes, (style, values) = posterior.mean.cpu(), list(self.style.items())[-1]
         charts = {
             "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
             "latent/by_style": latent_by_value(codes, values[:, 0], style),

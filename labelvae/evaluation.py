@@ -7,10 +7,10 @@ Beside the model stand references that keep the numbers honest: the image itself
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack, suppress
 from inspect import signature
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from labelvae.checks import check_count
 from labelvae.compiling import uncompiled
+from labelvae.conversions import described
 from labelvae.frozen import Classifier
 from labelvae.inference import evaluation_mode
 from labelvae.inputs import check_images, wrong_labels
@@ -40,6 +41,9 @@ from labelvae.wrapped_classifier import adopted
 
 __all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
 
+StyleOf: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
+"""Measures statistics of images `(B, C, H, W)`: by name, each `(B, S)`."""
+
 
 def evaluate(
     model: Relabeller,
@@ -49,6 +53,7 @@ def evaluate(
     real: Batches | None = None,
     guide: nn.Module | None = None,
     label_free: nn.Module | None = None,
+    style: StyleOf = style_statistics,
     name: str = "model",
     rounds: int = 1,
     seed: int = 0,
@@ -65,6 +70,8 @@ def evaluate(
         guide: the classifier that was in the loss, for the guide-judge gap.
         label_free: a network of the same images that never saw labels, such as one that tells how far an image is
             turned, for a realism that a guided model cannot flatter.
+        style: a function from images `(B, C, H, W)` to what should survive a change of label: statistics by name, each
+            `(B, S)`.
         name: of the row.
         rounds: wrong labels drawn for each image; more than one steadies the figures of a small set.
         seed: of the wrong labels.
@@ -72,7 +79,7 @@ def evaluate(
 
     Raises:
         ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
-            type or range than the judge's; a guide or a model of other images or classes.
+            type or range than the judge's; a guide or a model of other images or classes; a style of another form.
     """
     rounds = check_count("rounds", rounds)
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
@@ -91,7 +98,7 @@ def evaluate(
         None if label_free is None else _as_classifier("label_free", label_free, model, None),
     )
     with torch.device("cpu"):  # whatever the caller's default device is
-        evaluation = _Evaluation(model, *networks)
+        evaluation = _Evaluation(model, *networks, style)
     generator = torch.Generator("cpu").manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
@@ -143,9 +150,14 @@ class _Evaluation:
     """The metrics of one evaluation, updated batch by batch, on the CPU: some devices know no float64."""
 
     def __init__(
-        self, model: Relabeller, judge: Classifier, guide: Classifier | None, label_free: Classifier | None
+        self,
+        model: Relabeller,
+        judge: Classifier,
+        guide: Classifier | None,
+        label_free: Classifier | None,
+        style: StyleOf,
     ) -> None:
-        self.model, self.judge, self.guide = model, judge, guide
+        self.model, self.judge, self.guide, self.style_of = model, judge, guide, style
         self.classes = judge.num_classes
         for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
             if other is not None and (other.num_classes, other.image_shape) != (judge.num_classes, judge.image_shape):
@@ -170,7 +182,7 @@ class _Evaluation:
         self.specks = Specks()
         self.leakage = Leakage()
         self.styles: dict[str, Style] = {}
-        self.known: dict[int, dict[str, Tensor]] = {}
+        self.known: dict[int, Mapping[str, Tensor]] = {}
 
     def networks(self) -> ExitStack:
         """All of them in evaluation mode, without gradients."""
@@ -220,10 +232,20 @@ class _Evaluation:
                 posterior = model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
 
-    def _style(self, images: Tensor) -> dict[str, Tensor]:
+    def _style(self, images: Tensor) -> Mapping[str, Tensor]:
         """The style of images, which is measured once for the same images in several rounds."""
         known = self.known.get(hash(images.numpy().tobytes()))
-        return style_statistics(images) if known is None else known
+        return self._measured(images) if known is None else known
+
+    def _measured(self, images: Tensor) -> Mapping[str, Tensor]:
+        measured = self.style_of(images)
+        for name, values in measured.items() if isinstance(measured, Mapping) else [("", measured)]:
+            if not name or not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(images):
+                raise ValueError(
+                    f"style: expected a function from images (B, C, H, W) to statistics by name, each (B, S), got "
+                    f"{described(values)} for {len(images)} images"
+                )
+        return measured
 
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The judge's logits of images, and the features of all that see them, by name."""

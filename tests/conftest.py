@@ -1,5 +1,9 @@
+import getpass
+import os
 import signal
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +14,11 @@ from labelvae import ConditionalVAE, ImageData, LabelClassifier
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What torch compiles for one processor's instructions crashes under fewer, and its cache does not tell them apart.
+limits = [torch.backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA", "all")]
+folder = "-".join(["torchinductor", getpass.getuser(), *limits]).replace(" ", "_")
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / folder))
 
 # A shell's background job ignores Ctrl-C and hands that on; the programs that the tests start and stop must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)

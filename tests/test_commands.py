@@ -158,6 +158,17 @@ def test_sample(models, tmp_path):
     assert picture(tmp_path / "all.png").shape[0] > 10 * 90
 
 
+def test_many_samples_are_made_in_parts_and_are_the_same(models, tmp_path, capsys, monkeypatch):
+    words = ["sample", "--model", str(models / "vae"), "--label=3", "--count=40", "--seed=5"]
+    main([*words, str(tmp_path / "whole")])
+    monkeypatch.setattr("labelvae.commands.SAMPLED_AT_ONCE", 16)
+    main([*words, str(tmp_path / "parts")])
+    for file in (tmp_path / "whole").iterdir():
+        assert file.read_bytes() == (tmp_path / "parts" / file.name).read_bytes()
+    assert len(list((tmp_path / "parts").iterdir())) == 40
+    assert "too wide" in refused(capsys, *words[:4], "--count=1000000", tmp_path / "wide.png")
+
+
 def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatch):
     models = shutil.copytree(models, tmp_path / "run")
     data = replace(PRESETS["digits"].data, test_share=0.05)

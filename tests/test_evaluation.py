@@ -118,6 +118,18 @@ def test_rounds_multiply_the_counterfactuals_but_leave_realism_comparable_with_i
     assert one.realism_floor == three.realism_floor
 
 
+def test_a_style_of_ones_own(batches, judge):
+    def brightness(images):
+        return {"brightness": images.double().mean(dim=(1, 2, 3))[:, None]}
+
+    ours = evaluate(ImageItself(), batches, judge, progress=False)
+    mine = evaluate(ImageItself(), batches, judge, style=brightness, progress=False)
+    assert mine.style == {"brightness": pytest.approx(ours.style["ink"], abs=1e-12)}
+    for bad in (lambda images: images.mean(), lambda images: {"ink": images.mean(dim=(1, 2, 3))}):
+        with pytest.raises(ValueError, match="style: expected a function from images"):
+            evaluate(ImageItself(), batches, judge, style=bad, progress=False)
+
+
 def test_scores_as_json_and_as_a_table(batches, judge, tmp_path):
     scores = [evaluate(ImageItself(), batches, judge, name=name, progress=False) for name in ("one", "two")]
     save_scores(scores, tmp_path / "scores.json")
