@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from labelvae.morphology import lowest
+
 SMALLEST_DIGIT = 0.025
 """Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
 
@@ -59,13 +61,15 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
 
 def _beyond_paper(mask: np.ndarray) -> np.ndarray:
     """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    side = 2 * (round(LARGEST_STROKE * max(mask.shape)) // 2) + 1
+    core = lowest(mask, side, side)
+    if not core.any():
+        return core
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     border, thick = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
     border[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
     border[0] = False
-    if border.any():
-        core = ndimage.minimum_filter(mask.view(np.uint8), round(LARGEST_STROKE * max(mask.shape)), mode="nearest")
-        thick[np.unique(labels[core > 0])] = True
+    thick[labels[core]] = True
     return np.asarray((border & thick)[labels])
 
 

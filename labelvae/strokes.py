@@ -18,11 +18,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from labelvae.frames import fit_ink
+from labelvae.morphology import closed, opened
 from labelvae.paper_lines import without_lines
 from labelvae.pieces import MOST_DIGITS, drawn_inside, grouped, pieces_of
 from labelvae.pixels import eight_bits, plain
 
-WORKING_SIDE = 1000
+WORKING_SIDE = 800
 """Longest side of the copy that digits are looked for in."""
 
 SMALLEST_SIDE = 250
@@ -115,27 +116,22 @@ def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = levels.shape[:2]
     reach = 2 * max(2, round(0.5 * WIDEST_STROKE * min(height, width))) + 1
     dark, bright = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    for level, usual in zip(np.moveaxis(levels, 2, 0), np.moveaxis(_local_median(levels), 2, 0), strict=True):
-        above = ndimage.minimum_filter(ndimage.maximum_filter(level, reach), reach)
-        below = ndimage.maximum_filter(ndimage.minimum_filter(level, reach), reach)
-        fall = np.minimum(above, usual) - level
-        np.maximum(dark, fall / np.minimum(above, usual).clip(0.08), out=dark)
-        np.maximum(bright, level - np.maximum(below, usual), out=bright)
+    for level in np.ascontiguousarray(np.moveaxis(levels, 2, 0)):
+        usual = _local_median(level)
+        paper = np.minimum(closed(level, reach, reach), usual)
+        np.maximum(dark, (paper - level) / paper.clip(0.08), out=dark)
+        np.maximum(bright, level - np.maximum(opened(level, reach, reach), usual), out=bright)
     return dark.clip(0, 1), bright.clip(0, 1)
 
 
-def _local_median(levels: np.ndarray) -> np.ndarray:
-    """The median of a large neighbourhood of each pixel, `(H, W, 3)`."""
-    height, width = levels.shape[:2]
-    step = max(1, round(max(height, width) / 64))
-    small = np.stack(
-        [ndimage.uniform_filter(levels[..., c], step)[step // 2 :: step, step // 2 :: step] for c in range(3)]
-    )
-    window = 2 * round(0.2 * min(small.shape[1:])) + 1
-    middle = np.stack([ndimage.median_filter(channel, window, mode="nearest") for channel in small])
-    rows, columns = ((np.arange(n, dtype=np.float32) - step // 2) / step for n in (height, width))
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack([ndimage.map_coordinates(channel, grid, order=1, mode="nearest") for channel in middle], axis=2)
+def _local_median(level: np.ndarray) -> np.ndarray:
+    """The median of a large neighbourhood of each pixel, `(H, W)`."""
+    height, width = level.shape
+    step = max(1, round(max(height, width) / 48))
+    small = np.asarray(Image.fromarray(level).reduce(step))
+    small = ndimage.median_filter(small, 2 * round(0.2 * min(small.shape)) + 1, mode="nearest")
+    cover = (0, 0, min(width / step, small.shape[1]), min(height / step, small.shape[0]))
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR, cover))
 
 
 def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> list[Found]:

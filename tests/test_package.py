@@ -54,6 +54,7 @@ LAYERS = [
         "batches",
         "term_window",
         "surroundings",
+        "morphology",
     },
     {"classes", "inference", "conversions"},
     {"labels"},
