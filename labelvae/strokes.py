@@ -10,17 +10,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from torch import Tensor
 
-from labelvae.frames import fit_ink
+from labelvae.found import Found, cut_out, in_reading_order
 from labelvae.morphology import closed, opened
 from labelvae.paper_lines import without_lines
-from labelvae.pieces import MOST_DIGITS, drawn_inside, grouped, pieces_of
+from labelvae.pieces import MOST_DIGITS, at_border, beyond_paper, bounds, drawn_inside, grouped, pieces_of
 from labelvae.pixels import eight_bits, plain
 
 WORKING_SIDE = 800
@@ -35,37 +32,17 @@ WIDEST_STROKE = 0.28
 FAINTEST = 0.07
 """Least contrast between ink and paper."""
 
+FAINTEST_BRIGHT = 0.15
+"""Least contrast between bright strokes and their board; light on paper is often uneven by less."""
+
 LEAST_SHARE = 0.5
 """Share of all ink in the picture that is in its digits; less is a scene or a text."""
 
+LEAST_SHARE_OF_BARS = 0.7
+"""The same where all digits are bars, as a 1 is: scenes are full of bars."""
 
-@dataclass(frozen=True)
-class Found:
-    """The strokes of one digit in a photograph.
-
-    Attributes:
-        box: left, top, right and bottom in pixels of the upright photograph.
-        ink: share of each pixel that ink covers, `(h, w)` float32 in [0, 1], at the size of the working copy.
-        scale: pixels of the photograph for each pixel of `ink`.
-        bright: whether the strokes are brighter than the paper.
-        width: width of the strokes, in pixels of `ink`.
-        contrast: how far the ink is from the paper, in (0, 1].
-    """
-
-    box: tuple[int, int, int, int]
-    ink: np.ndarray
-    scale: float
-    bright: bool
-    width: float
-    contrast: float
-
-    def fit(self, height: int, width: int) -> Tensor:
-        """Scale and centre the strokes as MNIST's were, `(1, H, W)` in [0, 1].
-
-        The longer side becomes 20/28 of the frame, and the centre of mass the centre of the frame. Strokes of a very
-        fine pen are widened to 1.8/28 of the frame.
-        """
-        return fit_ink(self.ink, height, width, self.width).image
+BAR = 0.3
+"""Shorter side of a bar over its longer one, at most."""
 
 
 def find_digits(picture: Image.Image) -> list[Found]:
@@ -138,56 +115,30 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     """The digits in a map of ink; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
-    floor = max(FAINTEST, middle + 5 * spread)
+    floor = max(FAINTEST_BRIGHT if bright else FAINTEST, middle + 5 * spread)
     ink = without_lines(ink, floor)
     labels, boxes = pieces_of(levels, ink, floor)
-    groups = grouped(labels, boxes)
-    groups = [members for members in groups if not drawn_inside(labels, members)]
-    found = [_cut(ink, np.isin(labels, members), bright, scale) for members in groups]
+    found = []
+    for members in grouped(labels, boxes):
+        place = bounds([boxes[index] for index in members])
+        if not drawn_inside(labels[place], members):
+            found.append(cut_out(ink, labels, place, members, bright, scale))
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    all_ink = float(ink[(labels > 0) & ~np.isin(labels, border)].sum())
-    if sum(float(one.ink.sum()) * one.contrast for one in found) < LEAST_SHARE * all_ink:
+    share = LEAST_SHARE if any(min(one.ink.shape) > BAR * max(one.ink.shape) for one in found) else LEAST_SHARE_OF_BARS
+    if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(ink, labels, floor, share):
         return []
-    return _in_reading_order(found)
+    return in_reading_order(found)
 
 
-def _cut(ink: np.ndarray, mask: np.ndarray, bright: bool, scale: float) -> Found:
-    """The ink of one digit, and its measures."""
-    (top, bottom), (left, right) = (
-        (seen[0], seen[-1] + 1) for seen in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0)))
-    )
-    top, left = max(0, top - 2), max(0, left - 2)
-    bottom, right = min(ink.shape[0], bottom + 2), min(ink.shape[1], right + 2)
-    piece = mask[top:bottom, left:right]
-    near = ndimage.binary_dilation(piece, np.ones((3, 3), bool), iterations=2)
-    full = float(np.quantile(ink[top:bottom, left:right][piece], 0.8))
-    cover = ((ink[top:bottom, left:right] / full - 0.15) / 0.75).clip(0, 1) * near
-    solid = ndimage.binary_closing(np.pad(cover > 0.3, 4), np.ones((3, 3), bool), iterations=2)  # no grain
-    depth = ndimage.distance_transform_edt(solid)
-    ridge = (depth == ndimage.maximum_filter(depth, 7)) & (depth > 0)
-    width = 2 * float(np.quantile(depth[ridge], 0.6)) - 1 if ridge.any() else 1.0
-    rows, columns = (np.flatnonzero((cover > 0.25).any(axis=axis)) for axis in (1, 0))
-    cover = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    left, top = left + int(columns[0]), top + int(rows[0])
-    right, bottom = left + cover.shape[1], top + cover.shape[0]
-    box = (round(left * scale), round(top * scale), round(right * scale), round(bottom * scale))
-    return Found(box, cover.astype(np.float32), scale, bright, max(width, 1.0), full)
+def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
+    """The ink on the paper, without what reaches in from outside; for bars, only without tables and hands."""
+    if share == LEAST_SHARE:
+        return float(ink[(labels > 0) & ~np.isin(labels, at_border(labels))].sum())
+    return float(ink[(ink > floor) & ~beyond_paper(ink > floor)].sum())
 
 
 def _weight(found: list[Found]) -> float:
-    return sum(float(one.ink.sum()) * one.contrast for one in found)
-
-
-def _in_reading_order(found: list[Found]) -> list[Found]:
-    """Row by row, and from left to right; digits whose middles are within half a height are in one row."""
-    rows: list[list[Found]] = []
-    for one in sorted(found, key=lambda one: one.box[1] + one.box[3]):
-        middle = (one.box[1] + one.box[3]) / 2
-        if rows and any(other.box[1] < middle < other.box[3] for other in rows[-1]):
-            rows[-1].append(one)
-        else:
-            rows.append([one])
-    return [one for row in rows for one in sorted(row, key=lambda one: one.box[0])]
+    """How much speaks for digits: their contrast by their size, however thick their strokes."""
+    return sum(max(one.ink.shape) * one.contrast for one in found)

@@ -63,6 +63,7 @@ LAYERS = [
     {"folders", "loaders", "wrapped_classifier", "machine"},
     {"augmentation", "conditioning", "presets", "recipes", "command_line", "optimizing", "picture_files"},
     {"frames", "paper_lines", "pieces"},
+    {"found"},
     {"networks", "style", "differentiable_style", "figures", "charts", "reading", "scores", "logs"},
     {"strokes"},
     {"scans", "paste", "comparison", "discriminator"},
