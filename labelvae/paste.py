@@ -168,22 +168,22 @@ def _filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Levels `(H, W, 3)` with the hole filled with paper from near by.
 
     The hole is covered with overlapping windows. Each window gets the paper that lies at the shift at which what is
-    known about the window agrees best, so that printed lines, creases and shadows go on.
+    known about the window agrees best, so that printed lines, creases and shadows go on. The copied paper is then
+    shaded so that it meets the paper at the edge of the hole.
     """
     if not hole.any():
         return levels
-    light = _light(levels, hole)
-    texture, height, width = levels - light, *hole.shape
-    grey = texture.mean(axis=2)
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     side = max(10, round(WINDOW * max(np.ptp(rows), np.ptp(columns))))
-    step = -(-max(hole.shape) // 450)
+    texture, height, width = levels - _through(levels, ~hole, 2.0 * side), *hole.shape
+    grey, step = texture.mean(axis=2), -(-max(hole.shape) // 450)
+    place = ndimage.binary_dilation(hole, np.ones((3, 3), bool), iterations=4)
     shifts = _shifts(grey, hole, side, step)
     total, weight = np.zeros_like(levels), np.full(hole.shape, 1e-6, np.float32)
     for top in range(rows[0] - side, rows[-1] + 1, side):
         for left in range(columns[0] - side, columns[-1] + 1, side):
             window = slice(max(0, top), min(height, top + 2 * side)), slice(max(0, left), min(width, left + 2 * side))
-            y, x = (part + side.start for part, side in zip(np.nonzero(hole[window]), window, strict=True))
+            y, x = (part + side.start for part, side in zip(np.nonzero(place[window]), window, strict=True))
             if not len(y):
                 continue
             best = _best_shift(grey, hole, shifts, (top, left), side, step)
@@ -194,9 +194,12 @@ def _filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
             y, x = y[there], x[there]
             share = (1.0 - abs((y - top + 0.5) / side - 1)) * (1.0 - abs((x - left + 0.5) / side - 1)) + 1e-4
             share = share * ~hole[y + dy, x + dx]
-            total[y, x] += share[:, None] * texture[y + dy, x + dx]
+            total[y, x] += share[:, None] * levels[y + dy, x + dx]
             weight[y, x] += share
-    return np.where(hole[..., None], light + total / weight[..., None], levels)
+    copied = total / weight[..., None]
+    shade = _through(levels - copied, place & ~hole & (weight > 1e-5), 2.0)
+    copied = np.where((weight > 1e-5)[..., None], copied + shade, _through(levels, ~hole, 2.0))
+    return np.where(hole[..., None], copied, levels)
 
 
 def _best_shift(
@@ -254,21 +257,21 @@ def _shifts(texture: np.ndarray, hole: np.ndarray, side: int, step: int) -> list
     return [(int(y - shape[0] // 2) * step, int(x - shape[1] // 2) * step, float(wrong[y, x])) for y, x in good]
 
 
-def _light(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The smooth light on the paper, through the hole as well, `(H, W, 3)`."""
-    step = max(1, round(max(hole.shape) / 120))
-    size = (-(-hole.shape[0] // step), -(-hole.shape[1] // step))
-    known = (~hole).astype(np.float32)
-    parts = np.concatenate([levels * known[..., None], known[..., None]], axis=2)
-    parts = np.pad(parts, ((0, size[0] * step - hole.shape[0]), (0, size[1] * step - hole.shape[1]), (0, 0)))
+def _through(values: np.ndarray, known: np.ndarray, reach: float) -> np.ndarray:
+    """Smooth values `(H, W, 3)` by a reach in pixels, and carry them on to where they are not known."""
+    step = max(1, round(max(known.shape) / 120))
+    size = (-(-known.shape[0] // step), -(-known.shape[1] // step))
+    parts = np.concatenate([values * known[..., None], known[..., None]], axis=2).astype(np.float32)
+    parts = np.pad(parts, ((0, size[0] * step - known.shape[0]), (0, size[1] * step - known.shape[1]), (0, 0)))
     parts = parts.reshape(size[0], step, size[1], step, 4).sum(axis=(1, 3))
     total = np.zeros_like(parts)
-    for octave in range(6):  # the nearest paper counts most
-        total += 0.02**octave * ndimage.gaussian_filter(parts, (1.5 * 2**octave,) * 2 + (0,), truncate=2.5)
-    light = total[..., :3] / total[..., 3:].clip(1e-12)
-    rows, columns = ((np.arange(n) - 0.5 * (step - 1)) / step for n in hole.shape)
+    for octave in range(6):  # what is nearest counts most
+        blur = min(max(1.0, reach / step) * 2**octave, 60.0)
+        total += 0.02**octave * ndimage.gaussian_filter(parts, (blur, blur, 0), truncate=2.5)
+    smooth = total[..., :3] / total[..., 3:].clip(1e-12)
+    rows, columns = ((np.arange(n) - 0.5 * (step - 1)) / step for n in known.shape)
     grid = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack([ndimage.map_coordinates(light[..., c], grid, order=1, mode="nearest") for c in range(3)], axis=2)
+    return np.stack([ndimage.map_coordinates(smooth[..., c], grid, order=1, mode="nearest") for c in range(3)], axis=2)
 
 
 def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray, bright: bool) -> np.ndarray:

@@ -35,6 +35,9 @@ FAINTEST = 0.07
 FAINTEST_BRIGHT = 0.15
 """Least contrast between bright strokes and their board; light on paper is often uneven by less."""
 
+MOST_UNEVEN = 0.1
+"""Ink that varies more along its strokes is no pen's: fur, leaves, a face."""
+
 LEAST_SHARE = 0.5
 """Share of all ink in the picture that is in its digits; less is a scene or a text."""
 
@@ -123,6 +126,7 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         place = bounds([boxes[index] for index in members])
         if not drawn_inside(labels[place], members):
             found.append(cut_out(ink, labels, place, members, bright, scale))
+    found = [one for one in found if _unevenness(one) < MOST_UNEVEN]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
@@ -130,6 +134,15 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(ink, labels, floor, share):
         return []
     return in_reading_order(found)
+
+
+def _unevenness(found: Found) -> float:
+    """How much the ink of a digit varies along its strokes: standard deviation over mean."""
+    core = (found.ink > 0.5).astype(np.float32)
+    reach = max(2.0, found.width) / 2
+    along = ndimage.gaussian_filter(found.ink * core, reach) / ndimage.gaussian_filter(core, reach).clip(1e-3)
+    inside = along[core > 0]
+    return float(inside.std() / inside.mean()) if len(inside) else np.inf
 
 
 def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
