@@ -260,18 +260,18 @@ def _shifts(texture: np.ndarray, hole: np.ndarray, side: int, step: int) -> list
 def _through(values: np.ndarray, known: np.ndarray, reach: float) -> np.ndarray:
     """Smooth values `(H, W, 3)` by a reach in pixels, and carry them on to where they are not known."""
     step = max(1, round(max(known.shape) / 120))
-    size = (-(-known.shape[0] // step), -(-known.shape[1] // step))
+    cells = (-(-known.shape[0] // step), -(-known.shape[1] // step))
     parts = np.concatenate([values * known[..., None], known[..., None]], axis=2).astype(np.float32)
-    parts = np.pad(parts, ((0, size[0] * step - known.shape[0]), (0, size[1] * step - known.shape[1]), (0, 0)))
-    parts = parts.reshape(size[0], step, size[1], step, 4).sum(axis=(1, 3))
+    parts = np.pad(parts, ((0, cells[0] * step - known.shape[0]), (0, cells[1] * step - known.shape[1]), (0, 0)))
+    parts = parts.reshape(cells[0], step, cells[1], step, 4).sum(axis=(1, 3))
     total = np.zeros_like(parts)
     for octave in range(6):  # what is nearest counts most
         blur = min(max(1.0, reach / step) * 2**octave, 60.0)
         total += 0.02**octave * ndimage.gaussian_filter(parts, (blur, blur, 0), truncate=2.5)
     smooth = total[..., :3] / total[..., 3:].clip(1e-12)
-    rows, columns = ((np.arange(n) - 0.5 * (step - 1)) / step for n in known.shape)
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack([ndimage.map_coordinates(smooth[..., c], grid, order=1, mode="nearest") for c in range(3)], axis=2)
+    size, cover = known.shape[::-1], (0, 0, known.shape[1] / step, known.shape[0] / step)
+    channels = (Image.fromarray(np.ascontiguousarray(smooth[..., c])) for c in range(3))
+    return np.stack([np.asarray(one.resize(size, Image.Resampling.BILINEAR, cover)) for one in channels], axis=2)
 
 
 def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray, bright: bool) -> np.ndarray:
