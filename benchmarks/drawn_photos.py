@@ -26,7 +26,7 @@ class Kind:
         light: one of `LIGHTS`.
         frame: one of `FRAMES`.
         digits: how many.
-        size: width and height in pixels.
+        size: width and height of the scene in pixels, before the camera.
     """
 
     pen: str = "ballpoint"
@@ -44,19 +44,17 @@ class Drawn:
     Attributes:
         picture: RGB.
         labels: the digits in reading order; none for what is no digit.
-        boxes: left, top, right and bottom of each digit's ink in pixels, before the picture is turned.
     """
 
     picture: Image.Image
     labels: list[int] = field(default_factory=list)
-    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
 
 
 def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random.Generator) -> Drawn:
     """Draws a photograph of MNIST's digits `(N, 28, 28)`, uint8, in reading order."""
     width, height = kind.size
     paper, light = paper_of(kind, rng), light_of(kind.light, height, width, rng)
-    ink, boxes = np.zeros((height, width)), []
+    ink = np.zeros((height, width))
     for digit, (left, top, tall) in zip(digits, _places(kind, rng), strict=True):
         coverage = written(digit, tall, kind, rng)
         if kind.digits > 1 and coverage.shape[1] > 0.75 * tall:
@@ -65,7 +63,6 @@ def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random
         begin = min(left, width - columns - 2)
         view = ink[top : top + rows, begin : begin + columns]
         np.maximum(view, coverage[: view.shape[0], : view.shape[1]], out=view)
-        boxes.append((begin, top, begin + columns, top + rows))
     colour = colour_of(kind.pen, rng)
     surface = paper * (1 - ink[..., None]) + colour * ink[..., None]
     if kind.frame == "tilted by 15":
@@ -77,16 +74,44 @@ def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random
     picture = camera(surface * light[..., None], rng, noise=0.02 if kind.light == "dim" else 0.01)
     if kind.frame == "turned by 90":
         picture = picture.transpose(Image.Transpose.ROTATE_90 if rng.random() < 0.5 else Image.Transpose.ROTATE_270)
-    return Drawn(picture, list(labels), boxes)
+    return Drawn(picture, list(labels))
 
 
 def camera(scene: np.ndarray, rng: np.random.Generator, noise: float = 0.01) -> Image.Image:
-    """Photographs a scene `(H, W, 3)` in [0, 1]: a slight blur, a cast, noise, JPEG."""
-    scene = ndimage.gaussian_filter(scene, (rng.uniform(0.5, 1.0),) * 2 + (0,)) * rng.uniform(0.95, 1.0, 3)
-    scene = scene + rng.normal(0, noise * rng.uniform(0.5, 1.5), scene.shape)
+    """Photographs a scene `(H, W, 3)` in [0, 1] with 0.75 to 12 megapixels.
+
+    The camera stands a little aslant, its lens blurs and darkens the corners, its white balance drifts across the
+    picture, its sensor has noise, and JPEG takes the finest detail.
+    """
+    height, width = scene.shape[:2]
+    down, across = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
+    cast = rng.uniform(0.92, 1.0, 3) + rng.uniform(-0.025, 0.025, 3) * down + rng.uniform(-0.025, 0.025, 3) * across
+    scene = ndimage.gaussian_filter(scene, (rng.uniform(0.5, 1.3),) * 2 + (0,))
+    scene = scene * cast * (1 - rng.uniform(0, 0.1) * (down**2 + across**2))
+    factor = float(np.sqrt(rng.choice([0.75, 1, 1.5, 2, 4, 8, 12], p=[0.2, 0.3, 0.2, 0.14, 0.08, 0.04, 0.04]) / 0.75))
+    size = (round(width * factor), round(height * factor))
+    picture = Image.fromarray((scene.clip(0, 1) * 255).round().astype(np.uint8))
+    picture = picture.transform(
+        size, Image.Transform.PERSPECTIVE, _aslant((width, height), size, rng), Image.Resampling.BICUBIC
+    )
+    grain = rng.normal(0, 255 * noise * rng.uniform(0.5, 1.5), (256, 256, 3)).astype(np.float32)
+    grain = 0.7 * grain + 0.5 * (np.roll(grain, 1, 0) + np.roll(grain, 1, 1))  # neighbours share their colours
+    tiled = np.tile(grain, (-(-size[1] // 256), -(-size[0] // 256), 1))[: size[1], : size[0]]
     file = BytesIO()
-    Image.fromarray((scene.clip(0, 1) * 255).astype(np.uint8)).save(file, "JPEG", quality=int(rng.integers(75, 95)))
+    picture = Image.fromarray((np.asarray(picture) + tiled).clip(0, 255).astype(np.uint8))
+    picture.save(file, "JPEG", quality=int(rng.integers(60, 95)))
     return Image.open(file).convert("RGB")
+
+
+def _aslant(scene: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> tuple[float, ...]:
+    """Coefficients of a slight perspective, for Pillow: from pixels of the photograph to those of the scene."""
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    source = (corners + np.where(corners > 0, -1, 1) * rng.uniform(0, 0.035, (4, 2))) * scene
+    rows, target = [], corners * size
+    for (x, y), (u, v) in zip(target, source, strict=True):
+        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
+        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
+    return tuple(np.linalg.solve(np.array(rows), source.ravel()).tolist())
 
 
 def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) -> np.ndarray:

@@ -1,10 +1,13 @@
-"""Reads drawn photographs of written digits, by kind: how many rightly, how many refused, how many silently wrong.
+"""Reads drawn photographs of written digits and writes other digits in their place, by kind.
 
     python benchmarks/photos.py --data-dir DIR
+    python benchmarks/photos.py --data-dir DIR --sheet photos.jpg
 
 A digit is drawn with its pen before any paper is, and passed over if the guide does not read it then: the table
-measures how digits are found, not how legible MNIST's are. "Wrong" is a wrong answer without a doubt. A photograph
-without a digit is right when it is refused.
+measures how digits are found, not how legible MNIST's are. A photograph without a digit is right when it is refused.
+"Wrong" answers are given without a doubt; below the least confidence there must be none. "Pasted" are the photographs,
+of those that were read rightly, in which every digit was relabelled, put back, and then read as the asked one by
+another network than the guide.
 """
 
 from __future__ import annotations
@@ -15,13 +18,18 @@ import numpy as np
 from drawn_no_digits import NO_DIGITS, draw_no_digit
 from drawn_photos import FRAMES, LIGHTS, PAPERS, PENS, Drawn, Kind, draw_photo, written
 from jsonargparse import auto_cli
+from photo_reader import train_reader
+from photo_sheet import Row, sheet_of
+from PIL import Image
+from torch import nn
 from torchvision.datasets import MNIST
 from tqdm import tqdm
 
 from labelvae import ConditionalVAE, LabelClassifier
 from labelvae.command_line import DashParser
-from labelvae.doubts import LEAST_CONFIDENCE, read_digits
+from labelvae.doubts import LEAST_CONFIDENCE, PhotoReading, read_digits
 from labelvae.frames import fit_ink
+from labelvae.paste import paste
 
 KINDS = {
     **{f"pen: {pen}": Kind(pen=pen) for pen in PENS},
@@ -31,55 +39,127 @@ KINDS = {
     **{f"{count} digits": Kind(digits=count) for count in range(2, 7)},
 }
 
+TWINS = (6, 9)
+"""On its side, each reads as the other if the photograph is turned the wrong way: they are not drawn turned."""
 
-def main(data_dir: Path = Path("data"), count: int = 20, seed: int = 0, kinds: list[str] | None = None) -> None:
-    """Draws, reads and prints the table.
+
+class Photographer:
+    """Draws photographs of a kind, of MNIST's test digits."""
+
+    def __init__(self, data_dir: Path, guide: nn.Module) -> None:
+        test = MNIST(str(data_dir), train=False)
+        self.digits, self.labels, self.guide = test.data.numpy(), test.targets.numpy(), guide
+
+    def draw(self, name: str, rng: np.random.Generator) -> Drawn:
+        """Draws a photograph of a kind, of digits that the guide reads before they are on paper."""
+        if name not in KINDS:
+            return draw_no_digit(name.removeprefix("none: "), rng)
+        kind, chosen = KINDS[name], []
+        while len(chosen) < kind.digits:
+            index = int(rng.integers(len(self.digits)))
+            if kind.frame == "turned by 90" and self.labels[index] in TWINS:
+                continue
+            ink = written(self.digits[index], 200, kind, rng).astype(np.float32)
+            belief = self.guide(fit_ink(ink, 28, 28, 12.0).image[None]).detach().softmax(dim=1)[0]
+            if belief.argmax() == self.labels[index] and belief.max() > 0.9:
+                chosen.append(index)
+        return draw_photo(self.digits[chosen], [int(label) for label in self.labels[chosen]], kind, rng)
+
+
+def relabelled(read: PhotoReading, vae: ConditionalVAE, asked: list[int]) -> Image.Image:
+    """The photograph with each digit replaced by the one asked for."""
+    photo = read.photo
+    for one, label in zip(read.readings, asked, strict=True):
+        photo = paste(photo, one.found, vae.relabel(one.image[None], label, one.label)[0])
+    return photo
+
+
+def reads_as(photo: Image.Image, reader: nn.Module, vae: ConditionalVAE, asked: list[int]) -> bool:
+    """Whether a reader finds the digits that were asked for."""
+    try:
+        return [one.label for one in read_digits(photo, reader, vae).readings] == asked
+    except ValueError:
+        return False
+
+
+def answer(read: PhotoReading, labels: list[int]) -> str:
+    """Whether what was read is right, refused (those that are doubted are named) or wrong."""
+    said = [one.label for one in read.readings if not one.doubted]
+    if said == labels:
+        return "right"
+    doubted = len(said) < len(read.readings)
+    pairs = zip(read.readings, labels, strict=False)
+    if doubted and len(read.readings) == len(labels) and all(one.doubted or one.label == label for one, label in pairs):
+        return "refused"
+    return "wrong" if min(one.confidence for one in read.readings if not one.doubted) >= LEAST_CONFIDENCE else "silent"
+
+
+def main(
+    data_dir: Path = Path("data"),
+    count: int = 20,
+    seed: int = 0,
+    kinds: list[str] | None = None,
+    sheet: Path | None = None,
+) -> None:
+    """Draws, reads, relabels and prints the table, or writes a sheet of one photograph of each kind.
 
     Args:
         data_dir: Where MNIST's files are.
         count: Photographs of each kind.
         seed: Of the drawing.
         kinds: Only kinds whose names contain one of these.
+        sheet: A picture file; no table is printed.
     """
     guide, vae = LabelClassifier.from_pretrained("mnist").eval(), ConditionalVAE.from_pretrained("mnist").eval()
-    test = MNIST(str(data_dir), train=False)
-    digits, labels = test.data.numpy(), test.targets.numpy()
-
-    def draw(name: str, rng: np.random.Generator) -> Drawn:
-        if name not in KINDS:
-            return draw_no_digit(name.removeprefix("none: "), rng)
-        chosen: list[int] = []
-        while len(chosen) < KINDS[name].digits:
-            index = int(rng.integers(len(digits)))
-            ink = written(digits[index], 200, KINDS[name], rng).astype(np.float32)
-            belief = guide(fit_ink(ink, 28, 28, 12.0).image[None]).detach().softmax(dim=1)[0]
-            if belief.argmax() == labels[index] and belief.max() > 0.9:
-                chosen.append(index)
-        return draw_photo(digits[chosen], [int(label) for label in labels[chosen]], KINDS[name], rng)
-
-    print("| kind | tried | right | refused | wrong | of these below the least confidence |\n|---|---|---|---|---|---|")
-    names = [*KINDS, *(f"none: {name}" for name in NO_DIGITS)]
-    for number, name in enumerate(names):
-        if kinds and not any(word in name for word in kinds):
-            continue
-        right = refused = wrong = unsure = 0
-        for index in tqdm(range(count), desc=name, leave=False, delay=2):
-            drawn = draw(name, np.random.default_rng([seed, number, index]))
+    photographer, names = Photographer(data_dir, guide), [*KINDS, *(f"none: {name}" for name in NO_DIGITS)]
+    chosen = [name for name in names if not kinds or any(word in name for word in kinds)]
+    if sheet is not None:
+        write_sheet(sheet, [name for name in chosen if name in KINDS], photographer, guide, vae, seed)
+        return
+    reader = train_reader(str(data_dir))
+    print("| kind | tried | right | refused in words | wrong | silently wrong | pasted, read as asked |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in chosen:
+        total = dict.fromkeys(("right", "refused", "wrong", "silent", "pasted"), 0)
+        for index in tqdm(range(count), desc=name, leave=False, delay=2, disable=None):
+            rng = np.random.default_rng([seed, names.index(name), index])
+            drawn = photographer.draw(name, rng)
             try:
-                readings = read_digits(drawn.picture, guide, vae).readings
+                read = read_digits(drawn.picture, guide, vae)
             except ValueError:
-                refused += 1
-                right += not drawn.labels
+                total["refused"] += 1
                 continue
-            said = [one.label for one in readings if not one.doubted]
-            if said == drawn.labels:
-                right += 1
-            elif any(one.doubted for one in readings):
-                refused += 1  # the doubted ones are named
-            else:
-                wrong += 1
-                unsure += min(one.confidence for one in readings) < LEAST_CONFIDENCE
-        print(f"| {name} | {count} | {right} | {refused} | {wrong} | {unsure} |", flush=True)
+            said = answer(read, drawn.labels)
+            total[said] += 1
+            if said == "right":
+                asked = [int(label + rng.integers(1, 10)) % 10 for label in drawn.labels]
+                total["pasted"] += reads_as(relabelled(read, vae, asked), reader, vae, asked)
+        pasted = f"{total['pasted']} of {total['right']}" if name in KINDS else "-"
+        right = total["right"] if name in KINDS else total["refused"]
+        counts = f"{right} | {total['refused']} | {total['wrong']} | {total['silent']}"
+        print(f"| {name} | {count} | {counts} | {pasted} |", flush=True)
+
+
+def write_sheet(
+    path: Path, names: list[str], photographer: Photographer, guide: nn.Module, vae: ConditionalVAE, seed: int
+) -> None:
+    """Writes one photograph of each kind, what was seen in it, and what came back."""
+    rows = []
+    for number, name in enumerate(names):
+        rng = np.random.default_rng([seed, number])
+        drawn = photographer.draw(name, rng)
+        try:
+            read = read_digits(drawn.picture, guide, vae)
+        except ValueError as error:
+            rows.append(Row(name, drawn.picture, [], str(error), None))
+            continue
+        asked = [int(label + rng.integers(1, 10)) % 10 for label in drawn.labels]
+        asked = (asked + [0] * 12)[: len(read.readings)]
+        text = " ".join(f"{one.label} ({one.confidence:.2f})" for one in read.readings[:1])
+        seen = [one.image for one in read.readings]
+        wanted = "".join(map(str, asked))
+        rows.append(Row(name, read.photo, seen, f"seen as {text}, asked {wanted}", relabelled(read, vae, asked)))
+    sheet_of(rows).save(path, quality=82)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from labelvae.morphology import closed
+
 THICKEST = 0.008
 """Thickest printed line, as a share of the longer side of the picture."""
 
@@ -35,7 +37,7 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
     mask = ink > floor
     height, width = mask.shape
     thin = mask & (run_lengths(mask) <= max(5, round(THICKEST * max(height, width))))
-    linked = ndimage.binary_closing(np.pad(thin, 8), np.ones((1, 15), bool))[8:-8, 8:-8]
+    linked = closed(thin, 1, 15)
     labels, count = ndimage.label(linked, np.ones((3, 3)))
     pieces = []
     for index, place in enumerate(ndimage.find_objects(labels), 1):

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from labelvae.morphology import lowest
+
 SMALLEST_DIGIT = 0.025
 """Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
 
@@ -38,8 +40,8 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
     labels, count = ndimage.label(ink > level, np.ones((3, 3)))
     height, width = ink.shape
     outside = np.zeros(count + 1, bool)
-    outside[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
-    outside[np.unique(labels[_beyond_paper(ink > 0.5 * level)])] = True
+    outside[at_border(labels)] = True
+    outside[np.unique(labels[beyond_paper(ink > 0.5 * level)])] = True
     least, boxes = max(4, SMALLEST_DIGIT * max(height, width)), {}
     for index, box in enumerate(ndimage.find_objects(labels), 1):
         tall, wide = box[0].stop - box[0].start, box[1].stop - box[1].start
@@ -47,8 +49,8 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
             continue
         piece = np.pad(labels[box] == index, 1)
         thick = 2 * float(ndimage.distance_transform_edt(piece).max())
-        sharp = _blur(ink[box], piece[1:-1, 1:-1]) < 5 + 0.5 * thick
-        if thick < 0.5 * max(tall, wide) and sharp and _on_paper(levels, labels, index, box, thick):
+        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink[box], piece[1:-1, 1:-1]) < 8 + 0.15 * thick
+        if sharp and _on_paper(levels, labels, index, box, thick):
             boxes[index] = box
     longest = max((_long(box) for box in boxes.values()), default=0)
     for index, box in enumerate(ndimage.find_objects(labels), 1):
@@ -57,15 +59,24 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
     return labels, boxes
 
 
-def _beyond_paper(mask: np.ndarray) -> np.ndarray:
+def at_border(labels: np.ndarray) -> np.ndarray:
+    """The labels that occur within three pixels of the border."""
+    return np.unique(
+        np.concatenate([part.ravel() for part in (labels[:3], labels[-3:], labels[:, :3], labels[:, -3:])])
+    )
+
+
+def beyond_paper(mask: np.ndarray) -> np.ndarray:
     """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    side = 2 * (round(LARGEST_STROKE * max(mask.shape)) // 2) + 1
+    core = lowest(mask, side, side)
+    if not core.any():
+        return core
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     border, thick = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
-    border[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    border[at_border(labels)] = True
     border[0] = False
-    if border.any():
-        core = ndimage.minimum_filter(mask.view(np.uint8), round(LARGEST_STROKE * max(mask.shape)), mode="nearest")
-        thick[np.unique(labels[core > 0])] = True
+    thick[labels[core]] = True
     return np.asarray((border & thick)[labels])
 
 
@@ -96,12 +107,12 @@ def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return np.asarray(levels[rows, columns])
 
 
-def _blur(ink: np.ndarray, piece: np.ndarray) -> float:
-    """Mean width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
+def _edge_width(ink: np.ndarray, piece: np.ndarray) -> float:
+    """Width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
     full = float(np.quantile(ink[piece], 0.8))
-    soft = piece & (ink < 0.8 * full)
     edge = piece & ~ndimage.binary_erosion(piece)
-    return float(soft.sum()) / max(1, int(edge.sum()))
+    steep = np.hypot(*np.gradient(ink))
+    return full / max(1e-6, float(np.median(ndimage.maximum_filter(steep, 3)[edge])))
 
 
 def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
@@ -144,12 +155,20 @@ def _long(box: Box) -> int:
     return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 
-def drawn_inside(labels: np.ndarray, members: list[int]) -> bool:
-    """Whether something else is drawn inside a digit, as eyes are in a face."""
-    rows, columns = np.nonzero(np.isin(labels, members))
-    inside = labels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+def bounds(boxes: list[Box]) -> Box:
+    """The smallest box that holds all boxes."""
+    return tuple(slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in (0, 1))
+
+
+def drawn_inside(inside: np.ndarray, members: list[int]) -> bool:
+    """Whether something else is drawn inside a digit, as eyes are in a face.
+
+    Args:
+        inside: labels of the pieces within the digit's box, `(h, w)`.
+        members: labels of the pieces that are the digit's.
+    """
+    names, sizes = np.unique(inside, return_counts=True)
+    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
     speck = (0.04 * max(inside.shape)) ** 2
-    sizes = np.bincount(inside.ravel(), minlength=int(labels.max()) + 1)
-    whole = np.bincount(labels.ravel(), minlength=len(sizes))
-    sizes[[0, *members]] = 0
-    return bool(sizes[(sizes == whole) & (sizes > speck)].sum() > 0.04 * len(rows))
+    other = ~np.isin(names, [0, *members]) & ~np.isin(names, border) & (sizes > speck)
+    return bool(sizes[other].sum() > 0.04 * int(np.isin(inside, members).sum()))

@@ -1,5 +1,7 @@
 """Photographs of digits, drawn small: found, read, refused, pasted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,13 @@ from scipy import ndimage
 
 from labelvae import ConditionalVAE, LabelClassifier
 from labelvae.doubts import LEAST_CONFIDENCE, read_digits, seen_sheet
+from labelvae.found import joined, turned
 from labelvae.frames import fit_ink
+from labelvae.morphology import closed, opened
 from labelvae.paper_lines import run_lengths, without_lines
-from labelvae.paste import paste, paste_crop
+from labelvae.paste import _filled, paste, paste_crop
 from labelvae.scans import fit_scan
-from labelvae.strokes import find_digits
+from labelvae.strokes import WORKING_SIDE, find_digits
 
 HEIGHT, WIDTH = 300, 400
 
@@ -60,6 +64,7 @@ KINDS = {
     "table": {"paper": TABLE},
     "soft shadow": {"light": (1 - 0.6 * ACROSS / WIDTH)[..., None]},
     "hard shadow": {"light": np.where(ACROSS + DOWN < 330, 0.55, 1.0)[..., None]},
+    "lamp spot": {"light": 0.35 + 0.7 * np.exp(-((ACROSS - 130) ** 2 + (DOWN - 90) ** 2) / 9000)[..., None]},
     "dim": {"light": 0.25},
     "red on blue": {"paper": (0.6, 0.75, 0.9), "colour": (0.75, 0.15, 0.15)},
     "pencil": {"colour": (0.5, 0.5, 0.5)},
@@ -118,15 +123,34 @@ def face(rng):
     return photo(ink[..., None])
 
 
+def flower(rng):
+    ink = np.zeros((HEIGHT, WIDTH))
+    for y, x in [(150, 200), *((150 + 50 * np.sin(a), 200 + 50 * np.cos(a)) for a in np.arange(6) * np.pi / 3)]:
+        ink[abs(np.hypot(DOWN - y, ACROSS - x) - 25) < 3] = 1
+    return photo(ink[..., None])
+
+
+def bars(rng):
+    """A bar, and many other things that are too small or too thick for a digit."""
+    ink = np.zeros((HEIGHT, WIDTH))
+    ink[60:220, 200:210] = 1
+    for y, x in rng.integers(20, 280, (60, 2)):
+        ink[y : y + 5, x : x + 5] = 1
+    return photo(ink[..., None])
+
+
 @pytest.mark.parametrize(
     "draw",
     [
         lambda rng: photo(np.zeros((HEIGHT, WIDTH, 1))),
         lambda rng: photo(np.zeros((HEIGHT, WIDTH, 1)), paper=SQUARES),
         lambda rng: Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)),
+        lambda rng: photo(np.zeros((HEIGHT, WIDTH, 1)), **KINDS["lamp spot"]),
         face,
+        flower,
+        bars,
     ],
-    ids=["blank", "squared paper", "noise", "face"],
+    ids=["blank", "squared paper", "noise", "lamp spot", "face", "flower", "bars"],
 )
 def test_what_is_no_digit_is_refused(draw, models):
     with pytest.raises(ValueError, match="strokes: found"):
@@ -206,3 +230,67 @@ def test_a_crop_is_blended_at_its_edge():
     assert 150 < pasted[35, 20, 0] <= 200
     whole = np.asarray(paste_crop(picture, (0, 0, 100, 80), torch.zeros(1, 8, 8)))
     assert (whole == 0).all()
+
+
+def test_running_extremes_are_those_of_scipy():
+    levels = np.random.default_rng(0).random((40, 50)).astype(np.float32)
+    for rows, columns in ((1, 15), (7, 1), (9, 9), (5, 3)):
+        footprint = np.ones((rows, columns), bool)
+        highest = ndimage.maximum_filter(levels, footprint=footprint, mode="nearest")
+        lowest = ndimage.minimum_filter(levels, footprint=footprint, mode="nearest")
+        expected = ndimage.minimum_filter(highest, footprint=footprint, mode="nearest")
+        assert (closed(levels, rows, columns) == expected).all()
+        expected = ndimage.maximum_filter(lowest, footprint=footprint, mode="nearest")
+        assert (opened(levels, rows, columns) == expected).all()
+
+
+def test_a_turned_digit_is_the_digit_of_the_turned_photograph(digits):
+    picture = photo(ink_of((digits[5], 60, 90, 140)))
+    (found,) = find_digits(picture)
+    for quarters, how in ((1, Image.Transpose.ROTATE_90), (2, Image.Transpose.ROTATE_180), (3, 4)):
+        (expected,) = find_digits(picture.transpose(how))
+        one = turned(found, quarters, picture.size)
+        assert np.abs(np.subtract(one.box, expected.box)).max() <= 2
+        assert one.ink.shape == found.ink.shape[:: -1 if quarters % 2 else 1]
+
+
+@pytest.mark.parametrize(("label", "how"), [(2, Image.Transpose.ROTATE_90), (4, Image.Transpose.ROTATE_270)])
+def test_a_photograph_on_its_side_is_read_upright(label, how, digits, models):
+    picture = photo(ink_of((digits[label], 130, 80, 140)))
+    read = read_digits(picture.transpose(how), *models)
+    assert [one.label for one in read.readings] == [label]
+    assert read.photo.size == picture.size
+    assert (np.asarray(read.photo) == np.asarray(picture)).all()
+    assert read.turn == (270 if how == Image.Transpose.ROTATE_90 else 90)
+
+
+def test_the_parts_of_a_digit_are_joined_where_they_were(digits):
+    (whole,) = find_digits(photo(ink_of((digits[0], 130, 80, 140))))
+    middle = whole.ink.shape[1] // 2
+    left, top, right, bottom = whole.box
+    edge = left + round(middle * whole.scale)
+    parts = [
+        replace(whole, ink=whole.ink[:, :middle], box=(left, top, edge, bottom)),
+        replace(whole, ink=whole.ink[:, middle:], box=(edge, top, right, bottom)),
+    ]
+    again = joined(*parts)
+    assert again.box == whole.box
+    assert np.abs(again.ink[:, : whole.ink.shape[1]] - whole.ink).mean() < 0.02
+
+
+def test_a_large_photograph_is_read_from_a_small_copy(digits):
+    large = photo(ink_of((digits[3], 130, 80, 140))).resize((10 * WIDTH, 10 * HEIGHT))
+    (found,) = find_digits(large)
+    assert max(found.ink.shape) < WORKING_SIDE
+    assert found.scale == 10 * WIDTH / WORKING_SIDE
+
+
+@pytest.mark.parametrize("paper", [SQUARES, LINES, np.broadcast_to((0.6, 0.75, 0.9), (HEIGHT, WIDTH, 3))])
+@pytest.mark.parametrize("light", [1.0, (1 - 0.5 * ACROSS / WIDTH)[..., None]])
+def test_a_hole_in_the_paper_is_filled_with_its_pattern(paper, light):
+    """What is filled in is the paper that was there: its lines go on, in the light of the place."""
+    levels = (paper * light).astype(np.float32)
+    hole = (abs(DOWN - 0.7 * ACROSS - 20) < 12) & (ACROSS > 130) & (ACROSS < 270)
+    filled = _filled(np.where(hole[..., None], 0, levels).astype(np.float32), hole)
+    assert (filled[~hole] == levels[~hole]).all()
+    assert np.abs(filled - levels)[hole].mean() < 0.02
