@@ -63,7 +63,21 @@ class PhotoReading:
     turn: int
 
 
-def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> PhotoReading:
+class UnreadError(ValueError):
+    """A photograph that cannot be read.
+
+    Attributes:
+        reading: what was seen in it, each digit doubted; None where no digit was found.
+    """
+
+    def __init__(self, reason: str, reading: PhotoReading | None = None) -> None:
+        super().__init__(reason)
+        self.reading = reading
+
+
+def read_digits(
+    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, bright: bool | None = None
+) -> PhotoReading:
     """Read the written digits in a photograph.
 
     A photograph that cannot be read as it is, is turned by 90 degrees both ways, and believed if one way is sure and
@@ -73,9 +87,11 @@ def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> 
         picture: of any size and mode.
         guide: a classifier of the model's images, from images `(B, 1, H, W)` in [0, 1] to logits `(B, K)`.
         vae: the model of grey images that will relabel the digits.
+        bright: whether the strokes are brighter than the paper; None finds out.
 
     Raises:
-        ValueError: no digit was found, or what was found is doubted.
+        UnreadError: no digit was found, or what was found is doubted; a ValueError that says what was seen.
+        ValueError: a model of images in colour.
     """
     if vae.image_shape[0] != 1:
         raise ValueError(
@@ -84,29 +100,32 @@ def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> 
         )
     picture = eight_bits(plain(picture, "RGB"))
     usual = usual_energy(guide, vae)
-    readings, problem = _read(picture, guide, vae, usual)
+    readings, problem = _read(picture, guide, vae, usual, bright)
     if problem is None:
         return PhotoReading(picture, readings, 0)
     turned = []
     for degrees, how in ((90, Image.Transpose.ROTATE_90), (270, Image.Transpose.ROTATE_270)) if readings else ():
         photo = picture.transpose(how)
-        found, wrong = _read(photo, guide, vae, usual)
+        found, wrong = _read(photo, guide, vae, usual, bright)
         if wrong is None and min(one.confidence for one in found) > SURE:
             turned.append(PhotoReading(photo, found, degrees))
     said = sorted({str([one.label for one in one_way.readings]) for one_way in turned})
     if len(said) > 1:
-        raise ValueError(f"photo: lies on its side and reads as {' or '.join(said)}; turn it upright")
+        raise UnreadError(
+            f"photo: lies on its side and reads as {' or '.join(said)}; turn it upright",
+            PhotoReading(picture, readings, 0),
+        )
     if turned:
         return max(turned, key=lambda one_way: min(one.confidence for one in one_way.readings))
-    raise ValueError(problem)
+    raise UnreadError(problem, PhotoReading(picture, readings, 0) if readings else None)
 
 
 def _read(
-    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, usual: float
+    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, usual: float, bright: bool | None
 ) -> tuple[list[Reading], str | None]:
     """The readings of a photograph as it lies, and why they cannot be used, if so."""
     try:
-        found = find_digits(picture)
+        found = find_digits(picture, bright)
     except ValueError as error:
         return [], str(error)
     readings = [_reading(one, guide, vae, usual) for one in found]

@@ -45,6 +45,9 @@ _TURNS = {
 }
 """What turns an image upright, by its orientation in EXIF."""
 
+_TURNING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+"""What may say how an image lies."""
+
 _ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 
@@ -131,7 +134,10 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
     (picture,) = bands
     if picture.has_transparency_data:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-    return [picture.convert(mode)]
+    made = picture.convert(mode)
+    for key in _TURNING:
+        made.info.pop(key, None)  # it lies upright now, and must not be turned again
+    return [made]
 
 
 def eight_bits(bands: list[Image.Image]) -> Image.Image:
