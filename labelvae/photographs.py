@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor, nn
 
 from labelvae.checks import check_choice
@@ -40,8 +40,8 @@ AUTO = "auto"
 LONGEST_SIDE = 480
 """Longest side of a photograph on the picture of what was seen, in pixels."""
 
-FINER = 3
-"""How much larger a cell is when an image is put into it."""
+FINER = 2
+"""How much larger a cell may be when an image is put into it."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Photograph:
             start = min(max(0, round((low + high - length) / 2)), most - length)
             spans.append((start, start + length))
         (left, right), (top, bottom) = spans
-        factor = min(size[0] / (right - left), size[1] / (bottom - top))
+        factor = min(1.0, size[0] / (right - left), size[1] / (bottom - top))
         scaled = (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor)))
         view = self.picture.crop((left, top, right, bottom)).resize(scaled, Image.Resampling.BICUBIC, reducing_gap=3.0)
         moved: Box = tuple(  # type: ignore[assignment]
@@ -292,8 +292,8 @@ def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def _centred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A picture that is `FINER` times as large in the middle of a white cell of `size`."""
-    small = picture.resize((max(1, picture.width // FINER), max(1, picture.height // FINER)), Image.Resampling.BOX)
+    """A picture, scaled as a whole, in the middle of a white cell of `size`."""
+    fitted = ImageOps.contain(picture, size, Image.Resampling.BICUBIC)
     cell = Image.new("RGB", size, "white")
-    cell.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+    cell.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
     return cell

@@ -127,7 +127,7 @@ class Relabelling:
         with bar:
             for places in torch.arange(len(stems)).split(self.chunk):
                 wanted = [place for place in places.tolist() if not self._is_done(targets(place))]
-                sights = {pictures.paths[place]: seen(place) for place in wanted}
+                sights = {pictures.paths[place]: seen(place) for place in wanted if self.debug}
                 for place, read, row in self._relabelled(pictures.paths, wanted, form, sights):
                     for images, path in zip(row, targets(place), strict=True):
                         save_picture(
