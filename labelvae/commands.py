@@ -111,7 +111,7 @@ def relabel(
     more = f" and {len(words) - 1} more" if len(words) > 1 else ""
     print(f"labelvae: reading {printable(words[0])}{more} ...", flush=True)  # before torch is imported
     from labelvae.checks import check_count
-    from labelvae.command_line import without_collections
+    from labelvae.command_line import quick_start
     from labelvae.picture_files import find_pictures, is_picture_name
     from labelvae.whole_files import sweep, user_path
 
@@ -123,7 +123,7 @@ def relabel(
     pictures = find_pictures(words, leave_out=str(out))
     if any(_same(Path(path), out) for path in pictures.paths):
         raise ValueError(f"out: {last} is one of the images; give another place for the results")
-    with without_collections():
+    with quick_start():
         from labelvae.relabelling import Relabelling
 
         vae, names = _model(model)
