@@ -16,7 +16,7 @@ from labelvae.fits import draws_strokes, is_bright_at_its_edge
 from labelvae.forms import Form
 from labelvae.photographs import AUTO, Photograph, read_photo
 from labelvae.picture_files import exact_picture
-from labelvae.pixels import open_image, upright_size
+from labelvae.pixels import GREY, open_image, upright_size
 from labelvae.scans import Fit, read_scan
 from labelvae.vae import ConditionalVAE
 
@@ -57,8 +57,8 @@ class PictureReader:
         guide: A classifier of the model's images, which reads the digits in photographs.
         invert: Swap dark and bright first; otherwise a model of strokes finds it out.
         fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
-        paste: Put what is relabelled back into its picture. Pictures with more than 8 bits, which keep their bits, and
-            results that are enlarged have the model's size.
+        paste: Put what is relabelled back into its picture, but for grey pictures with more than 8 bits: results keep
+            their bits, and have the model's size.
         enlarge: Pixels for each pixel of a result that is not put back; None makes those of photographs large
             enough to be seen.
     """
@@ -88,12 +88,15 @@ class PictureReader:
         with open_image(path) as image:
             own_size = upright_size(image) == self.vae.image_shape[1:]
             deep = is_deep(image)
+            keeps_bits = deep and image.mode in GREY and self.vae.image_shape[0] == 1
             fit = self._fit(own_size)
-            if fit == "strokes" or not (own_size or deep or not self.paste):
+            if fit == "strokes" or not (own_size or keeps_bits or not self.paste):
                 stated = (stated_levels(image) or form.levels(image)) if deep else None
+                if deep and not keeps_bits:
+                    _say_colours()
                 invert = True if self.invert else (None if self.strokes else False)
                 photo = read_photo(image, self.vae, self.guide, fit=fit, invert=invert, levels=stated)
-                return Input(photo.images, 65535 if deep else 255, own_size, photo.inverted, photo)
+                return Input(photo.images, 65535 if keeps_bits else 255, own_size, photo.inverted, photo)
         levels, white = _depth(path, form)
         picture = read_scan(path, self.vae.image_shape, invert=self.invert, fit=fit, levels=levels)
         found_out = self.strokes and not self.invert and is_bright_at_its_edge(picture)
