@@ -16,7 +16,7 @@ from labelvae.fits import draws_strokes, is_bright_at_its_edge
 from labelvae.forms import Form
 from labelvae.photographs import AUTO, Photograph, read_photo
 from labelvae.picture_files import exact_picture
-from labelvae.pixels import GREY, open_image, upright_size
+from labelvae.pixels import GREY, open_image, reduction, upright_size
 from labelvae.scans import Fit, read_scan
 from labelvae.vae import ConditionalVAE
 
@@ -34,6 +34,7 @@ class Input:
         own_size: Whether the picture has the model's size.
         inverted: Whether dark and bright were swapped for the model.
         photo: Where results go back to.
+        smaller: By how much a large photograph is smaller than its file.
     """
 
     images: Tensor
@@ -41,6 +42,7 @@ class Input:
     own_size: bool = True
     inverted: bool = False
     photo: Photograph | None = None
+    smaller: int = 1
 
     @property
     def labels(self) -> Tensor | None:
@@ -87,7 +89,7 @@ class PictureReader:
         """
         with open_image(path) as image:
             own_size = upright_size(image) == self.vae.image_shape[1:]
-            deep = is_deep(image)
+            deep, smaller = is_deep(image), reduction(image)
             keeps_bits = deep and image.mode in GREY and self.vae.image_shape[0] == 1
             fit = self._fit(own_size)
             if fit == "strokes" or not (own_size or keeps_bits or not self.paste):
@@ -96,7 +98,8 @@ class PictureReader:
                     _say_colours()
                 invert = True if self.invert else (None if self.strokes else False)
                 photo = read_photo(image, self.vae, self.guide, fit=fit, invert=invert, levels=stated)
-                return Input(photo.images, 65535 if keeps_bits else 255, own_size, photo.inverted, photo)
+                white = 65535 if keeps_bits else 255
+                return Input(photo.images, white, own_size, photo.inverted, photo, smaller)
         levels, white = _depth(path, form)
         picture = read_scan(path, self.vae.image_shape, invert=self.invert, fit=fit, levels=levels)
         found_out = self.strokes and not self.invert and is_bright_at_its_edge(picture)
@@ -109,7 +112,8 @@ class PictureReader:
     def said(self, read: Input, names: list[str]) -> str:
         """Return in one line what was found out about a picture; nothing where it was taken as it is."""
         if read.photo is not None:
-            return read.photo.said(names)
+            size = f"read and written at 1/{read.smaller} of its size" if read.smaller > 1 else ""
+            return "; ".join(part for part in (read.photo.said(names), size) if part)
         return "dark on bright: inverted" if read.inverted and not self.invert else ""
 
     def result(self, read: Input, images: Tensor, white: int) -> Image.Image:

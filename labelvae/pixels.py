@@ -104,6 +104,12 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (width, height) if orientation(image, header_only=True) >= 5 else (height, width)
 
 
+def reduction(image: Image.Image) -> int:
+    """Return by how much an image that was opened is smaller than its file says: 1, or 2, 4 or 8 for a large JPEG."""
+    scale = getattr(image, "decoderconfig", None) if image.format in ("JPEG", "MPO") else None
+    return max(1, int(scale[0])) if scale else 1
+
+
 def is_animated(image: Image.Image) -> bool:
     """Return whether an image has frames that follow each other in time."""
     return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))

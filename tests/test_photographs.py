@@ -158,6 +158,15 @@ def test_the_models_image_on_request(run, four, guide, vae):
     assert guide(image[None]).argmax().item() == 8
 
 
+def test_a_very_large_photograph_is_read_smaller_and_that_is_said(run, four, monkeypatch):
+    monkeypatch.setattr("labelvae.pixels.LARGE", 320 * 240)
+    monkeypatch.setattr("labelvae.pixels.ENOUGH", 200)
+    four.resize((640, 480)).save("four.jpg")
+    assert "1 digit found: 4" in (said := run("four.jpg", "eight.jpg"))
+    assert "; read and written at 1/2 of its size" in said
+    assert opened("eight.jpg").size == (320, 240)
+
+
 def test_grey_photographs_keep_their_bits(run, four):
     levels = np.asarray(four.convert("L")).astype(np.uint16) * 16
     Image.fromarray(levels).save("four.png")
