@@ -1,10 +1,11 @@
-"""The pictures of these docs that are of no benchmark: a scan and what becomes of it, and pages in a browser.
+"""The pictures of these docs that are of no benchmark: a photograph and what becomes of it, and pages in a browser.
 
     labelvae train digits
     labelvae train digits --out runs/digits_unguided --vae.objective.label-weight 0
     python docs/pictures.py --runs runs/digits runs/digits_unguided
 
-The pages are taken in a headless Chromium. `make pictures` does all three.
+The pages are taken in a headless Chromium. `make pictures` does all three; `python docs/pictures.py` without runs draws
+the photograph alone.
 """
 
 from __future__ import annotations
@@ -25,16 +26,21 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from drawn_photos import Kind, draw_photo
+
 PORT = 7861
 
 
 def main(runs: list[Path], model: str, out: Path) -> None:
-    """The scan, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    """The photograph, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    drawn_photo().save(out / "photo.jpg", quality=90)
+    for label, name in (("8", "photo_as_8.jpg"), ("all", "photo_sheet.jpg")):
+        labelvae("relabel", "--model", model, "--to", label, str(out / "photo.jpg"), str(out / name))
+    if not runs:
+        return
     shutil.copyfile(runs[0] / "wrong_labels.png", out / "digits_wrong_labels.png")
     drawn_scan().save(out / "scan.png")
-    for label, name in (("8", "eight.png"), ("all", "sheet.png")):
-        words = ["--model", model, "--to", label, "--invert", "--fit", "strokes", "--enlarge", "4"]
-        labelvae("relabel", *words, str(out / "scan.png"), str(out / name))
     words = ["--model", model, "--classifier", model, "--to", "8", "--invert", "--fit", "strokes"]
     explain = Path(__file__).parent.parent / "examples" / "explain.py"
     subprocess.run([sys.executable, explain, *words, out / "scan.png", out / "explanation.png"], check=True)
@@ -55,6 +61,20 @@ def main(runs: list[Path], model: str, out: Path) -> None:
             page.goto(address)
             relabelled(page)
             page.screenshot(path=out / "demo.png")
+
+
+def drawn_photo() -> Image.Image:
+    """A 4 in blue ink on ruled paper, half of it in a shadow, as a telephone sees it."""
+    sheet = Image.new("L", (280, 280))
+    pen = ImageDraw.Draw(sheet)
+    for stroke in (
+        [(128, 40), (118, 85), (88, 150), (90, 158), (140, 156), (205, 150)],
+        [(180, 45), (176, 150), (163, 238)],
+    ):
+        pen.line(stroke, fill=255, width=24, joint="curve")
+    digit = np.asarray(sheet.resize((28, 28), Image.Resampling.BOX))
+    kind = Kind(pen="blue", paper="ruled", light="soft shadow", size=(640, 480))
+    return draw_photo(digit[None], [4], kind, np.random.default_rng(3)).picture
 
 
 def drawn_scan() -> Image.Image:
@@ -104,7 +124,7 @@ def served(model: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders of finished runs to compare")
+    parser.add_argument("--runs", nargs="*", type=Path, default=[], help="folders of finished runs to compare")
     parser.add_argument("--model", default="mnist", help="the model to play with")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the pictures")
     main(**vars(parser.parse_args()))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from labelvae.networks import Encoder as Encoder
     from labelvae.objective import Augmentation as Augmentation
     from labelvae.objective import Objective as Objective
+    from labelvae.photographs import relabel_photo as relabel_photo
     from labelvae.scores import Scores as Scores
     from labelvae.settings import Optimization as Optimization
     from labelvae.settings import Settings as Settings
@@ -50,6 +51,7 @@ _HOMES = {
     "losses": ("GuidedELBO",),
     "networks": ("Decoder", "Encoder"),
     "objective": ("Augmentation", "Objective"),
+    "photographs": ("relabel_photo",),
     "scores": ("Scores",),
     "settings": ("Optimization", "Settings"),
     "training": ("ClassifierTraining", "VAETraining"),

@@ -5,11 +5,13 @@ Nothing here imports torch before a run is asked for, so that `--help` answers a
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +33,22 @@ class DashParser(ArgumentParser):
             kwargs |= {"nargs": "?", "const": True}
         dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
         return super().add_argument(*dashed, **kwargs)
+
+
+@contextmanager
+def quick_start() -> Iterator[None]:
+    """Import torch in a tenth less time, without collecting garbage, of which imports make little.
+
+    Idle threads sleep rather than spin afterwards, unless the environment says otherwise; see `run`.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def run(

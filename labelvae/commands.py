@@ -76,55 +76,69 @@ def relabel(
     to: str,
     own: str | None = None,
     invert: bool = False,
-    fit: Literal["pad", "crop", "strokes"] = "pad",
-    enlarge: int = 1,
+    fit: Literal["auto", "pad", "crop", "strokes"] = "auto",
+    paste: bool = True,
+    enlarge: int | None = None,
     resume: bool = False,
     skip_unreadable: bool = False,
+    debug: bool = False,
 ) -> None:
-    """Images as another label, in their own style.
+    """Photographs or images as another label, in their own style.
 
-    Give images, folders of images, or globs, and last where the results go: a picture for one image, else a folder.
-    A picture with `--to all` is a sheet, a row an image; a folder gets a file for each image and label, each written
+    Give pictures, folders of them, or globs, and last where the results go: a picture for one, else a folder. A picture
+    with `--to all` is a sheet, a row an image or a digit; a folder gets a file for each picture and label, each written
     when it is made.
 
-    Pictures of any size and kind are turned upright, laid on white where they are transparent, made grey or RGB as
-    the model is, and fitted into its frame. For a scan of dark ink on paper and a model of MNIST's digits use
-    `--invert --fit strokes`. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
+    A picture comes back at its own size. A model of pen strokes finds the written digits, dark on bright or bright on
+    dark, and the new ones are written in their places; another model gets the middle of the picture. Images of the
+    model's own size are taken as they are. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
 
     Args:
-        paths: Images, and last the output.
-        model: Folder of a trained model, or its name.
+        paths: Pictures, and last the output.
+        model: Folder of a trained model, or its name; mnist comes with the package.
         to: The label: the name of a class, its index, or all for each of them; * where a class is called all.
         own: What the images are; only a model whose encoder sees the label needs it.
-        invert: Swap dark and bright first.
-        fit: pad fills up with the colour of the edge, crop cuts off at the sides, strokes crops to the ink and
-            centres it as MNIST does.
-        enlarge: Whole factor that results are enlarged by, but for a sheet.
+        invert: Ink is dark on bright; found out where it is not said.
+        fit: strokes finds written digits, crop cuts off at the sides, pad fills up with the colour of the edge; auto
+            takes strokes for a model of strokes, else crop.
+        paste: Put results back into their pictures; --no-paste gives the model's images.
+        enlarge: Whole factor that the model's images are enlarged by; they are then not put back.
         resume: Go on with a folder of results: those that are there and whole are kept.
         skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
+        debug: Write what the model sees beside each result, and list every picture.
     """
-    from labelvae.checks import check_count
-    from labelvae.classes import label_of, labels_of, printable
-    from labelvae.picture_files import find_pictures, is_picture_name
-    from labelvae.relabelling import Relabelling
-    from labelvae.whole_files import sweep, user_path
-
-    check_count("enlarge", enlarge)
     if "" in paths:  # which a shell makes of a variable that is not set
         raise ValueError("paths: expected images and last the output, got an empty name")
     *words, last = paths
     if not words:
         raise ValueError(f"paths: expected images and last the output, got {last} alone")
+    from labelvae.classes import label_of, labels_of, printable
+
+    more = f" and {len(words) - 1} more" if len(words) > 1 else ""
+    print(f"labelvae: reading {printable(words[0])}{more} ...", flush=True)  # before torch is imported
+    from labelvae.checks import check_count
+    from labelvae.command_line import quick_start
+    from labelvae.picture_files import find_pictures, is_picture_name
+    from labelvae.whole_files import sweep, user_path
+
+    if enlarge is not None:
+        check_count("enlarge", enlarge)
     one, out = is_picture_name(last), user_path(last)
     if any(_same(user_path(word), out) for word in words):
         raise ValueError(f"out: {last} is what the images are read from; give another place for the results")
     pictures = find_pictures(words, leave_out=str(out))
     if any(_same(Path(path), out) for path in pictures.paths):
         raise ValueError(f"out: {last} is one of the images; give another place for the results")
-    vae, names = _model(model)
+    with quick_start():
+        from labelvae.relabelling import Relabelling
+
+        vae, names = _model(model)
     labels = labels_of(to, names)
     mine = label_of(own, names) if own is not None else None
-    work = Relabelling(vae, names, labels, mine, invert, fit, enlarge, resume, skip_unreadable)
+    guide = _guide_beside(model, vae) if fit in ("auto", "strokes") else None
+    work = Relabelling(
+        vae, names, labels, mine, guide, invert, fit, paste and enlarge is None, enlarge, resume, skip_unreadable, debug
+    )
     try:
         if not one:
             sweep(out)
@@ -246,6 +260,18 @@ def demo(*, model: str = "mnist", judge: str | None = None, images: Path | None 
 
 def _same(one: Path, other: Path) -> bool:
     return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _guide_beside(model: str, vae: Any) -> Any:
+    """The guide that a model of grey images was trained with, if it lies beside the model."""
+    from labelvae.classifier import LabelClassifier
+    from labelvae.hub import locate
+
+    folder = locate(model, vae.kind).parent / "guide"
+    if vae.image_shape[0] != 1 or not (folder / "model.safetensors").is_file():
+        return None
+    guide = LabelClassifier.from_pretrained(folder)
+    return guide if (guide.image_shape, guide.num_classes) == (vae.image_shape, vae.num_classes) else None
 
 
 def _model(name: str) -> tuple[Any, list[str]]:

@@ -70,7 +70,21 @@ class PhotoReading:
     turn: int
 
 
-def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> PhotoReading:
+class UnreadError(ValueError):
+    """A photograph that cannot be read.
+
+    Attributes:
+        reading: what was seen in it, each digit doubted; None where no digit was found.
+    """
+
+    def __init__(self, reason: str, reading: PhotoReading | None = None) -> None:
+        super().__init__(reason)
+        self.reading = reading
+
+
+def read_digits(
+    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, bright: bool | None = None
+) -> PhotoReading:
     """Read the written digits in a photograph.
 
     A photograph that cannot be read as it is, is turned by 90 degrees both ways, and believed if one way is sure and
@@ -80,9 +94,11 @@ def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> 
         picture: of any size and mode.
         guide: a classifier of the model's images, from images `(B, 1, H, W)` in [0, 1] to logits `(B, K)`.
         vae: the model of grey images that will relabel the digits.
+        bright: whether the strokes are brighter than the paper; None finds out.
 
     Raises:
-        ValueError: no digit was found, or what was found is doubted.
+        UnreadError: no digit was found, or what was found is doubted; a ValueError that says what was seen.
+        ValueError: a model of images in colour.
     """
     if vae.image_shape[0] != 1:
         raise ValueError(
@@ -90,7 +106,11 @@ def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> 
             "with fit pad or crop"
         )
     picture = eight_bits(plain(picture, "RGB"))
-    usual, found = usual_energy(guide, vae), find_digits(picture)
+    try:
+        found = find_digits(picture, bright)
+    except ValueError as error:
+        raise UnreadError(str(error), None) from error
+    usual = usual_energy(guide, vae)
 
     def read(digits: list[Found]) -> list[Reading]:
         return [_reading(one, guide, vae, usual) for one in digits]
@@ -109,14 +129,18 @@ def read_digits(picture: Image.Image, guide: nn.Module, vae: ConditionalVAE) -> 
     if sure > SURE and other >= LEAST_CONFIDENCE:
         said = [[one.label for one in side] for _, side in sides]
         if said[0] != said[1]:
-            raise ValueError(f"photo: lies on its side and reads as {said[0]} or {said[1]}; turn it upright")
+            raise UnreadError(
+                f"photo: lies on its side and reads as {said[0]} or {said[1]}; turn it upright",
+                PhotoReading(picture, readings, 0),
+            )
     if sure > SURE:
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
         return PhotoReading(upright, best, 90 * quarters)
     surest = max(readings, key=lambda one: one.confidence)
-    raise ValueError(
+    raise UnreadError(
         f"strokes: found {len(readings)} that look like no digit (the surest reads as class {surest.label}, confidence "
-        f"{surest.confidence:.2f}); write the digit plainly, or crop the photograph to it"
+        f"{surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
+        PhotoReading(picture, readings, 0),
     )
 
 

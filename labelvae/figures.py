@@ -27,7 +27,7 @@ def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
 
 
 def grid(
-    rows: Sequence[Sequence[Tensor]],
+    rows: Sequence[Sequence[Tensor | Image.Image]],
     captions: Sequence[Sequence[str]] | None = None,
     row_titles: Sequence[str] | None = None,
     column_titles: Sequence[str] | None = None,
@@ -36,13 +36,13 @@ def grid(
     """Images `(C, H, W)` in rows, with text.
 
     Args:
-        rows: the images of each row; rows may differ in length.
+        rows: the images of each row, or pictures of one size that are drawn as they are; rows may differ in length.
         captions: a text under each image.
         row_titles: a text left of each row.
         column_titles: a text over each column.
         group: images that belong together, side by side without a gap.
     """
-    pictures = [[to_picture(image) for image in row] for row in rows]
+    pictures = [[image if isinstance(image, Image.Image) else to_picture(image) for image in row] for row in rows]
     width, height = pictures[0][0].size
     row_titles = [printable(title) for title in row_titles] if row_titles else None
     font = ImageFont.load_default(size=max(12, width // 7))

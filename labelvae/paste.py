@@ -71,7 +71,7 @@ def paste(photo: Image.Image, found: Found, image: Tensor) -> Image.Image:
     reach = max(2, round(2.5 * unit))
     hole = ndimage.binary_dilation(old > 0.02, np.ones((3, 3), bool), iterations=reach)
     paper = _filled(levels, hole)
-    inked = paper * _ink(levels, paper, old, new, found.bright)
+    inked = _chalked(levels, paper, old, new) if found.bright else paper * _ink(levels, paper, old, new)
     touched = ndimage.gaussian_filter((hole | (new > 0.01)).astype(np.float32), max(0.7, 0.5 * unit))
     touched = np.maximum(touched, (old > 0.02) | (new > 0.01))[..., None]
     result = levels + touched * (inked - levels)
@@ -274,15 +274,31 @@ def _through(values: np.ndarray, known: np.ndarray, reach: float) -> np.ndarray:
     return np.stack([np.asarray(one.resize(size, Image.Resampling.BILINEAR, cover)) for one in channels], axis=2)
 
 
-def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray, bright: bool) -> np.ndarray:
+def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """What share of the paper's light the new ink sends back, `(H, W, 3)`."""
-    core = old > min(0.9, float(np.quantile(old[old > 0.02], 0.7)))
+    core = _core(old)
     ratio = (levels[core] + 0.004) / (paper[core] + 0.004)
     colour = np.median(ratio, axis=0)
-    grain = (ratio.mean(axis=1) - colour.mean())[:, None]
-    spread = float(np.clip(grain.std(), 0, 0.5 * abs(1 - colour.mean())))
-    rough = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, new.shape), 0.8)
-    rough = rough / rough.std() * spread
-    share = colour + rough[..., None]
-    share = share.clip(1.0, None) if bright else share.clip(0.0, 1.0)
+    share = (colour + _grain(ratio, abs(1 - float(colour.mean())), new.shape)).clip(0.0, 1.0)
     return np.asarray(1.0 + new[..., None] * (share - 1.0), dtype=np.float32)
+
+
+def _chalked(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The board with new bright strokes, `(H, W, 3)`; a share of a black board's light would be nothing."""
+    core = _core(old)
+    added = levels[core] - paper[core]
+    colour = np.median(added, axis=0)
+    more = (colour + _grain(added, float(colour.mean()), new.shape)).clip(0.0, 1.0)
+    return np.asarray(paper + new[..., None] * more, dtype=np.float32)
+
+
+def _core(old: np.ndarray) -> np.ndarray:
+    """Where the old ink covers the paper."""
+    return np.asarray(old > min(0.9, float(np.quantile(old[old > 0.02], 0.7))))
+
+
+def _grain(ink: np.ndarray, strength: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Grain that is as rough as that of ink `(N, 3)`, by half its strength at most, `(H, W, 1)`."""
+    spread = min(float(ink.mean(axis=1).std()), 0.5 * strength)
+    rough = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, shape), 0.8)
+    return np.asarray((rough / rough.std() * spread)[..., None])

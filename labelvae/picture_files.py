@@ -7,20 +7,23 @@ import hashlib
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
 from PIL import Image
-from torch import Tensor
 
 from labelvae.classes import shortened
 from labelvae.image_files import is_image, is_litter, walk
-from labelvae.pixels import MOST_PIXELS
+from labelvae.pixels import MOST_PIXELS, UNREADABLE, open_image
 from labelvae.whole_files import user_path, write_whole
+
+if TYPE_CHECKING:  # pictures are found before torch is imported
+    from torch import Tensor
 
 ENDINGS = {
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP"},
@@ -28,6 +31,12 @@ ENDINGS = {
     **{".avif": "AVIF", ".pdf": "PDF"},
 }
 """The format that a picture is written in, by the ending of its name."""
+
+_SOFTWARE = 0x0131
+"""The entry of EXIF that says which program made a picture."""
+
+_LARGE = 2**18
+"""Pixels from which PNG files are compressed fast: a photograph's grain does not become smaller."""
 
 _LONGEST = 230
 """Bytes of a file's name, which most systems limit to 255."""
@@ -157,20 +166,60 @@ def exact_picture(image: Tensor, enlarge: int = 1, white: int = 255) -> Image.Im
 
 
 def save_picture(picture: Image.Image, path: Path, flush: bool = True) -> None:
-    """Write a picture in the format of its ending, whole or not at all.
+    """Write a picture in the format of its ending, whole or not at all, marked as made here where the format can.
 
     Raises:
         ValueError: A picture that the format does not hold.
     """
     buffer = BytesIO()
     kind = ENDINGS[path.suffix.lower()]
+    mark = Image.Exif()
+    mark[_SOFTWARE] = "labelvae"
+    fast = {"compress_level": 1} if kind == "PNG" and picture.width * picture.height > _LARGE else {}
     try:
-        picture.save(buffer, format=kind)
+        picture.save(buffer, format=kind, exif=mark, quality=95, **fast)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: a picture of {picture.width}x{picture.height} cannot be written as {kind} ({error}); try .png"
         ) from error
     write_whole(path, buffer.getvalue(), flush)
+
+
+def refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> None:
+    """Refuse to write over a file that is no earlier result, such as the last picture of `*.png`.
+
+    Args:
+        out: The file that would be written.
+        is_result: Whether a picture of a width and a height that carries no mark is an earlier result.
+
+    Raises:
+        ValueError: Another file is there.
+    """
+    try:
+        with open_image(out) as image:
+            size, software = image.size, image.getexif().get(_SOFTWARE)
+    except UNREADABLE:
+        if not out.exists() or out.stat().st_size == 0 or _is_pdf_of_ours(out):
+            return
+        raise ValueError(f"out: {out} is a file that is no earlier result; give another name") from None
+    if software != "labelvae" and not is_result(*size):
+        raise ValueError(f"out: {out} is a picture of {size[0]}x{size[1]}, no earlier result; give another name")
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file is a picture that can be read to its end."""
+    try:
+        with open_image(path) as image:
+            image.load()
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _is_pdf_of_ours(path: Path) -> bool:
+    """Whether Pillow wrote a file as PDF, which it does not read."""
+    with path.open("rb") as file:
+        return b"created by Pillow" in file.read(64)
 
 
 def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:

@@ -45,6 +45,9 @@ _TURNS = {
 }
 """What turns an image upright, by its orientation in EXIF."""
 
+_TURNING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+"""What may say how an image lies."""
+
 _ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 
@@ -101,6 +104,12 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (width, height) if orientation(image, header_only=True) >= 5 else (height, width)
 
 
+def reduction(image: Image.Image) -> int:
+    """Return by how much an image that was opened is smaller than its file says: 1, or 2, 4 or 8 for a large JPEG."""
+    scale = getattr(image, "decoderconfig", None) if image.format in ("JPEG", "MPO") else None
+    return max(1, int(scale[0])) if scale else 1
+
+
 def is_animated(image: Image.Image) -> bool:
     """Return whether an image has frames that follow each other in time."""
     return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))
@@ -131,7 +140,10 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
     (picture,) = bands
     if picture.has_transparency_data:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-    return [picture.convert(mode)]
+    made = picture.convert(mode)
+    for key in _TURNING:
+        made.info.pop(key, None)  # it lies upright now, and must not be turned again
+    return [made]
 
 
 def eight_bits(bands: list[Image.Image]) -> Image.Image:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from labelvae.classes import file_names, printable
-from labelvae.depth import Levels, is_deep, is_float, stated_levels
-from labelvae.figures import style_transfer_grid
+from labelvae.doubts import UnreadError
+from labelvae.figures import CELL, grid, to_picture
 from labelvae.forms import Form, common_form, refuse, say_skipped
 from labelvae.inputs import Labels
-from labelvae.picture_files import Pictures, exact_picture, result_path, save_picture
+from labelvae.photographs import AUTO, unread_picture
+from labelvae.picture_files import Pictures, is_whole, refuse_other_picture, result_path, save_picture
+from labelvae.picture_inputs import Input, PictureReader
 from labelvae.pixels import UNREADABLE, open_image
-from labelvae.scans import Fit, read_scan
 from labelvae.vae import ConditionalVAE
 
 CHUNK = 64
@@ -30,6 +30,15 @@ CHUNK = 64
 
 MOST_ROWS = 300
 """Pictures on one sheet."""
+
+LARGE_CELL, MOST_LARGE_ROWS = 168, 30
+"""Pixels of an image on a sheet of few rows, and how many rows are few."""
+
+MOST_COLUMNS = 6
+"""Images side by side on the sheet of a single picture."""
+
+MOST_LINES = 20
+"""Pictures of which a line says what was found in them."""
 
 DEEP_ENDINGS = (".png", ".tif", ".tiff", ".pgm", ".pnm")
 """Files that hold 16 bits."""
@@ -44,11 +53,15 @@ class Relabelling:
         names: The name of each class.
         labels: The labels that each picture is asked as.
         own: The label that the pictures have; needed by a model whose encoder sees it.
-        invert: Swap dark and bright first.
-        fit: How pictures come into the frame; see `fit_scan`.
-        enlarge: Pixels for each pixel of a result.
+        guide: A classifier of the model's images, which reads the digits in photographs.
+        invert: Swap dark and bright first; otherwise a model of strokes finds it out.
+        fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
+        paste: Put what is relabelled back into its picture; a picture of the model's size keeps its dark and bright.
+        enlarge: Pixels for each pixel of a result that is not put back; None makes those of photographs large
+            enough to be seen.
         resume: Leave results that are there and whole as they are.
         skip_unreadable: Go on without pictures that cannot be read.
+        debug: Write what the model sees beside each result.
         chunk: Pictures that are in memory at a time.
         written: Files that were written.
         kept: Files that were there.
@@ -59,15 +72,23 @@ class Relabelling:
     names: Sequence[str]
     labels: list[int]
     own: Labels | None = None
+    guide: nn.Module | None = None
     invert: bool = False
-    fit: Fit = "pad"
-    enlarge: int = 1
+    fit: str = AUTO
+    paste: bool = True
+    enlarge: int | None = None
     resume: bool = False
     skip_unreadable: bool = False
+    debug: bool = False
     chunk: int = CHUNK
     written: int = 0
     kept: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    _lines: int = 0
+
+    @cached_property
+    def _reader(self) -> PictureReader:
+        return PictureReader(self.vae, self.guide, self.invert, self.fit, self.paste, self.enlarge)
 
     def into_folder(self, pictures: Pictures, out: Path) -> None:
         """Write a PNG for each picture and label under `out`, named after both.
@@ -89,8 +110,14 @@ class Relabelling:
         def targets(place: int) -> list[Path]:
             return [result_path(out, stems[place], tails[label]) for label in self.labels]
 
+        def seen(place: int) -> Path:
+            return result_path(out, stems[place], "_seen.png")
+
+        def made(place: int) -> list[Path]:
+            return [*targets(place), *([seen(place)] if self.debug else [])]
+
         over = next(
-            (path for place in range(len(stems)) for path in targets(place) if originals and real(path) in originals),
+            (path for place in range(len(stems)) for path in made(place) if originals and real(path) in originals),
             None,
         )
         if over is not None:
@@ -100,10 +127,11 @@ class Relabelling:
         with bar:
             for places in torch.arange(len(stems)).split(self.chunk):
                 wanted = [place for place in places.tolist() if not self._is_done(targets(place))]
-                for place, row, white in self._relabelled(pictures.paths, wanted, form):
-                    for image, path in zip(row, targets(place), strict=True):
+                sights = {pictures.paths[place]: seen(place) for place in wanted if self.debug}
+                for place, read, row in self._relabelled(pictures.paths, wanted, form, sights):
+                    for images, path in zip(row, targets(place), strict=True):
                         save_picture(
-                            exact_picture(image, self.enlarge, white), path, flush=False
+                            self._reader.result(read, images, read.white), path, flush=False
                         )  # resume looks at them
                         self.written += 1
                 bar.update(len(places))
@@ -116,16 +144,16 @@ class Relabelling:
             ValueError: Another picture is there; the picture cannot be read.
         """
         _, height, width = self.vae.image_shape
-        _refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
+        refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
         form = self._common_form(pictures)
-        for _, row, white in self._relabelled(pictures.paths, [0], form):
-            deep = white if out.suffix.lower() in DEEP_ENDINGS else 255
-            save_picture(exact_picture(row[0], self.enlarge, deep), out)
+        for _, read, row in self._relabelled(pictures.paths, [0], form, self._sights(pictures, out)):
+            deep = read.white if out.suffix.lower() in DEEP_ENDINGS else 255
+            save_picture(self._reader.result(read, row[0], deep), out)
             self.written += 1
         self._end(out)
 
     def into_sheet(self, pictures: Pictures, out: Path) -> None:
-        """Write one picture with a row for each image: itself, and itself as each label.
+        """Write one picture with a row for each image, or each digit: itself, and itself as each label.
 
         Raises:
             ValueError: Another picture is there; more than `MOST_ROWS` images; one that cannot be read.
@@ -136,14 +164,32 @@ class Relabelling:
             )
         form = self._common_form(pictures)
         places = [place for place, path in enumerate(pictures.paths) if path not in self.broken]
-        rows = [row for _, row, _ in self._relabelled(pictures.paths, places, form, with_image=True)]
+        cell = LARGE_CELL if len(places) <= MOST_LARGE_ROWS else CELL
+        rows: list[list[Image.Image]] = []
+        for _, read, row in self._relabelled(pictures.paths, places, form, self._sights(pictures, out)):
+            rows += self._reader.rows(read, row, cell)
         if rows:
-            grid = torch.stack(rows)
-            sheet = style_transfer_grid(grid[:, 0], grid[:, 1:], [self.names[label] for label in self.labels])
-            _refuse_other_picture(out, lambda width, _: width == sheet.width)
+            names = ["image", *(self.names[label] for label in self.labels)]
+            if len(rows) == 1:
+                starts = range(0, len(names), MOST_COLUMNS)
+                lines, titles = ([part[at : at + MOST_COLUMNS] for at in starts] for part in (rows[0], names))
+                sheet = grid(lines, captions=titles)  # type: ignore[arg-type]
+            else:
+                sheet = grid(rows, column_titles=names)
+            refuse_other_picture(out, lambda width, _: width == sheet.width)
             save_picture(sheet, out)
             self.written += 1
         self._end(out)
+
+    def _sights(self, pictures: Pictures, out: Path) -> dict[str, Path]:
+        """Where a picture of what was seen goes, by the file that it was seen in; nothing else lies there."""
+        if not self.debug:
+            return {}
+        tails = ["_seen.png"] if len(pictures.paths) == 1 else [f"_{name}_seen.png" for name in _each_name(pictures)]
+        sights = [result_path(out.parent, out.stem, tail) for tail in tails]
+        for path in sights:
+            refuse_other_picture(path, lambda *_: False)
+        return dict(zip(pictures.paths, sights, strict=True))
 
     def _common_form(self, pictures: Pictures) -> Form:
         form, unreadable = common_form(pictures.paths)
@@ -153,34 +199,57 @@ class Relabelling:
         return form
 
     def _relabelled(
-        self, paths: Sequence[str], places: list[int], form: Form, with_image: bool = False
-    ) -> Iterator[tuple[int, Tensor, int]]:
-        """Each readable picture's place, its images under each label `(K, C, H, W)`, and the level that is white."""
-        read: list[tuple[int, Tensor, int]] = []
+        self, paths: Sequence[str], places: list[int], form: Form, sights: dict[str, Path]
+    ) -> Iterator[tuple[int, Input, Tensor]]:
+        """Each readable picture's place, what was read, and its images under each label, `(K, N, C, H, W)`."""
+        read: list[tuple[int, Input]] = []
         for place in places:
             path = paths[place]
             if path in self.broken:
                 continue
             try:
-                levels, white = _depth(path, form)
-                image = read_scan(path, self.vae.image_shape, invert=self.invert, fit=self.fit, levels=levels)
-            except ValueError as error:
-                self.broken[path] = str(error).removeprefix(f"{path}: ")
+                one = self._reader.read(path, form)
             except UNREADABLE as error:
-                self.broken[path] = str(error)
-            else:
-                if white > 255 and len(image) == 3:
-                    _say_colours()
-                    white = 255
-                read.append((place, image, white))
+                self.broken[path] = str(error).removeprefix(f"{path}: ")
+                if path in sights and isinstance(error, UnreadError):
+                    self._draw_unread(path, error, sights[path])
+                continue
+            self._say(path, self._reader.said(one, list(self.names)))
+            if path in sights:
+                seen = one.photo.seen(self.names) if one.photo is not None else to_picture(one.images[0], LARGE_CELL)
+                save_picture(seen, sights[path], flush=False)
+            if one.photo is None:
+                read.append((place, one))
+            else:  # a photograph is large: it is not kept
+                yield from self._made(read)
+                yield from self._made([(place, one)])
+                read = []
+        yield from self._made(read)
+
+    def _made(self, read: list[tuple[int, Input]]) -> Iterator[tuple[int, Input, Tensor]]:
         if read:
-            images = torch.stack([image for _, image, _ in read])
-            rows = torch.stack([self.vae.relabel(images, label, self.own).cpu() for label in self.labels], dim=1)
-            rows = torch.cat([images[:, None], rows], dim=1) if with_image else rows
-            yield from ((place, row, white) for (place, _, white), row in zip(read, rows, strict=True))
+            images = torch.cat([one.images for _, one in read])
+            own = read[0][1].labels if self.own is None else self.own
+            made = torch.stack([self.vae.relabel(images, label, own).cpu() for label in self.labels])
+            parts = made.split([len(one.images) for _, one in read], dim=1)
+            yield from ((place, one, part) for (place, one), part in zip(read, parts, strict=True))
+
+    def _draw_unread(self, path: str, error: UnreadError, out: Path) -> None:
+        with open_image(path) as picture:
+            save_picture(unread_picture(picture, error, self.names), out, flush=False)
+        print(f"what was seen: {printable(str(out))}", file=sys.stderr)
+
+    def _say(self, path: str, found: str) -> None:
+        if not found:
+            return
+        self._lines += 1
+        if self._lines <= MOST_LINES or self.debug:
+            tqdm.write(f"{printable(path)}: {printable(found)}")
+        elif self._lines == MOST_LINES + 1:
+            tqdm.write("what is found in further pictures is not listed; --debug lists all")
 
     def _is_done(self, targets: Sequence[Path]) -> bool:
-        if not self.resume or not all(_is_whole(path) for path in targets):
+        if not self.resume or not all(is_whole(path) for path in targets):
             return False
         self.kept += len(targets)
         return True
@@ -200,56 +269,6 @@ class Relabelling:
         refuse(self.broken)
 
 
-def _depth(path: str, form: Form) -> tuple[Levels | None, int]:
-    """The range of a picture with more than 8 bits, and the level that is white in its result."""
-    with open_image(path) as image:
-        if not is_deep(image):
-            return None, 255
-        stated, common = stated_levels(image), form.levels(image)
-        if is_float(image):
-            return common, 65535
-        white = _largest_of_pgm(image) or (stated or common).high
-        return stated or common, int(white) if 255 < white <= 65535 else 65535
-
-
-def _largest_of_pgm(image: Image.Image) -> int | None:
-    """The largest value that the head of a PGM names, which Pillow scales to 65535."""
-    tile = getattr(image, "tile", None) if image.format == "PPM" else None
-    args = tile[0][3] if tile else None
-    return (
-        args[1] if isinstance(args, tuple) and len(args) == 2 and isinstance(args[1], int) and args[1] > 255 else None
-    )
-
-
-def _refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> None:
-    """Refuse to write over a file that is no earlier result, such as the last picture of `*.png`."""
-    try:
-        with open_image(out) as image:
-            size = image.size
-    except UNREADABLE:
-        if not out.exists() or out.stat().st_size == 0 or _is_pdf_of_ours(out):
-            return
-        raise ValueError(f"out: {out} is a file that is no earlier result; give another name") from None
-    if not is_result(*size):
-        raise ValueError(f"out: {out} is a picture of {size[0]}x{size[1]}, no earlier result; give another name")
-
-
-def _is_pdf_of_ours(path: Path) -> bool:
-    """Whether Pillow wrote a file as PDF, which it does not read."""
-    with path.open("rb") as file:
-        return b"created by Pillow" in file.read(64)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with open_image(path) as image:
-            image.load()
-    except UNREADABLE:
-        return False
-    return True
-
-
-def _say_colours() -> None:
-    warnings.warn(
-        "results in colour have 8 bits, although the pictures have more: Pillow writes no others", stacklevel=2
-    )
+def _each_name(pictures: Pictures) -> list[str]:
+    """The name of each picture's result, without folders."""
+    return [name.replace(os.sep, "_") for name in pictures.result_names()]

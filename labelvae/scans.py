@@ -36,6 +36,7 @@ Picture: TypeAlias = "Image.Image | np.ndarray | Tensor"
 as 8-bit integers or floats in [0, 1]."""
 
 Fit = Literal["pad", "crop", "strokes"]
+FITS: tuple[str, ...] = get_args(Fit)
 
 
 def read_scan(
@@ -58,7 +59,7 @@ def read_scan(
     Raises:
         ValueError: a file that is missing, no image, of a format that is not read, or too large to be meant.
     """
-    image_shape, mode = _frame(image_shape, fit)
+    image_shape, mode = check_fit(image_shape, fit)
     if not isinstance(path, str | Path) and not hasattr(path, "read"):
         raise ValueError(f"path: expected the path of a file, or an open file, got {described(path)}")
     path = user_path(path) if isinstance(path, str | Path) else path
@@ -97,8 +98,8 @@ def fit_scan(
         ValueError: what is no picture, or cannot be read; a model of other channels; `strokes` for a model of colours;
             a picture without a digit or with several.
     """
-    image_shape, mode = _frame(image_shape, fit)
-    drawn = _drawn(picture)
+    image_shape, mode = check_fit(image_shape, fit)
+    drawn = as_picture(picture)
     try:
         bands = plain(drawn, mode, levels)
     except UNREADABLE as error:
@@ -106,8 +107,12 @@ def fit_scan(
     return _fitted(bands, image_shape, invert, fit)
 
 
-def _drawn(picture: Any) -> Image.Image:
-    """Return an array or a tensor as a picture of Pillow's."""
+def as_picture(picture: Any) -> Image.Image:
+    """Return a picture, an array or a tensor as a picture of Pillow's.
+
+    Raises:
+        ValueError: what is no picture.
+    """
     if isinstance(picture, Image.Image):
         return picture
     if isinstance(picture, str | Path):
@@ -124,10 +129,35 @@ def _drawn(picture: Any) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 
-def _frame(image_shape: ImageShape, fit: Fit) -> tuple[ImageShape, str]:
-    """Check the model's shape; how a picture is read is "L" or "RGB": strokes are found by their colour as well."""
+def frame_box(size: tuple[int, int], image_shape: ImageShape, fit: Fit) -> tuple[int, int, int, int]:
+    """Return the part of a picture that `pad` or `crop` brings into a model's frame.
+
+    Args:
+        size: width and height of the picture.
+        image_shape: `(C, H, W)`.
+        fit: "pad", whose frame may reach beyond the picture, or "crop".
+
+    Returns:
+        Left, top, right and bottom, in pixels of the picture.
+    """
+    _, height, width = image_shape
+    scales = size[0] / width, size[1] / height
+    scale = min(scales) if fit == "crop" else max(scales)
+    left, top = round((size[0] - width * scale) / 2), round((size[1] - height * scale) / 2)
+    return left, top, left + round(width * scale), top + round(height * scale)
+
+
+def check_fit(image_shape: ImageShape, fit: Fit) -> tuple[ImageShape, str]:
+    """Check whether pictures can be fitted into a model's frame.
+
+    Returns:
+        The model's shape, and how a picture is read, "L" or "RGB": strokes are found by their colour as well.
+
+    Raises:
+        ValueError: a fit that is not known, or that the model's images cannot take.
+    """
     image_shape = check_image_shape(image_shape, smallest=1)
-    check_choice("fit", fit, get_args(Fit))
+    check_choice("fit", fit, FITS)
     channels = image_shape[0]
     if channels not in (1, 3):
         raise ValueError(f"image_shape: pictures have 1 or 3 channels, the model's images have {channels}")

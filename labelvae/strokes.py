@@ -48,11 +48,12 @@ BAR = 0.3
 """Shorter side of a bar over its longer one, at most."""
 
 
-def find_digits(picture: Image.Image) -> list[Found]:
+def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]:
     """Find the written digits in a photograph, in reading order.
 
     Args:
         picture: a photograph, scan or drawing of any size and mode.
+        bright: whether the strokes are brighter than the paper; None finds out.
 
     Returns:
         The digits found, row by row and from left to right; at least one.
@@ -67,8 +68,8 @@ def find_digits(picture: Image.Image) -> list[Found]:
     small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
     levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
     best: list[Found] = []
-    for bright, ink in zip((False, True), ink_maps(levels), strict=True):
-        found = _digits(levels, ink, bright, picture.width / size[0])
+    for kind, ink in zip((False, True), ink_maps(levels), strict=True):
+        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else []
         if _weight(found) > _weight(best):
             best = found
     if not best:

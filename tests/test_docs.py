@@ -46,7 +46,7 @@ def test_shell_lines_name_what_there_is(words):
         assert seen or "--help" in options
         return
     known = source or inspect.signature(COMMANDS[first][0]).parameters
-    names = [option.partition("=")[0].removeprefix("--") for option in options if option.startswith("--")]
+    names = [option.partition("=")[0][2:].removeprefix("no-") for option in options if option.startswith("--")]
     assert [name for name in names if name.replace("-", "_") not in known and name != "help"] == []
 
 

@@ -42,7 +42,7 @@ def test_a_scan_becomes_every_digit(packaged):
 
 def test_the_readme_relabels_a_scan(packaged, tmp_path):
     vae, guide = packaged
-    words = ["relabel", "--model", "mnist", "--to", "8", "--invert", "--fit", "strokes", str(SCAN)]
+    words = ["relabel", "--model", "mnist", "--to", "8", "--invert", "--fit", "strokes", "--no-paste", str(SCAN)]
     main([*words, str(tmp_path / "eight.png")])
     assert guide(read_scan(tmp_path / "eight.png", vae.image_shape)[None]).argmax().item() == 8
 
