@@ -84,11 +84,11 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
         css=text("page.css"),
         footer_links=[],
         ssr_mode=False,
-        max_file_size=MOST_BYTES,
+        max_file_size=2 * MOST_BYTES,  # above MOST_BYTES the page says it in its own words
     )
     config = uvicorn.Config(
         app if token is None else TokenAsked(app, token),
-        log_level="error",
+        log_level="critical",
         timeout_graceful_shutdown=1,
         lifespan="on",
     )

@@ -129,7 +129,7 @@ class Page:
         every, result, opinion = await self._answer(visit, (key, own, style), subject, own, asked, share, style)
         pasted = await asyncio.to_thread(_pasted, subject, result)
         names, who = self.player.class_names, self.player.who
-        html = result_html(subject, result, opinion, every, names[asked], names, who, pasted)
+        html = result_html(subject, result, opinion, every, names[asked], names, who, pasted, source == "Draw")
         return [own, share, *style] if fresh else None, said_html(subject.said), html
 
     def _subject(self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool) -> Subject | str:

@@ -41,6 +41,7 @@ def result_html(
     class_names: Sequence[str],
     who: str,
     pasted: Image.Image | None = None,
+    drawn: bool = False,
 ) -> str:
     """Return all that is shown of an image and what became of it.
 
@@ -53,15 +54,16 @@ def result_html(
         class_names: name of each label.
         who: what the classifier is called.
         pasted: the photograph with the result in it.
+        drawn: the photograph is what was drawn on the page.
     """
     names = [escape(printable(name)) for name in class_names]
     asked, own = escape(printable(asked)), names[subject.own]
-    pair = _figure("before", subject.image, "what the model sees", "The model sees")
+    pair = ""
+    if subject.photo is not None and pasted is not None:
+        pair += _photo("photo", subject.photo, f"your picture, read as {own}", "Your picture")
+        pair += _photo("pasted", pasted, f"your picture with {asked}", f"With {asked}", save=f"{asked}.jpg")
+    pair += _figure("before", subject.image, f"what the model sees, {own}", "The model sees")
     pair += _figure("after", result, f"the image as {asked}", f"As {asked}", save=f"as {asked}.png")
-    if subject.photo is not None:
-        pair += _photo("photo", subject.photo, f"the photograph, read as {own}", "Your picture")
-    if pasted is not None:
-        pair += _photo("pasted", pasted, f"the photograph with {asked} in it", f"With {asked}", save=f"{asked}.jpg")
     rows = ""
     if opinion:
         ranked = sorted(range(len(opinion)), key=lambda label: -opinion[label])[:MOST_BARS]
@@ -79,7 +81,7 @@ def result_html(
         figures += f'<figure><img src="{_small(image)}" alt="{text}"><figcaption>{name}{note}</figcaption></figure>'
     told = f" <small>(and what the {who} takes it for)</small>" if opinion else ""
     return (
-        f'<div class="pair">{pair}</div>{rows}<section><h2>As every class{told}</h2><div id="every">{figures}</div>'
+        f'<div class="pair {"drawn" if drawn else ""}">{pair}</div>{rows}<section><h2>As every class{told}</h2><div id="every">{figures}</div>'
         "</section>"
     )
 
