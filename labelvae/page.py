@@ -219,7 +219,7 @@ def build(player: Player) -> Any:
             api_name="show",
             trigger_mode="always_last",
             show_progress="hidden",
-            concurrency_limit=None,
+            queue=False,
         )
         reading = {"outputs": serial, "trigger_mode": "always_last", "show_progress": "hidden", "concurrency_id": "read"}
         use.click(page.drawn, [visit, sheet], js=_DRAWN, concurrency_limit=READERS, **reading)
