@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -21,8 +21,10 @@ from torch import Tensor
 
 from labelvae.page_html import result_html, said_html, thumbnail_css
 from labelvae.player import Answer, Batcher, Player, Subject, Wish
-from labelvae.scans import Fit
 from labelvae.uploads import open_drawing, open_upload
+
+if TYPE_CHECKING:
+    from labelvae.scans import Fit
 
 COLUMNS = 10
 """Pictures to pick from in a row, at most."""
