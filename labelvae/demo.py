@@ -1,7 +1,8 @@
 """Serve the page to play with a model (the `demo` extra).
 
 The page is for this machine only, unless another address is asked for: then everyone needs a token to see it. What
-people send lies in a folder that is theirs alone, and is deleted when the page stops. The page asks no other machine for anything.
+people send lies in a folder that only this user can read, and is deleted when the page stops. The page asks no other
+machine for anything.
 """
 
 from __future__ import annotations
@@ -18,12 +19,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
-
-if TYPE_CHECKING:
-    from labelvae.page import build as build
-    from labelvae.player import Player as Player
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 COOKIE = "labelvae-token"

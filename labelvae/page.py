@@ -223,7 +223,12 @@ def build(player: Player) -> Any:
             show_progress="hidden",
             queue=False,
         )
-        reading = {"outputs": serial, "trigger_mode": "always_last", "show_progress": "hidden", "concurrency_id": "read"}
+        reading = {
+            "outputs": serial,
+            "trigger_mode": "always_last",
+            "show_progress": "hidden",
+            "concurrency_id": "read",
+        }
         use.click(page.drawn, [visit, sheet], js=_DRAWN, concurrency_limit=READERS, **reading)
         gr.on([upload.upload, upload.clear], page.sent, [visit, upload], concurrency_limit=READERS, **reading)
         clear.click(None, js=_CLEAR)

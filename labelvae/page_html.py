@@ -124,6 +124,4 @@ def _photo(name: str, photo: Image.Image, text: str, caption: str, save: str = "
 
 def _whole_figure(name: str, address: str, text: str, caption: str, save: str) -> str:
     link = f' <a href="{address}" download="{save}" aria-label="Save {text}">save</a>' if save else ""
-    return (
-        f'<figure id="{name}"><img src="{address}" alt="{text}"><figcaption>{caption}{link}</figcaption></figure>'
-    )
+    return f'<figure id="{name}"><img src="{address}" alt="{text}"><figcaption>{caption}{link}</figcaption></figure>'

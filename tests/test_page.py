@@ -194,7 +194,7 @@ def test_a_photograph_is_read_and_comes_back_with_the_new_digit(visit, files):
     before, after = levels(page, "photo"), levels(page, "pasted")
     assert before.shape == after.shape == (1200, 1600)
     changed = (before - after).abs() > 0.2
-    rows, columns = changed.nonzero().T
+    _, columns = changed.nonzero().T
     assert changed.sum() > 500
     assert columns.min() > 400  # about the digit, and nowhere else
     assert columns.max() < 1200
