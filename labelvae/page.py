@@ -42,7 +42,7 @@ _FITS = {"strokes": "A digit on paper", "pad": "The whole picture", "crop": "Its
 _HEAD = "<h1>labelvae</h1><p>An image and a label in; the image <em>as that label, in its own style</em> out.</p>"
 _SHEET = '<canvas width="280" height="280" role="img" aria-label="Sheet to draw a digit on"></canvas>'
 _DRAWN = "(visit) => [visit, document.querySelector('#sheet canvas').toDataURL()]"
-_CLEAR = "() => { const c = document.querySelector('#sheet canvas'); c.getContext('2d').clearRect(0, 0, c.width, c.height); }"
+_CLEAR = "() => { document.querySelector('#sheet canvas').width = 280; }"  # which empties it
 
 
 @dataclass(eq=False)

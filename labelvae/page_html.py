@@ -81,8 +81,8 @@ def result_html(
         figures += f'<figure><img src="{_small(image)}" alt="{text}"><figcaption>{name}{note}</figcaption></figure>'
     told = f" <small>(and what the {who} takes it for)</small>" if opinion else ""
     return (
-        f'<div class="pair {"drawn" if drawn else ""}">{pair}</div>{rows}<section><h2>As every class{told}</h2><div id="every">{figures}</div>'
-        "</section>"
+        f'<div class="pair {"drawn" if drawn else ""}">{pair}</div>{rows}'
+        f'<section><h2>As every class{told}</h2><div id="every">{figures}</div></section>'
     )
 
 
