@@ -1,10 +1,11 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make demo-time  how long the demo takes, with all instructions and AVX2 alone, quiet and beside a busy process
 # make test   style, types and tests, with coverage
+# make page-test  the demo page in a browser; brings a Chromium where there is none
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
 # make pictures  the docs' pictures that no benchmark makes; needs a Chromium
 # make docs   the documentation as pages, under docs/_build/html, its Python blocks run, its linked files and options looked up
-.PHONY: demo demo-time test test-oldest docs pictures check format clean
+.PHONY: demo demo-time test page-test test-oldest docs pictures check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,6 +18,10 @@ demo-time: .venv/installed
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto
+
+page-test: .venv/installed-dev
+	$(BIN)/python tests/browser.py
+	BROWSER_REQUIRED=1 $(BIN)/python -m pytest -q tests/test_page.py
 
 test-oldest: .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest -W default  # old packages use what newer ones deprecate

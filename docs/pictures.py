@@ -59,7 +59,7 @@ def main(runs: list[Path], model: str, out: Path) -> None:
         page.screenshot(path=out / "comparison.png", full_page=True)
         with served(model) as address:
             page.goto(address)
-            relabelled(page)
+            relabelled(page, out / "scan.png")
             page.screenshot(path=out / "demo.png")
 
 
@@ -96,13 +96,14 @@ def labelvae(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "labelvae", *words], check=True)
 
 
-def relabelled(page: Page) -> None:
-    """Picks an image and asks for another label, and waits for the answers."""
+def relabelled(page: Page, scan: Path) -> None:
+    """Uploads the scan, asks for another label, and waits for the answers."""
     page.wait_for_selector("#after img")
-    page.locator("#pick button.thumbnail-item, #pick .thumbnail-lg").nth(4).click()
-    page.wait_for_timeout(3000)
+    page.locator("#source label", has_text="Upload").click()
+    page.locator("#upload input[type=file]").set_input_files(scan)
+    page.wait_for_selector("#pasted img")
     page.locator("#asked label", has_text="8").click()
-    page.wait_for_timeout(3000)
+    page.wait_for_selector("#after img[alt='the image as 8']")
 
 
 @contextlib.contextmanager

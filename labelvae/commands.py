@@ -244,18 +244,27 @@ def export(out: Path, *, model: str) -> None:
     print(f"relabelling of {model}: {out}")
 
 
-def demo(*, model: str = "mnist", judge: str | None = None, images: Path | None = None, port: int = 7860) -> None:
+def demo(
+    *,
+    model: str = "mnist",
+    judge: str | None = None,
+    images: Path | None = None,
+    port: int = 7860,
+    host: str = "127.0.0.1",
+) -> None:
     """A page in the browser: draw or upload an image, pick a label, see it relabelled. Nothing leaves the machine.
 
     Args:
         model: Folder of a trained model, or its name; mnist comes with the package.
         judge: Folder of an independent classifier, whose opinion is shown; else the guide's, if it is at hand.
         images: A folder of images to pick from.
-        port: Where the page is served, on this machine only.
+        port: Where the page is served; 0 takes a free one.
+        host: The address that is listened on: this machine only, or 0.0.0.0 in a container. Elsewhere than on this
+            machine the page asks for the token that stands in the printed address.
     """
     from labelvae.demo import serve
 
-    serve(model, judge, images, port)
+    serve(model, judge, images, port, host)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -1,23 +1,34 @@
-"""The page, without and with a browser: Chromium, where there is one."""
+"""The page without a browser: the player, what is sent, the server."""
 
-import contextlib
+import base64
+import io
 import json
+import os
 import re
-import shutil
 import signal
-import socket
+import stat
+import struct
 import subprocess
 import sys
-from urllib.request import urlopen
+import threading
+import time
+import zlib
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import torch
+from page_server import served
+from PIL import Image, ImageDraw
 
 from labelvae import ConditionalVAE, LabelClassifier, demo
-from labelvae.demo import Player, serve
+from labelvae.page_html import result_html, said_html
+from labelvae.player import Answer, Batcher, Player, Subject, Wish
+from labelvae.uploads import open_drawing, open_upload
 
 NAMES = [str(digit) for digit in range(10)]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +56,31 @@ def test_the_player_relabels_as_the_model_does(models, player):
     torch.testing.assert_close(player.every_class(image, 2)[4], vae.relabel(image[None], 4)[0])
 
 
-def test_the_style_sliders_move_along_the_first_directions(models, player):
+def test_an_encoder_that_sees_the_label_is_told_each_images_own():
+    torch.manual_seed(1)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16, encoder_label="onehot")
+    player = Player(vae, ["a", "b", "c"])
+    images = torch.rand(2, 1, 8, 8)
+    answers = player.answer([Wish(images[0], 1, player.classes()), Wish(images[1], 2, player.way(2, 0))])
+    torch.testing.assert_close(answers[0].images, vae.relabel(images[:1].expand(3, -1, -1, -1), [0, 1, 2], 1))
+    torch.testing.assert_close(answers[1].images, vae.relabel(images[1:], 0, 2))
+
+
+def test_many_wishes_are_answered_as_each_alone(player):
+    wishes = [
+        Wish(
+            player.pictures[index], index % 10, player.way(index % 10, 7, 0.5) if index % 2 else player.classes(), style
+        )
+        for index, style in enumerate([(), (1.0,), (0.0, -2.0, 1.0), (0.5, 0.5)])
+    ]
+    for wish, answer in zip(wishes, player.answer(wishes), strict=True):
+        (alone,) = player.answer([wish])
+        torch.testing.assert_close(answer.images, alone.images)
+        torch.testing.assert_close(torch.tensor(answer.opinions), torch.tensor(alone.opinions))
+        assert len(answer.images) == len(answer.opinions) == len(wish.labels)
+
+
+def test_the_style_sliders_move_along_the_first_directions(player):
     codes = player.code(player.pictures, None)
     lengths = player.directions.norm(dim=1)
     assert len(lengths) == 3
@@ -63,7 +98,7 @@ def test_the_judges_opinion(models, player):
     _, judge = models
     expected = judge.eval()(player.pictures[:1]).softmax(1)[0]
     torch.testing.assert_close(torch.tensor(player.opinions(player.pictures[:1])[0]), expected)
-    assert player.guess(player.pictures[0]) == int(expected.argmax())
+    assert player.guess(player.pictures[0]) == player.guesses[0] == int(expected.argmax())
 
 
 def test_without_a_judge_and_pictures(models):
@@ -71,7 +106,6 @@ def test_without_a_judge_and_pictures(models):
     assert len(player.pictures) == 60
     assert player.opinions(player.pictures[:2]) == [[], []]
     assert player.guess(player.pictures[0]) == 0
-    assert player.every_class_picture(player.pictures[0], 0).width > 5 * 90
 
 
 def test_a_judge_of_other_images_is_refused(models):
@@ -84,100 +118,288 @@ def test_a_model_that_shows_no_other_label_is_refused():
         Player(ConditionalVAE((1, 8, 8), 10, decoder_label="none"), NAMES)
 
 
-def test_without_a_judge_the_guide_beside_the_model_gives_its_opinion(models, tmp_path, monkeypatch):
-    served = []
-    monkeypatch.setattr(demo, "build", lambda player: player)
-    monkeypatch.setattr(demo, "launch", lambda player, port: served.append((player, port)))
+def test_everyone_who_waits_is_answered_at_once_and_gets_their_own_answer():
+    sizes, gate = [], threading.Event()
+
+    def work(numbers):
+        gate.wait(30)
+        sizes.append(len(numbers))
+        if any(number < 0 for number in numbers):
+            raise ValueError("negative")
+        return [10 * number for number in numbers]
+
+    batcher = Batcher(work, most=8)
+    first = batcher.ask(0)
+    while not batcher._waiting.empty():
+        time.sleep(0.001)
+    futures = [batcher.ask(number) for number in range(1, 20)]
+    futures[4].cancel()
+    gate.set()
+    assert first.result(30) == 0
+    assert [future.result(30) for number, future in enumerate(futures) if number != 4] == [
+        10 * (number + 1) for number in range(19) if number != 4
+    ]
+    assert sizes[0] == 1
+    assert max(sizes) == 8
+    with pytest.raises(ValueError, match="negative"):
+        batcher.ask(-1).result(30)
+    assert batcher.ask(3).result(30) == 30  # it goes on
+
+
+# What people send ----------------------------------------------------------------------------------------------------
+
+
+def as_file(picture, kind="PNG", **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def address_of(picture):
+    return "data:image/png;base64," + base64.b64encode(as_file(picture).getvalue()).decode()
+
+
+def huge_png(width, height):
+    """The head of a PNG of that size, and hardly anything else."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100)))]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+def test_pictures_of_all_kinds_are_read_and_made_small(mode):
+    grey = Image.new("L", (2400, 600), 200)
+    ImageDraw.Draw(grey).rectangle((0, 0, 1199, 599), fill=40)
+    if mode in ("I;16", "F"):
+        levels = np.asarray(grey)
+        picture = Image.fromarray(levels.astype(np.uint16) * 257 if mode == "I;16" else levels.astype(np.float32) / 255)
+    else:
+        picture = grey.convert(mode)
+    read = open_upload(as_file(picture, "TIFF" if mode in ("CMYK", "F") else "PNG"))
+    assert (read.mode, read.size) == ("RGB", (1600, 400))
+    left, right = (np.asarray(read)[:, columns].mean() for columns in (slice(0, 750), slice(850, None)))
+    assert (left < 60 and right > 180) or (mode in ("1", "I;16", "F") and left < right - 100)
+
+
+def test_a_photograph_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    read = open_upload(as_file(Image.new("RGB", (4000, 3000), "white"), "JPEG", exif=exif))
+    assert read.size == (1200, 1600)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 1), (1, 3000)])
+def test_pictures_of_odd_sizes(size):
+    assert max(open_upload(as_file(Image.new("RGB", size, "white"))).size) <= 1600
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (io.BytesIO(b""), "no picture that can be read"),
+        (io.BytesIO(b"hello " * 100), "no picture that can be read"),
+        (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"), "no picture that can be read"),
+        (huge_png(100, 100), "broken"),
+        (huge_png(12000, 9000), "108 megapixels; at most 50"),
+        (huge_png(60000, 60000), "3,600 megapixels|broken"),
+    ],
+)
+def test_what_is_no_picture_or_too_large_is_refused_in_words(file, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        open_upload(file)
+    assert str(refused.value).endswith(".")
+    assert "BytesIO" not in str(refused.value)
+
+
+def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(41 * 2**20)
+    with pytest.raises(ValueError, match="41 MB; at most 40 MB"):
+        open_upload(str(path))
+
+
+def test_drawings():
+    assert open_drawing(address_of(Image.new("RGBA", (280, 280)))) is None
+    drawn = Image.new("RGBA", (280, 280))
+    ImageDraw.Draw(drawn).line([(140, 30), (140, 250)], fill=(0, 0, 0, 255), width=20)
+    read = open_drawing(address_of(drawn))
+    assert read.getpixel((140, 100)) == (0, 0, 0)
+    assert read.getpixel((10, 10)) == (255, 255, 255)
+    for wrong in ("", "https://example.org/x.png", "data:image/png;base64,????", "data:image/png;base64,aGVsbG8="):
+        with pytest.raises(ValueError, match="drawing"):
+            open_drawing(wrong)
+
+
+def test_names_of_classes_are_text_on_the_page(player):
+    names = ["<b>bold</b>", "${alert(1)}", "'\"", "new\nline", *NAMES[4:]]
+    every = Answer(player.every_class(player.pictures[0], 0), player.opinions(player.pictures[:10]))
+    html = result_html(
+        Subject(player.pictures[0], 0), every.images[1], every.opinions[1], every, names[0], names, "judge"
+    )
+    assert "<b>" not in html
+    assert "&lt;b&gt;bold" in html
+    assert html.count("<figure") == 12
+    assert said_html("<i>") == '<p class="told">&lt;i&gt;</p>'
+    assert said_html("") == ""
+
+
+# The server ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served_with(monkeypatch):
+    """What `serve` puts on the page, without serving it."""
+    from labelvae import page
+
+    players = []
+    monkeypatch.setattr(page, "build", players.append)
+    monkeypatch.setattr(demo, "launch", lambda *_: None)
+    return players
+
+
+def test_without_a_judge_the_guide_beside_the_model_gives_its_opinion(models, tmp_path, served_with):
+    pytest.importorskip("gradio")
     models[0].save_pretrained(tmp_path / "vae")
-    serve(str(tmp_path / "vae"), None, None, 1)
+    demo.serve(str(tmp_path / "vae"), None, None, 0)
     models[1].save_pretrained(tmp_path / "guide")
-    serve(str(tmp_path / "vae"), None, None, 2)
-    (alone, _), (advised, port) = served
+    demo.serve(str(tmp_path / "vae"), None, None, 0)
+    alone, advised = served_with
     assert alone.judge is None
     assert advised.judge is not None
-    assert (advised.who, port) == ("guide", 2)
+    assert advised.who == "guide"
+
+
+def test_pictures_of_a_folder_are_offered(models, tmp_path, served_with):
+    pytest.importorskip("gradio")
+    models[0].save_pretrained(tmp_path / "vae")
+    (tmp_path / "images").mkdir()
+    for level in (0, 255):
+        Image.new("L", (8, 8), level).save(tmp_path / "images" / f"{level}.png")
+    demo.serve(str(tmp_path / "vae"), None, tmp_path / "images", 0)
+    assert served_with[0].pictures.mean(dim=(1, 2, 3)).tolist() == [0.0, 1.0]
+
+
+def test_the_old_names_are_found():
+    assert demo.Player is Player
+    assert callable(demo.build)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = demo.nothing
+
+
+def test_what_is_loaded_is_said_before_it_is_loaded():
+    code = (
+        "import builtins, sys\n"
+        "from labelvae.demo import serve\n"
+        "def first(text, **_):\n"
+        "    sys.stdout.write(text); raise SystemExit(3 if {'torch', 'gradio'} & set(sys.modules) else 0)\n"
+        "builtins.print = first\n"
+        "serve('mnist', None, None, 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "loading" in result.stdout
+
+
+def test_a_port_that_is_taken_and_a_host_that_is_not_ours_are_refused_at_once():
+    with demo._listening("127.0.0.1", 0) as listener, pytest.raises(ValueError, match="choose another with --port"):
+        demo.serve("mnist", None, None, listener.getsockname()[1])
+    with pytest.raises(ValueError, match="host: 192.0.2.1"):
+        demo.serve("mnist", None, None, 0, "192.0.2.1")
 
 
 @pytest.fixture(scope="module")
-def address(models, tmp_path_factory):
-    """The page as a user starts it."""
+def folder(models, tmp_path_factory):
     pytest.importorskip("gradio")
     folder = tmp_path_factory.mktemp("models")
     for name, model in zip(("vae", "judge"), models, strict=True):
         model.save_pretrained(folder / name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "labelvae", "demo", f"--model={folder / 'vae'}", f"--judge={folder / 'judge'}"]
-    with subprocess.Popen([*command, f"--port={port}"], stdout=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        assert f"the page is at http://127.0.0.1:{port}/" in line
-        yield f"http://127.0.0.1:{port}/"
-        try:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) in (0, 130)
-        finally:
-            process.kill()
+    return folder
 
 
-def fetched(url) -> str:
-    with urlopen(url) as answer:
-        return answer.read().decode()
+def asked(address, path="/", headers=None, body=None):
+    """Status, headers and text of an answer."""
+    parts = urlsplit(address)
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
+    connection.request("POST" if body else "GET", path, body, headers or {})
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read().decode()
 
 
-def test_load_pick_click_and_the_picture_changes(address):
-    api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
-    asked = []
-    with (
-        api.sync_playwright() as driver,
-        contextlib.closing(driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])) as browser,
-    ):
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        before, after = (page.locator(f"#{name} img") for name in ("before", "after"))
-        page.wait_for_selector("#after img")
-
-        def changed(picture, was):
-            api.expect(picture).not_to_have_attribute("src", was, timeout=60_000)
-
-        was_after = after.get_attribute("src")
-        page.locator("#asked label", has_text="3").click()
-        changed(after, was_after)
-        was_before, was_after = before.get_attribute("src"), after.get_attribute("src")
-        page.locator("#pick button.thumbnail-item, #pick .thumbnail-lg").nth(7).click()
-        changed(before, was_before)
-        changed(after, was_after)
-
-        was_before = before.get_attribute("src")
-        page.get_by_role("tab", name="Draw").click()
-        canvas = page.locator("canvas").first
-        page.get_by_role("button", name="Brush").first.click()
-        canvas.wait_for()
-        box = canvas.bounding_box()
-        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.2)
-        page.mouse.down()
-        for share in (0.3, 0.5, 0.8):
-            page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * share)
-        page.mouse.up()
-        page.wait_for_timeout(500)
-        page.locator("#use").click()
-        changed(before, was_before)
-    outside = [url for url in asked if not url.startswith((address.rstrip("/"), "data:", "blob:"))]
-    assert asked
-    assert not outside
+def sent(address):
+    """A file, sent as browsers send it; its path on the server."""
+    lines = [
+        "--line",
+        'Content-Disposition: form-data; name="files"; filename="private.png"',
+        "",
+        "secret",
+        "--line--",
+        "",
+    ]
+    kind = {"Content-Type": "multipart/form-data; boundary=line"}
+    status, _, text = asked(address, "/gradio_api/upload", kind, "\r\n".join(lines).encode())
+    assert status == 200, text
+    return json.loads(text)[0]
 
 
-def test_the_page_answers_and_names_no_other_machine_for_fonts_and_scripts(address):
-    """Where there is no browser, this at least: the page and the function behind it."""
-    html = fetched(address)
-    loaded = re.findall(r"(?:src|href)=\"(https?://[^\"]+)\"", html)
-    theme = fetched(f"{address}theme.css")
-    assert "url(http" not in theme
-    assert "@import" not in theme
-    assert not [url for url in loaded if not url.startswith(address)]
-    config = json.loads(fetched(f"{address}config"))
-    assert any(call["api_name"] == "show" for call in config["dependencies"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_that_was_sent_stays_when_the_page_stops(folder, tmp_path, how):
+    with served(tmp_path, f"--model={folder / 'vae'}") as server:
+        path = sent(server.address)
+        assert Path(path).read_text() == "secret"
+        (private,) = (tmp_path / "tmp").glob("labelvae-page-*")
+        assert path.startswith(str(private))
+        assert stat.S_IMODE(os.stat(private).st_mode) == 0o700
+        status, _, html = asked(server.address)
+        assert status == 200
+        assert not [url for url in re.findall(r"(?:src|href)=\"(https?://[^\"]+)\"", html) if server.address not in url]
+        theme = asked(server.address, "/theme.css")[2]
+        assert "url(http" not in theme
+        assert "@import" not in theme
+        assert server.stop(how) == (130 if how == signal.SIGINT else 143)
+        assert "Traceback" not in server.printed
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_elsewhere_than_on_this_machine_a_token_is_asked_for(folder, tmp_path):
+    with served(tmp_path, f"--model={folder / 'vae'}", "--host=0.0.0.0") as server:
+        assert "warning: whoever reaches this machine" in server.printed
+        token = server.address.partition("?token=")[2]
+        assert len(token) > 20
+        for path in ("/", "/config", "/gradio_api/info", "/theme.css", f"/?token={token[:-1]}", "/?token="):
+            status, _, text = asked(server.address, path)
+            assert (status, text) == (403, "Open the address with the token that was printed at the start.")
+        assert asked(server.address, "/config", {"Cookie": f"{demo.COOKIE}=x{token}"})[0] == 403
+        status, headers, _ = asked(server.address, f"/?token={token}")
+        assert (status, headers["location"]) == (303, "/")
+        cookie = headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert asked(server.address, "/config", {"Cookie": cookie.partition(";")[0]})[0] == 200
+
+
+def test_sessions_at_once_each_get_their_own(folder, models, tmp_path):
+    client = pytest.importorskip("gradio_client")
+    with served(tmp_path, f"--model={folder / 'vae'}", f"--judge={folder / 'judge'}") as server:
+        player = Player(models[0], NAMES, models[1])
+        clients = [client.Client(server.address, verbose=False) for _ in range(6)]
+        jobs = []
+        for number in range(4):
+            for place, one in enumerate(clients):
+                pick, label = (7 * place + number // 2) % 60, (3 * place + number) % 10
+                words = ("Pick", pick, "pad", False, 0, label, 1.0, 0.0, 0.0, 0.0)
+                jobs.append((pick, label, one.submit(*words, api_name="/show")))
+        for pick, label, job in jobs:
+            *_, html = job.result(60)
+            source = re.search(
+                r'<figure id="after"><img src="data:image/png;base64,([^"]+)" alt="the image as (\d)"', html
+            )
+            assert source[2] == str(label)
+            shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source[1]))).convert("L"), dtype=np.float32) / 255
+            expected = player.relabel(player.pictures[pick], player.guesses[pick], label)[0].numpy()
+            np.testing.assert_allclose(shown, expected, atol=0.01)
+        assert "Traceback" not in server.printed

@@ -1,0 +1,49 @@
+// The sheet to draw on, pictures pasted from the clipboard, and what screen readers need; run once the page is there.
+() => {
+  const canvas = document.querySelector("#sheet canvas");
+  const pen = canvas.getContext("2d");
+  let last = null;
+
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+  };
+  const draw = (event) => {
+    if (last === null) return;
+    const here = place(event);
+    pen.lineWidth = 20;
+    pen.lineCap = pen.lineJoin = "round";
+    pen.beginPath();
+    pen.moveTo(...last);
+    pen.lineTo(...here);
+    pen.stroke();
+    last = here;
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    canvas.setPointerCapture(event.pointerId);
+    last = place(event);
+    draw(event);
+  });
+  canvas.addEventListener("pointermove", (event) => (event.getCoalescedEvents?.() ?? [event]).concat(event).forEach(draw));
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (last = null));
+
+  document.addEventListener("paste", (event) => {
+    const input = document.querySelector("#upload input[type=file]");
+    const files = event.clipboardData?.files;
+    if (!files?.length || !input) return;
+    document.querySelectorAll("#source input")[2].click();
+    input.files = files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
+  // One stop of the tab key for each group and slider; the arrow keys move within.
+  document.documentElement.lang = "en";
+  document.querySelector("#said")?.setAttribute("role", "status");
+  for (const group of document.querySelectorAll("fieldset")) {
+    group.setAttribute("role", "radiogroup");
+    group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]").textContent);
+    for (const choice of group.querySelectorAll("input[type=radio]")) choice.name = group.id;
+  }
+  for (const number of document.querySelectorAll("#more input[type=number]")) number.tabIndex = -1;
+}
