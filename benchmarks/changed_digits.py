@@ -31,7 +31,7 @@ from labelvae.figures import one_of_each, to_picture
 from labelvae.inputs import wrong_labels
 from labelvae.metrics import Effectiveness, Style, peak_signal_to_noise
 from labelvae.picture_files import save_picture
-from labelvae.presets import MNIST
+from labelvae.presets import MNIST_VARIED
 from labelvae.style import slant, thickness
 
 FINE = 4
@@ -103,10 +103,7 @@ def change_digits(images: Tensor, how: Changed, seed: int = 0) -> Tensor:
         height, width = images.shape[-2:]
         places = [[how.shift * (1 + step) for step in sides[side]] for side in drawn]
         images = torch.stack(
-            [
-                each[:, top : top + height, left : left + width]
-                for each, (top, left) in zip(padded, places, strict=True)
-            ]
+            [each[:, top : top + height, left : left + width] for each, (top, left) in zip(padded, places, strict=True)]
         )
     return images
 
@@ -143,7 +140,7 @@ def main(
         kinds: Only these kinds of change.
     """
     torch.set_num_threads(1)
-    held_out = ImageData(data_dir=data_dir, **asdict(MNIST.data)).splits[split].load()
+    held_out = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data)).splits[split].load()
     images, labels = held_out.images[:count].float() / 255.0, held_out.labels[:count]
     first, second = (LabelClassifier.from_pretrained(folder).eval() for folder in judges)
     pairs = {

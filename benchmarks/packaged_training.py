@@ -22,38 +22,27 @@ from labelvae import ConditionalVAE, ImageData, LabelClassifier
 from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import Bar, LastCheckpoint, MovingAverage
 from labelvae.command_line import DashParser
-from labelvae.objective import Augmentation
-from labelvae.presets import MNIST
+from labelvae.presets import MNIST_VARIED
 from labelvae.settings import ClassifierSettings, Optimization, VAESettings
 from labelvae.task import Task
 
-CHANGES = Augmentation(sizes=(0.58, 1.32), strokes=(0.48, 2.1), shift=4.2 / 28, share=0.55)
 GUIDE = replace(
-    MNIST.guide,
-    augmentation=replace(MNIST.guide.augmentation, sizes=CHANGES.sizes, strokes=CHANGES.strokes, shift=0.16),
-    optimization=replace(MNIST.guide.optimization, epochs=5, learning_rate=1.5e-3),
+    MNIST_VARIED.guide, optimization=replace(MNIST_VARIED.guide.optimization, epochs=5, learning_rate=1.5e-3)
 )
-READABLE = replace(MNIST.judge.augmentation, sizes=CHANGES.sizes, strokes=CHANGES.strokes, shift=0.16)
 JUDGES = {
-    "judge": replace(
-        MNIST.judge, augmentation=READABLE, optimization=replace(MNIST.judge.optimization, epochs=6, seed=12)
-    ),
+    "judge": replace(MNIST_VARIED.judge, optimization=replace(MNIST_VARIED.judge.optimization, epochs=6, seed=12)),
     "judge-2": ClassifierSettings(
         kind="pooled",
         widths=(24, 48, 96),
         feature_dim=96,
-        augmentation=READABLE,
+        augmentation=MNIST_VARIED.judge.augmentation,
         optimization=Optimization(epochs=6, learning_rate=3e-3, seed=22),
     ),
 }
 MODEL = replace(
-    MNIST.vae,
-    latent_dim=24,
-    encoder_widths=(24, 48, 96),
-    hidden_dim=96,
-    augmentation=CHANGES,
-    objective=replace(MNIST.vae.objective, warm_up_share=0.03),
-    optimization=replace(MNIST.vae.optimization, epochs=8, learning_rate=1.5e-3, average_decay=0.999, seed=13),
+    MNIST_VARIED.vae,
+    objective=replace(MNIST_VARIED.vae.objective, warm_up_share=0.03),
+    optimization=replace(MNIST_VARIED.vae.optimization, epochs=8, learning_rate=1.5e-3, average_decay=0.999, seed=13),
 )
 
 
@@ -74,7 +63,7 @@ def main(
         epochs: Of the model; null takes the settings'.
     """
     torch.set_num_threads(1)
-    data = ImageData(data_dir=data_dir, **asdict(MNIST.data))
+    data = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data))
     for name in steps or ["guide", "vae", *JUDGES]:
         if (out / name / "model.safetensors").is_file():
             continue

@@ -143,9 +143,7 @@ def _sampled(images: Tensor, maps: Tensor | None, fine: int, how: Augmentation) 
             maps = torch.eye(2, 3, device=images.device).expand(len(images), -1, -1)
         height, width = images.shape[-2:]
         grid = F.affine_grid(maps.float(), [*images.shape[:2], height * fine, width * fine], align_corners=False)
-        return F.grid_sample(
-            images.float(), grid, mode=how.interpolation, padding_mode="border", align_corners=False
-        )
+        return F.grid_sample(images.float(), grid, mode=how.interpolation, padding_mode="border", align_corners=False)
 
 
 def _drawn_again(images: Tensor, factors: Tensor) -> Tensor:
