@@ -23,6 +23,7 @@ from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
 from labelvae.callbacks import Bar, LastCheckpoint, MovingAverage
 from labelvae.command_line import DashParser
 from labelvae.presets import MNIST_VARIED
+from labelvae.run_folder import claim_folder
 from labelvae.settings import ClassifierSettings, Optimization, VAESettings
 from labelvae.task import Task
 
@@ -30,19 +31,24 @@ GUIDE = replace(
     MNIST_VARIED.guide, optimization=replace(MNIST_VARIED.guide.optimization, epochs=5, learning_rate=1.5e-3)
 )
 JUDGES = {
-    "judge": replace(MNIST_VARIED.judge, optimization=replace(MNIST_VARIED.judge.optimization, epochs=6, seed=12)),
-    "judge-2": ClassifierSettings(
-        kind="pooled",
-        widths=(24, 48, 96),
+    "judge": ClassifierSettings(
+        widths=(32, 64),
         feature_dim=96,
         augmentation=MNIST_VARIED.judge.augmentation,
-        optimization=Optimization(epochs=6, learning_rate=3e-3, seed=22),
+        optimization=Optimization(epochs=5, learning_rate=3e-3, seed=12),
+    ),
+    "judge-2": ClassifierSettings(
+        kind="pooled",
+        widths=(16, 32, 64),
+        feature_dim=96,
+        augmentation=MNIST_VARIED.judge.augmentation,
+        optimization=Optimization(epochs=5, learning_rate=3e-3, seed=22),
     ),
 }
 MODEL = replace(
     MNIST_VARIED.vae,
     objective=replace(MNIST_VARIED.vae.objective, warm_up_share=0.03),
-    optimization=replace(MNIST_VARIED.vae.optimization, epochs=8, learning_rate=1.5e-3, average_decay=0.999, seed=13),
+    optimization=replace(MNIST_VARIED.vae.optimization, epochs=4, learning_rate=1.5e-3, average_decay=0.999, seed=13),
 )
 
 
@@ -64,22 +70,24 @@ def main(
     """
     torch.set_num_threads(1)
     data = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data))
+    how = MODEL if epochs is None else replace(MODEL, optimization=replace(MODEL.optimization, epochs=epochs))
+    settings = replace(MNIST_VARIED, data_dir=data_dir, out=out, guide=GUIDE, judge=JUDGES["judge"], vae=how)
+    claim_folder(out, replace(settings, resume=(out / "settings.yaml").is_file()), data, "runs on one thread")
     for name in steps or ["guide", "vae", *JUDGES]:
         if (out / name / "model.safetensors").is_file():
             continue
         if name == "vae":
-            how = MODEL if epochs is None else replace(MODEL, optimization=replace(MODEL.optimization, epochs=epochs))
             seed_everything(how.optimization.seed, verbose=False)
             vae = begun(how, ConditionalVAE.from_pretrained(start / "vae"), data)
             guide = LabelClassifier.from_pretrained(out / "guide").freeze()
             network, task, optimization = vae, vae_task(how, vae, guide), how.optimization
         else:
-            settings = GUIDE if name == "guide" else JUDGES[name]
-            seed_everything(settings.optimization.seed, verbose=False)
-            network = new_classifier(settings, data.image_shape, data.num_classes)
+            of = GUIDE if name == "guide" else JUDGES[name]
+            seed_everything(of.optimization.seed, verbose=False)
+            network = new_classifier(of, data.image_shape, data.num_classes)
             if name == "guide":
                 network.load_state_dict(LabelClassifier.from_pretrained(start / "guide").state_dict())
-            task, optimization = classifier_task(settings, network, prefix=f"{name}/"), settings.optimization
+            task, optimization = classifier_task(of, network, prefix=f"{name}/"), of.optimization
         fit(name, task, optimization, data, out)
         network.class_names = data.class_names
         network.save_pretrained(out / name)
