@@ -45,12 +45,14 @@ class Changed:
     Attributes:
         size: as a share of the own one.
         strokes: thickness, as a share of the own one.
-        shift: pixels, to one of eight sides.
+        shift: pixels, to one of eight sides; what leaves the frame is lost.
+        nearer: whether fewer pixels are drawn too, down and across evenly.
     """
 
     size: float = 1.0
     strokes: float = 1.0
     shift: int = 0
+    nearer: bool = False
 
 
 KINDS = {
@@ -61,6 +63,7 @@ KINDS = {
     "130 % size": Changed(size=1.3),
     "half thickness": Changed(strokes=0.5),
     "twice the thickness": Changed(strokes=2.0),
+    "moved by up to 4 pixels": Changed(shift=4, nearer=True),
     "moved by 4 pixels": Changed(shift=4),
 }
 
@@ -97,14 +100,15 @@ def change_digits(images: Tensor, how: Changed, seed: int = 0) -> Tensor:
             images = torch.from_numpy(np.stack(made))[:, None]
         images = F.avg_pool2d(images, FINE)
     if how.shift:
-        sides = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
-        drawn = torch.randint(len(sides), (len(images),), generator=torch.Generator().manual_seed(seed)).tolist()
-        padded = F.pad(images, [how.shift] * 4)
-        height, width = images.shape[-2:]
-        places = [[how.shift * (1 + step) for step in sides[side]] for side in drawn]
-        images = torch.stack(
-            [each[:, top : top + height, left : left + width] for each, (top, left) in zip(padded, places, strict=True)]
-        )
+        moves = [(0, 0)] if how.nearer else []
+        steps = range(-how.shift, how.shift + 1, 1 if how.nearer else how.shift)
+        moves += [(down, across) for down in steps for across in steps if down or across]
+        drawn = torch.randint(len(moves), (len(images),), generator=torch.Generator().manual_seed(seed)).tolist()
+        rows = [
+            torch.roll(F.pad(each, [how.shift] * 4), moves[move], (1, 2))
+            for each, move in zip(images, drawn, strict=True)
+        ]
+        images = torch.stack(rows)[..., how.shift : -how.shift, how.shift : -how.shift]
     return images
 
 

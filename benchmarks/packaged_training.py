@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jsonargparse import auto_cli
@@ -27,6 +27,8 @@ from labelvae.run_folder import claim_folder
 from labelvae.settings import ClassifierSettings, Optimization, VAESettings
 from labelvae.task import Task
 
+Step = Literal["guide", "vae", "judge", "judge-2"]
+
 GUIDE = replace(
     MNIST_VARIED.guide, optimization=replace(MNIST_VARIED.guide.optimization, epochs=5, learning_rate=1.5e-3)
 )
@@ -35,14 +37,14 @@ JUDGES = {
         widths=(32, 64),
         feature_dim=96,
         augmentation=MNIST_VARIED.judge.augmentation,
-        optimization=Optimization(epochs=5, learning_rate=3e-3, seed=12),
+        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=12),
     ),
     "judge-2": ClassifierSettings(
         kind="pooled",
         widths=(16, 32, 64),
         feature_dim=96,
         augmentation=MNIST_VARIED.judge.augmentation,
-        optimization=Optimization(epochs=5, learning_rate=3e-3, seed=22),
+        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=22),
     ),
 }
 MODEL = replace(
@@ -56,7 +58,7 @@ def main(
     start: Path,
     out: Path = Path("runs/mnist_small"),
     data_dir: Path = Path("data"),
-    steps: list[Literal["guide", "vae", "judge", "judge-2"]] | None = None,
+    steps: list[Step] | None = None,
     epochs: int | None = None,
 ) -> None:
     """Trains what is not there yet.
@@ -73,21 +75,23 @@ def main(
     how = MODEL if epochs is None else replace(MODEL, optimization=replace(MODEL.optimization, epochs=epochs))
     settings = replace(MNIST_VARIED, data_dir=data_dir, out=out, guide=GUIDE, judge=JUDGES["judge"], vae=how)
     claim_folder(out, replace(settings, resume=(out / "settings.yaml").is_file()), data, "runs on one thread")
-    for name in steps or ["guide", "vae", *JUDGES]:
+    network: ConditionalVAE | LabelClassifier
+    task: Task
+    for name in steps or get_args(Step):
         if (out / name / "model.safetensors").is_file():
             continue
         if name == "vae":
             seed_everything(how.optimization.seed, verbose=False)
-            vae = begun(how, ConditionalVAE.from_pretrained(start / "vae"), data)
+            network = vae = begun(how, ConditionalVAE.from_pretrained(start / "vae"), data)
             guide = LabelClassifier.from_pretrained(out / "guide").freeze()
-            network, task, optimization = vae, vae_task(how, vae, guide), how.optimization
+            task, optimization = vae_task(how, vae, guide), how.optimization
         else:
             of = GUIDE if name == "guide" else JUDGES[name]
             seed_everything(of.optimization.seed, verbose=False)
-            network = new_classifier(of, data.image_shape, data.num_classes)
+            network = classifier = new_classifier(of, data.image_shape, data.num_classes)
             if name == "guide":
-                network.load_state_dict(LabelClassifier.from_pretrained(start / "guide").state_dict())
-            task, optimization = classifier_task(of, network, prefix=f"{name}/"), of.optimization
+                classifier.load_state_dict(LabelClassifier.from_pretrained(start / "guide").state_dict())
+            task, optimization = classifier_task(of, classifier, prefix=f"{name}/"), of.optimization
         fit(name, task, optimization, data, out)
         network.class_names = data.class_names
         network.save_pretrained(out / name)
