@@ -15,6 +15,7 @@ from labelvae.settings import Settings
 PRESETS = {
     "digits": presets.DIGITS,
     "mnist": presets.MNIST,
+    "mnist_varied": presets.MNIST_VARIED,
     "fashion_mnist": presets.FASHION_MNIST,
     "kmnist": presets.KMNIST,
     "cifar10": presets.CIFAR10,

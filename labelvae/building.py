@@ -131,5 +131,6 @@ def vae_task(
         optimization.weight_decay,
         optimization.rate_factor * how.discriminator_learning_rate,
         schedule=optimization.schedule,
+        augmentation=how.augmentation,
         **others,
     )

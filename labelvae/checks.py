@@ -111,6 +111,28 @@ def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
     return tuple(check_count(f"{name}[{index}]", width, at_most=LARGEST_SIZE) for index, width in enumerate(widths))
 
 
+def check_span(name: str, values: Any, *, at_least: float, at_most: float) -> tuple[float, float]:
+    """Return a smallest and a largest number within bounds, as a tuple.
+
+    Raises:
+        ValueError: not two numbers, one out of bounds, or the largest first.
+
+    >>> check_span("sizes", [0.6, 1.3], at_least=0.1, at_most=10)
+    (0.6, 1.3)
+    """
+    values = as_list(values)
+    ends = () if isinstance(values, str) or not isinstance(values, Iterable) else tuple(islice(values, 3))
+    if len(ends) != 2:
+        raise ValueError(f"{name}: expected a smallest and a largest number such as (0.8, 1.2), got {values!r:.80}")
+    smallest, largest = (
+        float(check_number(f"{name}[{index}]", end, at_least=at_least, at_most=at_most))
+        for index, end in enumerate(ends)
+    )
+    if smallest > largest:
+        raise ValueError(f"{name}: expected the smallest number first, got {values!r:.80}")
+    return smallest, largest
+
+
 def as_size(name: str, value: Any) -> tuple[int, int]:
     """Return a height and a width as a user writes them, or raise `ValueError`.
 

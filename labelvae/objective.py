@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from labelvae.checks import check_choice, check_flag, check_kind, check_number, plain_fields
+from labelvae.checks import check_choice, check_flag, check_kind, check_number, check_span, plain_fields
 
 Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 LabelLoss = Literal["categorical", "binary"]
@@ -27,24 +27,32 @@ class Augmentation:
     Attributes:
         rotation: Largest angle, degrees.
         scale: Largest relative change by which a size is divided; 0.1 for 0.91 to 1.11 of it.
+        sizes: Smallest and largest size, as shares of the own one, at least 0.1 and at most 10. The logarithm is drawn
+            evenly, and `scale` comes on top.
         shear: Largest horizontal shear, as a share of the height.
         shift: Largest translation, as a share of the size.
         flip: Mirror half of the images left to right.
         thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
+        strokes: Smallest and largest thickness of bright strokes, as shares of the own one, at least 0.2 and at most 3.
+            The logarithm is drawn evenly. No stroke is lost where it is thinner than others.
         blur: Largest standard deviation of a Gaussian blur, pixels, at most 100; each image draws its own.
         noise: Largest standard deviation of Gaussian noise, of grey levels in [0, 1]; each image draws its own.
         interpolation: "nearest" moves pixels whole, without blur.
+        share: Share of the images that are changed, in [0, 1]; the others stay as they are.
     """
 
     rotation: float = 0.0
     scale: float = 0.0
+    sizes: tuple[float, float] = (1.0, 1.0)
     shear: float = 0.0
     shift: float = 0.0
     flip: bool = False
     thickness: float = 0.0
+    strokes: tuple[float, float] = (1.0, 1.0)
     blur: float = 0.0
     noise: float = 0.0
     interpolation: Interpolation = "bilinear"
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -52,6 +60,9 @@ class Augmentation:
             check_number(name, getattr(self, name), at_least=0, at_most=most)
         for name in ("scale", "thickness"):
             check_number(name, getattr(self, name), at_least=0, below=1)
+        object.__setattr__(self, "sizes", check_span("sizes", self.sizes, at_least=0.1, at_most=10))
+        object.__setattr__(self, "strokes", check_span("strokes", self.strokes, at_least=0.2, at_most=3))
+        check_number("share", self.share, at_least=0, at_most=1)
         check_flag("flip", self.flip)
         check_choice("interpolation", self.interpolation, get_args(Interpolation))
 

@@ -153,6 +153,8 @@ class VAESettings:
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
         discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
+        augmentation: Changes to the training images, so that the model serves such images too. A share below 1 keeps
+            the others as they are.
         objective: The loss.
         optimization: How it is trained.
     """
@@ -170,11 +172,13 @@ class VAESettings:
     discriminator_widths: tuple[int, ...] = (32, 64, 64)
     discriminator_learning_rate: float = 4e-4
     discriminator_sees_guide: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
     objective: Objective = field(default_factory=Objective)
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
         plain_fields(self)
+        check_kind("augmentation", self.augmentation, Augmentation)
         check_kind("objective", self.objective, Objective)
         check_kind("optimization", self.optimization, Optimization)
         check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)

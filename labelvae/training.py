@@ -125,6 +125,7 @@ class VAETraining(Task):
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
+        augmentation: changes to the training images, before anything sees them; None leaves them as they are.
         schedule: how the learning rate moves, see `learning_rate_factor`.
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
@@ -145,21 +146,25 @@ class VAETraining(Task):
         prefix: str = "",
         channels_last: bool = False,
         compiled: bool = False,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
         discriminator_learning_rate = check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         vae, loss = uncompiled(vae), uncompiled(loss)
         check_kind("vae", vae, ConditionalVAE)
         check_kind("loss", loss, GuidedELBO)
+        check_kind("augmentation", augmentation, Augmentation, optional=True)
         loss.check_networks(vae)
         self.vae = vae
         self.loss = loss
+        self.augmentation = augmentation or Augmentation()
         self.discriminator_learning_rate = discriminator_learning_rate
         self._frozen: dict[str, Tensor] = {}
 
     def hyperparameters(self) -> dict[str, Any]:
         """The arguments as plain values, for a checkpoint."""
         own = {"vae": plain_network(self.vae), "loss": plain_loss(self.loss)}
+        own |= {"augmentation": asdict(self.augmentation)}
         return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
 
     @property
@@ -209,7 +214,8 @@ class VAETraining(Task):
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The weighted objective and the means of its terms."""
-        terms: LossTerms = self.loss(self.vae, images, labels, progress=progress)
+        check_images(images, self.vae.image_shape)
+        terms: LossTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from labelvae import Augmentation, augment
 from labelvae.augmentation import Change, blurred, change, draw_change, noised
-from labelvae.style import slant
+from labelvae.style import slant, thickness
 
 
 def test_nothing_changes_by_default(images):
@@ -15,7 +15,17 @@ def test_nothing_changes_by_default(images):
 
 @pytest.mark.parametrize(
     "how",
-    [{"rotation": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 0.2}, {"blur": 1}, {"noise": 0.2}, {"thickness": 0.7}],
+    [
+        {"rotation": 20},
+        {"scale": 0.3},
+        {"sizes": (0.5, 2.0)},
+        {"shear": 0.3},
+        {"shift": 0.2},
+        {"blur": 1},
+        {"noise": 0.2},
+        {"thickness": 0.7},
+        {"strokes": (0.5, 2.0)},
+    ],
 )
 def test_every_image_is_changed_on_its_own_and_stays_in_range(how):
     images = torch.rand(1, 1, 8, 8).expand(4, -1, -1, -1)
@@ -117,6 +127,53 @@ def test_strokes_grow_by_a_share_of_a_pixel_at_each_edge(share):
     assert out[0, 0, 32].sum().item() == pytest.approx(6 + 2 * share)
 
 
+@pytest.fixture
+def squares():
+    images = torch.zeros(400, 1, 40, 40)
+    images[:, :, 15:25, 15:25] = 1.0
+    return images
+
+
+def test_sizes_are_drawn_evenly_over_their_logarithms(squares):
+    sides = augment(squares, Augmentation(sizes=(0.5, 2.0))).sum(dim=(1, 2, 3)).sqrt() / 10
+    assert 0.48 < sides.min() < 0.53
+    assert 1.9 < sides.max() < 2.02
+    assert 0.9 < sides.median() < 1.1, "of 1.25 where sizes themselves are drawn evenly"
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.5, 2.0])
+def test_strokes_become_so_many_times_as_thick(factor):
+    images = torch.zeros(2, 1, 40, 40)
+    images[0, :, 5:35, 18:22] = 1.0
+    images[1, :, 17:23, 5:35] = 1.0
+    out = change(images, Change(None, None, torch.full((2, 1, 1, 1), factor)), Augmentation())
+    assert ((out >= 0) & (out <= 1)).all()
+    torch.testing.assert_close(thickness(out), factor * thickness(images), rtol=0.17, atol=0)
+
+
+def test_a_thin_stroke_stays_where_thick_ones_shrink():
+    images = torch.zeros(1, 1, 40, 40)
+    images[:, :, 5:35, 8:16] = 1.0
+    images[:, :, 5:35, 30:31] = 1.0
+    out = change(images, Change(None, None, torch.full((1, 1, 1, 1), 0.4)), Augmentation())
+    assert out[0, 0, 20, 8:16].sum() < 6
+    assert out[0, 0, 20, 29:32].sum() > 0.2
+
+
+def test_thin_strokes_are_no_paler():
+    images = torch.zeros(1, 1, 40, 40)
+    images[:, :, 5:35, 19:21] = 0.8
+    out = change(images, Change(None, None, torch.full((1, 1, 1, 1), 0.5)), Augmentation())
+    assert out.amax().item() == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("how", [{"sizes": (0.5, 0.6)}, {"strokes": (1.8, 2.0)}, {"noise": 0.5}, {"blur": 3.0}])
+def test_the_share_that_is_not_chosen_stays_as_it_is(squares, how):
+    out = augment(squares, Augmentation(**how, share=0.3))
+    kept = (out == squares).flatten(1).all(dim=1)
+    assert 230 < kept.sum() < 330
+
+
 def test_the_gradient_reaches_the_image(images):
     images.requires_grad_()
     augment(images, Augmentation(rotation=10, blur=1, noise=0.1)).sum().backward()
@@ -133,6 +190,14 @@ def test_the_gradient_reaches_the_image(images):
         {"thickness": 1.0},
         {"flip": "yes"},
         {"interpolation": "cubic"},
+        {"sizes": 0.5},
+        {"sizes": (1.3, 0.6)},
+        {"sizes": (0.0, 1.0)},
+        {"sizes": "0.6"},
+        {"strokes": (0.5, 1.0, 2.0)},
+        {"strokes": (0.5, 9.0)},
+        {"strokes": (0.5, float("nan"))},
+        {"share": 1.5},
     ],
 )
 def test_bad_settings_are_refused(arguments):

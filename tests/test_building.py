@@ -26,6 +26,7 @@ def test_settings_of_a_model_reach_its_network_and_its_training():
     sizes = {"latent_dim": 32, "encoder_widths": (4,), "decoder_widths": (6,), "hidden_dim": 5, "blocks": 2}
     label = {"encoder_label": "embedding", "decoder_label": "embedding", "embedding_dim": 3}
     others = {"spatial_latent": True, "upsampling": "nearest", "discriminator_learning_rate": 3e-4}
+    others |= {"augmentation": Augmentation(sizes=(0.6, 1.3), share=0.5)}
     how = VAESettings(**sizes, **label, **others, objective=Objective(adversarial_weight=1.0), optimization=OFTEN)
     assert all(getattr(how, name) != getattr(VAESettings(), name) for name in (*sizes, *label, *others))
     vae = new_vae(how, (1, 8, 8), 3)
@@ -35,6 +36,7 @@ def test_settings_of_a_model_reach_its_network_and_its_training():
     assert (task.learning_rate, task.discriminator_learning_rate) == pytest.approx((2e-3, 6e-4))
     assert (task.weight_decay, task.schedule) == (0.3, "one-cycle")
     assert task.loss.objective == how.objective
+    assert task.augmentation == how.augmentation
 
 
 def test_settings_of_a_classifier_reach_its_network_and_its_training():

@@ -20,6 +20,7 @@ PRESETS = [value for value in vars(presets).values() if isinstance(value, Settin
                 "discriminator_widths",
                 "discriminator_learning_rate",
                 "discriminator_sees_guide",
+                "augmentation",
                 "objective",
                 "optimization",
             },

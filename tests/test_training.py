@@ -47,7 +47,8 @@ def vae_task():
     guide = LabelClassifier((1, 8, 8), 10, widths=(8, 8), feature_dim=8)
     vae = ConditionalVAE((1, 8, 8), 10, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
     loss = GuidedELBO(guide, Discriminator((1, 8, 8), 10, (8, 8)), OBJECTIVE)
-    return VAETraining(vae, loss, learning_rate=4e-3)
+    changes = Augmentation(sizes=(0.8, 1.2), strokes=(0.7, 1.5), shift=0.1, share=0.5)
+    return VAETraining(vae, loss, learning_rate=4e-3, augmentation=changes)
 
 
 @pytest.mark.parametrize(("schedule", "top"), [("cosine", 20), ("one-cycle", 60)])
@@ -275,6 +276,22 @@ def test_a_classifier_is_trained_on_changed_images_and_smoothed_labels(guide, im
     torch.testing.assert_close(plain, F.cross_entropy(guide(images), labels, label_smoothing=0.3))
     changed = ClassifierTraining(guide, Augmentation(noise=0.5), 0.3).step(images, labels, 0.0)["total"]
     assert (changed - plain).abs() > 1e-6
+
+
+def test_a_model_is_trained_on_changed_images_and_validated_on_images_as_they_are(vae, images, labels):
+    class Seen(GuidedELBO):
+        def forward(self, vae, images, *others, **how):
+            self.images = images
+            return super().forward(vae, images, *others, **how)
+
+    loss = Seen(None, None, Objective(label_weight=0.0))
+    task = VAETraining(vae, loss, augmentation=Augmentation(sizes=(0.5, 0.6)))
+    task.step(images, labels, 0.0)
+    assert not torch.equal(loss.images, images)
+    task.held_out_terms(images, labels)
+    assert loss.images is images
+    VAETraining(vae, loss).step(images, labels, 0.0)
+    assert loss.images is images
 
 
 def test_a_batch_of_one_is_refused_in_words(digits):
