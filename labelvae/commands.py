@@ -22,6 +22,7 @@ def run_evaluate(
     rounds: int = 1,
     out: Path | None = None,
     skip_unreadable: bool = False,
+    refine: float | None = None,
 ) -> None:
     """Judge a model on the held-out test images of its data.
 
@@ -37,6 +38,8 @@ def run_evaluate(
         rounds: Wrong labels drawn for each test image.
         out: A .json file that the scores are written to as well.
         skip_unreadable: Go on without images of a folder that cannot be read.
+        refine: Judge counterfactuals refined by this radius as well; 0 for none. Without it, what is saved beside the
+            model.
     """
     from dataclasses import asdict, replace
 
@@ -44,6 +47,7 @@ def run_evaluate(
     from labelvae.data import ImageData
     from labelvae.evaluation import evaluate
     from labelvae.hub import locate
+    from labelvae.refinement import refining
     from labelvae.scores import save_scores, scores_table
     from labelvae.whole_files import user_path
 
@@ -57,7 +61,11 @@ def run_evaluate(
     if named and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     real, test = images.loader("train"), images.loader("test")
-    scores = [evaluate(vae, test, opinion, real=real, guide=adviser, name=Path(model).name, rounds=rounds)]
+    name, better = Path(model).name, refining(vae, model, refine)
+    models = {name: vae} | ({} if better is vae else {f"{name}, refined": better})
+    scores = [
+        evaluate(each, test, opinion, real=real, guide=adviser, name=row, rounds=rounds) for row, each in models.items()
+    ]
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
@@ -74,6 +82,7 @@ def relabel(
     enlarge: int = 1,
     resume: bool = False,
     skip_unreadable: bool = False,
+    refine: float | None = None,
 ) -> None:
     """Images as another label, in their own style.
 
@@ -96,10 +105,13 @@ def relabel(
         enlarge: Whole factor that results are enlarged by, but for a sheet.
         resume: Go on with a folder of results: those that are there and whole are kept.
         skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
+        refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
+            colour; 0 for none. Without it, what is saved beside the model.
     """
     from labelvae.checks import check_count
     from labelvae.classes import label_of, labels_of, printable
     from labelvae.picture_files import find_pictures, is_picture_name
+    from labelvae.refinement import refining
     from labelvae.relabelling import Relabelling
     from labelvae.whole_files import sweep, user_path
 
@@ -118,7 +130,7 @@ def relabel(
     vae, names = _model(model)
     labels = labels_of(to, names)
     mine = label_of(own, names) if own is not None else None
-    work = Relabelling(vae, names, labels, mine, invert, fit, enlarge, resume, skip_unreadable)
+    work = Relabelling(refining(vae, model, refine), names, labels, mine, invert, fit, enlarge, resume, skip_unreadable)
     try:
         if not one:
             sweep(out)

@@ -22,6 +22,7 @@ from labelvae.forms import Form, common_form, refuse, say_skipped
 from labelvae.inputs import Labels
 from labelvae.picture_files import Pictures, exact_picture, result_path, save_picture
 from labelvae.pixels import UNREADABLE, open_image
+from labelvae.refinement import Refined
 from labelvae.scans import Fit, read_scan
 from labelvae.vae import ConditionalVAE
 
@@ -40,7 +41,7 @@ class Relabelling:
     """How pictures are relabelled, and what became of them.
 
     Attributes:
-        vae: The model.
+        vae: The model, or the model with its guide.
         names: The name of each class.
         labels: The labels that each picture is asked as.
         own: The label that the pictures have; needed by a model whose encoder sees it.
@@ -55,7 +56,7 @@ class Relabelling:
         broken: Why a picture cannot be read, by its file.
     """
 
-    vae: ConditionalVAE
+    vae: ConditionalVAE | Refined
     names: Sequence[str]
     labels: list[int]
     own: Labels | None = None

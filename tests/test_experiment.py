@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining, experiment
-from labelvae.experiment import run_experiment, without_label_loss
+from labelvae.building import without_label_loss
+from labelvae.experiment import run_experiment
 from labelvae.presets import DIGITS
 from labelvae.settings import Settings
 
