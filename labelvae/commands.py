@@ -158,6 +158,7 @@ def sample(
     count: int = 10,
     seed: int = 0,
     enlarge: int = 1,
+    refine: float | None = None,
 ) -> None:
     """New images of a label.
 
@@ -168,6 +169,8 @@ def sample(
         count: Images of each label.
         seed: Of the draw; the same numbers are used for every label.
         enlarge: Whole factor that the files in a folder are enlarged by.
+        refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
+            it, what is saved beside the model.
     """
     import torch
 
@@ -175,6 +178,7 @@ def sample(
     from labelvae.classes import file_names, labels_of, printable
     from labelvae.figures import samples_grid
     from labelvae.picture_files import exact_picture, is_picture_name, save_picture
+    from labelvae.refinement import refining
     from labelvae.whole_files import user_path
 
     check_count("count", count)
@@ -183,7 +187,8 @@ def sample(
     one, out = is_picture_name(out), user_path(out)
     vae, names = _model(model)
     labels = labels_of(label, names)
-    samples = torch.stack([vae.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels])
+    drawing = refining(vae, model, refine)
+    samples = torch.stack([drawing.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels])
     if one:
         save_picture(samples_grid(samples, [names[each] for each in labels]), out)
     else:

@@ -32,7 +32,7 @@ RADIUS = 2.0
 
 
 def refined(
-    guide: Classifier, images: Tensor, labels: Tensor, radius: float = 2.0, steps: int = 20, chunk_size: int = 1024
+    guide: Classifier, images: Tensor, labels: Tensor, radius: float = 2.0, steps: int = 10, chunk_size: int = 1024
 ) -> Tensor:
     """Change images a little so that a guide takes them for their labels.
 
@@ -45,7 +45,7 @@ def refined(
         images: counterfactuals `(B, C, H, W)` in [0, 1].
         labels: what they were asked to be, `(B,)`.
         radius: the largest change of an image, the root of its squares' sum; 0 changes nothing.
-        steps: steps of 2.5 * radius / steps.
+        steps: steps of 2.5 * radius / steps; more change little.
         chunk_size: images at a time.
 
     Returns:
@@ -99,7 +99,7 @@ class Refined:
         ValueError: an argument out of range; a guide of other images or classes.
     """
 
-    def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 20) -> None:
+    def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 10) -> None:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
         if (guide.image_shape, guide.num_classes) != (vae.image_shape, vae.num_classes):
@@ -162,6 +162,15 @@ class Refined:
         """
         images = as_images(images, self.image_shape)
         return self.refine(self.vae.relabel(images, labels, own_labels, chunk_size), labels, chunk_size)
+
+    @property
+    def decoder_sees_label(self) -> bool:
+        """Whether the model draws images of a label."""
+        return self.vae.decoder_sees_label
+
+    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
+        """Return new images of labels, refined; arguments and result are those of `ConditionalVAE.sample`."""
+        return self.refine(self.vae.sample(labels, generator, chunk_size), labels, chunk_size)
 
     def refine(self, images: Tensor, labels: Labels, chunk_size: int = 1024) -> Tensor:
         """Return images, counterfactuals of the model, refined.
