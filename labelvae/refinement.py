@@ -7,6 +7,7 @@ beside a saved model, `labelvae relabel` and `labelvae evaluate` refine by the r
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Self
@@ -44,7 +45,8 @@ def refined(
         guide: the classifier; it is used in evaluation mode.
         images: counterfactuals `(B, C, H, W)` in [0, 1].
         labels: what they were asked to be, `(B,)`.
-        radius: the largest change of an image, the root of its squares' sum; 0 changes nothing.
+        radius: the largest change of an image, the root of its squares' sum, at most that of black to white; 0 changes
+            nothing.
         steps: steps of 2.5 * radius / steps; more change little.
         chunk_size: images at a time.
 
@@ -54,7 +56,7 @@ def refined(
     Raises:
         ValueError: an argument out of range; images or labels of another shape, type or range.
     """
-    check_number("radius", radius, at_least=0)
+    check_radius("radius", radius, guide.image_shape)
     check_count("steps", steps)
     check_count("chunk_size", chunk_size)
     check_images(images, guide.image_shape)
@@ -65,6 +67,15 @@ def refined(
             for some, asked in zip(images.split(chunk_size), labels.split(chunk_size), strict=True)
         ]
     return torch.cat(parts)
+
+
+def check_radius(name: str, radius: float, image_shape: ImageShape) -> float:
+    """Return the radius of a refinement: of at least 0, and at most the distance of black from white.
+
+    >>> check_radius("radius", 2.0, (3, 32, 32))
+    2.0
+    """
+    return check_number(name, radius, at_least=0, at_most=round(math.sqrt(math.prod(image_shape)), 1))
 
 
 def _refined(guide: Classifier, images: Tensor, labels: Tensor, radius: float, steps: int) -> Tensor:
@@ -114,7 +125,7 @@ class Refined:
                 "guide with the classes of the model, in the same order"
             )
         self.vae, self.guide = vae, guide
-        self.radius = check_number("radius", radius, at_least=0)
+        self.radius = check_radius("radius", radius, vae.image_shape)
         self.steps = check_count("steps", steps)
 
     @classmethod
@@ -204,7 +215,7 @@ def refining(vae: ConditionalVAE, name: str | Path, radius: float | None = None)
         ValueError: a radius out of range, or a saved one that cannot be read; no guide beside the model.
     """
     if radius is not None:
-        radius = check_number("refine", radius, at_least=0)
+        radius = check_radius("refine", radius, vae.image_shape)
     wanted = saved_radius(name) if radius is None else radius
     return Refined(vae, guide_of(name, vae.device), wanted) if wanted > 0 else vae
 

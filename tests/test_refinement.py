@@ -62,6 +62,7 @@ def test_chunks_change_nothing_and_a_radius_of_nothing_neither(guide):
     ("changed", "message"),
     [
         ({"radius": -1.0}, "radius: expected"),
+        ({"radius": 8.1}, "radius: expected a finite number of at least 0 and of at most 8.0"),
         ({"steps": 0}, "steps: expected"),
         ({"chunk_size": 0}, "chunk_size: expected"),
         ({"labels": LABELS[:3]}, "labels: expected"),
