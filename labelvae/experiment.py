@@ -35,7 +35,7 @@ from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.picture_files import save_picture
 from labelvae.reference import CURVES, reference_process
-from labelvae.refinement import save_radius
+from labelvae.refinement import Refined, save_radius
 from labelvae.run_folder import checked_checkpoint, claim_folder, class_order, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
@@ -84,14 +84,16 @@ def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
     with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
         model = experiment.vae("vae", settings.vae, guide, judge, more)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
+    best = Refined(model, guide, settings.vae.refine) if settings.vae.refine > 0 else model
     models: dict[str, Relabeller] = {
-        "labelvae": model,
+        "labelvae": best,
+        **({"not refined": model} if best is not model else {}),
         "image itself": ImageItself(),
         "class mean": ClassMean(data.loader("train"), data.num_classes),
         "lambda = 0": reference,
     }
     scores = experiment.scores(models, judge, guide)
-    experiment.pictures(model, judge)
+    experiment.pictures(best, judge)
     experiment.finish(scores)
     return scores
 
@@ -216,7 +218,7 @@ class Experiment:
         print(f"\n{scores_table(scores)}\n")
         return scores
 
-    def pictures(self, model: ConditionalVAE, judge: LabelClassifier) -> None:
+    def pictures(self, model: ConditionalVAE | Refined, judge: LabelClassifier) -> None:
         """Draws what the model does to test images, and where the judge takes it least for what was asked."""
         test = self.data.splits["test"]
         some = test.subset(one_of_each(test.labels, 40)).load()

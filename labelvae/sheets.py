@@ -46,7 +46,10 @@ def sheets(
 
 
 def failures(
-    vae: ConditionalVAE, judge: LabelClassifier, batches: Iterable[tuple[Tensor, Tensor]], class_names: list[str]
+    vae: ConditionalVAE | Refined,
+    judge: LabelClassifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    class_names: list[str],
 ) -> Image.Image:
     """The 25 counterfactuals of `batches` that the judge takes least for what was asked, beside their originals.
 

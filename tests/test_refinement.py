@@ -7,9 +7,10 @@ import torch
 import yaml
 from PIL import Image
 
-from labelvae import ConditionalVAE, LabelClassifier, evaluate
+from labelvae import ConditionalVAE, LabelClassifier, evaluate, presets
 from labelvae.__main__ import main
 from labelvae.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
+from labelvae.settings import Settings
 from labelvae.terms import label_loss
 
 
@@ -145,7 +146,7 @@ def test_a_guide_that_is_missing_or_another_is_refused(run):
     vae.class_names, guide.class_names = ["a", "b", "c"], ["b", "a", "c"]
     with pytest.raises(ValueError, match="guide: its classes are b, a, c, those of the model a, b, c"):
         Refined(vae, guide)
-    with pytest.raises(ValueError, match="refine: expected a finite number of at least 0, got -1"):
+    with pytest.raises(ValueError, match="refine: expected a finite number of at least 0 and of at most 8.0, got -1"):
         refining(vae, run, -1)
     (run / "guide" / "model.safetensors").unlink()
     with pytest.raises(
@@ -161,6 +162,20 @@ def test_a_guide_that_was_not_attacked_is_warned_of(run):
         (run / "settings.yaml").write_text(yaml.safe_dump({"guide": {"adversarial": adversarial}}))
         with pytest.warns(UserWarning, match="was not trained on attacked images") if warns else nullcontext():
             refining(vae, run, 0.5)
+
+
+def test_presets_that_refine_train_their_guide_on_attacked_images():
+    every = [value for value in vars(presets).values() if isinstance(value, Settings)]
+    refining_ones = [each for each in every if each.vae.refine > 0]
+    assert presets.CIFAR10 in refining_ones
+    assert presets.CIFAR10_SMALL in refining_ones
+    assert all(each.guide.adversarial > 0 for each in refining_ones)
+
+
+def test_a_network_as_it_is_judges_a_model_with_its_guide(run):
+    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    scores = evaluate(Refined.from_pretrained(run), [(IMAGES, LABELS)], judge, progress=False)
+    assert scores.images == len(IMAGES)
 
 
 def test_pictures_are_refined_on_the_command_line(run, capsys):
