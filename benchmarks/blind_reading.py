@@ -1,12 +1,15 @@
 """A reader names counterfactuals without being told what was asked: sheets first, the score after.
 
     python benchmarks/blind_reading.py draw --model runs/cifar10/vae --data folder --data-dir DIR --out docs/blind
+    python benchmarks/blind_reading.py draw --model cifar10 --mixed 20 --data folder --data-dir DIR --out docs/blind
     python benchmarks/blind_reading.py draw --real --data folder --data-dir DIR --out runs/blind_real
-    (look at docs/blind/sheet_*.png, and write a line "number,class" for each picture to docs/blind/reading.csv)
+    (look at docs/blind/sheet_*.png, and write a line "number,class" or "number,class,high" for each picture to
+    docs/blind/reading.csv, further readers to reading_2.csv and so on)
     python benchmarks/blind_reading.py score --out docs/blind
 
-What was asked lies in key.json, which is not opened before the reading is written. How well a reader reads at all, real
-images tell; with one seed they are those whose counterfactuals are shown, so they are read last or by somebody else.
+What was asked lies in key.json, which is not opened before the readings are written. How well a reader reads at all,
+real images tell: `--mixed` shows some among the others. With `--real` and the same seed they are those whose
+counterfactuals are shown, so they are read last or by somebody else. Settings are chosen by `--split validation`.
 """
 
 from __future__ import annotations
@@ -14,55 +17,72 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae.command_line import DashParser
+from labelvae.data import Split
 from labelvae.figures import grid
 from labelvae.inputs import wrong_labels
 from labelvae.picture_files import save_picture
+from labelvae.refinement import refining
 from labelvae.settings import DataName
 from labelvae.whole_files import write_whole
 
 A_SHEET = 25
+SURE = ("high", "medium", "low")
+"""How sure a reader is."""
 
 
 def draw(
     out: Path,
     model: Path | None = None,
     real: bool = False,
+    refine: float | None = None,
+    mixed: int = 0,
+    split: Split = "test",
     data: DataName = "cifar10",
     data_dir: Path = Path("data"),
     count: int = 100,
     seed: int = 0,
 ) -> None:
-    """Test images, under wrong labels or as they are, on sheets with numbers; what they shall be goes to key.json.
+    """Held-out images, under wrong labels or as they are, on sheets with numbers; what they shall be goes to key.json.
 
     Args:
         out: Folder of sheets, key and reading.
-        model: Folder of the model.
+        model: Folder of the model, or its name.
         real: Show the images as they are, without a model.
+        refine: Radius by which the model's guide refines them; 0 for none. Without it, what is saved beside the model.
+        mixed: So many of the pictures, drawn by seed, are images as they are.
+        split: Which images of the data set.
         data: Which images.
         data_dir: Where their files are.
-        count: Pictures, at most as many as there are test images.
-        seed: Of the images and of the labels asked.
+        count: Pictures, at most as many as there are images.
+        seed: Of the images, of the labels asked and of those that are shown as they are.
 
     Raises:
-        SystemExit: a model and real images, or neither.
+        SystemExit: a model and real images, or neither; more images mixed in than there are pictures.
     """
     if (model is None) != real:
         raise SystemExit(f"error: expected --model FOLDER or --real, one of them; got model {model}, real {real}")
     images = ImageData(data, data_dir)
     generator = torch.Generator().manual_seed(seed)
-    test = images.splits["test"]
-    some = test.subset(torch.randperm(len(test), generator=generator)[:count]).load()
+    held_out = images.splits[split]
+    some = held_out.subset(torch.randperm(len(held_out), generator=generator)[:count]).load()
     count = len(some)
+    if not 0 <= mixed <= count:
+        raise SystemExit(f"error: --mixed: expected 0 to {count} of {count} pictures, got {mixed}")
     pictures, asked = some.images.float() / 255.0, some.labels
+    made = torch.zeros(count, dtype=torch.bool)
     if model is not None:
-        asked = wrong_labels(some.labels, images.num_classes, generator)
-        pictures = ConditionalVAE.from_pretrained(model).relabel(pictures, asked, some.labels)
+        wrong = wrong_labels(some.labels, images.num_classes, generator)
+        made[torch.randperm(count, generator=generator)[mixed:]] = True
+        vae = refining(ConditionalVAE.from_pretrained(str(model)), str(model), refine)
+        asked = torch.where(made, wrong, asked)
+        pictures = torch.where(made[:, None, None, None], vae.relabel(pictures, wrong, some.labels), pictures)
     for first in range(0, count, A_SHEET):
         numbers = range(first, min(first + A_SHEET, count))
         rows = [[pictures[i] for i in numbers[start : start + 5]] for start in range(0, len(numbers), 5)]
@@ -79,31 +99,59 @@ def draw(
 
 
 def score(out: Path) -> None:
-    """Compares reading.csv, a line "number,class" for each picture, with key.json.
+    """Compares every reading*.csv, a line "number,class" or "number,class,high" for each picture, with key.json.
 
     Args:
-        out: Folder of key and reading.
+        out: Folder of key and readings.
 
     Raises:
         SystemExit: a file that is missing, a line of another form, a picture that was not read, a class that is none.
     """
+    paths = sorted(out.glob("reading*.csv")) or [out / "reading.csv"]
+    shares: list[float] = []
+    for path in paths:
+        key, read = _key_and_reading(out / "key.json", path)
+        if len(paths) > 1:
+            print(f"{path.name}:")
+        every = list(zip(read, key["asked"], key["own"], strict=True))
+        made = [each for each in every if each[1] != each[2]] or every
+        _say("as asked", [said == asked for (said, _), asked, _ in made])
+        shares.append(sum(said == asked for (said, _), asked, _ in made) / len(made))
+        if key["asked"] != key["own"]:
+            _say("as they were", [said == own for (said, _), _, own in made])
+        if 0 < len(made) < len(every):
+            _say("real images", [said == own for (said, _), asked, own in every if asked == own])
+        for sure in SURE:
+            if any(how == sure for _, how in read):
+                _say(f"read with {sure} confidence", [said == asked for (said, how), asked, _ in made if how == sure])
+        for name in key["classes"]:
+            _say(name, [said == name for (said, _), asked, _ in made if asked == name])
+    if len(paths) > 1:
+        print(f"as asked, mean of {len(paths)} readers: {sum(shares) / len(shares):.3f}")
+
+
+def _say(what: str, hits: list[bool]) -> None:
+    print(f"{what} {sum(hits)} of {len(hits)}")
+
+
+def _key_and_reading(key_path: Path, path: Path) -> tuple[Any, list[tuple[str, str]]]:
+    """The key, and what was read of each picture in order, with how sure the reader was or ""."""
     try:
-        key = json.loads((out / "key.json").read_text())
-        with (out / "reading.csv").open(newline="") as file:
-            read = {int(number): name.strip() for number, name in csv.reader(file)}
+        key = json.loads(key_path.read_text())
+        with path.open(newline="") as file:
+            lines = [[word.strip() for word in line] for line in csv.reader(file) if line]
+        read = {int(number): (name, *sure) for number, name, *sure in lines}
     except (OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}; expected key.json and reading.csv with lines such as 0,cat") from error
+        raise SystemExit(f"error: {error}; expected key.json and {path.name} with lines such as 0,cat") from error
     missing = sorted(set(range(len(key["asked"]))) - set(read))
-    strange = sorted(set(read.values()) - set(key["classes"]))
-    if missing or strange:
-        raise SystemExit(f"error: reading.csv: not read: {missing}; no classes: {strange}; expected one for each")
-    pairs = [(read[i], asked, own) for i, (asked, own) in enumerate(zip(key["asked"], key["own"], strict=True))]
-    right = {name: [said == name for said, asked, _ in pairs if asked == name] for name in key["classes"]}
-    print(f"as asked {sum(said == asked for said, asked, _ in pairs)} of {len(pairs)}")
-    if key["asked"] != key["own"]:
-        print(f"as they were {sum(said == own for said, _, own in pairs)} of {len(pairs)}")
-    for name, hits in right.items():
-        print(f"{name}: {sum(hits)} of {len(hits)}")
+    strange = sorted({said[0] for said in read.values()} - set(key["classes"]))
+    unsure = sorted({word for said in read.values() for word in said[1:]} - set(SURE))
+    if missing or strange or unsure or any(len(said) > 2 for said in read.values()):
+        raise SystemExit(
+            f"error: {path.name}: not read: {missing}; no classes: {strange}; no confidence: {unsure}; expected a "
+            f"class for each, then nothing or one of {', '.join(SURE)}"
+        )
+    return key, [(read[i][0], read[i][1] if len(read[i]) > 1 else "") for i in range(len(key["asked"]))]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load_file, save
 
 from labelvae import ConditionalVAE, ImageData
+from labelvae.evaluation import Relabeller
 from labelvae.figures import grid
 from labelvae.inputs import wrong_labels
 from labelvae.picture_files import save_picture
@@ -37,7 +38,7 @@ def add_sheet(path: Path, sheet: Image.Image, title: str) -> None:
     save_picture(whole, path)
 
 
-def blind_sheet(vae: ConditionalVAE, data: ImageData, out: Path) -> None:
+def blind_sheet(vae: Relabeller, data: ImageData, out: Path) -> None:
     """Test images under wrong labels with numbers in `blind.png`, and what was asked in `key.json`.
 
     `blind_reading.py score` compares the key with a reading.

@@ -15,14 +15,14 @@ from gpu_report import add_sheet, blind_sheet, halves
 from lightning.pytorch import seed_everything
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
-from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
+from labelvae.building import classifier_task, new_classifier, new_vae, vae_task, without_label_loss
 from labelvae.callbacks import MovingAverage
-from labelvae.experiment import without_label_loss
 from labelvae.figures import one_of_each
 from labelvae.inference import evaluation_mode
 from labelvae.inputs import ImageShape
 from labelvae.loaders import ImageLoader
 from labelvae.machine import choose, machine_of
+from labelvae.refinement import Refined
 from labelvae.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.sheets import failures, sheets
 
@@ -74,10 +74,10 @@ def small(job: Job) -> None:
     _model(job, preset("cifar10_small", job.rehearse)[0].vae)
 
 
-def average(job: Job) -> None:
-    """CIFAR10's preset with a moving average of the weights, for as long as there is."""
+def last(job: Job) -> None:
+    """CIFAR10's preset with the last weights, not their moving average, for as long as there is."""
     how = preset("cifar10", job.rehearse)[0].vae
-    _model(job, replace(how, optimization=replace(how.optimization, average_decay=0.999)))
+    _model(job, replace(how, optimization=replace(how.optimization, average_decay=0.0)))
 
 
 def unguided(job: Job) -> None:
@@ -94,7 +94,8 @@ def _data_set(job: Job, name: str, settings: Settings) -> None:
     vae = _trained(job, settings, settings.vae, data, guide, share * plan.model)
     if name == "cifar10":
         halves(vae, job.out, "cifar10")
-        blind_sheet(vae, data, job.out)
+        radius = settings.vae.refine
+        blind_sheet(Refined(vae, guide, radius) if radius > 0 else vae, data, job.out)
     _judged(job, name, vae, data, judge, guide)
 
 

@@ -1,67 +1,136 @@
-"""Makes the model that comes with the package from a finished run, in half precision.
+"""Makes a model that comes with the package from a finished run, in half precision.
 
     labelvae train mnist_varied --data-dir DIR
     python benchmarks/packaged_model.py --run runs/mnist_varied --data-dir DIR
+    labelvae train cifar10_small --data-dir DIR
+    python benchmarks/packaged_model.py --data cifar10 --run runs/cifar10_small --data-dir DIR
 
 or of what benchmarks/packaged_training.py made. Writes model, guide, card and pictures, and prints what half precision
-costs on the test images.
+costs on the test images. Parts that lie elsewhere than in the folder of the run are named by `--vae`, `--guide` and
+`--judge`.
 """
 
 from __future__ import annotations
 
+import json
+import platform
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
+import torch
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
 from labelvae.classes import write_classes
 from labelvae.command_line import DashParser
 from labelvae.figures import one_of_each
+from labelvae.frozen import Classifier
 from labelvae.hub import PACKAGED
+from labelvae.loaders import ImageLoader
 from labelvae.model_card import write_model_card
 from labelvae.picture_files import save_picture
-from labelvae.presets import MNIST_VARIED
-from labelvae.scores import save_scores, scores_table
+from labelvae.presets import CIFAR10_SMALL, MNIST_VARIED
+from labelvae.refinement import FILE, Refined, save_radius
+from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.sheets import sheets
+from labelvae.whole_files import write_whole
 
-MOST_BYTES = 2_250_000
+PRESETS = {"mnist": MNIST_VARIED, "cifar10": CIFAR10_SMALL}
+MOST_BYTES = {"mnist": 2_500_000, "cifar10": 10_000_000}
+"""Of a packaged model, with its guide, card and pictures."""
 
 
-def main(run: Path, data_dir: Path = Path("data"), out: Path = PACKAGED / "mnist") -> None:
+def main(
+    run: Path,
+    data: Literal["mnist", "cifar10"] = "mnist",
+    data_dir: Path = Path("data"),
+    folder: bool = False,
+    vae: Path | None = None,
+    guide: Path | None = None,
+    judge: Path | None = None,
+    refine: float | None = None,
+    images: int | None = None,
+    made: str = "",
+    out: Path | None = None,
+) -> None:
     """Halves, compares and writes.
 
     Args:
         run: Folder of the run.
-        data_dir: Where MNIST's files are.
-        out: Folder of the packaged model.
+        data: The data set, whose name the model gets.
+        data_dir: Where its files are.
+        folder: They are images in class folders, not the data set's own files.
+        vae: Folder of the model, if not the run's.
+        guide: Folder of the guide, if not the run's.
+        judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
+        refine: Radius that is saved beside the model; without it, the preset's.
+        images: So many test images are scored, the first; without it, all.
+        made: How the model was made, for the card; without it, what the run says.
+        out: Folder of the packaged model; without it, its place in the package.
     """
-    data = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data))
-    guide, judge = (LabelClassifier.from_pretrained(run / name) for name in ("guide", "judge"))
-    vae = ConditionalVAE.from_pretrained(run / "vae")
-    test, real = data.loader("test"), data.loader("train")
-    scores = [evaluate(vae, test, judge, real=real, guide=guide, name="float32")]
-    vae.half().save_pretrained(out / "vae")
-    guide.half().save_pretrained(out / "guide")
-    vae, guide = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")
-    scores.insert(0, evaluate(vae, test, judge, real=real, guide=guide, name="float16, as it comes"))
+    preset = PRESETS[data]
+    out, radius = out or PACKAGED / data, preset.vae.refine if refine is None else refine
+    known = ImageData(data_dir=data_dir, **asdict(replace(preset.data, name="folder") if folder else preset.data))
+    model = ConditionalVAE.from_pretrained(vae or run / "vae")
+    adviser = LabelClassifier.from_pretrained(guide or run / "guide")
+    opinion = _judge(judge or run / "judge", model)
+    test, real = known.loader("test"), known.loader("train")
+    if images is not None:
+        test, real = (ImageLoader(known.splits[name].subset(torch.arange(images)), 500) for name in ("test", "train"))
+
+    def scored(name: str, each: ConditionalVAE | Refined) -> None:
+        scores.insert(0, evaluate(each, test, opinion, real=real, guide=adviser, name=name))
+
+    scores: list[Scores] = []
+    scored("float32", model)
+    for name, part in (("vae", model), ("guide", adviser)):
+        part.half().save_pretrained(out / name)
+        write_classes(out / name, known.class_names)
+    save_radius(out / "vae", radius)
+    model, adviser = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")
+    scored("float16" if radius > 0 else "float16, as it comes", model)
+    best = Refined(model, adviser, radius) if radius > 0 else model
+    if radius > 0:
+        scored(f"refined by {radius:g}, as it comes", best)
     print(scores_table(scores))
-    with tempfile.TemporaryDirectory() as folder:  # the run, with these scores
-        made = Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints"), dirs_exist_ok=True))
-        save_scores(scores, made / "scores.json")
-        held_out = data.splits["test"]
-        some = held_out.subset(one_of_each(held_out.labels, 40)).load()
-        for name, picture in sheets(vae, some.images.float() / 255.0, some.labels, data.class_names).items():
-            save_picture(picture, made / f"{name}.png")
-        write_model_card(out / "vae", made, "mnist")
-    for name in ("vae", "guide"):
-        write_classes(out / name, data.class_names)
-    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
-    print(f"{size:,} bytes of weights under {out}")
-    if size > MOST_BYTES:
-        raise SystemExit(f"error: at most {MOST_BYTES:,} bytes of weights come with the package")
+    some = known.splits["test"].subset(one_of_each(known.splits["test"].labels, 40)).load()
+    with tempfile.TemporaryDirectory() as temporary:  # a run with these scores and pictures
+        made_of = Path(temporary)
+        shutil.copytree(out / "vae", made_of / "vae", ignore=shutil.ignore_patterns("*.png", "*.safetensors"))
+        save_scores(scores, made_of / "scores.json")
+        for name, picture in sheets(best, some.images.float() / 255.0, some.labels, known.class_names).items():
+            save_picture(picture, made_of / f"{name}.png")
+        write_whole(made_of / "settings.yaml", _said(run, known, made))
+        write_model_card(out / "vae", made_of, data, refined=radius > 0)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(
+        f"{size:,} bytes under {out}, {json.loads((out / 'vae' / FILE).read_text()) if radius > 0 else 'not refined'}"
+    )
+    if size > MOST_BYTES[data]:
+        raise SystemExit(f"error: at most {MOST_BYTES[data]:,} bytes come with the package")
+
+
+def _judge(path: Path, vae: ConditionalVAE) -> Classifier:
+    if path.suffix != ".pt2":
+        return LabelClassifier.from_pretrained(path)
+    return LabelClassifier.wrap(torch.export.load(path).module(), vae.image_shape, vae.num_classes)
+
+
+def _said(run: Path, data: ImageData, made: str) -> str:
+    """The head of a run's settings: how its model was made, of which images, with which versions."""
+    if not made:
+        return (run / "settings.yaml").read_text(encoding="utf-8")
+    split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
+    packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return (
+        f"# made by: {made}\n# images: {split}, fingerprint {data.fingerprint()}, classes: "
+        f"{', '.join(data.class_names)}\n# with: {versions}, Python {platform.python_version()}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Photographer:
         """Draws a photograph of a kind, of digits that the guide reads before they are on paper."""
         if name not in KINDS:
             return draw_no_digit(name.removeprefix("none: "), rng)
-        kind, chosen = KINDS[name], []
+        kind, chosen = KINDS[name], list[int]()
         while len(chosen) < kind.digits:
             index = int(rng.integers(len(self.digits)))
             if kind.frame == "turned by 90" and self.labels[index] in TWINS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, Literal
 
-from labelvae.experiment import without_label_loss
+from labelvae.building import without_label_loss
 from labelvae.objective import Augmentation, Objective
 from labelvae.recipes import recipes
 from labelvae.settings import Settings, VAESettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -99,6 +100,12 @@ def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **othe
         adversarial=how.adversarial,
         **others,
     )
+
+
+def without_label_loss(how: VAESettings) -> VAESettings:
+    """The same model, trained the same way but without the guide: lambda is 0, and nothing sees its maps."""
+    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
+    return replace(how, objective=objective, discriminator_sees_guide=False, refine=0.0)
 
 
 def vae_task(

@@ -28,6 +28,7 @@ def run_evaluate(
     rounds: int = 1,
     out: Path | None = None,
     skip_unreadable: bool = False,
+    refine: float | None = None,
 ) -> None:
     """Judge a model on the held-out test images of its data.
 
@@ -43,6 +44,8 @@ def run_evaluate(
         rounds: Wrong labels drawn for each test image.
         out: A .json file that the scores are written to as well.
         skip_unreadable: Go on without images of a folder that cannot be read.
+        refine: Judge counterfactuals refined by this radius as well; 0 for none. Without it, what is saved beside the
+            model.
     """
     from dataclasses import asdict, replace
 
@@ -50,6 +53,7 @@ def run_evaluate(
     from labelvae.data import ImageData
     from labelvae.evaluation import evaluate
     from labelvae.hub import locate
+    from labelvae.refinement import refining
     from labelvae.scores import save_scores, scores_table
     from labelvae.whole_files import user_path
 
@@ -63,7 +67,11 @@ def run_evaluate(
     if named and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     real, test = images.loader("train"), images.loader("test")
-    scores = [evaluate(vae, test, opinion, real=real, guide=adviser, name=Path(model).name, rounds=rounds)]
+    name, better = Path(model).name, refining(vae, model, refine)
+    models = {name: vae} | ({} if better is vae else {f"{name}, refined": better})
+    scores = [
+        evaluate(each, test, opinion, real=real, guide=adviser, name=row, rounds=rounds) for row, each in models.items()
+    ]
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
@@ -82,6 +90,7 @@ def relabel(
     resume: bool = False,
     skip_unreadable: bool = False,
     debug: bool = False,
+    refine: float | None = None,
 ) -> None:
     """Photographs or images as another label, in their own style.
 
@@ -106,6 +115,8 @@ def relabel(
         resume: Go on with a folder of results: those that are there and whole are kept.
         skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
         debug: Write what the model sees beside each result, and list every picture.
+        refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
+            colour; 0 for none. Without it, what is saved beside the model.
     """
     if "" in paths:  # which a shell makes of a variable that is not set
         raise ValueError("paths: expected images and last the output, got an empty name")
@@ -130,14 +141,17 @@ def relabel(
     if any(_same(Path(path), out) for path in pictures.paths):
         raise ValueError(f"out: {last} is one of the images; give another place for the results")
     with quick_start():
+        from labelvae.refinement import refining
         from labelvae.relabelling import Relabelling
 
         vae, names = _model(model)
     labels = labels_of(to, names)
     mine = label_of(own, names) if own is not None else None
     guide = _guide_beside(model, vae) if fit in ("auto", "strokes") else None
+    put_back = paste and enlarge is None
+    better = refining(vae, model, refine)
     work = Relabelling(
-        vae, names, labels, mine, guide, invert, fit, paste and enlarge is None, enlarge, resume, skip_unreadable, debug
+        better, names, labels, mine, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug
     )
     try:
         if not one:
@@ -166,6 +180,7 @@ def sample(
     count: int = 10,
     seed: int = 0,
     enlarge: int = 1,
+    refine: float | None = None,
 ) -> None:
     """New images of a label.
 
@@ -176,6 +191,8 @@ def sample(
         count: Images of each label.
         seed: Of the draw; the same numbers are used for every label.
         enlarge: Whole factor that the files in a folder are enlarged by.
+        refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
+            it, what is saved beside the model.
     """
     import torch
     from tqdm import tqdm
@@ -184,6 +201,7 @@ def sample(
     from labelvae.classes import file_names, labels_of, printable
     from labelvae.figures import samples_grid
     from labelvae.picture_files import exact_picture, is_picture_name, save_picture
+    from labelvae.refinement import refining
     from labelvae.whole_files import user_path
 
     check_count("count", count)
@@ -192,17 +210,18 @@ def sample(
     one, out = is_picture_name(out), user_path(out)
     vae, names = _model(model)
     labels = labels_of(label, names)
+    drawing = refining(vae, model, refine)
     if one:
         if count * vae.image_shape[2] > WIDEST_SHEET:
             raise ValueError(f"count: {count} images side by side are too wide for one picture; give a folder as out")
-        rows = [vae.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels]
+        rows = [drawing.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels]
         save_picture(samples_grid(torch.stack(rows), [names[each] for each in labels]), out)
     else:
         files = file_names(names)
         draws = {each: torch.Generator().manual_seed(seed) for each in labels}
         parts = [(each, first) for each in labels for first in range(0, count, SAMPLED_AT_ONCE)]
         for each, first in tqdm(parts, desc="samples", leave=False, delay=2):
-            some = vae.sample([each] * min(SAMPLED_AT_ONCE, count - first), draws[each])
+            some = drawing.sample([each] * min(SAMPLED_AT_ONCE, count - first), draws[each])
             for index, image in enumerate(some, first):
                 save_picture(exact_picture(image, enlarge), out / f"{files[each]}_{index:04d}.png")
     print(f"{len(labels) * count} images: {printable(str(out))}")

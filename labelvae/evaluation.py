@@ -21,7 +21,7 @@ from labelvae.compiling import uncompiled
 from labelvae.conversions import described
 from labelvae.frozen import Classifier
 from labelvae.inference import evaluation_mode
-from labelvae.inputs import check_images, wrong_labels
+from labelvae.inputs import ImageShape, check_images, wrong_labels
 from labelvae.metrics import (
     Composition,
     Effectiveness,
@@ -65,7 +65,7 @@ def evaluate(
         model: what is judged, a `ConditionalVAE` or anything with its `relabel` and `reconstruct`.
         batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`.
         judge: an independent classifier, used in evaluation mode: a `LabelClassifier`, what its `wrap` makes, or, for a
-            `ConditionalVAE`, any network from its images to logits.
+            model with an `image_shape`, any network from its images to logits.
         real: real images that realism compares with, best training ones; None takes `batches`, whose floor is then 0.
         guide: the classifier that was in the loss, for the guide-judge gap.
         label_free: a network of the same images that never saw labels, such as one that tells how far an image is
@@ -140,10 +140,11 @@ def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: 
     given = uncompiled(given)
     if isinstance(given, Classifier):
         return given
-    if not isinstance(given, nn.Module) or not isinstance(model, ConditionalVAE):
+    shape: ImageShape | None = getattr(model, "image_shape", None)
+    if not isinstance(given, nn.Module) or shape is None:
         hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
         raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")
-    return adopted(name, given, model.image_shape, num_classes)
+    return adopted(name, given, shape, num_classes)
 
 
 class _Evaluation:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
-from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
+from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task, without_label_loss
 from labelvae.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.charts import learning_rate_curve
 from labelvae.classifier import LabelClassifier
@@ -35,6 +35,7 @@ from labelvae.logs import close_logger, code_version, log_picture, make_logger
 from labelvae.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.picture_files import save_picture
 from labelvae.reference import CURVES, reference_process
+from labelvae.refinement import Refined, save_radius
 from labelvae.run_folder import checked_checkpoint, claim_folder, class_order, plain
 from labelvae.scores import Scores, save_scores, scores_table
 from labelvae.settings import ClassifierSettings, Optimization, Settings, VAESettings
@@ -83,22 +84,18 @@ def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
     with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
         model = experiment.vae("vae", settings.vae, guide, judge, more)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
+    best = Refined(model, guide, settings.vae.refine) if settings.vae.refine > 0 else model
     models: dict[str, Relabeller] = {
-        "labelvae": model,
+        "labelvae": best,
+        **({"not refined": model} if best is not model else {}),
         "image itself": ImageItself(),
         "class mean": ClassMean(data.loader("train"), data.num_classes),
         "lambda = 0": reference,
     }
     scores = experiment.scores(models, judge, guide)
-    experiment.pictures(model, judge)
+    experiment.pictures(best, judge)
     experiment.finish(scores)
     return scores
-
-
-def without_label_loss(how: VAESettings) -> VAESettings:
-    """The same model, trained the same way but without the guide: lambda is 0, and nothing sees its maps."""
-    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
-    return replace(how, objective=objective, discriminator_sees_guide=False)
 
 
 class Experiment:
@@ -164,6 +161,7 @@ class Experiment:
         self._fit(name, task, how.optimization, *looks)
         vae.class_names = self.data.class_names
         vae.save_pretrained(self.out / name)
+        save_radius(self.out / name, how.refine)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         vae.to(self.device).eval()
         if name == "vae" and not self.settings.fast_dev_run:
@@ -220,7 +218,7 @@ class Experiment:
         print(f"\n{scores_table(scores)}\n")
         return scores
 
-    def pictures(self, model: ConditionalVAE, judge: LabelClassifier) -> None:
+    def pictures(self, model: ConditionalVAE | Refined, judge: LabelClassifier) -> None:
         """Draws what the model does to test images, and where the judge takes it least for what was asked."""
         test = self.data.splits["test"]
         some = test.subset(one_of_each(test.labels, 40)).load()

@@ -49,7 +49,7 @@ from labelvae import ConditionalVAE
 vae = ConditionalVAE.from_pretrained("{name}")
 relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
 ```
-
+{refined}
 Classes: {classes}.
 
 ## Made
@@ -65,9 +65,23 @@ On held-out images, {images} counterfactuals, by a judge that was never in the l
 {pictures}
 """
 
+REFINED = """
+Its guide was trained on attacked images and takes counterfactuals further towards their label, as `labelvae relabel`
+does by itself:
 
-def model_card(run: str | Path, name: str | None = None) -> str:
+```python
+from labelvae.refinement import Refined
+
+model = Refined.from_pretrained("{name}")
+relabelled = model.relabel(images, {label})
+```
+"""
+
+
+def model_card(run: str | Path, name: str | None = None, refined: bool = False) -> str:
     """The card of the model of a finished run, in Markdown, under the name that `from_pretrained` knows it by.
+
+    `refined` says that its guide comes with it, and refines what it makes.
 
     Raises:
         ValueError: a folder without scores, or of another kind.
@@ -80,11 +94,12 @@ def model_card(run: str | Path, name: str | None = None) -> str:
     lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
     styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
     for figure, meaning in {**FIGURES, **styles}.items():
-        if figure in rows[0]:
+        if any(figure in row for row in rows):
             lines += [f"| {figure} | {' | '.join(_cell(row.get(figure)) for row in rows)} | {meaning} |"]
     pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
     return CARD.format(
         name=name or run / "vae",
+        refined=REFINED.format(name=name or run / "vae", label=config["num_classes"] - 1) if refined else "",
         label=config["num_classes"] - 1,
         channels=channels,
         height=height,
@@ -97,14 +112,14 @@ def model_card(run: str | Path, name: str | None = None) -> str:
     )
 
 
-def write_model_card(folder: str | Path, run: str | Path, name: str | None = None) -> None:
+def write_model_card(folder: str | Path, run: str | Path, name: str | None = None, refined: bool = False) -> None:
     """Writes `README.md` and the pictures and names that go with the model of a finished run into `folder`.
 
     Raises:
         ValueError: a run without scores.
     """
     folder, run = Path(folder), Path(run)
-    write_whole(folder / "README.md", model_card(run, name))
+    write_whole(folder / "README.md", model_card(run, name, refined))
     for picture in PICTURES:
         if _there(run, picture):
             shutil.copyfile(run / f"{picture}.png", folder / f"{picture}.png")

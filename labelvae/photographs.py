@@ -24,11 +24,12 @@ from labelvae.depth import Levels
 from labelvae.doubts import PhotoReading, Reading, UnreadError, read_digits, seen_sheet
 from labelvae.figures import to_picture
 from labelvae.fits import draws_strokes, is_bright_at_its_edge, usual_fit
+from labelvae.found import Found
 from labelvae.inference import evaluation_mode
 from labelvae.paste import paste, paste_crop
 from labelvae.pixels import GREY, UNREADABLE, eight_bits, plain, upright_size
 from labelvae.scans import FITS, Fit, Picture, as_picture, check_fit, fit_scan, frame_box
-from labelvae.strokes import Found, find_digits, ink_maps
+from labelvae.strokes import find_digits, ink_maps
 from labelvae.vae import ConditionalVAE
 
 Box = tuple[int, int, int, int]

@@ -21,8 +21,8 @@ from labelvae.inputs import label_weights
 
 if TYPE_CHECKING:
     from labelvae.classifier import LabelClassifier
+    from labelvae.found import Found
     from labelvae.scans import Fit
-    from labelvae.strokes import Found
     from labelvae.vae import ConditionalVAE
 
 MOST_PICTURES = 60

@@ -132,8 +132,9 @@ CIFAR10_SMALL = Settings(
         blocks=1,
         feature_dim=128,
         label_smoothing=0.1,
-        augmentation=replace(_PLACED, blur=0.6, noise=0.07),
-        optimization=Optimization(epochs=20, learning_rate=3e-3, weight_decay=0.2, seed=1),
+        adversarial=4 / 255,
+        augmentation=replace(_PLACED, blur=0.6),
+        optimization=Optimization(epochs=4, learning_rate=3e-3, weight_decay=0.2, seed=1),
     ),
     judge=ClassifierSettings(
         kind="pooled",
@@ -152,16 +153,18 @@ CIFAR10_SMALL = Settings(
         blocks=1,
         discriminator_widths=(64, 128, 256, 256),
         discriminator_sees_guide=True,
+        refine=2.0,
         objective=replace(
             _NATURAL,
             scale=0.07,
+            label_weight=1500,
             style_weight=60,
             adversarial_weight=850,
-            guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.07),
+            guide_augmentation=Augmentation(shift=0.1, flip=True, blur=0.6, noise=0.02),
             discriminator_augmentation=_PLACED,
             warm_up_share=0.02,
         ),
-        optimization=Optimization(epochs=8, batch_size=64, weight_decay=0.0, seed=3),
+        optimization=Optimization(epochs=8, batch_size=64, weight_decay=0.0, average_decay=0.999, seed=3),
     ),
 )
 """CIFAR10 for two cores."""

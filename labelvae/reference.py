@@ -78,9 +78,10 @@ def _end_with_the_first_process() -> None:
 
 
 def _train(settings: Settings) -> None:
+    from labelvae.building import without_label_loss
     from labelvae.classifier import LabelClassifier
     from labelvae.data import ImageData
-    from labelvae.experiment import Experiment, without_label_loss
+    from labelvae.experiment import Experiment
     from labelvae.run_folder import class_order
 
     quiet()

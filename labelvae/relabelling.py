@@ -23,6 +23,7 @@ from labelvae.photographs import AUTO, unread_picture
 from labelvae.picture_files import Pictures, is_whole, refuse_other_picture, result_path, save_picture
 from labelvae.picture_inputs import Input, PictureReader
 from labelvae.pixels import UNREADABLE, open_image
+from labelvae.refinement import Refined
 from labelvae.vae import ConditionalVAE
 
 CHUNK = 64
@@ -49,7 +50,7 @@ class Relabelling:
     """How pictures are relabelled, and what became of them.
 
     Attributes:
-        vae: The model.
+        vae: The model, or the model with its guide.
         names: The name of each class.
         labels: The labels that each picture is asked as.
         own: The label that the pictures have; needed by a model whose encoder sees it.
@@ -68,7 +69,7 @@ class Relabelling:
         broken: Why a picture cannot be read, by its file.
     """
 
-    vae: ConditionalVAE
+    vae: ConditionalVAE | Refined
     names: Sequence[str]
     labels: list[int]
     own: Labels | None = None
@@ -88,7 +89,8 @@ class Relabelling:
 
     @cached_property
     def _reader(self) -> PictureReader:
-        return PictureReader(self.vae, self.guide, self.invert, self.fit, self.paste, self.enlarge)
+        model = self.vae.vae if isinstance(self.vae, Refined) else self.vae
+        return PictureReader(model, self.guide, self.invert, self.fit, self.paste, self.enlarge)
 
     def into_folder(self, pictures: Pictures, out: Path) -> None:
         """Write a PNG for each picture and label under `out`, named after both.

@@ -140,8 +140,7 @@ class VAESettings:
 
     Attributes:
         latent_dim: Dimensions of the latent code.
-        encoder_widths: Channels after each halving of the resolution; null chooses by the image's size, an empty list
-            leaves fully connected layers alone.
+        encoder_widths: Channels after each halving of the size; null chooses, an empty list leaves dense layers alone.
         decoder_widths: Channels before each doubling, coarsest first; null mirrors the encoder.
         hidden_dim: Units between the maps and the code.
         blocks: Residual blocks at each resolution.
@@ -155,6 +154,7 @@ class VAESettings:
         discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
         augmentation: Changes to the training images, so that the model serves such images too. A share below 1 keeps
             the others as they are.
+        refine: Radius by which `labelvae relabel` refines with the guide (`Refined`), saved beside the model; 0: none.
         objective: The loss.
         optimization: How it is trained.
     """
@@ -173,6 +173,7 @@ class VAESettings:
     discriminator_learning_rate: float = 4e-4
     discriminator_sees_guide: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    refine: float = 0.0
     objective: Objective = field(default_factory=Objective)
     optimization: Optimization = field(default_factory=Optimization)
 
@@ -195,6 +196,7 @@ class VAESettings:
         check_widths("discriminator_widths", self.discriminator_widths)
         check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
         check_flag("discriminator_sees_guide", self.discriminator_sees_guide)
+        check_number("refine", self.refine, at_least=0)
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,7 @@ class Settings:
             NVIDIA GPU.
         threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
-        wandb: Weights & Biases. Online needs an account, offline writes files to look at or to sync later; auto is what
-            the environment variable WANDB_MODE says, else offline.
+        wandb: Online needs an account, offline writes files to sync later; auto is what WANDB_MODE says, else offline.
         find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
             under `out`/learning-rate; with resume, the guide there is taken.
         resume: Go on with the run under `out`, from its last checkpoint.

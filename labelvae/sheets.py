@@ -12,16 +12,19 @@ from labelvae.classifier import LabelClassifier
 from labelvae.figures import reconstructions_grid, samples_grid, style_transfer_grid, wrong_labels_grid
 from labelvae.inference import evaluation_mode
 from labelvae.inputs import wrong_labels
+from labelvae.refinement import Refined
 from labelvae.vae import ConditionalVAE
 
 MOST_CLASSES = 20
 
 
-def sheets(vae: ConditionalVAE, images: Tensor, labels: Tensor, class_names: list[str]) -> dict[str, Image.Image]:
+def sheets(
+    vae: ConditionalVAE | Refined, images: Tensor, labels: Tensor, class_names: list[str]
+) -> dict[str, Image.Image]:
     """The sheets by name: wrong_labels (25), reconstructions (40), every_class (10), samples, where labels decide them.
 
     Args:
-        vae: the model.
+        vae: the model, or the model with its guide.
         images: `(N, C, H, W)` in [0, 1], best one of each class in turn; the first are taken.
         labels: their labels, `(N,)`.
         class_names: name of each label.
@@ -43,7 +46,10 @@ def sheets(vae: ConditionalVAE, images: Tensor, labels: Tensor, class_names: lis
 
 
 def failures(
-    vae: ConditionalVAE, judge: LabelClassifier, batches: Iterable[tuple[Tensor, Tensor]], class_names: list[str]
+    vae: ConditionalVAE | Refined,
+    judge: LabelClassifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    class_names: list[str],
 ) -> Image.Image:
     """The 25 counterfactuals of `batches` that the judge takes least for what was asked, beside their originals.
 

@@ -11,8 +11,10 @@ import yaml
 from PIL import Image
 
 from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining, experiment
-from labelvae.experiment import run_experiment, without_label_loss
+from labelvae.building import without_label_loss
+from labelvae.experiment import run_experiment
 from labelvae.presets import DIGITS
+from labelvae.refinement import saved_radius
 from labelvae.settings import Settings
 
 FILES = {
@@ -191,6 +193,18 @@ def test_a_fast_dev_run_touches_no_other_results(tmp_path):
     assert len(scores) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["fast-dev-run"]
     assert {path.name for path in (tmp_path / "fast-dev-run").iterdir()} == FILES
+
+
+def test_a_run_that_refines_scores_both_and_says_so_beside_the_model(tmp_path):
+    settings = short(tmp_path, fast_dev_run=True, log="none")
+    scores = run_experiment(replace(settings, vae=replace(settings.vae, refine=0.5)))
+    assert [score.name for score in scores] == ["labelvae", "not refined", "image itself", "class mean", "lambda = 0"]
+    assert scores[0].psnr == scores[1].psnr
+    assert scores[0].reversed_psnr != scores[1].reversed_psnr
+    out = tmp_path / "fast-dev-run"
+    assert saved_radius(out / "vae") == 0.5
+    assert saved_radius(out / "unguided") == 0
+    assert (out / "wrong_labels.png").is_file()
 
 
 def test_the_reference_differs_by_lambda_alone():

@@ -71,7 +71,7 @@ def test_a_digit_of_another_size_thickness_or_place_comes_back_and_is_relabelled
     image = read_scan(SCAN, vae.image_shape, invert=True, fit="strokes")[None]
     maps = torch.tensor([[[1 / size, 0, -across / 14], [0, 1 / size, -down / 14]]])
     changed = change(image, Change(maps, None, torch.full((1, 1, 1, 1), float(strokes))), Augmentation())
-    print(size,strokes,across,down,peak_signal_to_noise(changed, vae.reconstruct(changed, 4)).item())
+    print(size, strokes, across, down, peak_signal_to_noise(changed, vae.reconstruct(changed, 4)).item())
     assert peak_signal_to_noise(changed, vae.reconstruct(changed, 4)).item() > 18
     every = vae.relabel(changed.expand(10, -1, -1, -1), torch.arange(10))
     assert (guide(every).argmax(dim=1) == torch.arange(10)).all()

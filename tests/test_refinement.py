@@ -1,8 +1,16 @@
+import json
+from contextlib import nullcontext
+
+import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 
-from labelvae import LabelClassifier
-from labelvae.refinement import refined
+from labelvae import ConditionalVAE, LabelClassifier, evaluate, presets
+from labelvae.__main__ import main
+from labelvae.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
+from labelvae.settings import Settings
 from labelvae.terms import label_loss
 
 
@@ -55,6 +63,7 @@ def test_chunks_change_nothing_and_a_radius_of_nothing_neither(guide):
     ("changed", "message"),
     [
         ({"radius": -1.0}, "radius: expected"),
+        ({"radius": 8.1}, "radius: expected a finite number of at least 0 and of at most 8.0"),
         ({"steps": 0}, "steps: expected"),
         ({"chunk_size": 0}, "chunk_size: expected"),
         ({"labels": LABELS[:3]}, "labels: expected"),
@@ -64,3 +73,143 @@ def test_chunks_change_nothing_and_a_radius_of_nothing_neither(guide):
 def test_what_cannot_be_is_refused(guide, changed, message):
     with pytest.raises(ValueError, match=message):
         refined(**({"guide": guide, "images": IMAGES, "labels": LABELS} | changed))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder, with a model and its guide."""
+    torch.manual_seed(0)
+    ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,), hidden_dim=8).save_pretrained(tmp_path / "vae")
+    LabelClassifier((1, 8, 8), 3, kind="mlp", widths=(16,), feature_dim=8).save_pretrained(tmp_path / "guide")
+    return tmp_path
+
+
+def test_a_model_with_its_guide_relabels_in_the_place_of_the_model(run):
+    model = Refined.from_pretrained(run, radius=4.0)
+    alone, guide = ConditionalVAE.from_pretrained(run), LabelClassifier.from_pretrained(run)
+    made = model.relabel(IMAGES, LABELS)
+    torch.testing.assert_close(made, refined(guide, alone.relabel(IMAGES, LABELS), LABELS, 4.0))
+    assert not torch.equal(made, alone.relabel(IMAGES, LABELS))
+    torch.testing.assert_close(model.reconstruct(IMAGES, LABELS), alone.reconstruct(IMAGES, LABELS))
+    one_hot = torch.nn.functional.one_hot(LABELS, 3).float()
+    torch.testing.assert_close(model.relabel(IMAGES, one_hot), made)
+    torch.testing.assert_close(
+        model.relabel((255 * IMAGES[:1]).byte(), 1), model.relabel(IMAGES[:1], 1), rtol=0, atol=0.1
+    )
+    judge = LabelClassifier((1, 8, 8), 3, widths=(8, 8), feature_dim=8)
+    scores = [
+        evaluate(each, [(IMAGES, LABELS)], judge, guide=guide, progress=False, name="one") for each in (alone, model)
+    ]
+    assert scores[1].psnr == scores[0].psnr  # of reconstructions
+    agreement = [each.effectiveness + each.guide_judge_gap for each in scores]
+    assert agreement[1] > agreement[0]  # by the guide
+
+
+def test_names_are_labels_and_blends_are_refused(run):
+    model = Refined.from_pretrained(run)
+    assert model.radius == RADIUS
+    model.vae.class_names = ["a", "b", "c"]
+    assert model.class_names == ["a", "b", "c"]
+    torch.testing.assert_close(model.relabel(IMAGES, "b"), model.relabel(IMAGES, 1))
+    with pytest.raises(ValueError, match="labels: expected one class for each image, got a blend"):
+        model.relabel(IMAGES[:1], [[0.5, 0.5, 0.0]])
+
+
+def test_a_radius_is_kept_beside_the_model(run):
+    vae = ConditionalVAE.from_pretrained(run)
+    assert saved_radius(run) == 0
+    assert refining(vae, run) is vae
+    save_radius(run / "vae", 0.25)
+    assert saved_radius(run) == saved_radius(run / "vae") == 0.25
+    assert refining(vae, run / "vae").radius == 0.25
+    assert Refined.from_pretrained(run).radius == 0.25
+    assert refining(vae, run, 0.5).radius == 0.5
+    assert refining(vae, run, 0) is vae
+    save_radius(run / "vae", 0)
+    assert not (run / "vae" / FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "said", ["", "2", "[]", "{}", '{"radius": "2"}', '{"radius": -1}', '{"radius": NaN}', '{"radius": true}']
+)
+def test_a_broken_radius_is_named(run, said):
+    (run / "vae" / FILE).write_text(said)
+    with pytest.raises(ValueError, match=r"refinement.json: expected \{\"radius\": a number\} .*; delete it"):
+        saved_radius(run)
+
+
+def test_a_guide_that_is_missing_or_another_is_refused(run):
+    vae = ConditionalVAE.from_pretrained(run)
+    with pytest.raises(ValueError, match="guide: knows 3 classes of images .*the model 4"):
+        Refined(ConditionalVAE((1, 8, 8), 4), LabelClassifier.from_pretrained(run))
+    guide = LabelClassifier.from_pretrained(run)
+    vae.class_names, guide.class_names = ["a", "b", "c"], ["b", "a", "c"]
+    with pytest.raises(ValueError, match="guide: its classes are b, a, c, those of the model a, b, c"):
+        Refined(vae, guide)
+    with pytest.raises(ValueError, match="refine: expected a finite number of at least 0 and of at most 8.0, got -1"):
+        refining(vae, run, -1)
+    (run / "guide" / "model.safetensors").unlink()
+    with pytest.raises(
+        ValueError, match=r"refine: expected the guide of the model's run at .*guide, got nothing there"
+    ):
+        refining(vae, run, 1.0)
+    assert refining(vae, run) is vae
+
+
+def test_a_guide_that_was_not_attacked_is_warned_of(run):
+    vae = ConditionalVAE.from_pretrained(run)
+    for adversarial, warns in ((0.0, True), (0.01, False)):
+        (run / "settings.yaml").write_text(yaml.safe_dump({"guide": {"adversarial": adversarial}}))
+        with pytest.warns(UserWarning, match="was not trained on attacked images") if warns else nullcontext():
+            refining(vae, run, 0.5)
+
+
+def test_presets_that_refine_train_their_guide_on_attacked_images():
+    every = [value for value in vars(presets).values() if isinstance(value, Settings)]
+    refining_ones = [each for each in every if each.vae.refine > 0]
+    assert presets.CIFAR10 in refining_ones
+    assert presets.CIFAR10_SMALL in refining_ones
+    assert all(each.guide.adversarial > 0 for each in refining_ones)
+
+
+def test_a_network_as_it_is_judges_a_model_with_its_guide(run):
+    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    scores = evaluate(Refined.from_pretrained(run), [(IMAGES, LABELS)], judge, progress=False)
+    assert scores.images == len(IMAGES)
+
+
+def test_pictures_are_refined_on_the_command_line(run, capsys):
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(run / "in.png")
+
+    def relabelled(*words):
+        main(["relabel", "--model", str(run), "--to", "1", *words, str(run / "in.png"), str(run / "out.png")])
+        with Image.open(run / "out.png") as picture:
+            return np.asarray(picture).astype(float) / 255
+
+    plain = relabelled()
+    length = np.linalg.norm(relabelled("--refine", "0.5") - plain)
+    assert 0.25 < length < 0.6
+    save_radius(run / "vae", 1.0)
+    assert np.linalg.norm(relabelled() - plain) > length + 0.1
+    np.testing.assert_array_equal(relabelled("--refine", "0"), plain)
+    capsys.readouterr()
+    for word in ("-1", "nan", "much"):
+        with pytest.raises(SystemExit) as stop:
+            relabelled("--refine", word)
+        assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_evaluating_a_model_that_refines_prints_both_rows(run, capsys):
+    torch.manual_seed(0)
+    ConditionalVAE((1, 8, 8), 10, latent_dim=4, encoder_widths=(8,), hidden_dim=8).save_pretrained(run / "vae")
+    LabelClassifier((1, 8, 8), 10, kind="mlp", widths=(16,), feature_dim=8).save_pretrained(run / "guide")
+    LabelClassifier((1, 8, 8), 10, widths=(8,), feature_dim=8).save_pretrained(run / "judge")
+    save_radius(run / "vae", 0.5)
+    words = ["--judge", str(run / "judge"), "--data", "digits", "--out", str(run / "scores.json")]
+    main(["evaluate", "--model", str(run / "vae"), *words])
+    assert "vae, refined" in capsys.readouterr().out
+    rows = json.loads((run / "scores.json").read_text())
+    assert [row["name"] for row in rows] == ["vae", "vae, refined"]
+    assert rows[0]["psnr"] == rows[1]["psnr"]
+    assert rows[0]["effectiveness"] != rows[1]["effectiveness"] or rows[0]["realism"] != rows[1]["realism"]
