@@ -48,8 +48,8 @@ def serve(model: str, judge: str | None, images: Path | None, port: int, host: s
         page = _page(model, judge, images)
         if token is not None:
             print(
-                f"warning: whoever reaches this machine at {host} can ask for the page; it is shown with the token "
-                "only, which the address holds. The connection is not encrypted.",
+                f"warning: whoever reaches this machine at {host} can ask for the page. It is shown only to those who "
+                "open the address with its token. The connection is not encrypted.",
                 file=sys.stderr,
                 flush=True,
             )

@@ -43,7 +43,11 @@
   for (const group of document.querySelectorAll("fieldset")) {
     group.setAttribute("role", "radiogroup");
     group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]").textContent);
-    for (const choice of group.querySelectorAll("input[type=radio]")) choice.name = group.id;
+    const join = () => {  // Gradio gives each choice a name of its own, again and again, which makes each a stop
+      for (const choice of group.querySelectorAll("input[type=radio]")) if (choice.name !== group.id) choice.name = group.id;
+    };
+    new MutationObserver(join).observe(group, { subtree: true, attributes: true, attributeFilter: ["name"] });
+    join();
   }
   for (const number of document.querySelectorAll("#more input[type=number]")) number.tabIndex = -1;
 }

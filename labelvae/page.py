@@ -201,7 +201,7 @@ def build(player: Player) -> Any:
             with gr.Column(elem_id="results"):
                 said, view = gr.HTML(elem_id="said"), gr.HTML(elem_id="view")
             with gr.Column(elem_id="more"):
-                own = gr.Dropdown(choices, value=player.guesses[0], label="It is", elem_id="own", filterable=False)
+                own = gr.Radio(choices, value=player.guesses[0], label="It is", elem_id="own", elem_classes=wide)
                 share = _slider(gr, 0, 1, 1, 0.05, "On the way from its own label to that one", "share")
                 style = [
                     _slider(gr, -3, 3, 0, 0.1, f"Style, where images differ {rank}", f"style{index}")

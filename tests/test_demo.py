@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import zlib
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -324,10 +325,10 @@ def folder(models, tmp_path_factory):
 def asked(address, path="/", headers=None, body=None):
     """Status, headers and text of an answer."""
     parts = urlsplit(address)
-    connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
-    connection.request("POST" if body else "GET", path, body, headers or {})
-    answer = connection.getresponse()
-    return answer.status, dict(answer.getheaders()), answer.read().decode()
+    with closing(HTTPConnection(parts.hostname, parts.port, timeout=60)) as connection:
+        connection.request("POST" if body else "GET", path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read().decode()
 
 
 def sent(address):

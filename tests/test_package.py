@@ -1,3 +1,4 @@
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -88,7 +89,8 @@ def test_imports_run_one_way():
     assert set(modules) == set(floor)
     for name in modules:
         source = inspect.getsource(importlib.import_module(f"labelvae.{name}"))
-        used = {line.split()[1].partition(".")[2] for line in source.splitlines() if line.startswith("from labelvae.")}
+        lines = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+        used = {line.module.partition(".")[2] for line in lines if line.module.startswith("labelvae.")}
         above = {other for other in used if floor[other] > floor[name]}
         assert not above, f"{name} imports {above}, which stand above it"
 

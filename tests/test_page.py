@@ -198,7 +198,7 @@ def test_a_photograph_is_read_and_comes_back_with_the_new_digit(visit, files):
     assert changed.sum() > 500
     assert columns.min() > 400  # about the digit, and nowhere else
     assert columns.max() < 1200
-    assert page.locator("#own input").input_value() == "4"
+    assert page.locator("#own input:checked").input_value() == "4"
 
 
 def test_what_was_uploaded_stays_while_pictures_are_picked(visit, player, files):
