@@ -96,7 +96,8 @@ class PictureReader:
                 stated = (stated_levels(image) or form.levels(image)) if deep else None
                 if deep and not keeps_bits:
                     _say_colours()
-                invert = True if self.invert else (None if self.strokes else False)
+                found_out = fit == "strokes" or self.strokes
+                invert = True if self.invert else (None if found_out else False)
                 photo = read_photo(image, self.vae, self.guide, fit=fit, invert=invert, levels=stated)
                 white = 65535 if keeps_bits else 255
                 return Input(photo.images, white, own_size, photo.inverted, photo, smaller)
@@ -112,8 +113,12 @@ class PictureReader:
     def said(self, read: Input, names: list[str]) -> str:
         """Return in one line what was found out about a picture; nothing where it was taken as it is."""
         if read.photo is not None:
+            box = read.photo.places[0]
+            part = ""
+            if isinstance(box, tuple) and min(box[:2]) >= 0 < max(box[:2]):
+                part = f"its middle of {box[2] - box[0]}x{box[3] - box[1]} pixels"
             size = f"read and written at 1/{read.smaller} of its size" if read.smaller > 1 else ""
-            return "; ".join(part for part in (read.photo.said(names), size) if part)
+            return "; ".join(said for said in (part, read.photo.said(names), size) if said)
         return "dark on bright: inverted" if read.inverted and not self.invert else ""
 
     def result(self, read: Input, images: Tensor, white: int) -> Image.Image:

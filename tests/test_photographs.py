@@ -305,7 +305,8 @@ def test_a_model_of_colours_changes_the_middle(run, colours, tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (60, 100, 3), dtype=np.uint8)
     picture = Image.fromarray(levels)
     picture.save("photo.png")
-    run("--debug", "photo.png", "out.png", to="1", model=tmp_path / "model")
+    said = run("--debug", "photo.png", "out.png", to="1", model=tmp_path / "model")
+    assert "photo.png: its middle of 60x60 pixels\n" in said
     out = opened("out.png")
     assert out.size == (100, 60)
     assert changed(picture, out)[0] in (20, 21)
@@ -333,6 +334,14 @@ def test_the_python_door(four, guide, vae, colours):
         relabel_photo(vae, guide, "four.png", 8)
     with pytest.raises(ValueError, match="fit: expected one of"):
         read_photo(four, vae, guide, fit="tight")
+
+
+def test_strokes_are_found_for_any_grey_model(run, four, tmp_path):
+    ConditionalVAE((1, 28, 28), 10, latent_dim=4, encoder_widths=(8,)).save_pretrained(tmp_path / "grey")
+    four.save("four.png")
+    said = run("--fit", "strokes", "four.png", "out.png", model=tmp_path / "grey")
+    assert "dark on bright: inverted; 1 digit found, not read: there is no guide beside the model" in said
+    assert opened("out.png").size == four.size
 
 
 def test_a_model_of_strokes_is_known_by_its_images(vae, colours):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from labelvae.pixels import open_image, plain
 from labelvae.scans import fit_scan, read_scan
 
 
@@ -116,3 +117,13 @@ def test_files_that_cannot_be_read_are_refused():
         read_scan(3, (1, 8, 8))
     with pytest.raises(ValueError, match="image_shape: expected three integers"):
         read_scan("x.png", 28)
+
+
+def test_what_was_turned_upright_is_not_turned_again(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "x.jpg", exif=exif)
+    with open_image(tmp_path / "x.jpg") as image:
+        (once,) = plain(image, "RGB")
+        (twice,) = plain(once, "RGB")
+    assert once.size == twice.size == (40, 60)
