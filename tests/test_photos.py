@@ -294,3 +294,19 @@ def test_a_hole_in_the_paper_is_filled_with_its_pattern(paper, light):
     filled = _filled(np.where(hole[..., None], 0, levels).astype(np.float32), hole)
     assert (filled[~hole] == levels[~hole]).all()
     assert np.abs(filled - levels)[hole].mean() < 0.02
+
+
+def test_a_digit_in_two_strokes_is_read_as_one(digits, models):
+    """A broad gap cuts the digit into a part above and a part below, which are no digits by themselves."""
+    for label, rows in ((5, slice(118, 128)), (2, slice(150, 160))):
+        ink = ink_of((digits[label], 130, 60, 160))
+        ink[rows] = 0
+        assert [one.label for one in read_digits(photo(ink), *models).readings] == [label]
+
+
+def test_a_larger_digit_stays_inside_the_photograph(digits, models):
+    picture = photo(ink_of((digits[1], 2, 20, 260)))
+    picture = picture.crop((find_digits(picture)[0].box[0] - 12, 0, WIDTH, HEIGHT))
+    (one,) = read_digits(picture, *models).readings
+    pasted = paste(picture, one.found, torch.from_numpy(digits[0])[None])
+    assert [again.label for again in read_digits(pasted, *models).readings] == [0]
