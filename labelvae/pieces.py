@@ -111,7 +111,7 @@ def _edge_width(ink: np.ndarray, piece: np.ndarray) -> float:
     """Width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
     full = float(np.quantile(ink[piece], 0.8))
     edge = piece & ~ndimage.binary_erosion(piece)
-    steep = np.hypot(*np.gradient(ink))
+    steep = np.hypot(*np.gradient(np.pad(ink, 1, mode="edge")))[1:-1, 1:-1]
     return full / max(1e-6, float(np.median(ndimage.maximum_filter(steep, 3)[edge])))
 
 

@@ -15,6 +15,7 @@ from labelvae.frames import fit_ink
 from labelvae.morphology import closed, opened
 from labelvae.paper_lines import run_lengths, without_lines
 from labelvae.paste import _filled, paste, paste_crop
+from labelvae.pieces import pieces_of
 from labelvae.scans import fit_scan
 from labelvae.strokes import WORKING_SIDE, find_digits
 
@@ -310,3 +311,11 @@ def test_a_larger_digit_stays_inside_the_photograph(digits, models):
     (one,) = read_digits(picture, *models).readings
     pasted = paste(picture, one.found, torch.from_numpy(digits[0])[None])
     assert [again.label for again in read_digits(pasted, *models).readings] == [0]
+
+
+def test_pieces_one_pixel_high_are_pieces():
+    ink = np.zeros((120, 160), np.float32)
+    ink[60, 40:100] = 0.8
+    labels, boxes = pieces_of(np.repeat(1 - ink[..., None], 3, axis=2), ink, 0.1)
+    assert [(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes.values()] == [(1, 60)]
+    assert int((labels > 0).sum()) == 60
