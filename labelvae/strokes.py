@@ -154,4 +154,4 @@ def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) ->
 
 def _weight(found: list[Found]) -> float:
     """How much speaks for digits: their contrast by their size, however thick their strokes."""
-    return sum(max(one.ink.shape) * one.contrast for one in found)
+    return float(sum(max(one.ink.shape) * one.contrast for one in found))
