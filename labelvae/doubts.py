@@ -159,11 +159,11 @@ def _parts_joined(readings: list[Reading], read: Callable[[list[Found]], list[Re
 
 
 def _close(one: Found, other: Found) -> bool:
-    """Whether two digits are side by side with less than a third of their height between them."""
-    tall = max(one.box[3] - one.box[1], other.box[3] - other.box[1])
-    shared = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
-    gap = max(one.box[0], other.box[0]) - min(one.box[2], other.box[2])
-    return one.bright == other.bright and gap < 0.3 * tall and shared > 0.3 * tall
+    """Whether two digits are side by side, or one above the other, with little between them."""
+    starts, ends = ([(one.box[side], other.box[side]) for side in pair] for pair in ((0, 1), (2, 3)))
+    longest = max(max(end) - min(start) for start, end in zip(starts, ends, strict=True))
+    shared = [min(end) - max(start) for start, end in zip(starts, ends, strict=True)]
+    return one.bright == other.bright and min(shared) > -0.2 * longest and max(shared) > 0.2 * longest
 
 
 @torch.no_grad()

@@ -131,9 +131,14 @@ def _written(
     pixels = image.detach().cpu().float().reshape(height, width).numpy()
     reach = 0.5 * found.width * scale  # half the pen's width, in pixels of the frame
     distance = _pen_distance(pixels, reach)
-    rows = ((np.arange(shape[0]) + 0.5 - corner[1]) / unit) * scale + top
-    columns = ((np.arange(shape[1]) + 0.5 - corner[0]) / unit) * scale + left
-    grid = np.meshgrid(rows * FINER - 0.5, columns * FINER - 0.5, indexing="ij")
+    places = []
+    for axis, (begin, start) in enumerate(((top, corner[1]), (left, corner[0]))):
+        inked = np.flatnonzero((distance <= 0).any(axis=1 - axis))
+        ends = ((inked[[0, -1]] + 0.5) / FINER - begin) / scale * unit + start if len(inked) else np.zeros(2)
+        edge = 0.5 * found.width * unit
+        inside = max(0.0, edge - ends[0]) - max(0.0, ends[1] + edge - shape[axis])  # a new digit may be the larger one
+        places.append(((np.arange(shape[axis]) + 0.5 - start - inside) / unit * scale + begin) * FINER - 0.5)
+    grid = np.meshgrid(*places, indexing="ij")
     far = ndimage.map_coordinates(distance, grid, order=1, cval=1e3) * unit / scale
     return np.asarray((0.5 - far / max(1.2, SHARPNESS * unit)).clip(0, 1), dtype=np.float32)
 

@@ -49,7 +49,7 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
             continue
         piece = np.pad(labels[box] == index, 1)
         thick = 2 * float(ndimage.distance_transform_edt(piece).max())
-        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink[box], piece[1:-1, 1:-1]) < 8 + 0.15 * thick
+        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.15 * thick
         if sharp and _on_paper(levels, labels, index, box, thick):
             boxes[index] = box
     longest = max((_long(box) for box in boxes.values()), default=0)
@@ -107,11 +107,13 @@ def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return np.asarray(levels[rows, columns])
 
 
-def _edge_width(ink: np.ndarray, piece: np.ndarray) -> float:
+def _edge_width(ink: np.ndarray, labels: np.ndarray, index: int, box: Box) -> float:
     """Width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
-    full = float(np.quantile(ink[piece], 0.8))
+    place = tuple(slice(max(0, side.start - 2), side.stop + 2) for side in box)
+    piece = labels[place] == index
+    full = float(np.quantile(ink[place][piece], 0.8))
     edge = piece & ~ndimage.binary_erosion(piece)
-    steep = np.hypot(*np.gradient(ink))
+    steep = np.hypot(*np.gradient(ink[place]))
     return full / max(1e-6, float(np.median(ndimage.maximum_filter(steep, 3)[edge])))
 
 

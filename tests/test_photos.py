@@ -15,6 +15,7 @@ from labelvae.frames import fit_ink
 from labelvae.morphology import closed, opened
 from labelvae.paper_lines import run_lengths, without_lines
 from labelvae.paste import _filled, paste, paste_crop
+from labelvae.pieces import pieces_of
 from labelvae.scans import fit_scan
 from labelvae.strokes import WORKING_SIDE, find_digits
 
@@ -294,3 +295,27 @@ def test_a_hole_in_the_paper_is_filled_with_its_pattern(paper, light):
     filled = _filled(np.where(hole[..., None], 0, levels).astype(np.float32), hole)
     assert (filled[~hole] == levels[~hole]).all()
     assert np.abs(filled - levels)[hole].mean() < 0.02
+
+
+def test_a_digit_in_two_strokes_is_read_as_one(digits, models):
+    """A broad gap cuts the digit into a part above and a part below, which are no digits by themselves."""
+    for label, rows in ((5, slice(118, 128)), (2, slice(150, 160))):
+        ink = ink_of((digits[label], 130, 60, 160))
+        ink[rows] = 0
+        assert [one.label for one in read_digits(photo(ink), *models).readings] == [label]
+
+
+def test_a_larger_digit_stays_inside_the_photograph(digits, models):
+    picture = photo(ink_of((digits[1], 2, 20, 260)))
+    picture = picture.crop((find_digits(picture)[0].box[0] - 12, 0, WIDTH, HEIGHT))
+    (one,) = read_digits(picture, *models).readings
+    pasted = paste(picture, one.found, torch.from_numpy(digits[0])[None])
+    assert [again.label for again in read_digits(pasted, *models).readings] == [0]
+
+
+def test_pieces_one_pixel_high_are_pieces():
+    ink = np.zeros((120, 160), np.float32)
+    ink[60, 40:100] = 0.8
+    labels, boxes = pieces_of(np.repeat(1 - ink[..., None], 3, axis=2), ink, 0.1)
+    assert [(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes.values()] == [(1, 60)]
+    assert int((labels > 0).sum()) == 60
