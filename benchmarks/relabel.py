@@ -11,7 +11,8 @@
 Of minutes the guide takes its share and `labelvae` the rest, and every other recipe sees as many images; epochs are the
 same for all. The first judge is the preset's, the second one of another kind (`folder`: of other widths); neither is in
 a loss. The recipes are tested on the test images; every other study, from which settings may be chosen, on held-out
-training images. Rows, models and pictures stay under `--out`: run it again to go on after a stop, or to add rows.
+training images. A model whose preset refines with the guide has a further row with that. Rows, models and pictures stay
+under `--out`: run it again to go on after a stop, or to add rows.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from labelvae.machine import choose, machine_of
 from labelvae.metrics import Effectiveness
 from labelvae.objective import Augmentation
 from labelvae.picture_files import save_picture
+from labelvae.refinement import Refined
 from labelvae.settings import ClassifierSettings, Optimization, Precision, VAESettings
 from labelvae.sheets import failures, sheets
 from labelvae.whole_files import write_whole
@@ -120,23 +122,15 @@ class Bench:
         vae = self.experiment.vae(key, how, self.guide, self.judge)
         data = self.experiment.data
         test = data.loader(self.split)
-        real = data.loader("train")
-        scores = evaluate(vae, test, self.judge, real=real, guide=self.guide, label_free=self.label_free, name=name)
-        second = agreement(vae, test, self.second_judge)
-        row = scores.row() | {
-            "second_effectiveness": second[0],
-            "second_worst_class": min(second[1:]),
-            "realism_over_floor": scores.realism_by_class / scores.realism_floor,
+        row = self.judged(name, vae) | {
             "nats": negative_elbo(vae, test) if data.image_shape[0] == 1 else None,
             "parameters": sum(parameter.numel() for parameter in vae.parameters()),
             "epochs": self.epochs,
             "seed": seed,
             "settings": settings,
         }
-        if self.label_free is not None:
-            row["realism_label_free_over_floor"] = scores.realism_label_free / scores.realism_label_free_floor
-            if self.split == "test" and scores.effectiveness > 0.5:  # minutes: where something can be learned
-                row["taught"] = taught(self.experiment, vae, key)
+        if self.label_free is not None and self.split == "test" and row["effectiveness"] > 0.5:
+            row["taught"] = taught(self.experiment, vae, key)  # minutes: where something can be learned
         some = data.splits[self.split]
         some = some.subset(one_of_each(some.labels, 40)).load()
         pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
@@ -147,6 +141,37 @@ class Bench:
         write_whole(out / key / "scores.json", json.dumps([row], indent=2) + "\n")
         row["settings"] = settings
         write_whole(path, json.dumps(row, indent=2) + "\n")
+        return row
+
+    def with_refined(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """The row and, where the guide refines what the model makes, the row of that."""
+        return [row, self._refined(row)] if row["settings"].get("refine", 0) > 0 else [row]
+
+    def _refined(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Evaluates the model of a row with what the guide refines, or reads what an earlier run left."""
+        name, key = f"{row['name']}, refined", f"{row['name']}-{row['seed']}"
+        path = self.experiment.out / "rows" / f"{name}-{row['seed']}.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        if found.get("settings") == row["settings"]:
+            return found
+        vae = ConditionalVAE.from_pretrained(self.experiment.out / key, self.experiment.device)
+        known = {column: row[column] for column in ("parameters", "epochs", "seed", "settings")}
+        found = self.judged(name, Refined(vae, self.guide, row["settings"]["refine"])) | known
+        write_whole(path, json.dumps(found, indent=2) + "\n")
+        return found
+
+    def judged(self, name: str, model: Relabeller) -> dict[str, Any]:
+        """What both judges, and the network that saw no labels, say of a model."""
+        test, real = self.experiment.data.loader(self.split), self.experiment.data.loader("train")
+        scores = evaluate(model, test, self.judge, real=real, guide=self.guide, label_free=self.label_free, name=name)
+        second = agreement(model, test, self.second_judge)
+        row = scores.row() | {
+            "second_effectiveness": second[0],
+            "second_worst_class": min(second[1:]),
+            "realism_over_floor": scores.realism_by_class / scores.realism_floor,
+        }
+        if self.label_free is not None:
+            row["realism_label_free_over_floor"] = scores.realism_label_free / scores.realism_label_free_floor
         return row
 
 
@@ -306,7 +331,9 @@ def main(
     for name, how in models.items():
         times[name] = times.get(name) or epoch_seconds(experiment, how, guide)
     write_whole(timed, json.dumps(times, indent=2) + "\n")
-    scores = [row | {"seconds": row["epochs"] * times[row["name"]]} for row in scores]
+    scores = [
+        row | {"seconds": row["epochs"] * times[alone["name"]]} for alone in scores for row in bench.with_refined(alone)
+    ]
     columns = {key: key.replace("_", " ") for key in rows[0]}
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
     text = (

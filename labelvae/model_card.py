@@ -65,17 +65,11 @@ On held-out images, {images} counterfactuals, by a judge that was never in the l
 {pictures}
 """
 
-REFINED = """
-Its guide was trained on attacked images and takes counterfactuals further towards their label, as `labelvae relabel`
-does by itself:
-
-```python
-from labelvae.refinement import Refined
-
-model = Refined.from_pretrained("{name}")
-relabelled = model.relabel(images, {label})
-```
-"""
+REFINED = (
+    "\nIts guide was trained on attacked images and takes counterfactuals further towards their label, as "
+    "`labelvae relabel`\ndoes by itself:\n\n```python\nfrom labelvae.refinement import Refined\n\n"
+    'model = Refined.from_pretrained("{name}")\nrelabelled = model.relabel(images, {label})\n```\n'
+)
 
 
 def model_card(run: str | Path, name: str | None = None, refined: bool = False) -> str:

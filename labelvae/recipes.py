@@ -35,7 +35,7 @@ def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
     ours = preset.vae
     colour = channels > 1
     elbo = Objective(likelihood="gaussian", scale=ours.objective.scale, learn_scale=True, label_weight=0.0)
-    plain = replace(ours, objective=elbo)
+    plain = replace(ours, objective=elbo, refine=0.0)
     dense = replace(
         ours,
         encoder_widths=(),

@@ -1,17 +1,23 @@
-"""The model that comes with the package, on a scan, as the README has it."""
+"""The models that come with the package: MNIST's on a scan, as the README has it, and CIFAR10's."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from labelvae import Augmentation, ConditionalVAE, LabelClassifier, hub
 from labelvae.__main__ import main
 from labelvae.augmentation import Change, change
 from labelvae.classes import read_classes
+from labelvae.demo import Player
 from labelvae.hub import PACKAGED
 from labelvae.metrics import peak_signal_to_noise
+from labelvae.presets import CIFAR10_SMALL
+from labelvae.refinement import Refined, refining, saved_radius
 from labelvae.scans import read_scan
 
 SCAN = Path(__file__).parent.parent / "docs" / "images" / "scan.png"
@@ -23,7 +29,7 @@ def packaged():
 
 
 def test_it_is_small_and_says_what_it_is():
-    weights = list(PACKAGED.rglob("*.safetensors"))
+    weights = list((PACKAGED / "mnist").rglob("*.safetensors"))
     assert {path.parent.name for path in weights} == {"vae", "guide"}
     assert sum(path.stat().st_size for path in weights) <= 2_250_000
     card = (PACKAGED / "mnist" / "vae" / "README.md").read_text()
@@ -78,3 +84,61 @@ def test_a_digit_of_another_size_thickness_or_place_comes_back_and_is_relabelled
     centre = (every * torch.arange(28.0)).sum(dim=(1, 2, 3)) / every.sum(dim=(1, 2, 3))
     was = (changed * torch.arange(28.0)).sum() / changed.sum()
     assert (centre - was).abs().max() < 2.5, "in its place"
+
+
+@pytest.fixture(scope="module")
+def colour():
+    return Refined.from_pretrained("cifar10")
+
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def test_the_model_of_cifar10_is_small_on_disk_and_whole_in_memory(colour):
+    folder = PACKAGED / "cifar10"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 10_000_000
+    for part, model in (("vae", colour.vae), ("guide", colour.guide)):
+        stored = load_file(folder / part / "model.safetensors")
+        assert {value.dtype for value in stored.values()} == {torch.float16, torch.int64}
+        assert model.dtype == torch.float32
+        assert model.class_names == CLASSES
+    card = (folder / "vae" / "README.md").read_text()
+    assert 'Refined.from_pretrained("cifar10")' in card
+    assert float(re.search(r"\| effectiveness \| ([\d.]+) \|", card)[1]) > 0.7
+    assert "labelvae train cifar10_small" in card
+    for picture in re.findall(r"\]\((\w+\.png)\)", card):
+        assert (folder / "vae" / picture).is_file()
+
+
+def test_the_model_of_cifar10_refines_by_itself(colour):
+    assert saved_radius("cifar10") == colour.radius == CIFAR10_SMALL.vae.refine
+    assert isinstance(refining(colour.vae, "cifar10"), Refined)
+
+
+def test_images_in_colour_become_what_is_asked(colour):
+    own = torch.arange(40) % 10
+    images = colour.vae.sample(own, torch.Generator().manual_seed(0))
+    asked = (own + 1 + torch.arange(40) // 10) % 10
+    shares = [
+        float((colour.guide(model.relabel(images, asked)).argmax(dim=1) == asked).float().mean())
+        for model in (colour.vae, colour)
+    ]
+    assert shares[1] > max(0.85, shares[0])
+    change = (colour.relabel(images, asked) - colour.vae.relabel(images, asked)).flatten(1).norm(dim=1)
+    assert 1.0 < change.max() <= colour.radius + 1e-4
+
+
+def test_a_photograph_becomes_a_cat_on_the_command_line(colour, tmp_path):
+    image = (255 * colour.vae.sample("ship", torch.Generator().manual_seed(1))[0]).byte()
+    photo = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((320, 240))
+    photo.save(tmp_path / "photo.jpg")
+    main(["relabel", "--model", "cifar10", "--to", "cat", str(tmp_path / "photo.jpg"), str(tmp_path / "out.png")])
+    with Image.open(tmp_path / "out.png") as picture:
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    assert CLASSES[int(colour.guide(pixels).argmax())] == "cat"
+
+
+def test_the_page_shows_the_model_of_cifar10(colour):
+    player = Player(colour.vae, colour.vae.class_names, colour.guide, who="guide")
+    assert player.pictures.shape == (60, 3, 32, 32)
+    assert player.every_class(player.pictures[0], 0).shape == (10, 3, 32, 32)
