@@ -132,7 +132,8 @@ def test_a_photograph_becomes_a_cat_on_the_command_line(colour, tmp_path):
     image = (255 * colour.vae.sample("ship", torch.Generator().manual_seed(1))[0]).byte()
     photo = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((320, 240))
     photo.save(tmp_path / "photo.jpg")
-    main(["relabel", "--model", "cifar10", "--to", "cat", str(tmp_path / "photo.jpg"), str(tmp_path / "out.png")])
+    words = ["relabel", "--model", "cifar10", "--to", "cat", "--enlarge", "1"]
+    main([*words, str(tmp_path / "photo.jpg"), str(tmp_path / "out.png")])
     with Image.open(tmp_path / "out.png") as picture:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
     assert CLASSES[int(colour.guide(pixels).argmax())] == "cat"
