@@ -126,8 +126,8 @@ def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
         images = _sampled(images, drawn.maps, fine, how)
     if drawn.strokes is not None:
         again = F.avg_pool2d(_drawn_again(images, drawn.strokes), fine)
-        brightest = images.amax(dim=(1, 2, 3), keepdim=True) / again.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
-        images = (again * brightest).clamp(0.0, 1.0)
+        brightest = [each.detach().amax(dim=(1, 2, 3), keepdim=True) for each in (images, again)]
+        images = (again * (brightest[0] / brightest[1].clamp_min(1e-6))).clamp(0.0, 1.0)
     if drawn.thickening is not None:
         grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
         images = images + torch.where(
