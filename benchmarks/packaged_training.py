@@ -33,24 +33,20 @@ GUIDE = replace(
     MNIST_VARIED.guide, optimization=replace(MNIST_VARIED.guide.optimization, epochs=5, learning_rate=1.5e-3)
 )
 JUDGES = {
-    "judge": ClassifierSettings(
-        widths=(32, 64),
-        feature_dim=96,
-        augmentation=MNIST_VARIED.judge.augmentation,
-        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=12),
-    ),
+    "judge": replace(MNIST_VARIED.judge, optimization=replace(MNIST_VARIED.judge.optimization, epochs=12, seed=12)),
     "judge-2": ClassifierSettings(
         kind="pooled",
-        widths=(16, 32, 64),
+        widths=(24, 48, 96),
+        blocks=1,
         feature_dim=96,
         augmentation=MNIST_VARIED.judge.augmentation,
-        optimization=Optimization(epochs=3, learning_rate=3e-3, seed=22),
+        optimization=Optimization(epochs=12, learning_rate=3e-3, seed=22),
     ),
 }
 MODEL = replace(
     MNIST_VARIED.vae,
     objective=replace(MNIST_VARIED.vae.objective, warm_up_share=0.03),
-    optimization=replace(MNIST_VARIED.vae.optimization, epochs=4, learning_rate=1.5e-3, average_decay=0.999, seed=13),
+    optimization=replace(MNIST_VARIED.vae.optimization, epochs=10, learning_rate=1.5e-3, average_decay=0.999, seed=13),
 )
 
 

@@ -18,6 +18,12 @@ from labelvae.differentiable_style import stroke_thickness
 from labelvae.inputs import check_rows
 from labelvae.objective import Augmentation
 
+FINE = 2
+"""By how much images are enlarged while the thickness of their strokes changes."""
+
+MOST_GROWTH = 1 / 7
+"""By how much a stroke may grow at either edge, as a share of the shorter side; it shrinks by at most half of that."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -112,28 +118,22 @@ def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
     """Images `(B, C, H, W)` changed alike.
 
     Maps are applied in float32: bfloat16 would miss by half a pixel. Strokes grow towards the brightest pixel, and
-    shrink towards the darkest one, of each 3x3 neighbourhood (grey-scale dilation and erosion).
+    shrink towards the darkest one, of each 3x3 neighbourhood (grey-scale dilation and erosion). Their thickness is
+    changed on the enlarged image, and the brightest pixel stays as bright, so that thin lines are no paler.
     """
     before, fine = images, 1 if drawn.strokes is None else FINE
     if drawn.maps is not None or fine > 1:
         images = _sampled(images, drawn.maps, fine, how)
     if drawn.strokes is not None:
         again = F.avg_pool2d(_drawn_again(images, drawn.strokes), fine)
-        brightest = images.amax(dim=(1, 2, 3), keepdim=True) / again.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
-        images = (again * brightest).clamp(0.0, 1.0)  # thin lines are no paler
+        brightest = [each.detach().amax(dim=(1, 2, 3), keepdim=True) for each in (images, again)]
+        images = (again * (brightest[0] / brightest[1].clamp_min(1e-6))).clamp(0.0, 1.0)
     if drawn.thickening is not None:
         grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
         images = images + torch.where(
             drawn.thickening > 0, drawn.thickening * (grown - images), drawn.thickening * (images - shrunk)
         )
     return images if drawn.chosen is None else torch.where(drawn.chosen, images, before)
-
-
-FINE = 2
-"""By how much images are enlarged while the thickness of their strokes changes."""
-
-MOST_STEPS = 8
-"""By how many pixels of the enlarged image a stroke may grow at either edge."""
 
 
 def _sampled(images: Tensor, maps: Tensor | None, fine: int, how: Augmentation) -> Tensor:
@@ -156,9 +156,10 @@ def _drawn_again(images: Tensor, factors: Tensor) -> Tensor:
     reach = 0.5 * width * (factors - 1.0)
     grown = shrunk = images
     middle = torch.zeros_like(images)
-    for step in range(MOST_STEPS):
+    steps = math.ceil(MOST_GROWTH * min(images.shape[-2:]))
+    for step in range(steps):
         grown = grown + (reach - step).clamp(0.0, 1.0) * (_brightest(grown, step) - grown)
-    for step in range(MOST_STEPS // 2):
+    for step in range(math.ceil(steps / 2)):
         share = (-reach - step).clamp(0.0, 1.0)
         less = -_brightest(-shrunk, step)
         middle = torch.maximum(middle, share * (shrunk - _brightest(less, step)).clamp_min(0.0))

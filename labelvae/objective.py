@@ -34,7 +34,8 @@ class Augmentation:
         flip: Mirror half of the images left to right.
         thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
         strokes: Smallest and largest thickness of bright strokes, as shares of the own one, at least 0.2 and at most 3.
-            The logarithm is drawn evenly. No stroke is lost where it is thinner than others.
+            The logarithm is drawn evenly. A stroke grows by at most a seventh of the side at either edge, and none is
+            lost where it is thinner than others.
         blur: Largest standard deviation of a Gaussian blur, pixels, at most 100; each image draws its own.
         noise: Largest standard deviation of Gaussian noise, of grey levels in [0, 1]; each image draws its own.
         interpolation: "nearest" moves pixels whole, without blur.

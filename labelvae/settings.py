@@ -152,8 +152,7 @@ class VAESettings:
         discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
         discriminator_learning_rate: Its largest step size.
         discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
-        augmentation: Changes to the training images, so that the model serves such images too. A share below 1 keeps
-            the others as they are.
+        augmentation: Changes to the training images, so that the model serves such images too.
         refine: Radius by which `labelvae relabel` refines with the guide (`Refined`), saved beside the model; 0: none.
         objective: The loss.
         optimization: How it is trained.
@@ -179,13 +178,11 @@ class VAESettings:
 
     def __post_init__(self) -> None:
         plain_fields(self)
-        check_kind("augmentation", self.augmentation, Augmentation)
-        check_kind("objective", self.objective, Objective)
-        check_kind("optimization", self.optimization, Optimization)
-        check_count("latent_dim", self.latent_dim, at_most=LARGEST_SIZE)
-        check_count("hidden_dim", self.hidden_dim, at_most=LARGEST_SIZE)
+        for name, kind in (("augmentation", Augmentation), ("objective", Objective), ("optimization", Optimization)):
+            check_kind(name, getattr(self, name), kind)
+        for name in ("latent_dim", "hidden_dim", "embedding_dim"):
+            check_count(name, getattr(self, name), at_most=LARGEST_SIZE)
         check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
-        check_count("embedding_dim", self.embedding_dim, at_most=LARGEST_SIZE)
         check_flag("spatial_latent", self.spatial_latent)
         check_choice("upsampling", self.upsampling, get_args(Upsampling))
         check_choice("encoder_label", self.encoder_label, get_args(EncoderLabel))

@@ -178,6 +178,9 @@ def test_the_gradient_reaches_the_image(images):
     images.requires_grad_()
     augment(images, Augmentation(rotation=10, blur=1, noise=0.1)).sum().backward()
     assert images.grad.abs().sum() > 0
+    images.grad = None
+    augment(images, Augmentation(sizes=(0.8, 1.2), strokes=(0.5, 2.0))).sum().backward()
+    assert 0 < images.grad.abs().max() < 50
 
 
 @pytest.mark.parametrize(
