@@ -42,7 +42,7 @@ class Session(threading.Thread):
         super().__init__(daemon=True)
         self.player, self.updates, self.until = player, updates, until
         self.chance = random.Random(seed)
-        self.client = Client(address, verbose=False)
+        self.client = Client(address, verbose=False, httpx_kwargs={"timeout": 300})
         self.seconds: dict[str, list[float]] = {"picture": [], "label": []}
         self.right = 0
 

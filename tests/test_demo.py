@@ -123,7 +123,7 @@ def test_everyone_who_waits_is_answered_at_once_and_gets_their_own_answer():
     sizes, gate = [], threading.Event()
 
     def work(numbers):
-        gate.wait(30)
+        gate.wait(300)
         sizes.append(len(numbers))
         if any(number < 0 for number in numbers):
             raise ValueError("negative")
@@ -325,7 +325,7 @@ def folder(models, tmp_path_factory):
 def asked(address, path="/", headers=None, body=None):
     """Status, headers and text of an answer."""
     parts = urlsplit(address)
-    with closing(HTTPConnection(parts.hostname, parts.port, timeout=60)) as connection:
+    with closing(HTTPConnection(parts.hostname, parts.port, timeout=300)) as connection:
         connection.request("POST" if body else "GET", path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read().decode()
@@ -387,7 +387,7 @@ def test_sessions_at_once_each_get_their_own(folder, models, tmp_path):
     client = pytest.importorskip("gradio_client")
     with served(tmp_path, f"--model={folder / 'vae'}", f"--judge={folder / 'judge'}") as server:
         player = Player(models[0], NAMES, models[1])
-        clients = [client.Client(server.address, verbose=False) for _ in range(6)]
+        clients = [client.Client(server.address, verbose=False, httpx_kwargs={"timeout": 300}) for _ in range(6)]
         jobs = []
         for number in range(4):
             for place, one in enumerate(clients):
@@ -395,7 +395,7 @@ def test_sessions_at_once_each_get_their_own(folder, models, tmp_path):
                 words = ("Pick", pick, "pad", False, 0, label, 1.0, 0.0, 0.0, 0.0)
                 jobs.append((pick, label, one.submit(*words, api_name="/show")))
         for pick, label, job in jobs:
-            *_, html = job.result(60)
+            *_, html = job.result(300)
             source = re.search(
                 r'<figure id="after"><img src="data:image/png;base64,([^"]+)" alt="the image as (\d)"', html
             )
