@@ -207,7 +207,7 @@ class Settings:
         precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it, unless the model
             is small, else 32-true. Losses stay in float32.
         log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
-        channels_last: Keep the channels of a pixel next to each other in memory; auto does unless the model is small.
+        channels_last: Keep the channels of a pixel next to each other in memory; auto does where it is faster.
         compile: Compile the training step, half a minute to minutes once; auto does for a long training on an
             NVIDIA GPU.
         threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.

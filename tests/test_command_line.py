@@ -115,7 +115,7 @@ def test_without_docstrings_a_picture_is_relabelled(tmp_path):
     from PIL import Image
 
     Image.new("L", (40, 40), 255).save(tmp_path / "a.png")
-    words = ["relabel", "--model", "mnist", "--to", "8", str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    words = ["relabel", "--model=mnist", "--to=8", "--fit=pad", str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     result = subprocess.run(
         [sys.executable, "-OO", "-m", "labelvae", *words], capture_output=True, text=True, check=False
     )

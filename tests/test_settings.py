@@ -21,6 +21,7 @@ PRESETS = [value for value in vars(presets).values() if isinstance(value, Settin
                 "discriminator_learning_rate",
                 "discriminator_sees_guide",
                 "augmentation",
+                "refine",
                 "objective",
                 "optimization",
             },
