@@ -23,14 +23,14 @@ import torch
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae.command_line import DashParser
-from labelvae.data import Split
-from labelvae.figures import grid
-from labelvae.inputs import wrong_labels
-from labelvae.picture_files import save_picture
-from labelvae.refinement import refining
-from labelvae.settings import DataName
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.data.image_data import Split
+from labelvae.data.settings import DataName
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.losses.refinement import refining
+from labelvae.photos.picture_files import save_picture
+from labelvae.system.whole_files import write_whole
+from labelvae.visual.grids import grid
 
 A_SHEET = 25
 SURE = ("high", "medium", "low")

@@ -26,13 +26,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
-from labelvae.command_line import DashParser
-from labelvae.figures import one_of_each, to_picture
-from labelvae.inputs import wrong_labels
-from labelvae.metrics import Effectiveness, Style, peak_signal_to_noise
-from labelvae.picture_files import save_picture
-from labelvae.presets import MNIST_VARIED
-from labelvae.style import slant, thickness
+from labelvae.cli.parser import DashParser
+from labelvae.evaluation.image_metrics import peak_signal_to_noise
+from labelvae.evaluation.metrics import Effectiveness, Style
+from labelvae.evaluation.style import slant, thickness
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.photos.picture_files import save_picture
+from labelvae.runs.presets import MNIST_VARIED
+from labelvae.visual.grids import one_of_each, to_picture
 
 FINE = 4
 """By how much a digit is enlarged while it is changed."""

@@ -36,10 +36,10 @@ from PIL import Image
 from stopped_runs import Example, Row, full_disk, kills
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, evaluate
-from labelvae.image_sets import ImageSet
-from labelvae.loaders import ImageLoader
-from labelvae.reading import read_folder
-from labelvae.whole_files import write_whole
+from labelvae.data.image_sets import ImageSet
+from labelvae.data.loaders import ImageLoader
+from labelvae.data.sources import read_folder
+from labelvae.system.whole_files import write_whole
 
 
 def refused(row: Row, call: Callable[[], Any]) -> None:

@@ -28,12 +28,12 @@ from studies import Preset
 from torch import Tensor
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae import presets as known
-from labelvae.charts import rasterized
-from labelvae.command_line import DashParser
-from labelvae.figures import grid, one_of_each, to_picture
-from labelvae.inputs import wrong_labels
-from labelvae.picture_files import save_picture
+from labelvae.cli.parser import DashParser
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.photos.picture_files import save_picture
+from labelvae.runs import presets as known
+from labelvae.visual.charts import rasterized
+from labelvae.visual.grids import grid, one_of_each, to_picture
 
 COMMON = {"psnr": "own label, dB", "reversed_psnr": "reversed, dB", "leakage": "leakage"}
 MEASURES = {

@@ -19,10 +19,11 @@ from gpu_train import warm
 from lightning.pytorch import Trainer, seed_everything
 from ways import optimizer_of
 
-from labelvae import ConditionalVAE, ImageData, VAETraining, presets
-from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.callbacks import LastCheckpoint
-from labelvae.settings import Settings
+from labelvae import ConditionalVAE, ImageData, VAETraining
+from labelvae.runs import presets
+from labelvae.runs.building import new_classifier, new_vae, vae_task
+from labelvae.runs.settings import Settings
+from labelvae.training.callbacks import LastCheckpoint
 
 PACKAGES = ("labelvae", "torch", "torchvision", "lightning", "torchmetrics", "triton", "numpy", "wandb")
 AGREE = 1e-3

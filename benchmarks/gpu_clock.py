@@ -12,10 +12,10 @@ import torch
 from gpu_job import Job
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from labelvae.data import ImageData
-from labelvae.optimizing import learning_rate_factor
-from labelvae.settings import Optimization
-from labelvae.task import Task
+from labelvae.data.image_data import ImageData
+from labelvae.training.base import Task
+from labelvae.training.optimizers import learning_rate_factor
+from labelvae.training.options import Optimization
 
 WARM_UP = 3
 """First steps, which compile and are not on the clock."""

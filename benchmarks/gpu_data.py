@@ -70,9 +70,9 @@ def _decoded(root: Path, cache: Path) -> ImageData:
     import torch
 
     from labelvae import ImageData
-    from labelvae.image_sets import ImageSet
-    from labelvae.reading import Source
-    from labelvae.settings import DataSettings
+    from labelvae.data.image_sets import ImageSet
+    from labelvae.data.settings import DataSettings
+    from labelvae.data.sources import Source
 
     names = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
     if not cache.is_file():

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from labelvae.whole_files import write_whole
+from labelvae.system.whole_files import write_whole
 
 
 @dataclass

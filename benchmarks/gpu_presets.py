@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labelvae import presets
-from labelvae.inputs import ImageShape
-from labelvae.settings import Settings
+from labelvae.inputs.tensors import ImageShape
+from labelvae.runs import presets
+from labelvae.runs.settings import Settings
 
 PRESETS: dict[str, tuple[Settings, ImageShape]] = {
     "cifar10": (presets.CIFAR10, (3, 32, 32)),

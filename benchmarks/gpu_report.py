@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load_file, save
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae.evaluation import Relabeller
-from labelvae.figures import grid
-from labelvae.inputs import wrong_labels
-from labelvae.picture_files import save_picture
-from labelvae.whole_files import write_whole
+from labelvae.evaluation.evaluator import Relabeller
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.photos.picture_files import save_picture
+from labelvae.system.whole_files import write_whole
+from labelvae.visual.grids import grid
 
 LARGEST = 15 * 2**20
 """Bytes of a file of weights at most."""

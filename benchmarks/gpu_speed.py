@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelvae import ImageData, VAETraining
-from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.inputs import ImageShape
-from labelvae.settings import Settings
+from labelvae.inputs.tensors import ImageShape
+from labelvae.runs.building import new_classifier, new_vae, vae_task
+from labelvae.runs.settings import Settings
 
 BATCHES = (64, 256, 1024, 4096)
 SECONDS = 0.6

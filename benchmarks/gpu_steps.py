@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from gpu_job import note_file, ready_file
 
-from labelvae.whole_files import write_whole
+from labelvae.system.whole_files import write_whole
 
 HEARTBEAT = 5.0
 """Seconds after which a line says that a silent step is still at work."""

@@ -15,16 +15,16 @@ from gpu_report import add_sheet, blind_sheet, halves
 from lightning.pytorch import seed_everything
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
-from labelvae.building import classifier_task, new_classifier, new_vae, vae_task, without_label_loss
-from labelvae.callbacks import MovingAverage
-from labelvae.figures import one_of_each
-from labelvae.inference import evaluation_mode
-from labelvae.inputs import ImageShape
-from labelvae.loaders import ImageLoader
-from labelvae.machine import choose, machine_of
-from labelvae.refinement import Refined
-from labelvae.settings import ClassifierSettings, Settings, VAESettings
-from labelvae.sheets import failures, sheets
+from labelvae.data.loaders import ImageLoader
+from labelvae.inputs.tensors import ImageShape
+from labelvae.losses.refinement import Refined
+from labelvae.models.inference import evaluation_mode
+from labelvae.runs.building import classifier_task, new_classifier, new_vae, vae_task, without_label_loss
+from labelvae.runs.machine import choose, machine_of
+from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.training.callbacks import MovingAverage
+from labelvae.visual.contact_sheets import failures, sheets
+from labelvae.visual.grids import one_of_each
 
 FIRST = 1000
 """Test images that are scored before all of them are, in case the time runs out."""

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ways import optimizer_of
 
 from labelvae import VAETraining
-from labelvae.optimizing import CLIP_NORM
+from labelvae.training.optimizers import CLIP_NORM
 
 WARMED = 3
 """Calls before a graph is captured."""

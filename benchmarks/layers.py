@@ -19,12 +19,12 @@ from jsonargparse import auto_cli
 from torch import Tensor, nn
 
 from labelvae import ConditionalVAE
-from labelvae.allocator import keep_freed_memory
-from labelvae.building import new_vae
-from labelvae.command_line import DashParser
-from labelvae.networks import Unfold
-from labelvae.presets import CIFAR10_SMALL, MNIST
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.models.networks import Unfold
+from labelvae.runs.building import new_vae
+from labelvae.runs.presets import CIFAR10_SMALL, MNIST
+from labelvae.system.allocator import keep_freed_memory
+from labelvae.system.whole_files import write_whole
 
 BATCH, ROUNDS = 128, 15
 

@@ -20,8 +20,8 @@ import numpy as np
 from jsonargparse import auto_cli
 from PIL import Image
 
-from labelvae.command_line import DashParser
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.system.whole_files import write_whole
 
 LINKS = 50_000
 """Names of one picture; some file systems allow 65,000."""
@@ -34,9 +34,9 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(f"MEASURED {{time.perf_counter() - start:.1f}} {{peak}}")
 """
 
-IMPORTED = "import labelvae.data, labelvae.commands, labelvae.relabelling"
+IMPORTED = "import labelvae.data.image_data, labelvae.cli.commands, labelvae.cli.relabelling"
 LISTED = """
-from labelvae.folders import list_folder
+from labelvae.data.folders import list_folder
 print(len(list_folder(sys.argv[1]).paths))
 """
 STREAMED = """

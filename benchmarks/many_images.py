@@ -17,9 +17,9 @@ import torch
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE
-from labelvae.allocator import keep_freed_memory
-from labelvae.command_line import DashParser
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.system.allocator import keep_freed_memory
+from labelvae.system.whole_files import write_whole
 
 
 def main(out: Path = Path("runs/many"), model: Path | None = None, count: int = 1_000_000, chunk: int = 2000) -> None:

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae.checks import check_number
-from labelvae.command_line import DashParser
-from labelvae.inputs import wrong_labels
-from labelvae.metrics import Sharpness
-from labelvae.settings import DataName
+from labelvae.cli.parser import DashParser
+from labelvae.data.settings import DataName
+from labelvae.evaluation.image_metrics import Sharpness
+from labelvae.inputs.checks import check_number
+from labelvae.inputs.tensors import wrong_labels
 
 A_BATCH = 250
 HEADS = {"model": "model", "across": "across", "down": "down", "both": "both ways", "sharpness": "sharpness"}

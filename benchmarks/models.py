@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from labelvae import ConditionalVAE, GuidedELBO, VAETraining
-from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.presets import CIFAR10, CIFAR10_SMALL, MNIST
-from labelvae.settings import Settings
+from labelvae.runs.building import new_classifier, new_vae, vae_task
+from labelvae.runs.presets import CIFAR10, CIFAR10_SMALL, MNIST
+from labelvae.runs.settings import Settings
 
 
 def small_task(device: torch.device, **how: Any) -> VAETraining:

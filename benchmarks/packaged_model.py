@@ -25,19 +25,19 @@ import torch
 from jsonargparse import auto_cli
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
-from labelvae.classes import write_classes
-from labelvae.command_line import DashParser
-from labelvae.figures import one_of_each
-from labelvae.frozen import Classifier
-from labelvae.hub import PACKAGED
-from labelvae.loaders import ImageLoader
-from labelvae.model_card import write_model_card
-from labelvae.picture_files import save_picture
-from labelvae.presets import CIFAR10_SMALL, MNIST_VARIED
-from labelvae.refinement import FILE, Refined, save_radius
-from labelvae.scores import Scores, save_scores, scores_table
-from labelvae.sheets import sheets
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.data.loaders import ImageLoader
+from labelvae.evaluation.scores import Scores, save_scores, scores_table
+from labelvae.inputs.class_names import write_classes
+from labelvae.losses.refinement import FILE, Refined, save_radius
+from labelvae.models.card import write_model_card
+from labelvae.models.frozen import Classifier
+from labelvae.models.hub import PACKAGED
+from labelvae.photos.picture_files import save_picture
+from labelvae.runs.presets import CIFAR10_SMALL, MNIST_VARIED
+from labelvae.system.whole_files import write_whole
+from labelvae.visual.contact_sheets import sheets
+from labelvae.visual.grids import one_of_each
 
 PRESETS = {"mnist": MNIST_VARIED, "cifar10": CIFAR10_SMALL}
 MOST_BYTES = {"mnist": 2_500_000, "cifar10": 10_000_000}

@@ -19,13 +19,14 @@ from jsonargparse import auto_cli
 from lightning.pytorch import Trainer, seed_everything
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
-from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
-from labelvae.callbacks import Bar, LastCheckpoint, MovingAverage
-from labelvae.command_line import DashParser
-from labelvae.presets import MNIST_VARIED
-from labelvae.run_folder import claim_folder
-from labelvae.settings import ClassifierSettings, Optimization, VAESettings
-from labelvae.task import Task
+from labelvae.cli.parser import DashParser
+from labelvae.runs.building import classifier_task, new_classifier, new_vae, vae_task
+from labelvae.runs.presets import MNIST_VARIED
+from labelvae.runs.run_folder import claim_folder
+from labelvae.runs.settings import ClassifierSettings, VAESettings
+from labelvae.training.base import Task
+from labelvae.training.callbacks import Bar, LastCheckpoint, MovingAverage
+from labelvae.training.options import Optimization
 
 Step = Literal["guide", "vae", "judge", "judge-2"]
 

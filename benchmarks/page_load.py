@@ -28,7 +28,7 @@ from gradio_client import Client
 from PIL import Image
 
 from labelvae import ConditionalVAE
-from labelvae.player import Player
+from labelvae.page.player import Player
 
 MOST_SESSIONS, MOST_UPDATES, MOST_SECONDS = 200, 1000, 600
 LEVELS = 2

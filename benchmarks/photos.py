@@ -26,10 +26,10 @@ from torchvision.datasets import MNIST
 from tqdm import tqdm
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.command_line import DashParser
-from labelvae.doubts import LEAST_CONFIDENCE, PhotoReading, read_digits
-from labelvae.frames import fit_ink
-from labelvae.paste import paste
+from labelvae.cli.parser import DashParser
+from labelvae.photos.frames import fit_ink
+from labelvae.photos.pasting import paste
+from labelvae.photos.reading import LEAST_CONFIDENCE, PhotoReading, read_digits
 
 KINDS = {
     **{f"pen: {pen}": Kind(pen=pen) for pen in PENS},

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
-from labelvae import ClassifierTraining, ImageData, VAETraining, presets
-from labelvae.building import classifier_task, new_classifier, new_vae, vae_task
-from labelvae.machine import choose, machine_of
+from labelvae import ClassifierTraining, ImageData, VAETraining
+from labelvae.runs import presets
+from labelvae.runs.building import classifier_task, new_classifier, new_vae, vae_task
+from labelvae.runs.machine import choose, machine_of
 
 
 class Until(Callback):

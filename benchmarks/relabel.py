@@ -38,26 +38,27 @@ from unflattered import rotation_network, taught
 from ways import loop
 
 from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, evaluate
-from labelvae import presets as known
-from labelvae.allocator import keep_freed_memory
-from labelvae.attack import projected_gradient
-from labelvae.building import new_vae, vae_task
-from labelvae.checks import check_count
-from labelvae.command_line import DashParser
-from labelvae.data import Split
-from labelvae.evaluation import Relabeller
-from labelvae.experiment import Experiment
-from labelvae.figures import one_of_each
-from labelvae.inference import evaluation_mode
-from labelvae.inputs import wrong_labels
-from labelvae.machine import choose, machine_of
-from labelvae.metrics import Effectiveness
-from labelvae.objective import Augmentation
-from labelvae.picture_files import save_picture
-from labelvae.refinement import Refined
-from labelvae.settings import ClassifierSettings, Optimization, Precision, VAESettings
-from labelvae.sheets import failures, sheets
-from labelvae.whole_files import write_whole
+from labelvae.cli.parser import DashParser
+from labelvae.data.image_data import Split
+from labelvae.data.settings import Augmentation
+from labelvae.evaluation.evaluator import Relabeller
+from labelvae.evaluation.metrics import Effectiveness
+from labelvae.inputs.checks import check_count
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.losses.attack import projected_gradient
+from labelvae.losses.refinement import Refined
+from labelvae.models.inference import evaluation_mode
+from labelvae.photos.picture_files import save_picture
+from labelvae.runs import presets as known
+from labelvae.runs.building import new_vae, vae_task
+from labelvae.runs.experiment import Experiment
+from labelvae.runs.machine import choose, machine_of
+from labelvae.runs.settings import ClassifierSettings, Precision, VAESettings
+from labelvae.system.allocator import keep_freed_memory
+from labelvae.system.whole_files import write_whole
+from labelvae.training.options import Optimization
+from labelvae.visual.contact_sheets import failures, sheets
+from labelvae.visual.grids import one_of_each
 
 SECOND_JUDGE = {
     "convolutional": ClassifierSettings(

@@ -89,7 +89,7 @@ def peak_kilobytes() -> int:
 def worker(how: str, batch_size: int, steps: int) -> dict[str, float]:
     """In a process of its own: seconds, page faults and peak memory of the convolutional model's step."""
     if "allocator" in how:
-        from labelvae.allocator import keep_freed_memory
+        from labelvae.system.allocator import keep_freed_memory
 
         keep_freed_memory()
     device = torch.device("cpu")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, Literal
 
-from labelvae.building import without_label_loss
-from labelvae.objective import Augmentation, Objective
-from labelvae.recipes import recipes
-from labelvae.settings import Settings, VAESettings
+from labelvae.data.settings import Augmentation
+from labelvae.losses.objective import Objective
+from labelvae.runs.building import without_label_loss
+from labelvae.runs.conditionings import recipes
+from labelvae.runs.settings import Settings, VAESettings
 
 Preset = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar10_small", "folder"]
 Study = Literal["recipes", "ablation", "tries", "label-weight", "latent-size"]

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from labelvae import LabelClassifier
-from labelvae.evaluation import Relabeller
-from labelvae.experiment import Experiment
-from labelvae.image_sets import ImageSet
-from labelvae.inference import evaluation_mode
-from labelvae.inputs import wrong_labels
-from labelvae.objective import Augmentation
-from labelvae.settings import ClassifierSettings, Optimization
+from labelvae.data.image_sets import ImageSet
+from labelvae.data.settings import Augmentation
+from labelvae.evaluation.evaluator import Relabeller
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.models.inference import evaluation_mode
+from labelvae.runs.experiment import Experiment
+from labelvae.runs.settings import ClassifierSettings
+from labelvae.training.options import Optimization
 
 TURNS = ("0", "90", "180", "270")
 ROTATION = ClassifierSettings(

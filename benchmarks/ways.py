@@ -19,10 +19,10 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from labelvae import VAETraining
-from labelvae.callbacks import Bar
-from labelvae.image_sets import ImageSet
-from labelvae.loaders import ImageLoader
-from labelvae.optimizing import CLIP_NORM
+from labelvae.data.image_sets import ImageSet
+from labelvae.data.loaders import ImageLoader
+from labelvae.training.callbacks import Bar
+from labelvae.training.optimizers import CLIP_NORM
 
 Way = Callable[[int], float]
 SKIPPED = 3

@@ -5,17 +5,17 @@
 `--fast-dev-run` without a data folder tries the code on random images of the same shape.
 """
 
-from labelvae.command_line import run
-from labelvae.presets import CIFAR10
-from labelvae.settings import Settings
+from labelvae.cli.parser import run
+from labelvae.runs.presets import CIFAR10
+from labelvae.runs.settings import Settings
 
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
     import torch  # after --help: importing torch takes seconds
 
-    from labelvae.data import ImageData
-    from labelvae.experiment import run_experiment
+    from labelvae.data.image_data import ImageData
+    from labelvae.runs.experiment import run_experiment
 
     made = None
     if settings.fast_dev_run and settings.data_dir == CIFAR10.data_dir:

@@ -3,9 +3,9 @@
 python examples/digits.py
 """
 
-from labelvae.command_line import run
-from labelvae.presets import DIGITS
-from labelvae.settings import Settings
+from labelvae.cli.parser import run
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.settings import Settings
 
 
 def first_look(settings: Settings) -> None:
@@ -13,8 +13,8 @@ def first_look(settings: Settings) -> None:
     import torch
 
     from labelvae import ConditionalVAE
-    from labelvae.figures import style_transfer_grid
-    from labelvae.picture_files import save_picture
+    from labelvae.photos.picture_files import save_picture
+    from labelvae.visual.grids import style_transfer_grid
 
     vae, path = ConditionalVAE.from_pretrained("mnist"), settings.out / "first_look" / "mnist.png"
     hands = vae.sample(list(range(10)), torch.Generator().manual_seed(4))[[0, 3, 4, 7, 9]]
@@ -27,7 +27,7 @@ def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
     if not (settings.resume or settings.fast_dev_run):
         first_look(settings)
-    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
+    from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
 
     run_experiment(settings)
 

@@ -12,7 +12,7 @@ to a file ending in .pt2, for batches of any size.
 from pathlib import Path
 from typing import Literal
 
-from labelvae.command_line import DashParser
+from labelvae.cli.parser import DashParser
 
 
 def explain(
@@ -39,11 +39,11 @@ def explain(
     import torch  # after --help: importing torch takes seconds
 
     from labelvae import ConditionalVAE, LabelClassifier
-    from labelvae.classes import label_of, read_classes
-    from labelvae.figures import grid
-    from labelvae.hub import locate
-    from labelvae.picture_files import save_picture
-    from labelvae.scans import read_scan
+    from labelvae.inputs.class_names import label_of, read_classes
+    from labelvae.models.hub import locate
+    from labelvae.photos.picture_files import save_picture
+    from labelvae.photos.scans import read_scan
+    from labelvae.visual.grids import grid
 
     vae = ConditionalVAE.from_pretrained(model)
     yours: torch.nn.Module

@@ -6,14 +6,14 @@ with DIR/train/CLASS/*.png (or .jpg) and DIR/test/CLASS/*.png; without test/, or
 are held out by seed. `--data.image-size '[64, 64]'` resizes them.
 """
 
-from labelvae.command_line import run
-from labelvae.presets import FOLDER
-from labelvae.settings import Settings
+from labelvae.cli.parser import run
+from labelvae.runs.presets import FOLDER
+from labelvae.runs.settings import Settings
 
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
-    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
+    from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
 
     run_experiment(settings)
 

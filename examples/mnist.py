@@ -5,14 +5,14 @@
 `labelvae train mnist --data-dir DIR` takes longer over the same settings, and scores better.
 """
 
-from labelvae.command_line import run
-from labelvae.presets import MNIST_BRIEF
-from labelvae.settings import Settings
+from labelvae.cli.parser import run
+from labelvae.runs.presets import MNIST_BRIEF
+from labelvae.runs.settings import Settings
 
 
 def main(settings: Settings) -> None:
     """Guide, judge, model and reference; scores; pictures."""
-    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
+    from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
 
     run_experiment(settings)
 

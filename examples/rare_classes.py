@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from labelvae.command_line import run
-from labelvae.presets import MNIST_BRIEF
-from labelvae.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.cli.parser import run
+from labelvae.runs.presets import MNIST_BRIEF
+from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 
 RARE, SHARE, LEAST = 8, 0.01, 5  # the class, what is left of it, and how many images at least
 SEEDS = (0, 1, 2)
@@ -25,7 +25,7 @@ def main(settings: Settings) -> None:
     import json
     import statistics
 
-    from labelvae.whole_files import write_whole
+    from labelvae.system.whole_files import write_whole
 
     results = [accuracies(settings, seed) for seed in SEEDS]
     print(f"\n{'':14}{'rare class':>18}{'all classes':>18}")
@@ -42,10 +42,10 @@ def accuracies(settings: Settings, seed: int) -> dict[str, dict[str, float]]:
 
     import torch
 
-    from labelvae.data import ImageData
-    from labelvae.experiment import Experiment
-    from labelvae.image_sets import ImageSet
-    from labelvae.logs import close_logger
+    from labelvae.data.image_data import ImageData
+    from labelvae.data.image_sets import ImageSet
+    from labelvae.runs.experiment import Experiment
+    from labelvae.training.loggers import close_logger
 
     settings = replace(settings, out=settings.out / f"seed{seed}", guide=seeded(settings.guide, 10 * seed + 1))
     settings = replace(settings, vae=seeded(settings.vae, 10 * seed + 3))

@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from labelvae.command_line import DashParser
+from labelvae.cli.parser import DashParser
 
 STEP = "trainer/global_step"
 

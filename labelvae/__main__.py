@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import get_args, get_type_hints
 
-from labelvae import commands, presets
-from labelvae.command_line import DashParser, run
-from labelvae.settings import Settings
+from labelvae.cli import commands, picture_commands
+from labelvae.cli.parser import DashParser, run
+from labelvae.runs import presets
+from labelvae.runs.settings import Settings
 
 PRESETS = {
     "digits": presets.DIGITS,
@@ -25,8 +26,8 @@ PRESETS = {
 
 COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
     "evaluate": (commands.run_evaluate, {}),
-    "relabel": (commands.relabel, {"paths": "+"}),
-    "sample": (commands.sample, {"out": ""}),
+    "relabel": (picture_commands.relabel, {"paths": "+"}),
+    "sample": (picture_commands.sample, {"out": ""}),
     "compare": (commands.compare, {"runs": "+"}),
     "export": (commands.export, {"out": ""}),
     "demo": (commands.demo, {}),
@@ -74,7 +75,7 @@ def _train(words: list[str]) -> None:
 
 
 def _experiment(settings: Settings) -> None:
-    from labelvae.experiment import run_experiment  # after --help: importing torch takes seconds
+    from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
 
     run_experiment(settings)
 

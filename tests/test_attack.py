@@ -4,9 +4,9 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import nn
 
 from labelvae import ClassifierTraining, LabelClassifier
-from labelvae.attack import noise_step, projected_gradient
-from labelvae.settings import ClassifierSettings
-from labelvae.terms import label_loss
+from labelvae.losses.attack import noise_step, projected_gradient
+from labelvae.losses.terms import label_loss
+from labelvae.runs.settings import ClassifierSettings
 
 
 class Linear(nn.Module):

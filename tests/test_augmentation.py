@@ -5,8 +5,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from labelvae import Augmentation, augment
-from labelvae.augmentation import Change, blurred, change, draw_change, noised
-from labelvae.style import slant, thickness
+from labelvae.data.augmentation import Change, blurred, change, draw_change, noised
+from labelvae.evaluation.style import slant, thickness
 
 
 def test_nothing_changes_by_default(images):

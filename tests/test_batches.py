@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from labelvae.batches import class_indices, unpack, unpack_images
+from labelvae.training.batches import class_indices, unpack, unpack_images
 
 X, Y = torch.rand(4, 1, 8, 8), torch.tensor([0, 2, 1, 2])
 Pair = namedtuple("Pair", ["picture", "kind"])

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE
-from labelvae.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
-from labelvae.experiment import run_experiment
-from labelvae.objective import Augmentation, Objective
-from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST
-from labelvae.settings import ClassifierSettings, Optimization, VAESettings
+from labelvae.data.settings import Augmentation
+from labelvae.losses.objective import Objective
+from labelvae.runs.building import check_networks, classifier_task, new_classifier, new_vae, vae_task
+from labelvae.runs.experiment import run_experiment
+from labelvae.runs.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST
+from labelvae.runs.settings import ClassifierSettings, VAESettings
+from labelvae.training.options import Optimization
 
 OFTEN = Optimization(batch_size=512, tuned_batch_size=128, learning_rate=1e-3, schedule="one-cycle", weight_decay=0.3)
 """Twice its learning rate, since the batch is four times as large."""

@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 import torch
 
-from labelvae.classes import file_names, label_of, labels_of, printable, read_classes, write_classes
-from labelvae.figures import grid
+from labelvae.inputs.class_names import file_names, label_of, labels_of, printable, read_classes, write_classes
+from labelvae.visual.grids import grid
 
 ODD = ["a\nb", "q\"uo'te", "100%", " lead", "😀", "x: y", "-minus", "#hash", "caf\udce9", "all", "कि", "\u2028"]
 

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import avg_pool2d, conv2d, silu
 
 from labelvae import LabelClassifier
-from labelvae.classifier import FAINTEST
-from labelvae.settings import ClassifierKind
+from labelvae.models.classifier import FAINTEST
+from labelvae.models.options import ClassifierKind
 
 
 @pytest.mark.parametrize("kind", get_args(ClassifierKind))

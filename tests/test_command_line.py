@@ -4,8 +4,8 @@ import sys
 import pytest
 import yaml
 
-from labelvae.command_line import run
-from labelvae.presets import DIGITS
+from labelvae.cli.parser import run
+from labelvae.runs.presets import DIGITS
 
 
 def settings_of(*words):
@@ -41,7 +41,7 @@ def test_every_setting_from_the_shell():
 def test_a_settings_file_is_read_back(tmp_path):
     from dataclasses import asdict, replace
 
-    from labelvae.run_folder import plain
+    from labelvae.runs.run_folder import plain
 
     settings = replace(DIGITS, rounds=4, vae=replace(DIGITS.vae, latent_dim=5))
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(plain(asdict(settings))))
@@ -92,7 +92,7 @@ def test_ctrl_c_says_how_to_go_on(capsys):
 def test_help_needs_no_torch():
     code = (
         "import sys; sys.argv = ['digits.py', '--help']\n"
-        "from labelvae.command_line import run\nfrom labelvae.presets import DIGITS\n"
+        "from labelvae.cli.parser import run\nfrom labelvae.runs.presets import DIGITS\n"
         "try: run(print, DIGITS, 'digits')\n"
         "finally: assert 'torch' not in sys.modules and 'lightning' not in sys.modules\n"
     )

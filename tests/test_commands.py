@@ -15,8 +15,9 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, LabelClassifier
 from labelvae.__main__ import COMMANDS, PRESETS, main
-from labelvae.classes import label_of, read_classes, write_classes
-from labelvae.comparison import comparison_page, read_run
+from labelvae.inputs.class_names import label_of, read_classes, write_classes
+from labelvae.models.finished_run import read_run
+from labelvae.runs.comparison import comparison_page
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_the_module_is_a_program(capsys):
 
 def test_train_runs_the_preset(monkeypatch):
     seen = []
-    monkeypatch.setattr("labelvae.experiment.run_experiment", seen.append)
+    monkeypatch.setattr("labelvae.runs.experiment.run_experiment", seen.append)
     main(["train", "digits", "--vae.latent-dim=5", "--out=x"])
     assert seen[0].vae.latent_dim == 5
     assert seen[0].guide == PRESETS["digits"].guide
@@ -88,7 +89,7 @@ def test_relabel_one_picture(models, scan, capsys):
     main(["relabel", "--model", str(models / "vae"), "--to", "zero", "--invert", "--enlarge=3", str(scan), str(out)])
     assert picture(out).shape == (24, 24)
     vae = ConditionalVAE.from_pretrained(models / "vae")
-    from labelvae.scans import read_scan
+    from labelvae.photos.scans import read_scan
 
     expected = vae.relabel(read_scan(scan, (1, 8, 8), invert=True)[None], 0)[0, 0]
     found = torch.from_numpy(picture(out)[::3, ::3] / 255.0).float()
@@ -161,7 +162,7 @@ def test_sample(models, tmp_path):
 def test_many_samples_are_made_in_parts_and_are_the_same(models, tmp_path, capsys, monkeypatch):
     words = ["sample", "--model", str(models / "vae"), "--label=3", "--count=40", "--seed=5"]
     main([*words, str(tmp_path / "whole")])
-    monkeypatch.setattr("labelvae.commands.SAMPLED_AT_ONCE", 16)
+    monkeypatch.setattr("labelvae.cli.picture_commands.SAMPLED_AT_ONCE", 16)
     main([*words, str(tmp_path / "parts")])
     for file in (tmp_path / "whole").iterdir():
         assert file.read_bytes() == (tmp_path / "parts" / file.name).read_bytes()

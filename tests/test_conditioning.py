@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from labelvae import ConditionalBatchNorm2d, LabelPlanes, LatentShift
-from labelvae.inputs import label_weights
+from labelvae.inputs.tensors import label_weights
 
 
 def test_neutral_conditional_batch_norm_is_batch_norm():

@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae.conversions import image_bytes
-from labelvae.inputs import as_images
+from labelvae.inputs.conversions import image_bytes
+from labelvae.inputs.tensors import as_images
 
 GREY, COLOUR = (1, 8, 10), (3, 8, 10)
 BYTES = np.random.default_rng(0).integers(0, 256, (3, *COLOUR), dtype=np.uint8)
@@ -88,9 +88,9 @@ def test_axes_that_could_be_either_are_channels_first():
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (Image.new("RGB", (64, 48)), r"expected 8x10 pixels, got a picture of 48x64; labelvae.scans.fit_scan"),
+        (Image.new("RGB", (64, 48)), r"expected 8x10 pixels, got a picture of 48x64; labelvae.photos.fit_scan"),
         ([PICTURES[0], Image.new("RGB", (9, 9))], r"images\[1\]: expected 8x10 pixels"),
-        (np.zeros((2, 28, 28, 3), np.uint8), "resize them to 8x10 pixels, or see labelvae.scans.fit_scan"),
+        (np.zeros((2, 28, 28, 3), np.uint8), "resize them to 8x10 pixels, or see labelvae.photos.fit_scan"),
         (np.zeros((2, 1, 8, 10), np.uint8), "this model knows 3 channels"),
         (BYTES.astype(np.uint16) * 256, "got torch.uint16; divide by the value of white"),
         (BYTES.astype(int), "got torch.int64; divide by the value of white"),

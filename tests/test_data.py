@@ -8,7 +8,7 @@ import torch
 from PIL import ExifTags, Image
 
 from labelvae import ImageData
-from labelvae.scans import read_scan
+from labelvae.photos.scans import read_scan
 
 
 def test_digits_are_split_by_class_and_by_seed(digits):

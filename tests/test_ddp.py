@@ -11,7 +11,7 @@ from ddp_run import data
 from torch import nn
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.terms import label_loss
+from labelvae.losses.terms import label_loss
 
 
 @pytest.fixture(scope="module")

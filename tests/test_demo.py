@@ -24,10 +24,11 @@ import torch
 from page_server import served
 from PIL import Image, ImageDraw
 
-from labelvae import ConditionalVAE, LabelClassifier, demo
-from labelvae.page_html import result_html, said_html
-from labelvae.player import Answer, Batcher, Player, Subject, Wish
-from labelvae.uploads import open_drawing, open_upload
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.page import server as demo
+from labelvae.page.html import result_html, said_html
+from labelvae.page.player import Answer, Batcher, Player, Subject, Wish
+from labelvae.page.uploads import open_drawing, open_upload
 
 NAMES = [str(digit) for digit in range(10)]
 
@@ -255,7 +256,7 @@ def test_names_of_classes_are_text_on_the_page(player):
 @pytest.fixture
 def served_with(monkeypatch):
     """What `serve` puts on the page, without serving it."""
-    from labelvae import page
+    from labelvae.page import blocks as page
 
     players = []
     monkeypatch.setattr(page, "build", players.append)
@@ -295,7 +296,7 @@ def test_the_old_names_are_found():
 def test_what_is_loaded_is_said_before_it_is_loaded():
     code = (
         "import builtins, sys\n"
-        "from labelvae.demo import serve\n"
+        "from labelvae.page.server import serve\n"
         "def first(text, **_):\n"
         "    sys.stdout.write(text); raise SystemExit(3 if {'torch', 'gradio'} & set(sys.modules) else 0)\n"
         "builtins.print = first\n"

@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch import Trainer
 
 from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
-from labelvae.callbacks import Diagnosed
-from labelvae.diagnosis import beats_chance, diagnose, label_change
-from labelvae.image_sets import ImageSet
-from labelvae.loaders import ImageLoader
+from labelvae.data.image_sets import ImageSet
+from labelvae.data.loaders import ImageLoader
+from labelvae.evaluation.diagnosis import beats_chance, diagnose, label_change
+from labelvae.training.callbacks import Diagnosed
 
 CLASSES = 3
 

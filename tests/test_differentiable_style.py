@@ -3,8 +3,8 @@ import torch
 from drawn import stroke
 from torch.nn import functional as F
 
-from labelvae.differentiable_style import stroke_slant, stroke_thickness, style_of, window_colours
-from labelvae.style import layout, slant, thickness
+from labelvae.data.differentiable_style import stroke_slant, stroke_thickness, style_of, window_colours
+from labelvae.evaluation.style import layout, slant, thickness
 
 
 def test_thickness_follows_the_width():

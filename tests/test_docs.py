@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labelvae.__main__ import COMMANDS, PRESETS
-from labelvae.command_line import run
+from labelvae.cli.parser import run
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

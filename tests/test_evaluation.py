@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE, LabelClassifier, evaluate
-from labelvae.evaluation import ClassMean, ImageItself
-from labelvae.scores import save_scores, scores_table
+from labelvae.evaluation.evaluator import ClassMean, ImageItself
+from labelvae.evaluation.scores import save_scores, scores_table
 
 
 @pytest.fixture

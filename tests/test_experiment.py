@@ -10,12 +10,13 @@ import torch
 import yaml
 from PIL import Image
 
-from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining, experiment
-from labelvae.building import without_label_loss
-from labelvae.experiment import run_experiment
-from labelvae.presets import DIGITS
-from labelvae.refinement import saved_radius
-from labelvae.settings import Settings
+from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining
+from labelvae.losses.refinement import saved_radius
+from labelvae.runs import experiment
+from labelvae.runs.building import without_label_loss
+from labelvae.runs.experiment import run_experiment
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.settings import Settings
 
 FILES = {
     "settings.yaml",

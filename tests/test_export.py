@@ -4,7 +4,7 @@ import torch
 
 from labelvae import ConditionalVAE
 from labelvae.__main__ import main
-from labelvae.export import export_onnx, export_program
+from labelvae.models.export import export_onnx, export_program
 
 
 def model(shape=(1, 9, 12)) -> ConditionalVAE:

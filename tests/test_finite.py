@@ -19,9 +19,9 @@ from labelvae import (
     VAETraining,
     evaluate,
 )
-from labelvae.callbacks import LastCheckpoint
-from labelvae.latent import LOG_VARIANCE_RANGE
-from labelvae.term_window import TermWindow
+from labelvae.models.latent import LOG_VARIANCE_RANGE
+from labelvae.training.callbacks import LastCheckpoint
+from labelvae.training.term_window import TermWindow
 
 IMAGES = {
     "black": torch.zeros(6, 1, 8, 8),

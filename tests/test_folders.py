@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from labelvae import ImageData
-from labelvae.folders import list_folder
-from labelvae.image_files import is_image, is_litter
+from labelvae.data.folders import list_folder
+from labelvae.data.image_files import is_image, is_litter
 
 SEEDS = iter(range(10**6))
 

@@ -28,9 +28,11 @@ from labelvae import (
     evaluate,
     wrong_labels,
 )
-from labelvae.diagnosis import diagnose
-from labelvae.objective import LEAST_SCALE
-from labelvae.settings import DataSettings, Optimization, Settings, VAESettings
+from labelvae.data.settings import DataSettings
+from labelvae.evaluation.diagnosis import diagnose
+from labelvae.losses.objective import LEAST_SCALE
+from labelvae.runs.settings import Settings, VAESettings
+from labelvae.training.options import Optimization
 
 settings.register_profile("fuzzing", deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 FUZZ = settings.get_profile("fuzzing")

@@ -17,9 +17,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelvae import ConditionalVAE, GuidedELBO, ImageData, VAETraining
-from labelvae.building import new_classifier, new_vae, vae_task
-from labelvae.presets import CIFAR10
-from labelvae.settings import Optimization
+from labelvae.runs.building import new_classifier, new_vae, vae_task
+from labelvae.runs.presets import CIFAR10
+from labelvae.training.options import Optimization
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"

@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from labelvae import ConditionalVAE, LabelClassifier, Scores, hub
-from labelvae.classes import read_classes, write_classes
-from labelvae.model_card import model_card
-from labelvae.scores import save_scores
+from labelvae import ConditionalVAE, LabelClassifier, Scores
+from labelvae.evaluation.scores import save_scores
+from labelvae.inputs.class_names import read_classes, write_classes
+from labelvae.models import hub
+from labelvae.models.card import model_card
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier
-from labelvae.inference import evaluation_mode, shallow_copy
+from labelvae.models.inference import evaluation_mode, shallow_copy
 
 
 def everything(module: nn.Module) -> list[object]:

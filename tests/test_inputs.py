@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelvae import Augmentation, ConditionalVAE, Objective, wrong_labels
-from labelvae.checks import check_count, check_flag, check_number, check_widths
-from labelvae.inputs import check_image_shape, check_images, check_labels, label_weights, noised_labels
+from labelvae.inputs.checks import check_count, check_flag, check_number, check_widths
+from labelvae.inputs.tensors import check_image_shape, check_images, check_labels, label_weights, noised_labels
 
 SHAPE = (1, 8, 8)
 

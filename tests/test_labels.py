@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE, ImageData
-from labelvae.inputs import label_weights
-from labelvae.labels import label_tensor
+from labelvae.inputs.labels import label_tensor
+from labelvae.inputs.tensors import label_weights
 
 Y, K = [1, 2, 0, 2], 3
 ROWS = torch.eye(K)[Y]

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, evaluate, image_sets, memory
-from labelvae.image_sets import FileImages, ImageSet, Names
-from labelvae.loaders import ImageLoader
-from labelvae.memory import fits, free_memory
+from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, evaluate
+from labelvae.data import image_sets
+from labelvae.data.image_sets import FileImages, ImageSet, Names
+from labelvae.data.loaders import ImageLoader
+from labelvae.system import memory
+from labelvae.system.memory import fits, free_memory
 
 
 def numbered(count: int) -> ImageSet:

@@ -18,11 +18,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
-from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, logs
-from labelvae.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
-from labelvae.dashboard import Relabelled
-from labelvae.diagnosis import Diagnosis
-from labelvae.logs import close_logger, code_version, log_picture, make_logger, run_name, wandb_mode
+from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining
+from labelvae.evaluation.diagnosis import Diagnosis
+from labelvae.training import loggers as logs
+from labelvae.training.dashboard import Relabelled
+from labelvae.training.loggers import close_logger, code_version, log_picture, make_logger, run_name, wandb_mode
+from labelvae.visual.charts import confusion, kl_bars, latent_by_label, latent_by_value, principal_plane
 
 NAMES = [f"d{digit}" for digit in range(10)]
 PICTURES = {
@@ -124,7 +125,7 @@ def test_an_offline_run_of_weights_and_biases(tmp_path, digits):
 
 def test_without_an_account_nothing_is_asked(tmp_path):
     code = (
-        "from pathlib import Path\nfrom labelvae.logs import make_logger\n"
+        "from pathlib import Path\nfrom labelvae.training.loggers import make_logger\n"
         f"make_logger('wandb', 'online', Path({str(tmp_path)!r}), {{}})\n"
     )
     nobody = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
@@ -139,10 +140,10 @@ def test_the_commit_is_that_of_the_package_and_not_of_the_tree_it_is_installed_i
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "theirs"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    (tmp_path / "logs.py").touch()
-    monkeypatch.setattr(logs, "__file__", str(tmp_path / "logs.py"))
+    (tmp_path / "loggers.py").touch()
+    monkeypatch.setattr(logs, "__file__", str(tmp_path / "loggers.py"))
     assert "commit" not in code_version()
-    for words in (["add", "logs.py"], [*identity, "commit", "-q", "-m", "ours"]):
+    for words in (["add", "loggers.py"], [*identity, "commit", "-q", "-m", "ours"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     assert len(code_version()["commit"]) == 40
 
@@ -178,7 +179,7 @@ def test_csv(tmp_path, digits):
 def test_runs_without_wandb_installed(kind, mode, tmp_path):
     code = (
         "import sys; sys.modules['wandb'] = None\n"
-        "from pathlib import Path\nfrom labelvae import experiment\nfrom labelvae.logs import make_logger\n"
+        "from pathlib import Path\nfrom labelvae import experiment\nfrom labelvae.training.loggers import make_logger\n"
         f"print(make_logger({kind!r}, {mode!r}, Path({str(tmp_path)!r}), {{}}))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -15,11 +15,11 @@ from labelvae import (
     GuidedELBO,
     LabelClassifier,
     Objective,
-    guidance,
 )
-from labelvae.guidance import CONSTRAINT_RATE
-from labelvae.objective import LEAST_SCALE
-from labelvae.terms import (
+from labelvae.losses import guidance
+from labelvae.losses.guidance import CONSTRAINT_RATE
+from labelvae.losses.objective import LEAST_SCALE
+from labelvae.losses.terms import (
     bernoulli_nll,
     binary_label_loss,
     class_mean_loss,

@@ -11,10 +11,11 @@ import pytest
 import torch
 import yaml
 
-from labelvae import ImageData, experiment, machine, presets
-from labelvae.machine import Choice, Machine, choose, machine_of, threads_at_work
-from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST, MNIST_BRIEF
-from labelvae.settings import Settings
+from labelvae import ImageData
+from labelvae.runs import experiment, machine, presets
+from labelvae.runs.machine import Choice, Machine, choose, machine_of, threads_at_work
+from labelvae.runs.presets import CIFAR10, CIFAR10_SMALL, DIGITS, FOLDER, MNIST, MNIST_BRIEF
+from labelvae.runs.settings import Settings
 
 OLD = Machine("cpu", "AVX2", bfloat16=False, threads=4)
 NEW = Machine("cpu", "AVX512 with bfloat16", bfloat16=True, threads=4)
@@ -103,7 +104,7 @@ LINUX_X86 = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() != "x86_64", reason="reads Linux's names of instructions"
 )
 FACTS = (
-    "import torch\nfrom labelvae.machine import choose, machine_of\nfrom labelvae.presets import MNIST\n"
+    "import torch\nfrom labelvae.runs.machine import choose, machine_of\nfrom labelvae.runs.presets import MNIST\n"
     "print(choose(MNIST, (1, 28, 28), 50_000, machine_of(torch.device('cpu'))).precision)"
 )
 

@@ -5,20 +5,22 @@ from scipy.linalg import sqrtm
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.metrics import structural_similarity as skimage_ssim
 
-from labelvae.metrics import (
+from labelvae.evaluation.image_metrics import (
     Composition,
+    Sharpness,
+    Specks,
+    peak_signal_to_noise,
+    structural_similarity,
+)
+from labelvae.evaluation.metrics import (
     Effectiveness,
     GuideJudgeGap,
     Leakage,
     Realism,
-    Sharpness,
-    Specks,
     Style,
     class_centred,
     correlation,
     frechet_distance,
-    peak_signal_to_noise,
-    structural_similarity,
 )
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from labelvae import ConditionalVAE, Discriminator, LabelClassifier
-from labelvae.inputs import label_weights
-from labelvae.networks import Fold, Unfold, pyramid
+from labelvae.inputs.tensors import label_weights
+from labelvae.models.networks import Fold, Unfold, pyramid
 
 SIDE = st.integers(8, 128)
 

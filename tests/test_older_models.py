@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.saving import FORMAT_VERSION
+from labelvae.models.saving import FORMAT_VERSION
 
 FORMATS = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE
-from labelvae.presets import MNIST_VARIED
-from labelvae.style import thickness
+from labelvae.evaluation.style import thickness
+from labelvae.runs.presets import MNIST_VARIED
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -13,7 +13,7 @@ from page_server import served
 from PIL import Image, ImageDraw
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.player import Player
+from labelvae.page.player import Player
 
 pytest.importorskip("gradio")
 api = pytest.importorskip("playwright.sync_api")

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from labelvae import ConditionalVAE, LabelClassifier, relabel_photo
 from labelvae.__main__ import main
-from labelvae.doubts import UnreadError, read_digits
-from labelvae.fits import draws_strokes, usual_fit
-from labelvae.photographs import read_photo
-from labelvae.picture_files import refuse_other_picture, save_picture
-from labelvae.scans import fit_scan, frame_box
+from labelvae.photos.fits import draws_strokes, usual_fit
+from labelvae.photos.photographs import read_photo
+from labelvae.photos.picture_files import refuse_other_picture, save_picture
+from labelvae.photos.reading import UnreadError, read_digits
+from labelvae.photos.scans import fit_scan, frame_box
 
 HEIGHT, WIDTH = 240, 320
 PAPER, INK = (0.92, 0.9, 0.84), (0.1, 0.1, 0.3)
@@ -140,7 +140,7 @@ def test_several_digits_are_each_relabelled_but_for_the_doubted(run, digits, gui
         reading.readings[1].__dict__["confidence"] = 0.2
         return reading
 
-    monkeypatch.setattr("labelvae.photographs.read_digits", doubtful)
+    monkeypatch.setattr("labelvae.photos.photographs.read_digits", doubtful)
     assert "7 (0.20, doubted: left as it is)" in run("three.png", "out.png")
     before, after = (np.asarray(each).astype(int)[:, 120:200] for each in (picture, opened("out.png")))
     assert labels_in(opened("out.png"), guide, vae) == [8, 7, 8]
@@ -159,8 +159,8 @@ def test_the_models_image_on_request(run, four, guide, vae):
 
 
 def test_a_very_large_photograph_is_read_smaller_and_that_is_said(run, four, monkeypatch):
-    monkeypatch.setattr("labelvae.pixels.LARGE", 320 * 240)
-    monkeypatch.setattr("labelvae.pixels.ENOUGH", 200)
+    monkeypatch.setattr("labelvae.data.pixels.LARGE", 320 * 240)
+    monkeypatch.setattr("labelvae.data.pixels.ENOUGH", 200)
     four.resize((640, 480)).save("four.jpg")
     assert "1 digit found: 4" in (said := run("four.jpg", "eight.jpg"))
     assert "; read and written at 1/2 of its size" in said
@@ -212,7 +212,7 @@ def test_a_photograph_on_its_side_comes_back_on_its_side(four, guide, vae, monke
     def turned(picture, guide, vae, bright=None):
         return replace(read_digits(picture.transpose(Image.Transpose.ROTATE_90), guide, vae, bright), turn=90)
 
-    monkeypatch.setattr("labelvae.photographs.read_digits", turned)
+    monkeypatch.setattr("labelvae.photos.photographs.read_digits", turned)
     on_its_side = four.transpose(Image.Transpose.ROTATE_270)
     assert "on its side: read turned by 90 degrees" in read_photo(on_its_side, vae, guide).said("0123456789")
     assert relabel_photo(vae, guide, on_its_side, 8) == upright.transpose(Image.Transpose.ROTATE_270)

@@ -9,15 +9,15 @@ from PIL import Image
 from scipy import ndimage
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.doubts import LEAST_CONFIDENCE, read_digits, seen_sheet
-from labelvae.found import joined, turned
-from labelvae.frames import fit_ink
-from labelvae.morphology import closed, opened
-from labelvae.paper_lines import run_lengths, without_lines
-from labelvae.paste import _filled, paste, paste_crop
-from labelvae.pieces import pieces_of
-from labelvae.scans import fit_scan
-from labelvae.strokes import WORKING_SIDE, find_digits
+from labelvae.photos.found import joined, turned
+from labelvae.photos.frames import fit_ink
+from labelvae.photos.morphology import closed, opened
+from labelvae.photos.paper_lines import run_lengths, without_lines
+from labelvae.photos.pasting import _filled, paste, paste_crop
+from labelvae.photos.pieces import pieces_of
+from labelvae.photos.reading import LEAST_CONFIDENCE, read_digits, seen_sheet
+from labelvae.photos.scans import fit_scan
+from labelvae.photos.strokes import WORKING_SIDE, find_digits
 
 HEIGHT, WIDTH = 300, 400
 

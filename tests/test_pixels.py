@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from labelvae import ImageData
-from labelvae.depth import Levels, common_levels
-from labelvae.forms import Form, common_form, decode
-from labelvae.pixels import open_image, orientation
-from labelvae.scans import fit_scan, read_scan
+from labelvae.data.depth import Levels, common_levels
+from labelvae.data.forms import Form, common_form, decode
+from labelvae.data.pixels import open_image, orientation
+from labelvae.photos.scans import fit_scan, read_scan
 
 RNG = np.random.default_rng(0)
 

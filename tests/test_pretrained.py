@@ -9,14 +9,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from labelvae import ConditionalVAE, LabelClassifier, hub
+from labelvae import ConditionalVAE, LabelClassifier
 from labelvae.__main__ import main
-from labelvae.classes import read_classes
-from labelvae.demo import Player
-from labelvae.hub import PACKAGED
-from labelvae.presets import CIFAR10_SMALL
-from labelvae.refinement import Refined, refining, saved_radius
-from labelvae.scans import read_scan
+from labelvae.inputs.class_names import read_classes
+from labelvae.losses.refinement import Refined, refining, saved_radius
+from labelvae.models import hub
+from labelvae.models.hub import PACKAGED
+from labelvae.page.server import Player
+from labelvae.photos.scans import read_scan
+from labelvae.runs.presets import CIFAR10_SMALL
 
 SCAN = Path(__file__).parent.parent / "docs" / "images" / "scan.png"
 

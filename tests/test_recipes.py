@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import Trainer
 
 from labelvae import ConditionalVAE, Discriminator, GuidedELBO, LabelClassifier, Scores, VAETraining, evaluate
-from labelvae.building import new_vae, vae_task
-from labelvae.presets import CIFAR10, CIFAR10_SMALL, DIGITS
-from labelvae.recipes import recipes
+from labelvae.runs.building import new_vae, vae_task
+from labelvae.runs.conditionings import recipes
+from labelvae.runs.presets import CIFAR10, CIFAR10_SMALL, DIGITS
 
 RECIPES = recipes(DIGITS, channels=1)
 

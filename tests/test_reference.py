@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from labelvae import experiment
-from labelvae.presets import DIGITS
-from labelvae.reference import CURVES, reference_process
+from labelvae.runs import experiment
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.reference import CURVES, reference_process
 
 
 def brief(out: Path):
@@ -61,7 +61,7 @@ def test_a_process_that_fails_costs_nothing_but_time(tmp_path):
 def test_the_process_ends_with_the_one_that_started_it(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom labelvae import reference\n"
-        "run, start = reference.subprocess.Popen, [sys.executable, '-c', 'import labelvae.reference as r; "
+        "run, start = reference.subprocess.Popen, [sys.executable, '-c', 'import labelvae.runs.reference as r; "
         "r._end_with_the_first_process()']\n"
         "reference.subprocess.Popen = lambda command, **others: run(start, **others)\n"
         "with reference.reference_process(Path(sys.argv[1]), None):\n"

@@ -7,11 +7,12 @@ import torch
 import yaml
 from PIL import Image
 
-from labelvae import ConditionalVAE, LabelClassifier, evaluate, presets
+from labelvae import ConditionalVAE, LabelClassifier, evaluate
 from labelvae.__main__ import main
-from labelvae.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
-from labelvae.settings import Settings
-from labelvae.terms import label_loss
+from labelvae.losses.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
+from labelvae.losses.terms import label_loss
+from labelvae.runs import presets
+from labelvae.runs.settings import Settings
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from labelvae import ConditionalVAE, commands, relabelling
-from labelvae.classes import write_classes
-from labelvae.picture_files import find_pictures, is_picture_name, result_path
-from labelvae.relabelling import Relabelling
-from labelvae.scans import read_scan
+from labelvae import ConditionalVAE
+from labelvae.cli import picture_commands, relabelling
+from labelvae.cli.relabelling import Relabelling
+from labelvae.inputs.class_names import write_classes
+from labelvae.photos.picture_files import find_pictures, is_picture_name, result_path
+from labelvae.photos.scans import read_scan
 
 NAMES = ["a", "A", "("]
 
@@ -72,13 +73,13 @@ def test_a_stopped_relabelling_goes_on(tmp_path, vae, scans, monkeypatch, capsys
     monkeypatch.setattr(relabelling, "save_picture", stopped)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        commands.relabel([str(scans), str(out)], model=model, to="a")
+        picture_commands.relabel([str(scans), str(out)], model=model, to="a")
     assert "stopped; 4 results are under" in capsys.readouterr().err
     monkeypatch.setattr(relabelling, "save_picture", save)
     broken = count[0]
     broken.write_bytes(broken.read_bytes()[:40])
     kept = {path: path.stat().st_mtime_ns for path in count[1:]}
-    commands.relabel([str(scans), str(out)], model=model, to="a", resume=True)
+    picture_commands.relabel([str(scans), str(out)], model=model, to="a", resume=True)
     assert "4 images as a" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert len(files(out)) == 7
@@ -88,18 +89,18 @@ def test_pictures_that_cannot_be_read(tmp_path, scans, capsys, model):
     out = tmp_path / "out"
     (scans / "head.png").write_bytes(b"\x89PNG")
     with pytest.raises(ValueError, match=r"1 images cannot be read: .*head\.png"):
-        commands.relabel([str(scans), str(out)], model=model, to="a")
+        picture_commands.relabel([str(scans), str(out)], model=model, to="a")
     assert not out.exists()
     (scans / "head.png").unlink()
     levels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(levels).save(scans / "cut.png")
     (scans / "cut.png").write_bytes((scans / "cut.png").read_bytes()[:900])
     with pytest.raises(ValueError, match=r"1 images cannot be read: .*cut\.png"):
-        commands.relabel([str(scans), str(out)], model=model, to="a")
+        picture_commands.relabel([str(scans), str(out)], model=model, to="a")
     assert len(files(out)) == 7
     shutil.rmtree(out)
     with pytest.warns(UserWarning, match="1 images cannot be read and are left out"):
-        commands.relabel([str(scans), str(out)], model=model, to="a", skip_unreadable=True)
+        picture_commands.relabel([str(scans), str(out)], model=model, to="a", skip_unreadable=True)
     assert "7 images as a" in (said := capsys.readouterr().out)
     assert "1 could not be read, 2 files are no images" in said
 
@@ -111,19 +112,19 @@ def test_sixteen_bits_in_sixteen_bits_out(tmp_path, vae, model, top, ending):
     levels = np.random.default_rng(0).integers(0, top + 1, (8, 8)).astype(np.uint16)
     levels[0, 0] = top
     Image.fromarray(levels).save(tmp_path / "in.png")
-    commands.relabel([str(tmp_path / "in.png"), str(tmp_path / f"out.{ending}")], model=model, to="(")
+    picture_commands.relabel([str(tmp_path / "in.png"), str(tmp_path / f"out.{ending}")], model=model, to="(")
     expected = vae.relabel(torch.from_numpy(levels / np.float32(top)).float()[None, None], 2)[0, 0] * top
     with Image.open(tmp_path / f"out.{ending}") as made:
         assert made.mode == "I;16"
         assert abs(np.asarray(made).astype(int) - expected.round().int().numpy()).max() <= 1
-    commands.relabel([str(tmp_path / "in.png"), str(tmp_path / "out.jpg")], model=model, to="(")
+    picture_commands.relabel([str(tmp_path / "in.png"), str(tmp_path / "out.jpg")], model=model, to="(")
     with Image.open(tmp_path / "out.jpg") as made:
         assert made.mode == "L"
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "JPG", "pdf", "jfif", "tiff", "bmp", "pgm"])
 def test_one_picture_in_any_format(tmp_path, scans, model, ending):
-    commands.relabel([str(scans / "0.png"), str(tmp_path / f"out.{ending}")], model=model, to="a")
+    picture_commands.relabel([str(scans / "0.png"), str(tmp_path / f"out.{ending}")], model=model, to="a")
     assert (tmp_path / f"out.{ending}").stat().st_size > 50
 
 
@@ -152,7 +153,7 @@ def test_nothing_that_is_there_is_lost(tmp_path, scans, model, words, says, monk
         (tmp_path / name).write_text("notes")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=says):
-        commands.relabel(words, model=model, to="a")
+        picture_commands.relabel(words, model=model, to="a")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -163,7 +164,7 @@ def test_no_picture_is_written_over_by_another_spelling_of_its_path(tmp_path, sc
     whole = (scans / "0_as_a.png").read_bytes()
     for out in ("scans/", "link/", str(scans) + "/"):
         with pytest.raises(ValueError, match="would be written over"):
-            commands.relabel([str(scans / "*.png"), out], model=model, to="a")
+            picture_commands.relabel([str(scans / "*.png"), out], model=model, to="a")
     assert (scans / "0_as_a.png").read_bytes() == whole
 
 
@@ -171,8 +172,8 @@ def test_no_picture_is_written_over_by_another_spelling_of_its_path(tmp_path, sc
 def test_a_result_too_large_to_be_read_is_refused(tmp_path, scans, model, command):
     out = tmp_path / "out"
     make = {
-        "sample": lambda: commands.sample(out, model=model, count=1, enlarge=10**6),
-        "relabel": lambda: commands.relabel([str(scans), str(out)], model=model, to="a", enlarge=10**6),
+        "sample": lambda: picture_commands.sample(out, model=model, count=1, enlarge=10**6),
+        "relabel": lambda: picture_commands.relabel([str(scans), str(out)], model=model, to="a", enlarge=10**6),
     }
     with pytest.raises(ValueError, match="enlarge: expected a picture of at most"):
         make[command]()
@@ -182,19 +183,19 @@ def test_a_result_too_large_to_be_read_is_refused(tmp_path, scans, model, comman
 def test_a_pdf_may_be_made_again_but_no_other_is_lost(tmp_path, scans, model):
     out = tmp_path / "out.pdf"
     for _ in range(2):
-        commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
+        picture_commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
     out.write_bytes(b"%PDF-1.7 a letter")
     with pytest.raises(ValueError, match="no earlier result"):
-        commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
+        picture_commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
 
 
 def test_a_result_may_be_made_again_and_lie_among_the_images(tmp_path, scans, model, monkeypatch):
     monkeypatch.chdir(scans)
     for enlarge in (1, 3):
-        commands.relabel(["0.png", "o.png"], model=model, to="a", enlarge=enlarge)
+        picture_commands.relabel(["0.png", "o.png"], model=model, to="a", enlarge=enlarge)
     os.remove("o.png")
     for _ in range(2):
-        commands.relabel([".", "out/"], model=model, to="a")
+        picture_commands.relabel([".", "out/"], model=model, to="a")
     assert len(files(scans / "out")) == 7
 
 

@@ -7,9 +7,9 @@ import torch
 import yaml
 
 from labelvae import ImageData
-from labelvae.classes import write_classes
-from labelvae.presets import DIGITS
-from labelvae.run_folder import claim_folder, class_order
+from labelvae.inputs.class_names import write_classes
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.run_folder import claim_folder, class_order
 
 
 def data(names):

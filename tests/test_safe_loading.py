@@ -17,13 +17,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
-from labelvae.classes import read_classes
-from labelvae.comparison import read_run
-from labelvae.experiment import Experiment
-from labelvae.presets import DIGITS
-from labelvae.reading import read_folder
-from labelvae.run_folder import checked_checkpoint
-from labelvae.training import ClassifierTraining
+from labelvae.data.sources import read_folder
+from labelvae.inputs.class_names import read_classes
+from labelvae.models.finished_run import read_run
+from labelvae.runs.experiment import Experiment
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.run_folder import checked_checkpoint
+from labelvae.training.tasks import ClassifierTraining
 
 DIGITS_SCRIPT = Path(__file__).parent.parent / "examples" / "digits.py"
 

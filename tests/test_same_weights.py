@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from labelvae.image_sets import ImageSet
-from labelvae.loaders import ImageLoader
+from labelvae.data.image_sets import ImageSet
+from labelvae.data.loaders import ImageLoader
 
 
 def trained(tmp_path, processes):

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.whole_files import write_whole
+from labelvae.system.whole_files import write_whole
 
 
 @pytest.fixture

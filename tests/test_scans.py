@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from labelvae.pixels import open_image, plain
-from labelvae.scans import fit_scan, read_scan
+from labelvae.data.pixels import open_image, plain
+from labelvae.photos.scans import fit_scan, read_scan
 
 
 def test_the_models_own_size_keeps_its_pixels():

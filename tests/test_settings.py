@@ -3,9 +3,12 @@ from dataclasses import fields
 
 import pytest
 
-from labelvae import ConditionalVAE, LabelClassifier, presets
-from labelvae.objective import Augmentation, Objective
-from labelvae.settings import ClassifierSettings, DataSettings, Optimization, Settings, VAESettings
+from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.data.settings import Augmentation, DataSettings
+from labelvae.losses.objective import Objective
+from labelvae.runs import presets
+from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.training.options import Optimization
 
 PRESETS = [value for value in vars(presets).values() if isinstance(value, Settings)]
 

@@ -2,9 +2,9 @@ import torch
 from torch import nn
 
 from labelvae import ConditionalVAE
-from labelvae.figures import wrong_labels_grid
-from labelvae.inputs import wrong_labels
-from labelvae.sheets import failures
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.visual.contact_sheets import failures
+from labelvae.visual.grids import wrong_labels_grid
 
 
 class Brightness(nn.Module):

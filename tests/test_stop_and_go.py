@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from labelvae import LabelClassifier
-from labelvae.callbacks import LastCheckpoint, WholeCheckpointIO
-from labelvae.run_folder import checked_checkpoint
-from labelvae.training import ClassifierTraining
-from labelvae.whole_files import sweep, write_whole
+from labelvae.runs.run_folder import checked_checkpoint
+from labelvae.system.whole_files import sweep, write_whole
+from labelvae.training.callbacks import LastCheckpoint, WholeCheckpointIO
+from labelvae.training.tasks import ClassifierTraining
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 MODELS = ("guide", "judge", "vae", "unguided")
@@ -30,7 +30,7 @@ TINY += ["--guide.widths=[8,8]", "--judge.widths=[16]", "--vae.encoder-widths=[8
 EPOCHS = ["--guide.optimization.epochs=2", "--judge.optimization.epochs=2", "--vae.optimization.epochs=3"]
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["labelvae.experiment", "sklearn.datasets", "lightning.pytorch.loggers"])
+context.set_forkserver_preload(["labelvae.runs.experiment", "sklearn.datasets", "lightning.pytorch.loggers"])
 
 
 def example(folder, words, file_size) -> None:

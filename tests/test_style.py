@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import line_aa
 
-from labelvae.style import ink, layout, regions, slant, style_statistics, thickness
+from labelvae.evaluation.style import ink, layout, regions, slant, style_statistics, thickness
 
 
 @settings(max_examples=30)

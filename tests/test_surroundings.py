@@ -15,9 +15,9 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
-from labelvae import presets
-from labelvae.experiment import run_experiment
-from labelvae.surroundings import check_one_process, environment, kept_process, quiet
+from labelvae.runs import presets
+from labelvae.runs.experiment import run_experiment
+from labelvae.system.process import check_one_process, environment, kept_process, quiet
 
 
 def state():
@@ -96,7 +96,7 @@ def test_a_run_leaves_the_process_as_it_was_also_in_a_job_of_a_cluster(tmp_path,
         os.chdir(tmp_path / "elsewhere")
 
     before = state()
-    monkeypatch.setattr("labelvae.experiment.Bar.on_fit_start", move)
+    monkeypatch.setattr("labelvae.runs.experiment.Bar.on_fit_start", move)
     scores = run_experiment(tiny(Path("run")))
     monkeypatch.chdir(tmp_path)
     assert_same(before, state())
@@ -129,7 +129,7 @@ def state():
         logging.getLogger().level, logging.getLogger("lightning.pytorch").level, random.getstate(), os.getcwd(),
         torch.get_num_threads(), torch.get_default_dtype(), torch.get_rng_state().tolist())
 before = state()
-import labelvae.experiment, labelvae.__main__, labelvae.dashboard, labelvae.export
+import labelvae.runs.experiment, labelvae.__main__, labelvae.training.dashboard, labelvae.models.export
 for name in labelvae.__all__: getattr(labelvae, name)
 names = "environment filters signals excepthook exit level lightning random folder threads dtype rng".split()
 print([name for name, old, new in zip(names, before, state()) if old != new])

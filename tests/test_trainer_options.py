@@ -120,7 +120,7 @@ def test_terms_of_the_training_can_be_monitored(task, trainer, tmp_path):
 
 @pytest.mark.parametrize("every", [0, 2, 50])
 def test_between_logs_nothing_is_read(every, trainer, monkeypatch):
-    from labelvae.term_window import TermWindow
+    from labelvae.training.term_window import TermWindow
 
     read, real = [], TermWindow.read
     monkeypatch.setattr(TermWindow, "read", lambda self: (read.append(len(self.unread)), real(self))[1])
@@ -217,7 +217,7 @@ def test_clipping_is_what_was_asked_for(how, held, trainer):
 
 
 def test_clipping_by_0_clips_nothing():
-    from labelvae.optimizing import clip_gradients
+    from labelvae.training.optimizers import clip_gradients
 
     weight = torch.nn.Parameter(torch.zeros(1))
     weight.grad = torch.tensor([1e6])

@@ -15,8 +15,8 @@ from labelvae import (
     Objective,
     VAETraining,
 )
-from labelvae.callbacks import LastCheckpoint, MovingAverage
-from labelvae.optimizing import CLIP_NORM, learning_rate_factor
+from labelvae.training.callbacks import LastCheckpoint, MovingAverage
+from labelvae.training.optimizers import CLIP_NORM, learning_rate_factor
 
 OBJECTIVE = Objective(
     likelihood="gaussian",

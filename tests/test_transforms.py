@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 from torch.nn import functional as F
 
-from labelvae.readable import readable
+from labelvae.inputs.peeking import readable
 
 CODES, Y = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1])
 X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from labelvae import ConditionalVAE
-from labelvae.settings import DecoderLabel, EncoderLabel
+from labelvae.models.options import DecoderLabel, EncoderLabel
 
 
 def test_inference_restores_the_modes_and_records_no_gradient(vae, images, labels):

@@ -19,8 +19,8 @@ from labelvae import (
     VAETraining,
     evaluate,
 )
-from labelvae.diagnosis import diagnose
-from labelvae.frozen import FrozenNorm
+from labelvae.evaluation.diagnosis import diagnose
+from labelvae.models.frozen import FrozenNorm
 
 SHAPE = (3, 16, 16)
 

@@ -20,9 +20,9 @@ from labelvae import (
     LabelClassifier,
     Objective,
     VAETraining,
-    losses,
 )
-from labelvae.callbacks import LastCheckpoint
+from labelvae.losses import guided_elbo as losses
+from labelvae.training.callbacks import LastCheckpoint
 
 
 class KeepStatistics(Callback):

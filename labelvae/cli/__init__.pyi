@@ -1,0 +1,13 @@
+from .commands import compare as compare
+from .commands import demo as demo
+from .commands import export as export
+from .commands import run_evaluate as run_evaluate
+from .loading import guide_beside as guide_beside
+from .loading import load_model as load_model
+from .parser import DashParser as DashParser
+from .parser import quick_start as quick_start
+from .parser import run as run
+from .picture_commands import relabel as relabel
+from .picture_commands import sample as sample
+from .reference import main as main
+from .relabelling import Relabelling as Relabelling

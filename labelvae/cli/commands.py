@@ -1,0 +1,150 @@
+"""What `labelvae COMMAND` does: a function a command, whose signature is the command line and docstring its help.
+
+Nothing here imports torch before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labelvae.cli.loading import load_model
+from labelvae.data.settings import DataName, DataSettings
+
+
+def run_evaluate(
+    *,
+    model: str,
+    judge: str,
+    guide: str | None = None,
+    data: DataName | None = None,
+    data_dir: Path | None = None,
+    rounds: int = 1,
+    out: Path | None = None,
+    skip_unreadable: bool = False,
+    refine: float | None = None,
+) -> None:
+    """Judge a model on the held-out test images of its data.
+
+    Without --data the images are those of the run that the model is from, by the settings.yaml beside its folder.
+    Images of that name are split as the run split them, so that none is scored that was trained on.
+
+    Args:
+        model: Folder of a trained model, or its name.
+        judge: Folder of an independent classifier.
+        guide: Folder of the classifier that was in the loss, for the guide-judge gap.
+        data: Which images; those of a folder are brought to the model's size.
+        data_dir: Where the files of the data set are.
+        rounds: Wrong labels drawn for each test image.
+        out: A .json file that the scores are written to as well.
+        skip_unreadable: Go on without images of a folder that cannot be read.
+        refine: Judge counterfactuals refined by this radius as well; 0 for none. Without it, what is saved beside the
+            model.
+    """
+    from dataclasses import asdict, replace
+
+    from labelvae.data.image_data import ImageData
+    from labelvae.evaluation.evaluator import evaluate
+    from labelvae.evaluation.scores import save_scores, scores_table
+    from labelvae.losses.refinement import refining
+    from labelvae.models.classifier import LabelClassifier
+    from labelvae.models.hub import locate
+    from labelvae.system.whole_files import user_path
+
+    (vae, names), opinion = load_model(model), LabelClassifier.from_pretrained(judge)
+    adviser = LabelClassifier.from_pretrained(guide) if guide else None
+    how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    if how.name == "folder":
+        how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
+    named = (locate(model, vae.kind) / "classes.json").is_file()
+    images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
+    if named and names != images.class_names:
+        raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
+    real, test = images.loader("train"), images.loader("test")
+    name, better = Path(model).name, refining(vae, model, refine)
+    models = {name: vae} | ({} if better is vae else {f"{name}, refined": better})
+    scores = [
+        evaluate(each, test, opinion, real=real, guide=adviser, name=row, rounds=rounds) for row, each in models.items()
+    ]
+    print(scores_table(scores))
+    if out is not None:
+        save_scores(scores, user_path(out))
+
+
+def compare(runs: list[Path], *, html: Path | None = None) -> None:
+    """What runs scored, side by side.
+
+    Args:
+        runs: Folders of finished runs.
+        html: A file for scores and pictures as one page that loads nothing from elsewhere.
+    """
+    from labelvae.models.finished_run import read_run
+    from labelvae.runs.comparison import comparison_page, comparison_table
+    from labelvae.system.whole_files import user_path, write_whole
+
+    found = [read_run(user_path(folder)) for folder in runs]
+    print(comparison_table(found))
+    if html is not None:
+        write_whole(user_path(html), comparison_page(found))
+        print(f"with pictures: {html}")
+
+
+def export(out: Path, *, model: str) -> None:
+    """A model's relabelling as a file for other programs: images and labels in, images out, any batch size.
+
+    Args:
+        out: A file ending in .onnx, or in .pt2 for torch.export.
+        model: Folder of a trained model, or its name.
+    """
+    from labelvae.models.export import export_onnx, export_program
+    from labelvae.models.vae import ConditionalVAE
+    from labelvae.system.whole_files import user_path
+
+    out = user_path(out)
+    if out.suffix not in (".onnx", ".pt2"):
+        raise ValueError(f"out: expected a file ending in .onnx or .pt2, got {out}")
+    vae = ConditionalVAE.from_pretrained(model)
+    (export_onnx if out.suffix == ".onnx" else export_program)(vae, out)
+    print(f"relabelling of {model}: {out}")
+
+
+def demo(
+    *,
+    model: str = "mnist",
+    judge: str | None = None,
+    images: Path | None = None,
+    port: int = 7860,
+    host: str = "127.0.0.1",
+) -> None:
+    """A page in the browser: draw or upload an image, pick a label, see it relabelled. Nothing leaves the machine.
+
+    Args:
+        model: Folder of a trained model, or its name; mnist comes with the package.
+        judge: Folder of an independent classifier, whose opinion is shown; else the guide's, if it is at hand.
+        images: A folder of images to pick from.
+        port: Where the page is served; 0 takes a free one.
+        host: The address that is listened on: this machine only, or 0.0.0.0 in a container. Elsewhere than on this
+            machine the page asks for the token that stands in the printed address.
+    """
+    from labelvae.page.server import serve
+
+    serve(model, judge, images, port, host)
+
+
+def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
+    """The data that a run's settings.yaml names, and where they are; or others that are asked for."""
+    import yaml
+
+    if path.is_file():
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            known = DataSettings(**settings["data"]), Path(settings["data_dir"])
+        except (ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: is not the settings of a run ({error}); repair it, or take it away to have the data "
+                "of --data split by default"
+            ) from error
+        if asked in (None, known[0].name):
+            return known
+    if asked is None:
+        raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
+    return DataSettings(asked), Path("data")

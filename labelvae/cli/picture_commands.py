@@ -1,0 +1,169 @@
+"""The commands that read and write pictures: `labelvae relabel` and `labelvae sample`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from labelvae.cli.loading import guide_beside, load_model
+
+SAMPLED_AT_ONCE = 256
+"""Images that `sample` holds in memory; a multiple of 16, so that the draws are those of one large batch."""
+
+WIDEST_SHEET = 50_000
+"""Pixels; JPEG allows 65,500."""
+
+
+def relabel(
+    paths: list[str],
+    *,
+    model: str,
+    to: str,
+    own: str | None = None,
+    invert: bool = False,
+    fit: Literal["auto", "pad", "crop", "strokes"] = "auto",
+    paste: bool = True,
+    enlarge: int | None = None,
+    resume: bool = False,
+    skip_unreadable: bool = False,
+    debug: bool = False,
+    refine: float | None = None,
+) -> None:
+    """Photographs or images as another label, in their own style.
+
+    Give pictures, folders of them, or globs, and last where the results go: a picture for one, else a folder. A picture
+    with `--to all` is a sheet, a row an image or a digit; a folder gets a file for each picture and label, each written
+    when it is made.
+
+    A picture comes back at its own size. A model of pen strokes finds the written digits, dark on bright or bright on
+    dark, and the new ones are written in their places; another model gets the middle of the picture. Images of the
+    model's own size are taken as they are. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
+
+    Args:
+        paths: Pictures, and last the output.
+        model: Folder of a trained model, or its name; mnist comes with the package.
+        to: The label: the name of a class, its index, or all for each of them; * where a class is called all.
+        own: What the images are; only a model whose encoder sees the label needs it.
+        invert: Ink is dark on bright; found out where it is not said.
+        fit: strokes finds written digits, crop cuts off at the sides, pad fills up with the colour of the edge; auto
+            takes strokes for a model of strokes, else crop.
+        paste: Put results back into their pictures; --no-paste gives the model's images.
+        enlarge: Whole factor that the model's images are enlarged by; they are then not put back.
+        resume: Go on with a folder of results: those that are there and whole are kept.
+        skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
+        debug: Write what the model sees beside each result, and list every picture.
+        refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
+            colour; 0 for none. Without it, what is saved beside the model.
+    """
+    if "" in paths:  # which a shell makes of a variable that is not set
+        raise ValueError("paths: expected images and last the output, got an empty name")
+    *words, last = paths
+    if not words:
+        raise ValueError(f"paths: expected images and last the output, got {last} alone")
+    from labelvae.inputs.class_names import label_of, labels_of, printable
+
+    more = f" and {len(words) - 1} more" if len(words) > 1 else ""
+    print(f"labelvae: reading {printable(words[0])}{more} ...", flush=True)  # before torch is imported
+    from labelvae.cli.parser import quick_start
+    from labelvae.inputs.checks import check_count
+    from labelvae.photos.picture_files import find_pictures, is_picture_name
+    from labelvae.system.whole_files import sweep, user_path
+
+    if enlarge is not None:
+        check_count("enlarge", enlarge)
+    one, out = is_picture_name(last), user_path(last)
+    if any(_same(user_path(word), out) for word in words):
+        raise ValueError(f"out: {last} is what the images are read from; give another place for the results")
+    pictures = find_pictures(words, leave_out=str(out))
+    if any(_same(Path(path), out) for path in pictures.paths):
+        raise ValueError(f"out: {last} is one of the images; give another place for the results")
+    with quick_start():
+        from labelvae.cli.relabelling import Relabelling
+        from labelvae.losses.refinement import refining
+
+        vae, names = load_model(model)
+    labels = labels_of(to, names)
+    mine = label_of(own, names) if own is not None else None
+    guide = guide_beside(model, vae) if fit in ("auto", "strokes") else None
+    put_back = paste and enlarge is None
+    better = refining(vae, model, refine)
+    work = Relabelling(
+        better, names, labels, mine, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug
+    )
+    try:
+        if not one:
+            sweep(out)
+            work.into_folder(pictures, out)
+        elif len(labels) > 1:
+            work.into_sheet(pictures, out)
+        elif len(pictures.paths) == 1:
+            work.into_picture(pictures, out)
+        else:
+            raise ValueError(f"out: {out} is one picture, but there are {len(pictures.paths)} images; give a folder")
+    except KeyboardInterrupt:
+        print(f"\nstopped; {work.written} results are under {out}, --resume goes on from there", file=sys.stderr)
+        raise
+    said = f", {work.kept} were there" if work.kept else ""
+    said += f", {len(work.broken)} could not be read" if work.broken else ""
+    said += f", {pictures.others} files are no images" if pictures.others else ""
+    print(f"{work.written} images as {printable(to)}: {printable(str(out))}{said}")
+
+
+def sample(
+    out: Path,
+    *,
+    model: str,
+    label: str = "all",
+    count: int = 10,
+    seed: int = 0,
+    enlarge: int = 1,
+    refine: float | None = None,
+) -> None:
+    """New images of a label.
+
+    Args:
+        out: A picture, for a sheet with a row a label; or a folder, for a file an image.
+        model: Folder of a trained model, or its name.
+        label: The name of a class, its index, or all for each of them; * where a class is called all.
+        count: Images of each label.
+        seed: Of the draw; the same numbers are used for every label.
+        enlarge: Whole factor that the files in a folder are enlarged by.
+        refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
+            it, what is saved beside the model.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from labelvae.inputs.checks import check_count
+    from labelvae.inputs.class_names import file_names, labels_of, printable
+    from labelvae.losses.refinement import refining
+    from labelvae.photos.picture_files import exact_picture, is_picture_name, save_picture
+    from labelvae.system.whole_files import user_path
+    from labelvae.visual.grids import samples_grid
+
+    check_count("count", count)
+    check_count("enlarge", enlarge)
+    check_count("seed", seed, at_least=0)
+    one, out = is_picture_name(out), user_path(out)
+    vae, names = load_model(model)
+    labels = labels_of(label, names)
+    drawing = refining(vae, model, refine)
+    if one:
+        if count * vae.image_shape[2] > WIDEST_SHEET:
+            raise ValueError(f"count: {count} images side by side are too wide for one picture; give a folder as out")
+        rows = [drawing.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels]
+        save_picture(samples_grid(torch.stack(rows), [names[each] for each in labels]), out)
+    else:
+        files = file_names(names)
+        draws = {each: torch.Generator().manual_seed(seed) for each in labels}
+        parts = [(each, first) for each in labels for first in range(0, count, SAMPLED_AT_ONCE)]
+        for each, first in tqdm(parts, desc="samples", leave=False, delay=2):
+            some = drawing.sample([each] * min(SAMPLED_AT_ONCE, count - first), draws[each])
+            for index, image in enumerate(some, first):
+                save_picture(exact_picture(image, enlarge), out / f"{files[each]}_{index:04d}.png")
+    print(f"{len(labels) * count} images: {printable(str(out))}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one == other or (one.exists() and other.exists() and one.samefile(other))

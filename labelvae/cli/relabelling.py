@@ -1,0 +1,276 @@
+"""Picture files relabelled in chunks: any number of them in little memory, each result written when it is made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from labelvae.data.forms import Form, common_form, refuse, say_skipped
+from labelvae.data.pixels import UNREADABLE, open_image
+from labelvae.inputs.class_names import file_names, printable
+from labelvae.inputs.tensors import Labels
+from labelvae.losses.refinement import Refined
+from labelvae.models.vae import ConditionalVAE
+from labelvae.photos.photographs import AUTO, unread_picture
+from labelvae.photos.picture_files import Pictures, is_whole, refuse_other_picture, result_path, save_picture
+from labelvae.photos.picture_inputs import Input, PictureReader
+from labelvae.photos.reading import UnreadError
+from labelvae.visual.grids import CELL, grid, to_picture
+
+CHUNK = 64
+"""Pictures that are in memory at a time."""
+
+MOST_ROWS = 300
+"""Pictures on one sheet."""
+
+LARGE_CELL, MOST_LARGE_ROWS = 168, 30
+"""Pixels of an image on a sheet of few rows, and how many rows are few."""
+
+MOST_COLUMNS = 6
+"""Images side by side on the sheet of a single picture."""
+
+MOST_LINES = 20
+"""Pictures of which a line says what was found in them."""
+
+DEEP_ENDINGS = (".png", ".tif", ".tiff", ".pgm", ".pnm")
+"""Files that hold 16 bits."""
+
+
+@dataclass
+class Relabelling:
+    """How pictures are relabelled, and what became of them.
+
+    Attributes:
+        vae: The model, or the model with its guide.
+        names: The name of each class.
+        labels: The labels that each picture is asked as.
+        own: The label that the pictures have; needed by a model whose encoder sees it.
+        guide: A classifier of the model's images, which reads the digits in photographs.
+        invert: Swap dark and bright first; otherwise a model of strokes finds it out.
+        fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
+        paste: Put what is relabelled back into its picture; a picture of the model's size keeps its dark and bright.
+        enlarge: Pixels for each pixel of a result that is not put back; None makes those of photographs large
+            enough to be seen.
+        resume: Leave results that are there and whole as they are.
+        skip_unreadable: Go on without pictures that cannot be read.
+        debug: Write what the model sees beside each result.
+        chunk: Pictures that are in memory at a time.
+        written: Files that were written.
+        kept: Files that were there.
+        broken: Why a picture cannot be read, by its file.
+    """
+
+    vae: ConditionalVAE | Refined
+    names: Sequence[str]
+    labels: list[int]
+    own: Labels | None = None
+    guide: nn.Module | None = None
+    invert: bool = False
+    fit: str = AUTO
+    paste: bool = True
+    enlarge: int | None = None
+    resume: bool = False
+    skip_unreadable: bool = False
+    debug: bool = False
+    chunk: int = CHUNK
+    written: int = 0
+    kept: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    _lines: int = 0
+
+    @cached_property
+    def _reader(self) -> PictureReader:
+        model = self.vae.vae if isinstance(self.vae, Refined) else self.vae
+        return PictureReader(model, self.guide, self.invert, self.fit, self.paste, self.enlarge)
+
+    def into_folder(self, pictures: Pictures, out: Path) -> None:
+        """Write a PNG for each picture and label under `out`, named after both.
+
+        Raises:
+            ValueError: A result that would lie over a picture; a picture that cannot be read, unless it is skipped:
+                before anything is written where its header says so, else when all others are written.
+        """
+        stems = pictures.result_names()
+        tails = [f"_as_{name}.png" for name in file_names(self.names)]
+        folder_of = cache(os.path.realpath)
+
+        def real(path: str | Path) -> str:
+            folder, name = os.path.split(path)
+            return os.path.join(folder_of(folder), name)
+
+        originals = {real(path) for path in pictures.paths} if out.exists() else set()
+
+        def targets(place: int) -> list[Path]:
+            return [result_path(out, stems[place], tails[label]) for label in self.labels]
+
+        def seen(place: int) -> Path:
+            return result_path(out, stems[place], "_seen.png")
+
+        def made(place: int) -> list[Path]:
+            return [*targets(place), *([seen(place)] if self.debug else [])]
+
+        over = next(
+            (path for place in range(len(stems)) for path in made(place) if originals and real(path) in originals),
+            None,
+        )
+        if over is not None:
+            raise ValueError(f"out: a result would be written over {over}; give another folder")
+        form = self._common_form(pictures)
+        bar = tqdm(total=len(stems), desc="relabelling", unit="image", leave=False, delay=2)
+        with bar:
+            for places in torch.arange(len(stems)).split(self.chunk):
+                wanted = [place for place in places.tolist() if not self._is_done(targets(place))]
+                sights = {pictures.paths[place]: seen(place) for place in wanted if self.debug}
+                for place, read, row in self._relabelled(pictures.paths, wanted, form, sights):
+                    for images, path in zip(row, targets(place), strict=True):
+                        save_picture(
+                            self._reader.result(read, images, read.white), path, flush=False
+                        )  # resume looks at them
+                        self.written += 1
+                bar.update(len(places))
+        self._end(out)
+
+    def into_picture(self, pictures: Pictures, out: Path) -> None:
+        """Write one result in the format that the ending of `out` says.
+
+        Raises:
+            ValueError: Another picture is there; the picture cannot be read.
+        """
+        _, height, width = self.vae.image_shape
+        refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
+        form = self._common_form(pictures)
+        for _, read, row in self._relabelled(pictures.paths, [0], form, self._sights(pictures, out)):
+            deep = read.white if out.suffix.lower() in DEEP_ENDINGS else 255
+            save_picture(self._reader.result(read, row[0], deep), out)
+            self.written += 1
+        self._end(out)
+
+    def into_sheet(self, pictures: Pictures, out: Path) -> None:
+        """Write one picture with a row for each image, or each digit: itself, and itself as each label.
+
+        Raises:
+            ValueError: Another picture is there; more than `MOST_ROWS` images; one that cannot be read.
+        """
+        if len(pictures.paths) > MOST_ROWS:
+            raise ValueError(
+                f"out: a sheet has a row for each image, at most {MOST_ROWS}, got {len(pictures.paths)}; give a folder"
+            )
+        form = self._common_form(pictures)
+        places = [place for place, path in enumerate(pictures.paths) if path not in self.broken]
+        cell = LARGE_CELL if len(places) <= MOST_LARGE_ROWS else CELL
+        rows: list[list[Image.Image]] = []
+        for _, read, row in self._relabelled(pictures.paths, places, form, self._sights(pictures, out)):
+            rows += self._reader.rows(read, row, cell)
+        if rows:
+            names = ["image", *(self.names[label] for label in self.labels)]
+            if len(rows) == 1:
+                starts = range(0, len(names), MOST_COLUMNS)
+                lines, titles = ([part[at : at + MOST_COLUMNS] for at in starts] for part in (rows[0], names))
+                sheet = grid(lines, captions=titles)  # type: ignore[arg-type]
+            else:
+                sheet = grid(rows, column_titles=names)
+            refuse_other_picture(out, lambda width, _: width == sheet.width)
+            save_picture(sheet, out)
+            self.written += 1
+        self._end(out)
+
+    def _sights(self, pictures: Pictures, out: Path) -> dict[str, Path]:
+        """Where a picture of what was seen goes, by the file that it was seen in; nothing else lies there."""
+        if not self.debug:
+            return {}
+        tails = ["_seen.png"] if len(pictures.paths) == 1 else [f"_{name}_seen.png" for name in _each_name(pictures)]
+        sights = [result_path(out.parent, out.stem, tail) for tail in tails]
+        for path in sights:
+            refuse_other_picture(path, lambda *_: False)
+        return dict(zip(pictures.paths, sights, strict=True))
+
+    def _common_form(self, pictures: Pictures) -> Form:
+        form, unreadable = common_form(pictures.paths)
+        self.broken = {pictures.paths[place]: reason for place, reason in unreadable.items()}
+        if not self.skip_unreadable:
+            refuse(self.broken)
+        return form
+
+    def _relabelled(
+        self, paths: Sequence[str], places: list[int], form: Form, sights: dict[str, Path]
+    ) -> Iterator[tuple[int, Input, Tensor]]:
+        """Each readable picture's place, what was read, and its images under each label, `(K, N, C, H, W)`."""
+        read: list[tuple[int, Input]] = []
+        for place in places:
+            path = paths[place]
+            if path in self.broken:
+                continue
+            try:
+                one = self._reader.read(path, form)
+            except UNREADABLE as error:
+                self.broken[path] = str(error).removeprefix(f"{path}: ")
+                if path in sights and isinstance(error, UnreadError):
+                    self._draw_unread(path, error, sights[path])
+                continue
+            self._say(path, self._reader.said(one, list(self.names)))
+            if path in sights:
+                seen = one.photo.seen(self.names) if one.photo is not None else to_picture(one.images[0], LARGE_CELL)
+                save_picture(seen, sights[path], flush=False)
+            if one.photo is None:
+                read.append((place, one))
+            else:  # a photograph is large: it is not kept
+                yield from self._made(read)
+                yield from self._made([(place, one)])
+                read = []
+        yield from self._made(read)
+
+    def _made(self, read: list[tuple[int, Input]]) -> Iterator[tuple[int, Input, Tensor]]:
+        if read:
+            images = torch.cat([one.images for _, one in read])
+            own = read[0][1].labels if self.own is None else self.own
+            made = torch.stack([self.vae.relabel(images, label, own).cpu() for label in self.labels])
+            parts = made.split([len(one.images) for _, one in read], dim=1)
+            yield from ((place, one, part) for (place, one), part in zip(read, parts, strict=True))
+
+    def _draw_unread(self, path: str, error: UnreadError, out: Path) -> None:
+        with open_image(path) as picture:
+            save_picture(unread_picture(picture, error, self.names), out, flush=False)
+        print(f"what was seen: {printable(str(out))}", file=sys.stderr)
+
+    def _say(self, path: str, found: str) -> None:
+        if not found:
+            return
+        self._lines += 1
+        if self._lines <= MOST_LINES or self.debug:
+            tqdm.write(f"{printable(path)}: {printable(found)}")
+        elif self._lines == MOST_LINES + 1:
+            tqdm.write("what is found in further pictures is not listed; --debug lists all")
+
+    def _is_done(self, targets: Sequence[Path]) -> bool:
+        if not self.resume or not all(is_whole(path) for path in targets):
+            return False
+        self.kept += len(targets)
+        return True
+
+    def _end(self, out: Path) -> None:
+        """Say what could not be read; without leave to skip it, as an error."""
+        if not self.broken:
+            return
+        if self.skip_unreadable and (self.written or self.kept):
+            say_skipped(self.broken)
+            return
+        if self.written:
+            print(f"{self.written} other results are under {printable(str(out))}", file=sys.stderr)
+        if len(self.broken) == 1 and not self.written:
+            path, reason = next(iter(self.broken.items()))
+            raise ValueError(f"{path}: {reason}")
+        refuse(self.broken)
+
+
+def _each_name(pictures: Pictures) -> list[str]:
+    """The name of each picture's result, without folders."""
+    return [name.replace(os.sep, "_") for name in pictures.result_names()]

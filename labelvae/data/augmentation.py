@@ -1,0 +1,182 @@
+"""Random changes that keep the label, drawn for every image of a batch on its own and differentiable.
+
+A classifier that has seen shifted, sheared and noisy images is *robust*: its gradients mean something to a
+person, and ghost strokes do not fool it (Engstrom et al., 2019, arXiv 1906.00945; Ganz et al., 2022,
+arXiv 2207.11378). torchvision's transforms draw one change for a whole batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from labelvae.data.differentiable_style import stroke_thickness
+from labelvae.data.settings import Augmentation
+from labelvae.inputs.tensors import check_rows
+
+FINE = 2
+"""By how much images are enlarged while the thickness of their strokes changes."""
+
+MOST_GROWTH = 1 / 7
+"""By how much a stroke may grow at either edge, as a share of the shorter side; it shrinks by at most half of that."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One drawn change an image: the same can be done to several images alike.
+
+    Attributes:
+        maps: affine maps `(B, 2, 3)` from output to input coordinates in [-1, 1]; None leaves the pixels in place.
+        thickening: `(B, 1, 1, 1)`, the share of a pixel by which bright strokes grow, or shrink where it is
+            negative; None leaves them.
+        strokes: `(B, 1, 1, 1)`, by what the thickness of bright strokes is multiplied; None leaves it.
+        chosen: `(B, 1, 1, 1)`, the images that are changed; None changes all.
+    """
+
+    maps: Tensor | None
+    thickening: Tensor | None
+    strokes: Tensor | None = None
+    chosen: Tensor | None = None
+
+
+def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Tensor:
+    """Images `(B, C, H, W)` in [0, 1], each changed by its own draw of `how`; edges are repeated.
+
+    Raises:
+        ValueError: images of another shape or type; their range is not looked at.
+
+    >>> augment(torch.rand(4, 1, 8, 8), Augmentation(rotation=10, noise=0.1)).shape
+    torch.Size([4, 1, 8, 8])
+    """
+    check_rows("images", images, None, None, None)
+    before, drawn = images, draw_change(images, how, generator)
+    images = change(images, drawn, how)
+    if how.blur:
+        deviations = how.blur * images.new_empty(len(images)).uniform_(generator=generator)
+        images = blurred(images, deviations, radius=math.ceil(2.0 * how.blur))
+    images = noised(images, how.noise, generator).clamp(0.0, 1.0) if how.noise else images
+    return images if drawn.chosen is None else torch.where(drawn.chosen, images, before)
+
+
+def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
+    """Images `(B, C, H, W)`, each blurred by a Gaussian of its own standard deviation `(B,)`, pixels; edges repeated.
+
+    The Gaussian is cut off `radius` pixels from its centre.
+    """
+    steps = torch.arange(-radius, radius + 1, device=images.device)
+    weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
+    for dim in (3, 2):
+        size = images.shape[dim]
+        # Not by F.pad: its gradient, compiled, fails on images in channels-last layout.
+        first, last = images.narrow(dim, 0, 1), images.narrow(dim, size - 1, 1)
+        padded = torch.cat([*[first] * radius, images, *[last] * radius], dim=dim)
+        images = sum(  # type: ignore[assignment]
+            weights[:, tap, None, None, None] * padded.narrow(dim, tap, size) for tap in range(len(steps))
+        )
+    return images
+
+
+def noised(rows: Tensor, largest: float, generator: torch.Generator | None = None) -> Tensor:
+    """Rows `(B, ...)` with Gaussian noise, each of its own standard deviation, drawn up to `largest`."""
+    if not largest:
+        return rows
+    deviation = largest * rows.new_empty(len(rows), *[1] * (rows.ndim - 1)).uniform_(generator=generator)
+    return rows + deviation * torch.empty_like(rows).normal_(generator=generator)
+
+
+def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Change:
+    """One change an image, without the noise."""
+
+    def draw(largest: float) -> Tensor:
+        return images.new_empty(len(images)).uniform_(-largest, largest, generator=generator)
+
+    def draw_factor(span: tuple[float, float]) -> Tensor:
+        smallest, largest = math.log(span[0]), math.log(span[1])
+        return images.new_empty(len(images)).uniform_(smallest, largest, generator=generator).exp()
+
+    thickening = draw(how.thickness)[:, None, None, None] if how.thickness else None
+    strokes = draw_factor(how.strokes)[:, None, None, None] if how.strokes != (1.0, 1.0) else None
+    chosen = None if how.share == 1 else (draw(1.0) < 2.0 * how.share - 1.0)[:, None, None, None]
+    if not (how.rotation or how.scale or how.sizes != (1.0, 1.0) or how.shear or how.shift or how.flip):
+        return Change(None, thickening, strokes, chosen)
+    height, width = images.shape[-2:]
+    angle, scale, shear = draw(math.radians(how.rotation)), 1.0 + draw(how.scale), draw(how.shear)
+    scale = scale if how.sizes == (1.0, 1.0) else scale / draw_factor(how.sizes)
+    mirror = torch.where(draw(1.0) < 0, -1.0, 1.0) if how.flip else torch.ones_like(scale)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    # Rotation and shear are in pixels; coordinates go from -1 to 1 along either side.
+    across = torch.stack([cosine * mirror, (shear * cosine - sine) * (height / width), 2.0 * draw(how.shift)], dim=1)
+    down = torch.stack([sine * mirror * (width / height), shear * sine + cosine, 2.0 * draw(how.shift)], dim=1)
+    return Change(torch.stack([across, down], dim=1), thickening, strokes, chosen)
+
+
+def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
+    """Images `(B, C, H, W)` changed alike.
+
+    Maps are applied in float32: bfloat16 would miss by half a pixel. Strokes grow towards the brightest pixel, and
+    shrink towards the darkest one, of each 3x3 neighbourhood (grey-scale dilation and erosion). Their thickness is
+    changed on the enlarged image, and the brightest pixel stays as bright, so that thin lines are no paler.
+    """
+    before, fine = images, 1 if drawn.strokes is None else FINE
+    if drawn.maps is not None or fine > 1:
+        images = _sampled(images, drawn.maps, fine, how)
+    if drawn.strokes is not None:
+        again = F.avg_pool2d(_drawn_again(images, drawn.strokes), fine)
+        brightest = [each.detach().amax(dim=(1, 2, 3), keepdim=True) for each in (images, again)]
+        images = (again * (brightest[0] / brightest[1].clamp_min(1e-6))).clamp(0.0, 1.0)
+    if drawn.thickening is not None:
+        grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
+        images = images + torch.where(
+            drawn.thickening > 0, drawn.thickening * (grown - images), drawn.thickening * (images - shrunk)
+        )
+    return images if drawn.chosen is None else torch.where(drawn.chosen, images, before)
+
+
+def _sampled(images: Tensor, maps: Tensor | None, fine: int, how: Augmentation) -> Tensor:
+    """Images under affine maps, enlarged `fine` times."""
+    with torch.autocast(images.device.type, enabled=False):
+        if maps is None:
+            maps = torch.eye(2, 3, device=images.device).expand(len(images), -1, -1)
+        height, width = images.shape[-2:]
+        grid = F.affine_grid(maps.float(), [*images.shape[:2], height * fine, width * fine], align_corners=False)
+        return F.grid_sample(images.float(), grid, mode=how.interpolation, padding_mode="border", align_corners=False)
+
+
+def _drawn_again(images: Tensor, factors: Tensor) -> Tensor:
+    """Images `(B, C, H, W)` whose strokes are `factors` `(B, 1, 1, 1)` times as thick.
+
+    A stroke grows, or shrinks, by the same distance at every edge, measured in the mean thickness of the image's
+    strokes. Where that would take all of a stroke, its middle stays: what an opening removes from what is left.
+    """
+    width = stroke_thickness(images.detach().mean(dim=1, keepdim=True))[:, None, None, None]
+    reach = 0.5 * width * (factors - 1.0)
+    grown = shrunk = images
+    middle = torch.zeros_like(images)
+    steps = math.ceil(MOST_GROWTH * min(images.shape[-2:]))
+    for step in range(steps):
+        grown = grown + (reach - step).clamp(0.0, 1.0) * (_brightest(grown, step) - grown)
+    for step in range(math.ceil(steps / 2)):
+        share = (-reach - step).clamp(0.0, 1.0)
+        less = -_brightest(-shrunk, step)
+        middle = torch.maximum(middle, share * (shrunk - _brightest(less, step)).clamp_min(0.0))
+        shrunk = shrunk + share * (less - shrunk)
+    return torch.where(factors > 1.0, grown, torch.maximum(shrunk, middle))
+
+
+def _brightest(images: Tensor, step: int) -> Tensor:
+    """The brightest of each pixel and its neighbours: of 8 and, at every other step, of 4, so that edges stay round."""
+    across = _brighter(images, dim=3)
+    return _brighter(across, dim=2) if step % 2 else torch.maximum(across, _brighter(images, dim=2))
+
+
+def _brighter(images: Tensor, dim: int) -> Tensor:
+    """The brightest of each pixel and the two beside it along a side; several times as fast as `max_pool2d`."""
+    size = images.shape[dim]
+    first, last = images.narrow(dim, 0, 1), images.narrow(dim, size - 1, 1)
+    after = torch.cat([images.narrow(dim, 1, size - 1), last], dim=dim)
+    before = torch.cat([first, images.narrow(dim, 0, size - 1)], dim=dim)
+    return torch.maximum(images, torch.maximum(before, after))

@@ -1,0 +1,255 @@
+"""A folder of images as a data set: its splits, its classes, and the files of each; no pixel is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from labelvae.data.image_files import inside, is_image, walk
+from labelvae.data.image_sets import Names
+
+SplitName = Literal["train", "validation", "test"]
+
+SPLITS: dict[str, SplitName] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What a folder's name, in lower case, says of the images in it."""
+
+LOOKED_AT = 100
+"""Test files that are compared with the training files."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a data set.
+
+    Attributes:
+        class_names: The name of each label.
+        paths: The files of all splits.
+        labels: Their labels, int64 `(N,)`.
+        splits: Which files are in each split, int64 `(M,)`; a split that the folder does not have is missing.
+    """
+
+    class_names: list[str]
+    paths: Sequence[str]
+    labels: Tensor
+    splits: dict[SplitName, Tensor]
+
+    def without(self, places: Sequence[int]) -> Listing:
+        """Return the listing with the files at `places` in no split."""
+        kept = torch.ones(len(self.labels), dtype=torch.bool)
+        kept[list(places)] = False
+        return replace(self, splits={name: index[kept[index]] for name, index in self.splits.items()})
+
+    def fingerprint(self, root: str | Path) -> str:
+        """Hash the files' names under `root`, their sizes and labels, as hexadecimal digits; no file is read."""
+        digest = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+            name = os.path.relpath(path, os.path.expanduser(root))
+            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (_size(path), label))
+        return digest.hexdigest()
+
+
+@dataclass
+class _Seen:
+    """What was passed over."""
+
+    others: int = 0
+    example: str = ""
+    paths: list[str] = field(default_factory=list)
+
+
+def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> Listing:
+    """List the images under a folder by split and class.
+
+    The folder holds a folder for each class, or first the folders `train` (or `training`), and, if there are any,
+    `val` (or `valid`, `validation`) and `test` (or `testing`), in any case. Images in sub-folders of a class belong to
+    the class. Files that are no images are passed over and counted in one warning.
+
+    Args:
+        root: The folder.
+        class_names: The order of the labels, where a model has one already. Other classes than the folder's are
+            ignored. By default names are sorted, numbers in them by their value.
+
+    Raises:
+        ValueError: No such folder, fewer than two classes, a training class without images, a class that the
+            training images do not have.
+    """
+    root = os.path.expanduser(root)
+    if os.path.isfile(root):
+        raise ValueError(f"{root}: is a file, expected a folder of images; unpack an archive first")
+    if not os.path.isdir(root):
+        raise ValueError(f"{root}: no such folder; expected train/CLASS/*.png (or .jpg) or CLASS/*.png inside it")
+    folders = _split_folders(root)
+    train = folders["train"]
+    names = _classes(train, class_names)
+    seen = _Seen()
+    labels: list[int] = []
+    splits: dict[SplitName, Tensor] = {}
+    for split, folder in folders.items():
+        start = len(labels)
+        for label, name in enumerate(_known_classes(folder, train, names)):
+            labels += [label] * _list_class(os.path.join(folder, name), (root, folder), seen) if name else []
+            if split == "train" and (not labels or labels[-1] != label):
+                _refuse_empty(os.path.join(folder, name), name)
+        if len(labels) > start:
+            splits[split] = torch.arange(start, len(labels))
+        elif split != "train":
+            _say_unlabelled(folder, split)
+    if seen.others:
+        known = ", ".join(ending for ending in (".png", ".jpg", ".gif", ".webp", ".bmp", ".tif", ".pgm", ".avif"))
+        warnings.warn(
+            f"{seen.example}: {seen.others} such are passed over, they are no images; {known} are read", stacklevel=3
+        )
+    listing = Listing(names, Names(seen.paths), torch.tensor(labels), splits)
+    for split in splits:
+        if split != "train":
+            _say_copies(listing, split, train, folders[split])
+    return listing
+
+
+def natural(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return the key that sorts names with the numbers in them by their value.
+
+    >>> sorted(["10", "b2", "1", "b10", "2"], key=natural)
+    ['1', '2', '10', 'b2', 'b10']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
+
+
+def _split_folders(root: str) -> dict[SplitName, str]:
+    """The folder of each split; the root itself for training where it has no such folders."""
+    found: dict[SplitName, str] = {}
+    others = []
+    for name in inside(root)[1]:
+        split = SPLITS.get(name.lower())
+        if split is None:
+            others.append(name)
+        elif split in found:
+            raise ValueError(f"{root}: has {os.path.basename(found[split])} and {name} for one split; take one away")
+        else:
+            found[split] = os.path.join(root, name)
+    if "train" not in found:
+        if not found or others:
+            _say_splits(root, others)
+            return {"train": root}
+        raise ValueError(f"{root}: has {_names(found)} but no train; add the training images in train/CLASS")
+    if others and not inside(found["train"])[1]:  # a class that is called train
+        return {"train": root}
+    if others:
+        warnings.warn(f"{root}: {', '.join(others)} beside {_names(found)}: passed over", stacklevel=4)
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _say_splits(root: str, names: Sequence[str]) -> None:
+    """Warn where the folders that are taken for classes hold the same folders: they may be splits of other names."""
+    held = {tuple(inside(os.path.join(root, name))[1]) for name in names[:LOOKED_AT]}
+    if len(held) == 1 and len(names) > 1 and len(classes := held.pop()) > 1:
+        warnings.warn(
+            f"{root}: {', '.join(names[:5])} are taken for classes, although all hold {', '.join(classes[:5])}; if "
+            "those are the classes, call the folders above them train, val and test",
+            stacklevel=5,
+        )
+
+
+def _classes(train: str, order: Sequence[str] | None) -> list[str]:
+    files, names = inside(train)
+    if len(names) < 2:
+        lost = [name for name in files if os.path.islink(os.path.join(train, name))]
+        hint = (
+            f"{lost[0]!r} is a link that leads nowhere"
+            if lost
+            else "sort the images into folders named after their class"
+        )
+        raise ValueError(f"{train}: expected one folder of images a class, at least 2, got {names or 'none'}; {hint}")
+    return list(order) if order is not None and sorted(order) == names else sorted(names, key=natural)
+
+
+def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
+    """The folder of each class in a split, in the order of the labels; "" for a class that the split does not have."""
+    there = set(inside(folder)[1])
+    unknown = sorted(there - set(names))
+    if unknown:
+        raise ValueError(
+            f"{folder}: has classes that {train} does not: {', '.join(unknown)}; add training images of them, or take "
+            "them away"
+        )
+    yield from (name if name in there else "" for name in names)
+
+
+def _list_class(folder: str, above: Sequence[str], seen: _Seen) -> int:
+    count = 0
+    for name in walk(folder, above):
+        path = os.path.join(folder, name)
+        if is_image(path):
+            seen.paths.append(path)
+            count += 1
+        else:
+            seen.others += 1
+            seen.example = seen.example or path
+    return count
+
+
+def _refuse_empty(folder: str, name: str) -> None:
+    other = next((path for path in walk(folder, [os.path.dirname(folder)])), None)
+    hint = f", but other files such as {other}; save them as PNG or JPEG" if other else "; add some, or take it away"
+    raise ValueError(f"{folder}: the class {name!r} has no images{hint}")
+
+
+def _say_unlabelled(folder: str, split: SplitName) -> None:
+    count = sum(is_image(os.path.join(folder, name)) for name in walk(folder))
+    warnings.warn(
+        f"{folder}: left out, its {count} images are in no folders of classes; images for {split} are taken from the "
+        "training images",
+        stacklevel=4,
+    )
+
+
+def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> None:
+    """Warn where files of a split are also among the training files, of the same name and class."""
+    places = listing.splits[split]
+    some = places[:: max(1, len(places) // LOOKED_AT)][:LOOKED_AT].tolist()
+    twins = [
+        (listing.paths[place], os.path.join(train, os.path.relpath(listing.paths[place], folder))) for place in some
+    ]
+    same = sum(_same_bytes(*pair) for pair in twins)
+    if same > len(some) / 2:
+        warnings.warn(
+            f"{folder}: {same} of {len(some)} files that were looked at are in {train} too; scores on images that were "
+            "trained on say little",
+            stacklevel=4,
+        )
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; -1 for a link that leads nowhere."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    try:
+        if os.path.getsize(one) != os.path.getsize(other):
+            return False
+        with open(one, "rb") as first, open(other, "rb") as second:
+            return first.read() == second.read()
+    except OSError:
+        return False
+
+
+def _names(found: dict[SplitName, str]) -> str:
+    return ", ".join(os.path.basename(folder) for folder in found.values())

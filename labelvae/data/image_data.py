@@ -1,0 +1,255 @@
+"""A data set in three splits, as 8-bit integers in memory or in its files.
+
+Data sets that fit are held on the device; a batch is then one indexing operation, without workers, copies or
+per-image Python. Three splits: train; validation, for choosing settings; test, for the final table only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from labelvae.data.image_sets import ImageSet, StoredImages
+from labelvae.data.loaders import ImageLoader
+from labelvae.data.settings import DataName, DataSettings
+from labelvae.data.sources import Source, read_digits, read_folder, read_torchvision
+from labelvae.inputs.checks import as_size, check_choice, check_count
+from labelvae.inputs.class_names import check_names
+from labelvae.inputs.conversions import image_bytes
+from labelvae.inputs.labels import label_tensor
+from labelvae.inputs.tensors import Images, ImageShape, Labels, check_image_shape, check_labels
+from labelvae.system.whole_files import user_path
+
+Split = Literal["train", "validation", "test"]
+
+
+class ImageData(LightningDataModule):
+    """A data set in three splits.
+
+    `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels and needs no file. `mnist`,
+    `fashion_mnist`, `kmnist` and `cifar10` are read from torchvision's files under `data_dir`, downloaded
+    there if they are missing. `folder` reads images under `data_dir`, as `train/CLASS/*.png`,
+    `val/CLASS/*.png` and `test/CLASS/*.png`, or as `CLASS/*.png`. A split that the folder does not have is taken from
+    the training images.
+
+    Args:
+        name: which data set.
+        data_dir: where its files are.
+        batch_size: images a batch of `train_dataloader` and the like.
+        image_size: `(H, W)`, or one number for both, that the images of a folder are resized to; None keeps their own
+            where all are alike.
+        validation_share: share of the training images held out for validation, by class, below 0.5.
+        test_share: share held out for the test, by class, of data that has no test images of its own.
+        memory_share: largest share of the free memory that images may take to be held in it: of a GPU's, else they
+            are in the machine's; of the machine's, else those of a folder stay in their files, which threads decode
+            while the network trains.
+        seed: of the split, and of the order of the training images.
+        skip_unreadable: leave out images of a folder that cannot be read, with a warning, instead of raising
+            `ValueError`.
+        class_names: the order of the labels of a folder, where a model has one already; by default the classes are
+            sorted, numbers in their names by value.
+
+    Attributes:
+        class_names: the name of each label.
+        num_classes: K.
+        image_shape: `(C, H, W)`.
+        splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
+
+    Raises:
+        ValueError: files that are missing, broken or not of this kind; an argument out of range. The message
+            says what to do.
+
+    >>> data = ImageData("digits")
+    >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
+    ((1, 8, 8), 10, {'train': 1295, 'validation': 143, 'test': 359})
+    """
+
+    def __init__(
+        self,
+        name: DataName = "digits",
+        data_dir: str | Path = "data",
+        batch_size: int = 128,
+        image_size: tuple[int, int] | int | str | None = None,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        memory_share: float = 0.5,
+        seed: int = 0,
+        skip_unreadable: bool = False,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        if not isinstance(data_dir, str | Path):
+            raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
+        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable)
+        if name == "digits":
+            source = read_digits()
+        elif name == "folder":
+            size = None if how.image_size is None else as_size("image_size", how.image_size)
+            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable, memory_share)
+        else:
+            source = read_torchvision(name, user_path(data_dir))
+        self._start(source, batch_size, how)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        images: Images,
+        labels: Labels,
+        class_names: Sequence[str],
+        batch_size: int = 128,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        memory_share: float = 0.5,
+        seed: int = 0,
+    ) -> ImageData:
+        """Take your own images and labels, in three splits.
+
+        Args:
+            images: `(N, C, H, W)`, `(N, H, W, C)` with 1, 3 or 4 channels, `(N, H, W)` in grey, or a list of images or
+                pictures of one size: 8-bit integers, or floats in [0, 1], which are rounded to 8 bits.
+            labels: N class indices or names; one-hot rows too.
+            class_names: the name of each label.
+            batch_size: images a batch.
+            validation_share: share of the training images held out for validation, by class.
+            test_share: share held out for the test, by class.
+            memory_share: share of a GPU's free memory that a split may take to be held there.
+            seed: of the split, and of the order of the training images.
+
+        Raises:
+            ValueError: images of another form or smaller than 8x8, labels of another number or range, names that are
+                none or there twice.
+        """
+        names = check_names("class_names", class_names)
+        pixels = image_bytes(images)
+        found = label_tensor(labels, len(names), len(pixels), class_names=names)
+        if found.ndim == 2:
+            if not bool((found.amax(dim=1) == 1).all()):
+                raise ValueError("labels: expected one class an image, got rows of weights that are blends")
+            found = found.argmax(dim=1)
+        source = Source(ImageSet(pixels, check_labels(found, len(names), len(pixels)).clone()), None, names)
+        data = cls.__new__(cls)
+        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
+        return data
+
+    def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
+        super().__init__()
+        batch_size = check_count("batch_size", batch_size)
+        self.class_names = source.class_names
+        self.num_classes = len(self.class_names)
+        if self.num_classes < 2:
+            raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
+        self.image_shape: ImageShape = check_image_shape(source.train.image_shape)
+        self.batch_size = batch_size
+        self.seed = how.seed
+        self.memory_share = how.memory_share
+        split = (how.validation_share, how.test_share, how.seed)
+        self._files = f"{source.files} {split}" if source.files else ""
+        train, validation, test = source.train, source.validation, source.test
+        _check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
+        if test is None:
+            train, test = _split(train, how.test_share, how.seed, self.class_names)
+        if validation is None:
+            train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
+        self.splits: dict[Split, StoredImages] = {"train": train, "validation": validation, "test": test}
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
+
+        Images of a folder are told apart by their files' names and sizes, which is the same whether memory holds them
+        or not; other images by their pixels.
+        """
+        return self._hash(self._files) if self._files else self._hash("")
+
+    def is_of(self, fingerprint: str) -> bool:
+        """Return whether a fingerprint is of these data; runs of older versions have one of a folder's pixels."""
+        resident = all(isinstance(split, ImageSet) for split in self.splits.values())
+        return fingerprint == self.fingerprint() or (resident and fingerprint == self._hash(""))
+
+    def _hash(self, files: str) -> str:
+        digest = hashlib.sha256(files.encode())
+        for split in self.splits.values():
+            if not files:
+                digest.update(split.load().images.cpu().numpy().tobytes())
+            digest.update(split.labels.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def loader(
+        self,
+        split: Split,
+        batch_size: int = 500,
+        device: torch.device | str = "cpu",
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> ImageLoader:
+        """The batches of a split, every image once, on `device`.
+
+        Raises:
+            ValueError: a split that is not train, validation or test.
+        """
+        check_choice("split", split, get_args(Split))
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return ImageLoader(
+            self.splits[split],
+            batch_size,
+            device,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            memory_share=self.memory_share,
+        )
+
+    def train_dataloader(self) -> ImageLoader:
+        """The training batches on the trainer's device, in a new order every epoch.
+
+        A trainer that shall overfit some batches sees the same batches in every epoch.
+        """
+        shuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
+        return self.loader("train", self.batch_size, self._device, shuffle=shuffle, drop_last=True, seed=self.seed)
+
+    def val_dataloader(self) -> ImageLoader:
+        """The validation batches, on the trainer's device."""
+        return self.loader("validation", self.batch_size, self._device)
+
+    def test_dataloader(self) -> ImageLoader:
+        """The test batches, on the trainer's device."""
+        return self.loader("test", self.batch_size, self._device)
+
+    def predict_dataloader(self) -> ImageLoader:
+        """The test batches, on the trainer's device."""
+        return self.test_dataloader()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+
+def _check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:
+    """A `ValueError` unless every class has an image for each split that is taken from these."""
+    for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
+        if count < least:
+            aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
+            raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
+
+
+def _split(
+    images: StoredImages, share: float, seed: int, class_names: Sequence[str]
+) -> tuple[StoredImages, StoredImages]:
+    """The images in two, `share` of every class (at least one image) in the second."""
+    generator = torch.Generator().manual_seed(seed)
+    kept, held_out = [], []
+    for label in range(len(class_names)):
+        members = (images.labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        count = max(1, round(share * len(members)))
+        held_out.append(members[:count])
+        kept.append(members[count:])
+    return images.subset(torch.cat(kept).sort().values), images.subset(torch.cat(held_out).sort().values)

@@ -1,0 +1,103 @@
+"""Batches of a split, in an order that the seed and the epoch decide alone.
+
+Images that fit are held in memory, on the device where it has room; a batch is then one indexing operation. Images
+that do not fit stay in their files, and threads decode the next batches while the network works on this one. Both
+give the same batches, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+
+from labelvae.data.image_sets import StoredImages
+from labelvae.inputs.checks import check_count
+from labelvae.system.memory import fits
+
+
+class EpochOrder(SequentialSampler):
+    """Tells a loader the epoch, as Lightning tells a DistributedSampler.
+
+    A `SequentialSampler` for Lightning, which then leaves the loader's own order alone.
+    """
+
+    def __init__(self, loader: ImageLoader) -> None:
+        super().__init__(loader.dataset)
+        self.loader = loader
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order comes next, counted from 0."""
+        self.loader.set_epoch(epoch)
+
+
+class ImageLoader:
+    """Give batches of float images in [0, 1] `(B, C, H, W)` and labels `(B,)` on `device`.
+
+    The order is a permutation drawn from the seed and the epoch, so a resumed run sees the order that an uninterrupted
+    run would have seen. Each of several processes takes its share, and every image is taken once.
+
+    Args:
+        images: The split.
+        batch_size: Images a batch.
+        device: Where batches are wanted.
+        shuffle: Draw a new order every epoch.
+        drop_last: Leave out a last batch that is not full, where there is a full one.
+        seed: Seed of the order.
+        rank: Number of this process among `world_size`.
+        world_size: Number of processes.
+        memory_share: An `ImageSet` moves to a GPU if it takes at most this share of the GPU's free memory.
+
+    Attributes:
+        dataset: The split.
+    """
+
+    batch_sampler = None
+
+    def __init__(
+        self,
+        images: StoredImages,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        memory_share: float = 0.5,
+    ) -> None:
+        check_count("batch_size", batch_size)
+        self.device = torch.device(device)
+        on_device = self.device.type != "cpu" and fits(images.nbytes, self.device, memory_share)
+        self.dataset = images.on(self.device if on_device else torch.device("cpu"))
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self.share = len(images) // world_size if drop_last else math.ceil((len(images) - rank) / world_size)
+        self.drop_last = drop_last and self.share >= batch_size
+        self.sampler = EpochOrder(self)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order comes next, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.share // self.batch_size if self.drop_last else math.ceil(self.share / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(len(self.dataset), generator=generator)
+        else:
+            order = torch.arange(len(self.dataset))
+        order = order[self.rank :: self.world_size][: self.share]
+        for images, labels in self.dataset.batches(order.split(self.batch_size)[: len(self)]):
+            pixels = images.to(self.device, non_blocking=True).float().div_(255.0)
+            yield pixels, labels.to(self.device, non_blocking=True)
+        self.epoch += 1

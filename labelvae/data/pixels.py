@@ -1,0 +1,284 @@
+"""How one image file becomes pixels: opened by its content, turned upright, on white, grey or RGB, in [0, 1].
+
+Pillow's warnings about broken metadata are left out: an orientation that cannot be read is none.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from labelvae.data.depth import (
+    Levels,
+    common_levels,
+    is_deep,
+    is_float,
+    is_white_zero,
+    range_of,
+    read_levels,
+    stated_levels,
+)
+
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_SAFE = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+"""What a file may hold, whatever its name says; Pillow knows other formats that start programs (EPS)."""
+
+UNREADABLE = Exception
+"""What opening an image may raise: broken files make Pillow's readers raise nearly anything."""
+
+MOST_PIXELS = 2**28
+"""Pixels of the largest image that is read; cameras of telephones reach 200 million."""
+
+LARGE = 2**25
+"""Pixels from which a JPEG is read at a half, a quarter or an eighth of its size, but at least `ENOUGH` a side."""
+
+ENOUGH = 2048
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image upright, by its orientation in EXIF."""
+
+_TURNING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
+"""What may say how an image lies."""
+
+_ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image]:
+    """Open an image file, by its path or as an open file; its header is read, its pixels when they are asked for.
+
+    Raises:
+        ValueError: No file there; more than `MOST_PIXELS` pixels; a TIFF of several pages. What a broken or refused
+            file raises is Pillow's: catch `UNREADABLE`.
+    """
+    path = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if isinstance(path, str) and not os.path.isfile(path):
+        raise ValueError("no file, or a link that leads to none")
+    with _PATIENT, _opened(path) as image:
+        pixels = image.width * image.height
+        if pixels > MOST_PIXELS:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels are more than {MOST_PIXELS:,}: a decompression bomb, or an image "
+                "to make smaller first"
+            )
+        if pixels > LARGE and image.format in ("JPEG", "MPO"):
+            image.draft(None, (ENOUGH, ENOUGH))
+        if image.format == "TIFF":
+            _refuse_pages(image)
+            if image.mode not in (
+                "RGB",
+                "RGBA",
+            ):  # else Pillow maps the file, with the height of one on its side as width
+                image.filename = ""  # type: ignore[attr-defined]
+        yield image
+
+
+def orientation(image: Image.Image, header_only: bool = False) -> int:
+    """Return how an image lies, 1 to 8 as in EXIF; 1, upright, where it does not say or says nothing that can be.
+
+    Args:
+        image: An image that was opened.
+        header_only: Do not read the pixels to find what stands behind them, which some PNG files have.
+    """
+    value = _stated_orientation(image.info.get("exif"))
+    if value is None:  # in a TIFF's tags, in XMP, behind the pixels of a PNG
+        try:
+            value = (Image.Image.getexif(image) if header_only else image.getexif()).get(_ORIENTATION)
+        except UNREADABLE:
+            return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return `(H, W)` of an image that was opened, but not yet read, when it is turned upright."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)  # some Pillows swap those of a TIFF
+    return (width, height) if orientation(image, header_only=True) >= 5 else (height, width)
+
+
+def reduction(image: Image.Image) -> int:
+    """Return by how much an image that was opened is smaller than its file says: 1, or 2, 4 or 8 for a large JPEG."""
+    scale = getattr(image, "decoderconfig", None) if image.format in ("JPEG", "MPO") else None
+    return max(1, int(scale[0])) if scale else 1
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Return whether an image has frames that follow each other in time."""
+    return image.format in ("GIF", "WEBP", "PNG", "AVIF") and bool(getattr(image, "is_animated", False))
+
+
+def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[Image.Image]:
+    """Turn an image upright, lay it on white where it is transparent, and make it grey or RGB.
+
+    Args:
+        image: The image.
+        mode: "L" or "RGB".
+        levels: The range of an image with more than 8 bits whose file does not say it; its own by default.
+
+    Returns:
+        One image of that mode; or, of an image with more than 8 bits, one image of mode "F" for each channel, in
+        [0, 255].
+    """
+    if is_deep(image):  # asked before pixels are read
+        bands = _deep_bands(image, mode, levels)
+    else:
+        image.load()  # before its orientation: reading turns a TIFF, and what is broken is raised once only
+        bands = [_usual(image)]
+    with _PATIENT:
+        turn = _TURNS.get(orientation(image))
+    bands = [band.transpose(turn) for band in bands] if turn is not None else bands
+    if bands[0].mode == "F":
+        return bands
+    (picture,) = bands
+    if picture.has_transparency_data:
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+    made = picture.convert(mode)
+    for key in _TURNING:
+        made.info.pop(key, None)  # it lies upright now, and must not be turned again
+    return [made]
+
+
+def eight_bits(bands: list[Image.Image]) -> Image.Image:
+    """Return what `plain` returns as one image with 8 bits a channel."""
+    if bands[0].mode != "F":
+        return bands[0]
+    rounded = [np.asarray(band).round().clip(0, 255).astype(np.uint8) for band in bands]
+    return Image.fromarray(rounded[0] if len(rounded) == 1 else np.stack(rounded, axis=2))
+
+
+def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale and crop a picture at the centre to `size` (H, W), unless it has that size."""
+    if picture.size == size[::-1]:
+        return picture
+    return ImageOps.fit(picture, size[::-1], Image.Resampling.BICUBIC)
+
+
+def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Image.Image]:
+    pixels = read_levels(image)  # once: the lower halves are gone from an image that was read
+    levels = stated_levels(image) or levels or common_levels([range_of(image, pixels)], is_float(image))
+    shares = levels.shares(pixels)
+    if is_white_zero(image):
+        shares = 1.0 - shares
+    clear = image.info.get("transparency") if image.format == "PNG" else None
+    if clear is not None:  # one level, or one colour
+        shares[pixels == clear if pixels.ndim == 2 else (pixels == clear).all(axis=2)] = 1.0
+    if shares.ndim == 3 and shares.shape[2] == 4:
+        shares = 1.0 - shares[:, :, 3:] * (1.0 - shares[:, :, :3])  # on white
+    if mode == "L" and shares.ndim == 3:
+        shares = shares @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow makes colours grey
+    bands = [shares] * (1 if mode == "L" else 3) if shares.ndim == 2 else list(np.moveaxis(shares, 2, 0))
+    return [Image.fromarray(np.ascontiguousarray(band) * np.float32(255.0)) for band in bands]
+
+
+def _stated_orientation(exif: Any) -> int | None:
+    """The orientation in the bytes of EXIF; 1 where it is no single whole number, None where there is none."""
+    try:
+        head = exif.removeprefix(b"Exif\0\0")
+        order = {b"II": "<", b"MM": ">"}[head[:2]]
+        (start,) = struct.unpack_from(f"{order}I", head, 4)
+        (count,) = struct.unpack_from(f"{order}H", head, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, number, value = struct.unpack_from(f"{order}HHIH", head, entry)
+            if tag == _ORIENTATION:
+                return value if (kind, number) == (3, 1) else 1
+    except (AttributeError, KeyError, struct.error):
+        pass
+    return None
+
+
+def _refuse_pages(image: Image.Image) -> None:
+    """Refuse a TIFF whose pages are images of their own, and kinds of which Pillow reads noise."""
+    tags = getattr(image, "tag_v2", {})
+    if 2 in tags.get(_FORMATS, ()) and max(tags.get(258, (8,))) <= 8:
+        raise ValueError("levels of 8 bits with a sign; save it with levels from 0 to 255")
+    if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:
+        raise ValueError("colours of 16 bits in separate planes; save it with the colours of a pixel together")
+    pages = 1
+    for page in range(1, getattr(image, "n_frames", 1)):
+        image.seek(page)
+        pages += not getattr(image, "tag_v2", {}).get(_SUBFILE, 0) & 5  # smaller copies and masks
+    image.seek(0)
+    if pages > 1:
+        raise ValueError(
+            f"a TIFF of {pages} pages; save each page as a file of its own (ImageMagick: magick in.tif page-%d.tif)"
+        )
+
+
+def _opened(path: str | IO[bytes]) -> Image.Image:
+    try:
+        return Image.open(path, formats=_formats())
+    except UnidentifiedImageError as error:
+        if not isinstance(path, str):
+            raise
+        with open(path, "rb") as file:
+            if file.read(2) in (b"II", b"MM"):
+                raise ValueError(
+                    "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
+                    "save it with 8 or 16 bits"
+                ) from error
+        raise
+
+
+def _usual(image: Image.Image) -> Image.Image:
+    """The image in a mode that has grey or RGB levels, and alpha that is not multiplied in."""
+    if image.mode in ("La", "RGBa"):
+        return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode != "LAB":
+        return image
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    turned = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    assert turned is not None  # but in place
+    return turned
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _SAFE if name in Image.OPEN)
+
+
+class _Patient:
+    """While any thread is inside: none of Pillow's warnings, and no bound of Pillow's on pixels: telephones exceed it.
+
+    Both are settings of the whole process; the first thread that enters changes them, the last one sets them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module="PIL")
+                self._bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._bound
+                self._caught.__exit__(None, None, None)
+
+
+_PATIENT = _Patient()

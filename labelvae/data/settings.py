@@ -1,0 +1,107 @@
+"""Which images a run reads, how they are split, and how they may be changed. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from labelvae.inputs.checks import (
+    as_size,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_span,
+    plain_fields,
+)
+
+Interpolation = Literal["bilinear", "nearest"]
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The images, and how they are split.
+
+    Attributes:
+        name: Which data set; `folder` reads images in class folders.
+        image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own
+            where all are alike.
+        validation_share: Share of the training images held out for choosing settings.
+        test_share: Share held out for the final table, of data that has no test images of its own.
+        memory_share: Largest share of the free memory, of a GPU or of the machine, that images may take to be held in
+            it. Images of a folder that take more stay in their files and are decoded while the network trains.
+        seed: Of the split.
+        skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing all.
+    """
+
+    name: DataName = "digits"
+    image_size: tuple[int, int] | int | str | None = None
+    validation_share: float = 0.1
+    test_share: float = 0.2
+    memory_share: float = 0.5
+    seed: int = 0
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        check_flag("skip_unreadable", self.skip_unreadable)
+        check_choice("name", self.name, get_args(DataName))
+        for name in ("validation_share", "test_share"):
+            check_number(name, getattr(self, name), above=0, below=0.5)
+        check_number("memory_share", self.memory_share, at_least=0, below=1)
+        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
+            if self.name != "folder":
+                raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each image of a batch may be changed, on its own, without changing its label.
+
+    A number out of range raises `ValueError`.
+
+    Attributes:
+        rotation: Largest angle, degrees.
+        scale: Largest relative change by which a size is divided; 0.1 for 0.91 to 1.11 of it.
+        sizes: Smallest and largest size, as shares of the own one, at least 0.1 and at most 10. The logarithm is drawn
+            evenly, and `scale` comes on top.
+        shear: Largest horizontal shear, as a share of the height.
+        shift: Largest translation, as a share of the size.
+        flip: Mirror half of the images left to right.
+        thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
+        strokes: Smallest and largest thickness of bright strokes, as shares of the own one, at least 0.2 and at most 3.
+            The logarithm is drawn evenly. A stroke grows by at most a seventh of the side at either edge, and none is
+            lost where it is thinner than others.
+        blur: Largest standard deviation of a Gaussian blur, pixels, at most 100; each image draws its own.
+        noise: Largest standard deviation of Gaussian noise, of grey levels in [0, 1]; each image draws its own.
+        interpolation: "nearest" moves pixels whole, without blur.
+        share: Share of the images that are changed, in [0, 1]; the others stay as they are.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    sizes: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+    thickness: float = 0.0
+    strokes: tuple[float, float] = (1.0, 1.0)
+    blur: float = 0.0
+    noise: float = 0.0
+    interpolation: Interpolation = "bilinear"
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        for name, most in (("rotation", 360), ("shear", 100), ("shift", 100), ("blur", 100), ("noise", 100)):
+            check_number(name, getattr(self, name), at_least=0, at_most=most)
+        for name in ("scale", "thickness"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
+        object.__setattr__(self, "sizes", check_span("sizes", self.sizes, at_least=0.1, at_most=10))
+        object.__setattr__(self, "strokes", check_span("strokes", self.strokes, at_least=0.2, at_most=3))
+        check_number("share", self.share, at_least=0, at_most=1)
+        check_flag("flip", self.flip)
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))

@@ -1,0 +1,154 @@
+"""Where images come from: scikit-learn, torchvision's files, or a folder a class; all become 8-bit integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+from torchvision import datasets
+
+from labelvae.data.folders import list_folder
+from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
+from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
+from labelvae.system.memory import fits
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read.
+
+    Attributes:
+        train: Images for training.
+        test: Images for the test, if the data set has its own.
+        class_names: The name of each label.
+        validation: Images for choosing settings, if the data set has its own.
+        files: A hash of the files that the images are from; empty for images that are known by their pixels.
+    """
+
+    train: StoredImages
+    test: StoredImages | None
+    class_names: list[str]
+    validation: StoredImages | None = None
+    files: str = ""
+
+
+def read_digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998)."""
+    from sklearn.datasets import load_digits  # half a second that no other data set needs
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).mul(255.0 / 16.0).round().byte()
+    names = [str(digit) for digit in range(10)]
+    return Source(ImageSet(images[:, None], torch.from_numpy(digits.target).long()), None, names)
+
+
+def read_torchvision(name: str, data_dir: Path) -> Source:
+    """MNIST, FashionMNIST, KMNIST or CIFAR10 from torchvision's files under `data_dir`, downloaded if they are missing.
+
+    Raises:
+        ValueError: no usable files, and no network to download them.
+    """
+    kind = {
+        "mnist": datasets.MNIST,
+        "fashion_mnist": datasets.FashionMNIST,
+        "kmnist": datasets.KMNIST,
+        "cifar10": datasets.CIFAR10,
+    }[name]
+    sets = []
+    for train in (True, False):
+        try:
+            files: Any = _found_or_downloaded(kind, data_dir, train)
+        except (RuntimeError, URLError, OSError, ValueError, AssertionError, EOFError) as error:
+            where = data_dir / "cifar-10-batches-py" if name == "cifar10" else data_dir / kind.__name__ / "raw"
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(
+                f"{name}: no usable files were found under {where}, and the download failed ({first}); put "
+                "torchvision's files there or name their folder with --data-dir (data_dir=); "
+                "'digits' needs no files at all"
+            ) from error
+        images, labels = torch.as_tensor(files.data), torch.as_tensor(files.targets).long()
+        images = images.permute(0, 3, 1, 2).contiguous() if images.ndim == 4 else images[:, None]
+        sets.append(ImageSet(images, labels))
+    names = [str(digit) for digit in range(10)] if name == "mnist" else list(files.classes)
+    return Source(sets[0], sets[1], names)
+
+
+def _found_or_downloaded(kind: Any, data_dir: Path, train: bool) -> Any:
+    try:
+        return kind(str(data_dir), train=train)
+    except RuntimeError:
+        return kind(str(data_dir), train=train, download=True)
+
+
+def read_folder(
+    root: str | Path,
+    image_size: tuple[int, int] | None = None,
+    class_names: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    memory_share: float = 0.5,
+) -> Source:
+    """Read a folder of images: `root/CLASS/*`, or `root/train/CLASS/*`, `root/val/CLASS/*` and `root/test/CLASS/*`.
+
+    Images are turned upright, laid on white where they are transparent, made grey if all of them are, else RGB,
+    and scaled and cropped at the centre to one size. They are held in memory if they fit; else they stay in their files
+    and are decoded whenever a batch needs them, which gives the same pixels.
+
+    Args:
+        root: The folder; `list_folder` says how it is read.
+        image_size: `(H, W)`; by default the images' own if all are alike and at most 128x128, else 64x64.
+        class_names: The order of the labels, where a model has one already.
+        skip_unreadable: Leave out files that cannot be read, with a warning.
+        memory_share: Largest share of the free memory that the images may take to be held in it.
+
+    Raises:
+        ValueError: No such folder, classes that are missing or empty, images that cannot be read (named).
+    """
+    listing = list_folder(root, class_names)
+    files = listing.fingerprint(root)
+    form, unreadable = common_form(listing.paths, image_size)
+    broken = {listing.paths[place]: reason for place, reason in unreadable.items()}
+    if not skip_unreadable:
+        refuse(broken)
+    size, cpu = math.prod(form.image_shape), torch.device("cpu")
+    if not fits(size, cpu, 0.9):
+        raise ValueError(
+            f"image_size: an image of {form.size[0]}x{form.size[1]} needs {size / 1e9:,.0f} GB of memory, more than "
+            "there is; ask for smaller ones with --data.image-size"
+        )
+    if fits(2 * len(listing.paths) * size, cpu, memory_share):  # splits copy
+        images = _read(listing.paths, form, broken, skip_unreadable)
+        if broken:
+            listing = listing.without([place for place, path in enumerate(listing.paths) if path in broken])
+        sets: dict[str, StoredImages] = {
+            name: ImageSet(images[index], listing.labels[index]) for name, index in listing.splits.items()
+        }
+    else:
+        listing = listing.without(list(unreadable))
+        read = partial(decode, form=form)
+        sets = {
+            name: FileImages(listing.paths, read, form.image_shape, index, listing.labels[index], skip_unreadable)
+            for name, index in listing.splits.items()
+        }
+    say_skipped(broken)
+    return Source(sets["train"], sets.get("test"), listing.class_names, sets.get("validation"), files)
+
+
+def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
+    """All images; those that cannot be read are added to `broken`, and refused unless they may be skipped."""
+    images = torch.empty(len(paths), *form.image_shape, dtype=torch.uint8)
+    for place, path in enumerate(progress(paths, "reading images")):
+        if path not in broken:
+            try:
+                images[place] = decode(path, form)
+            except ValueError as error:
+                broken[path] = str(error)
+    if not skip_unreadable:
+        refuse(broken)
+    return images

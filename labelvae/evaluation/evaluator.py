@@ -1,0 +1,284 @@
+"""`evaluate`: everything a relabelling model is judged by, in one pass over held-out images.
+
+The judge is never in a loss, never picks a checkpoint, and differs from the guide in architecture and seed.
+Beside the model stand references that keep the numbers honest: the image itself, and the mean of the class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import ExitStack, suppress
+from inspect import signature
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
+from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Realism, Style
+from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair
+from labelvae.evaluation.scores import Scores
+from labelvae.evaluation.style import style_statistics
+from labelvae.inputs.checks import check_count
+from labelvae.inputs.conversions import described
+from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
+from labelvae.models.frozen import Classifier
+from labelvae.models.inference import evaluation_mode
+from labelvae.models.vae import ConditionalVAE
+from labelvae.models.wrapped import adopted
+from labelvae.system.compiling import uncompiled
+
+__all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
+
+StyleOf: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
+"""Measures statistics of images `(B, C, H, W)`: by name, each `(B, S)`."""
+
+
+def evaluate(
+    model: Relabeller,
+    batches: Batches,
+    judge: nn.Module,
+    *,
+    real: Batches | None = None,
+    guide: nn.Module | None = None,
+    label_free: nn.Module | None = None,
+    style: StyleOf = style_statistics,
+    name: str = "model",
+    rounds: int = 1,
+    seed: int = 0,
+    progress: bool = True,
+) -> Scores:
+    """Relabels held-out images to seeded wrong labels and judges the result; no images are kept.
+
+    Args:
+        model: what is judged, a `ConditionalVAE` or anything with its `relabel` and `reconstruct`.
+        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`.
+        judge: an independent classifier, used in evaluation mode: a `LabelClassifier`, what its `wrap` makes, or, for a
+            model with an `image_shape`, any network from its images to logits.
+        real: real images that realism compares with, best training ones; None takes `batches`, whose floor is then 0.
+        guide: the classifier that was in the loss, for the guide-judge gap.
+        label_free: a network of the same images that never saw labels, such as one that tells how far an image is
+            turned, for a realism that a guided model cannot flatter.
+        style: a function from images `(B, C, H, W)` to what should survive a change of label: statistics by name, each
+            `(B, S)`.
+        name: of the row.
+        rounds: wrong labels drawn for each image; more than one steadies the figures of a small set.
+        seed: of the wrong labels.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
+            type or range than the judge's; a guide or a model of other images or classes; a style of another form.
+    """
+    rounds = check_count("rounds", rounds)
+    seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
+    model = uncompiled(model)
+    _check_model(model)
+    for argument, source in (("batches", batches), ("real", batches if real is None else real)):
+        if isinstance(source, Iterator) or not isinstance(source, Iterable):
+            raise ValueError(
+                f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
+                "a list or a DataLoader is"
+            )
+    classes = getattr(model, "num_classes", None)
+    networks = (
+        _as_classifier("judge", judge, model, classes),
+        None if guide is None else _as_classifier("guide", guide, model, classes),
+        None if label_free is None else _as_classifier("label_free", label_free, model, None),
+    )
+    with torch.device("cpu"):  # whatever the caller's default device is
+        evaluation = _Evaluation(model, *networks, style)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    of, real = ("batches", batches) if real is None else ("real", real)
+    sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
+    total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
+    with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
+        for batch in real:
+            evaluation.see_real(*evaluation.checked(batch))
+            bar.update()
+        if evaluation.sharpness.update_count == 0:
+            raise ValueError(f"{of}: expected at least one batch of images, got none")
+        for turn in range(rounds):
+            for batch in batches:
+                evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
+                bar.update()
+    return evaluation.scores(name)
+
+
+def _check_model(model: Any) -> None:
+    """A `ValueError` unless the model relabels and reconstructs."""
+    for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
+        method = getattr(model, name, None)
+        fits = callable(method) and not isinstance(model, type)
+        if method is not None and fits:
+            with suppress(ValueError):  # a method of C without a signature
+                try:
+                    signature(method).bind(*arguments.split(", "))
+                except TypeError:
+                    fits = False
+        if not fits:
+            got = model.__name__ if isinstance(model, type) else type(model).__name__
+            hint = "; pass what it wraps, its .module" if isinstance(getattr(model, "module", None), nn.Module) else ""
+            raise ValueError(
+                f"model: expected a ConditionalVAE or anything with its {name}({arguments}), got {got}{hint}"
+            )
+
+
+def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: int | None) -> Classifier:
+    """Return a classifier, or make one of a network that is given as it is, for the images of the model."""
+    given = uncompiled(given)
+    if isinstance(given, Classifier):
+        return given
+    shape: ImageShape | None = getattr(model, "image_shape", None)
+    if not isinstance(given, nn.Module) or shape is None:
+        hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
+        raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")
+    return adopted(name, given, shape, num_classes)
+
+
+class _Evaluation:
+    """The metrics of one evaluation, updated batch by batch, on the CPU: some devices know no float64."""
+
+    def __init__(
+        self,
+        model: Relabeller,
+        judge: Classifier,
+        guide: Classifier | None,
+        label_free: Classifier | None,
+        style: StyleOf,
+    ) -> None:
+        self.model, self.judge, self.guide, self.style_of = model, judge, guide, style
+        self.classes = judge.num_classes
+        for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
+            if other is not None and (other.num_classes, other.image_shape) != (judge.num_classes, judge.image_shape):
+                raise ValueError(
+                    f"{name}: knows {other.num_classes} classes of images {other.image_shape}, the judge "
+                    f"{judge.num_classes} classes of images {judge.image_shape}; they must be for the same data"
+                )
+        if label_free is not None and label_free.image_shape != judge.image_shape:
+            raise ValueError(
+                f"label_free: knows images {label_free.image_shape}, the judge {judge.image_shape}; "
+                "they must be for the same data"
+            )
+        self.seeing = {"judge": judge} | ({} if label_free is None else {"label free": label_free})
+        self.effectiveness = Effectiveness(self.classes)
+        self.accuracy = Effectiveness(self.classes)
+        self.gap = GuideJudgeGap()
+        self.composition = Composition()
+        self.reversibility = Reversibility()
+        self.realism = {name: Realism(self.classes, network.feature_dim) for name, network in self.seeing.items()}
+        self.floor = {name: Realism(self.classes, network.feature_dim) for name, network in self.seeing.items()}
+        self.sharpness = Sharpness()
+        self.specks = Specks()
+        self.leakage = Leakage()
+        self.styles: dict[str, Style] = {}
+        self.known: dict[int, Mapping[str, Tensor]] = {}
+
+    def networks(self) -> ExitStack:
+        """All of them in evaluation mode, without gradients."""
+        stack = ExitStack()
+        self.seeing = {name: stack.enter_context(evaluation_mode(each)) for name, each in self.seeing.items()}
+        self.judge = self.seeing["judge"]
+        return stack
+
+    def see_real(self, images: Tensor, labels: Tensor) -> None:
+        for name, features in self._seen(images)[1].items():
+            self.realism[name].update(features, labels, real=True)
+            self.floor[name].update(features, labels, real=True)
+        if images.shape[1] == 1:
+            self.specks.update(images, real=True)
+        self.sharpness.update(images, real=True)
+
+    def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
+        asked = wrong_labels(labels, self.classes, generator)
+        counterfactuals = self.model.relabel(images, asked, labels)
+        check_images(counterfactuals, self.judge.image_shape, "model.relabel")
+        logits, seen = self._seen(counterfactuals)
+        self.effectiveness.update(logits, asked)
+        if self.guide is not None:
+            with evaluation_mode(self.guide) as guide:
+                self.gap.update(guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
+        self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
+        self.sharpness.update(counterfactuals, real=False)
+        if images.shape[1] == 1:
+            self.specks.update(counterfactuals, real=False)
+        before = self.known[hash(images.numpy().tobytes())] = self._style(images)
+        after = self._style(counterfactuals)
+        for name, values in before.items():
+            self.styles.setdefault(name, Style(self.classes)).update(values, after[name], labels, asked)
+        if not first:
+            return
+        for name, features in seen.items():
+            self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
+        reconstructed = self.model.reconstruct(images, labels)
+        check_images(reconstructed, self.judge.image_shape, "model.reconstruct")
+        self.composition.update(images, reconstructed)
+        logits, seen = self._seen(images)
+        self.accuracy.update(logits, labels)
+        for name, features in seen.items():
+            self.floor[name].update(features, labels, real=False)
+        if isinstance(self.model, ConditionalVAE):
+            with evaluation_mode(self.model) as model:
+                posterior = model.encode(images.to(self.model.device), labels)
+            self.leakage.update(posterior.mean.cpu(), labels)
+
+    def _style(self, images: Tensor) -> Mapping[str, Tensor]:
+        """The style of images, which is measured once for the same images in several rounds."""
+        known = self.known.get(hash(images.numpy().tobytes()))
+        return self._measured(images) if known is None else known
+
+    def _measured(self, images: Tensor) -> Mapping[str, Tensor]:
+        measured = self.style_of(images)
+        for name, values in measured.items() if isinstance(measured, Mapping) else [("", measured)]:
+            if not name or not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(images):
+                raise ValueError(
+                    f"style: expected a function from images (B, C, H, W) to statistics by name, each (B, S), got "
+                    f"{described(values)} for {len(images)} images"
+                )
+        return measured
+
+    def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The judge's logits of images, and the features of all that see them, by name."""
+        both = {name: each.logits_and_features(images.to(each.device)) for name, each in self.seeing.items()}
+        return both["judge"][0].cpu(), {name: features.cpu() for name, (_, features) in both.items()}
+
+    def checked(self, batch: object) -> tuple[Tensor, Tensor]:
+        """The images and labels of a batch, if they are those of the judge."""
+        names = getattr(self.model, "class_names", None)
+        return checked_pair(batch, self.judge.image_shape, self.classes, names)
+
+    def scores(self, name: str) -> Scores:
+        if self.effectiveness.update_count == 0:
+            raise ValueError("batches: expected at least one batch of images, got none")
+        effectiveness, *by_class = self.effectiveness.compute().tolist()
+        psnr, ssim, l1 = self.composition.compute().tolist()
+        reversed_psnr, reversed_ssim, reversed_l1 = self.reversibility.compute().tolist()
+        realism, realism_by_class, diversity = self.realism["judge"].compute().tolist()
+        free = "label free" in self.seeing
+        return Scores(
+            name=name,
+            images=int(self.effectiveness.asked.sum()),
+            effectiveness=effectiveness,
+            effectiveness_worst_class=min(value for value in by_class if not math.isnan(value)),
+            guide_judge_gap=float(self.gap.compute()) if self.guide is not None else math.nan,
+            judge_accuracy=float(self.accuracy.compute()[0]),
+            psnr=psnr,
+            ssim=ssim,
+            l1=l1,
+            reversed_psnr=reversed_psnr,
+            reversed_ssim=reversed_ssim,
+            reversed_l1=reversed_l1,
+            realism=realism,
+            realism_by_class=realism_by_class,
+            realism_floor=float(self.floor["judge"].compute()[1]),
+            realism_label_free=float(self.realism["label free"].compute()[1]) if free else math.nan,
+            realism_label_free_floor=float(self.floor["label free"].compute()[1]) if free else math.nan,
+            diversity=diversity,
+            sharpness=float(self.sharpness.compute()),
+            specks=float(self.specks.compute()) if self.specks.update_count else math.nan,
+            leakage=float(self.leakage.compute()) if self.leakage.update_count else math.nan,
+            style={style: float(metric.compute()) for style, metric in self.styles.items()},
+            effectiveness_by_class=tuple(by_class),
+        )

@@ -1,0 +1,89 @@
+"""What a relabelling model is measured against, and the batches that both are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from labelvae.inputs.labels import label_tensor
+from labelvae.inputs.tensors import ImageShape, as_images, check_labels
+
+Batches = Iterable[tuple[Any, Any]]
+"""Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of one pair."""
+
+
+def checked_pair(
+    batch: object, image_shape: ImageShape, num_classes: int, class_names: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the images, float32, and the labels of a batch on the CPU, in whatever plain form they come.
+
+    Raises:
+        ValueError: no pair; images or labels of another shape, type or range.
+    """
+    images, labels = _pair(batch)
+    images = as_images(images, image_shape)
+    found = label_tensor(labels, num_classes, len(images), class_names=class_names)
+    if found.ndim == 2:
+        raise ValueError("labels: expected one class index an image, got rows of weights")
+    return images.cpu().float(), check_labels(found, num_classes, len(images)).cpu()
+
+
+def _pair(batch: object) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        got = type(batch).__name__ if not isinstance(batch, tuple | list) else f"{len(batch)} parts"
+        raise ValueError(
+            f"batches: expected pairs of images (B, C, H, W) and labels (B,), got {got}; "
+            "[(images, labels)] is a list of one batch"
+        )
+    return batch[0], batch[1]
+
+
+class Relabeller(Protocol):
+    """What `evaluate` needs of a model; `ConditionalVAE` is one."""
+
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Images under their own labels."""
+
+    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
+        """Images under other labels."""
+
+
+class ImageItself:
+    """The reference that changes nothing: all of the style, none of the label."""
+
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The images."""
+        return images
+
+    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
+        """The images."""
+        return images
+
+
+class ClassMean:
+    """The reference that answers with the mean image of the asked class: all of the label, no style."""
+
+    def __init__(self, batches: Batches, num_classes: int) -> None:
+        sums: Tensor | None = None
+        counts = torch.zeros(num_classes, dtype=torch.float64)
+        for batch in batches:
+            images, labels = _pair(batch)
+            images, labels = checked_pair(batch, tuple(images.shape[1:]), num_classes)
+            if sums is None:
+                sums = torch.zeros(num_classes, *images.shape[1:], dtype=torch.float64)
+            sums.index_add_(0, labels.cpu(), images.cpu().double())
+            counts += torch.bincount(labels.cpu(), minlength=num_classes)
+        if sums is None:
+            raise ValueError("batches: expected at least one batch of images, got none")
+        self.means = (sums / counts.clamp_min(1.0)[:, None, None, None]).float()
+
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The means of the classes."""
+        return self.means.to(images.device)[labels]
+
+    def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
+        """The means of the asked classes."""
+        return self.means.to(images.device)[labels]

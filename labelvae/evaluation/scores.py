@@ -1,0 +1,109 @@
+"""The figures of an evaluation, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelvae.system.whole_files import write_whole
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scores; NaN where a figure does not apply.
+
+    Attributes:
+        name: of the model.
+        images: how many counterfactuals were made.
+        effectiveness: share that the judge takes for the asked label, in [0, 1].
+        effectiveness_worst_class: the same for the worst asked label.
+        guide_judge_gap: guide agreement minus judge agreement, in [-1, 1].
+        judge_accuracy: the judge's on the real images; effectiveness far above it is caricature.
+        psnr: of own-label reconstructions, dB, mean over images (composition).
+        ssim: of the same.
+        l1: of the same, in [0, 1].
+        reversed_psnr: after relabelling and back, dB (reversibility).
+        reversed_ssim: of the same.
+        reversed_l1: of the same.
+        realism: pooled Fréchet distance to real images in judge features.
+        realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
+        realism_floor: the same for the real held-out images in place of the counterfactuals.
+        realism_label_free: realism_by_class in the features of a network that never saw labels.
+        realism_label_free_floor: the same for the real held-out images.
+        diversity: variance within the asked class, in judge features, over that of real images.
+        sharpness: Laplacian energy over that of real images.
+        specks: separate bright regions a counterfactual has more than a real image, on average (one channel).
+        leakage: accuracy of a linear probe reading the label from the code.
+        style: class-centred correlation of each style statistic.
+        effectiveness_by_class: for each asked label.
+    """
+
+    name: str
+    images: int
+    effectiveness: float
+    effectiveness_worst_class: float
+    guide_judge_gap: float
+    judge_accuracy: float
+    psnr: float
+    ssim: float
+    l1: float
+    reversed_psnr: float
+    reversed_ssim: float
+    reversed_l1: float
+    realism: float
+    realism_by_class: float
+    realism_floor: float
+    realism_label_free: float
+    realism_label_free_floor: float
+    diversity: float
+    sharpness: float
+    specks: float
+    leakage: float
+    style: dict[str, float] = field(default_factory=dict)
+    effectiveness_by_class: tuple[float, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """The scores as one flat row, a key each for the styles and the classes; None for what does not apply."""
+        row = {name: value for name, value in vars(self).items() if not isinstance(value, dict | tuple)}
+        row |= {f"style_{name}": value for name, value in self.style.items()}
+        row |= {f"effectiveness_class_{index}": value for index, value in enumerate(self.effectiveness_by_class)}
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+
+
+def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
+    """Writes the rows as a JSON list."""
+    write_whole(path, json.dumps([score.row() for score in scores], indent=2) + "\n")
+
+
+def scores_table(scores: Sequence[Scores]) -> str:
+    """Every figure but those by class as an aligned text table, a column a model.
+
+    >>> print(scores_table([]))
+    <BLANKLINE>
+    """
+    return rows_table([score.row() for score in scores])
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`scores_table` of rows as `scores.json` holds them; the first row says which figures, if any row has them."""
+    names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
+    names = [name for name in names if any(row.get(name) is not None for row in rows)]
+    lines = [[name, *(_short(row.get(name)) for row in rows)] for name in names]
+    sizes = [max(len(line[column]) for line in lines) for column in range(len(rows) + 1)] if lines else []
+    return "\n".join(
+        "  ".join(
+            cell.rjust(size) if column else cell.ljust(size)
+            for column, (cell, size) in enumerate(zip(line, sizes, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _short(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.3f}" if isinstance(value, float) else f"{value:,}"

@@ -1,0 +1,169 @@
+"""The names of the classes: `classes.json` beside a saved model, so that a label can be asked for by its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+
+from labelvae.system.whole_files import write_whole
+
+EVERY = ("all", "*")
+"""Words for every class; a class of that name comes first."""
+
+LONGEST = 80
+"""Bytes of a class's name in a file's name."""
+
+
+def check_names(name: str, names: Sequence[str], count: int | None = None) -> list[str]:
+    """Return the names as a list of `count` different strings; whole numbers become text.
+
+    Raises:
+        ValueError: one string, no sequence, another number of names, or a name that is there twice.
+
+    >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
+    (['cat', 'dog'], ['0', '1'])
+    """
+    if getattr(names, "ndim", 0) and hasattr(names, "tolist"):  # an array or a column of a table
+        names = names.tolist()
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ValueError(f"{name}: expected a list of names such as ['cat', 'dog'], got {names!r:.80}")
+    if any(not isinstance(each, str | Integral) for each in names):
+        raise ValueError(f"{name}: expected names as text, got {names!r:.80}")
+    found = [str(each) for each in names]
+    if count is not None and len(found) != count:
+        raise ValueError(f"{name}: expected {count} names, one a class, got {len(found)}")
+    twice = next((each for place, each in enumerate(found) if each in found[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{name}: expected different names, got {twice!r} twice")
+    return found
+
+
+def write_classes(folder: str | Path, names: Sequence[str]) -> None:
+    """Write the names, in the order of the labels, as a JSON list under `folder`."""
+    readable = all(name.isprintable() for name in names)  # bytes that are no UTF-8 are escaped
+    write_whole(Path(folder) / "classes.json", json.dumps(list(names), ensure_ascii=not readable) + "\n")
+
+
+def read_classes(folder: str | Path, num_classes: int) -> list[str]:
+    """The name of each label: those under `folder`, or the indices as text where it has none.
+
+    Raises:
+        ValueError: a file that is no JSON list of `num_classes` names.
+    """
+    path = Path(folder) / "classes.json"
+    if not path.is_file():
+        return [str(label) for label in range(num_classes)]
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON ({error}); delete it to go by class indices") from error
+    if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: expected a list of {num_classes} names; delete it to go by class indices")
+    return names
+
+
+def label_of(word: str, names: Sequence[str]) -> int:
+    """Return the label that a user's word means: the name of a class, or else its index.
+
+    A name may differ in case, in spaces around it and in how its letters are composed, if one class alone is then
+    meant. An index that could be a name, because the classes are called by other numbers, is taken with a warning that
+    says which class it is.
+
+    Raises:
+        ValueError: A word that is neither, or that can mean several.
+
+    >>> label_of("dog", ["cat", "dog"]), label_of("Dog ", ["cat", "dog"]), label_of("0", ["cat", "dog"])
+    (1, 1, 0)
+    """
+    if word in names:
+        return list(names).index(word)
+    for alike in (_composed, _folded):
+        found = [label for label, name in enumerate(names) if alike(name) == alike(word)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            meant = ", ".join(repr(printable(names[label])) for label in found)
+            raise ValueError(f"label: {printable(word)!r} can be {meant}; write it as the class is called")
+    number = _folded(word)
+    counted = all(int(name) == label for label, name in enumerate(names) if name.isdecimal())
+    if number.isdecimal() and len(number) < 10 and int(number) < len(names):
+        if not counted:
+            warnings.warn(
+                f"label: no class is called {printable(word)!r}; it is taken as an index, counted from 0, which is the "
+                f"class {printable(names[int(number)])!r}",
+                stacklevel=2,
+            )
+        return int(number)
+    known = ", ".join(map(printable, names))
+    raise ValueError(f"label: expected one of {known} (or 0 to {len(names) - 1}), got {printable(word)!r}")
+
+
+def labels_of(word: str, names: Sequence[str]) -> list[int]:
+    """Return the labels that a word means: that of one class, or those of every class for "all" and "*".
+
+    >>> labels_of("all", ["cat", "dog"]), labels_of("all", ["all", "none"]), labels_of("*", ["all", "none"])
+    ([0, 1], [0], [0, 1])
+    """
+    return list(range(len(names))) if word in EVERY and word not in names else [label_of(word, names)]
+
+
+def printable(name: str) -> str:
+    r"""Return a name in one line that any terminal, file or picture can show.
+
+    >>> printable("two\nlines"), printable("caf\udce9")
+    ('two\\nlines', 'caf\\xe9')
+    """
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in name)
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return each name as a part of a file's name, all different where upper and lower case are one.
+
+    Letters of any script and signs stay; what a file system does not take becomes "_"; names that are then alike are
+    numbered, in their order.
+
+    >>> file_names(["T-shirt/top", "(", ")", "a", "A"])
+    ['T-shirt_top', '(', ')', 'a', 'A-2']
+    """
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        clean = shortened("".join(_allowed(letter) for letter in name), LONGEST)
+        clean = "_" + clean[1:] if clean.startswith(".") else clean
+        numbered, count = clean, 1
+        while _folded(numbered) in taken:
+            count += 1
+            numbered = f"{clean}-{count}"
+        taken.add(_folded(numbered))
+        found.append(numbered)
+    return found
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text with at most `most` bytes in UTF-8; what is cut is no part of a letter."""
+    return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(os.fsencode(text)) > most else text
+
+
+def _allowed(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"%{ord(letter) - 0xDC00:02X}"
+    return "_" if letter in '<>:"/\\|?*' or letter.isspace() or not letter.isprintable() else letter
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word).strip()
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFKC", word).casefold().strip()

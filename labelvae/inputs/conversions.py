@@ -1,0 +1,233 @@
+"""Images and labels in the forms that people have them, as tensors: numpy, PIL, lists, 8-bit, names, tables.
+
+Only what has one plain meaning is taken. Everything else is a `ValueError` that names the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ImageShape: TypeAlias = tuple[int, int, int]
+"""`(C, H, W)`: channels, height, width."""
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""The kind of picture of so many channels, as Pillow names it."""
+
+LONG = 60
+"""Letters of a value that an error shows."""
+
+
+def described(value: Any) -> str:
+    """Say in a few words what a value is; a tensor or an array by its type and shape.
+
+    >>> described(torch.zeros(2, 3)), described("cat")
+    ('torch.float32 (2, 3)', "'cat'")
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    if value is None or isinstance(value, str | bytes | int | float | Path):
+        shown = repr(value)
+        return shown if len(shown) <= LONG else shown[:LONG] + "..."
+    return type(value).__name__
+
+
+def plain_tensor(values: Tensor) -> Tensor:
+    """Return a tensor of a class that only annotates it as plain; one that traces or shards stays as it is."""
+    if type(values) in (Tensor, torch.nn.Parameter) or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return values
+    return values.as_subclass(Tensor)
+
+
+def imported(values: Any) -> Any:
+    """Return an array of another library on its device as a tensor, without a copy; anything else as it is."""
+    if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
+        with suppress(Exception):  # numpy may read what torch does not
+            return torch.utils.dlpack.from_dlpack(values)
+    return values
+
+
+def as_floats(values: Tensor, name: str) -> Tensor:
+    """Return grey levels as floating point: 8-bit values are divided by 255, True is 1; floats stay as they are.
+
+    Raises:
+        ValueError: wider integers, of which nobody can tell what white is; complex or nested values.
+    """
+    values = plain_tensor(values)
+    if values.is_nested:
+        raise ValueError(f"{name}: expected images of one size, got a nested tensor; resize and stack them")
+    if values.layout != torch.strided:
+        values = values.to_dense()
+    if values.is_quantized:
+        values = values.dequantize()
+    if values.is_floating_point():
+        return values.float() if values.element_size() == 1 else values  # of 8 bits, with which torch cannot compute
+    if values.dtype == torch.bool:
+        return values.float()
+    if values.dtype == torch.uint8:
+        return values.float() / 255.0
+    raise ValueError(
+        f"{name}: expected floats in [0, 1] or 8-bit integers, got {values.dtype}; "
+        "divide by the value of white (255, or 65535 for 16 bits)"
+    )
+
+
+def image_tensor(images: Any, shape: ImageShape, name: str = "images") -> Tensor:
+    """Return images in any plain form as floats `(B, C, H, W)`; their values are not looked at.
+
+    Args:
+        images: tensors or arrays `(B, C, H, W)`, `(B, H, W, C)`, `(C, H, W)`, `(H, W, C)` and, for one channel,
+            `(B, H, W)` or `(H, W)`; a PIL image; or a list of them. Floats, 8-bit integers or booleans.
+        shape: `(C, H, W)` of the model.
+        name: of the argument.
+
+    Raises:
+        ValueError: another form, shape or type.
+    """
+    images = imported(images)
+    if isinstance(images, Tensor):
+        return _placed(as_floats(images, name), shape, name)
+    if _is_picture(images):
+        return _placed(_picture(images, shape, name), shape, name)
+    if isinstance(images, np.ndarray) or (hasattr(images, "__array__") and not isinstance(images, Sequence)):
+        return _placed(as_floats(_from_array(images, name), name), shape, name)
+    if isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping | Set):
+        each = list(images)
+        if each and all(isinstance(one, Tensor | np.ndarray) or _is_picture(one) for one in each):
+            return torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
+        if each and all(isinstance(one, Sequence) and not isinstance(one, str) for one in each):
+            return _placed(as_floats(_from_array(each, name), name), shape, name)
+    hint = ""
+    if isinstance(images, str | Path):
+        hint = f"; labelvae.photos.read_scan({described(images)}, image_shape) reads a file"
+    raise ValueError(f"{name}: expected a tensor, an array, a picture or a list of them, got {described(images)}{hint}")
+
+
+def _one(image: Any, shape: ImageShape, name: str) -> Tensor:
+    placed = image_tensor(image, shape, name)
+    if len(placed) != 1 or getattr(image, "ndim", 3) > 3:
+        raise ValueError(f"{name}: expected one image, got {described(image)}; torch.cat joins batches")
+    return placed
+
+
+def _is_picture(value: Any) -> bool:
+    return hasattr(value, "getbands") and hasattr(value, "convert")
+
+
+def _picture(image: Any, shape: ImageShape, name: str) -> Tensor:
+    channels, height, width = shape
+    if image.size != (width, height):
+        raise ValueError(
+            f"{name}: expected {height}x{width} pixels, got a picture of {image.height}x{image.width}; "
+            "labelvae.photos.fit_scan(picture, image_shape) fits it, read_scan(path, image_shape) reads and fits a file"
+        )
+    if image.mode.startswith(("I", "F")) or channels not in MODES:
+        raise ValueError(
+            f"{name}: expected a picture of 8 bits and 1, 3 or 4 channels, got mode {image.mode} for {channels}; "
+            "labelvae.photos.read_scan(path, image_shape) reads a file of more bits"
+        )
+    try:
+        pixels = torch.from_numpy(np.array(image.convert(MODES[channels])))
+    except Exception as error:  # a file that is closed or broken, read only now
+        raise ValueError(f"{name}: expected a picture that can be read, got one that cannot ({error})") from error
+    return as_floats(pixels, name)
+
+
+def _from_array(values: Any, name: str) -> Tensor:
+    """Return an array of numbers as a tensor, whatever its byte order, strides or owner."""
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # the object's own conversion may raise anything
+        what = (
+            "images of one size, got some that are not"
+            if isinstance(values, list)
+            else f"an array, got {described(values)}"
+        )
+        raise ValueError(f"{name}: expected {what} ({error!s:.100})") from error
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        raise ValueError(f"{name}: expected an array without gaps, got a masked one; fill it first")
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise ValueError(f"{name}: expected numbers, got {described(array)}")
+    whole = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(whole if whole.flags.writeable else whole.copy())
+
+
+def _placed(images: Tensor, shape: ImageShape, name: str) -> Tensor:
+    """Return images in one of the accepted orders of axes as `(B, C, H, W)`."""
+    channels, height, width = shape
+    last, there = (height, width, channels), tuple(images.shape)
+    if images.ndim == 4 and there[1:] == shape:
+        return images
+    if images.ndim == 4 and there[1:] == last:
+        return images.permute(0, 3, 1, 2)
+    if images.ndim == 3 and there == shape:
+        return images[None]
+    if images.ndim == 3 and there == last:
+        return images.permute(2, 0, 1)[None]
+    if channels == 1 and images.ndim in (2, 3) and there[-2:] == (height, width):
+        return images.reshape(-1, 1, height, width)
+    sizes = "x".join(str(size) for size in (height, width))
+    hint = ""
+    if images.ndim in (2, 3, 4):
+        fits = (height, width) in (there[-2:], there[-3:-1])
+        hint = f"; this model knows {channels} channels" if fits else f"; resize them to {sizes} pixels"
+        hint += "" if fits else ", or see labelvae.photos.fit_scan"
+    raise ValueError(f"{name}: expected shape (B, {channels}, {height}, {width}), got {there}{hint}")
+
+
+def image_bytes(images: Any, name: str = "images") -> Tensor:
+    """Return a data set's images in any plain form as 8-bit `(N, C, H, W)`, to be kept in memory.
+
+    Args:
+        images: tensors or arrays `(N, C, H, W)`, `(N, H, W, C)` with 1, 3 or 4 channels, `(N, H, W)` in grey, or a list
+            of images of one size. 8-bit integers, booleans, or floats in [0, 1], which are rounded.
+        name: of the argument.
+
+    Raises:
+        ValueError: another form or type; floats outside [0, 1].
+    """
+    images = imported(images)
+    if not isinstance(images, Tensor | np.ndarray):
+        each = list(images) if isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping) else []
+        if not each:
+            raise ValueError(f"{name}: expected a tensor or an array (N, C, H, W), got {described(images)}")
+        first = each[0]
+        if _is_picture(first):
+            shape = (1 if first.mode in ("1", "L") else 3, first.height, first.width)
+            images = torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
+        elif all(isinstance(one, Tensor) for one in each):
+            if len({one.shape for one in each}) > 1:
+                raise ValueError(f"{name}: expected images of one size, got {first.shape} and others; resize them")
+            images = torch.stack(each)
+        else:
+            images = _from_array(each, name)
+    images = images if isinstance(images, Tensor) else _from_array(images, name)
+    if images.dtype != torch.uint8 or images.layout != torch.strided:
+        images = _as_bytes(as_floats(images, name), name)
+    images = plain_tensor(images)
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim == 4 and images.shape[3] in MODES and images.shape[1] not in MODES:
+        images = images.permute(0, 3, 1, 2).contiguous()
+    if images.ndim != 4:
+        raise ValueError(f"{name}: expected (N, C, H, W), got {described(images)}")
+    found: Tensor = images
+    return found
+
+
+def _as_bytes(images: Tensor, name: str) -> Tensor:
+    if not images.numel():
+        return images.to(torch.uint8)
+    low, high = (float(value) for value in torch.aminmax(images.detach()))
+    if not (low >= -1e-3 and high <= 1.0 + 1e-3):
+        raise ValueError(
+            f"{name}: expected values in [0, 1] or 8-bit integers, got values from {low:.4g} to {high:.4g}; "
+            "undo any normalization, or divide 8-bit values by 255"
+        )
+    return (images.detach().float() * 255.0).round().clamp(0, 255).to(torch.uint8)

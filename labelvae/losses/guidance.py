@@ -1,0 +1,127 @@
+"""What frozen classifiers say to an image: the label loss, a comparison of maps, and how much the first one weighs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.data.augmentation import augment
+from labelvae.inputs.tensors import ImageShape
+from labelvae.losses.objective import Objective
+from labelvae.losses.terms import binary_label_loss, label_loss, perceptual_loss
+from labelvae.models.frozen import Classifier
+from labelvae.models.wrapped import adopted, check_differentiable
+
+CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
+"""How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
+
+
+class Guidance(nn.Module):
+    """The guide, those beside it, and lambda.
+
+    Args:
+        guide: a pretrained classifier, which is frozen here; or any network from images to logits, once `adopt` says
+            of what images and classes.
+        more_guides: classifiers beside it, frozen too; the label loss is the mean over all, maps are the first's.
+        objective: the weights, and the changes that an image goes through before a guide sees it.
+
+    Raises:
+        ValueError: `perceptual_weight` above 0 for a guide that has no maps.
+    """
+
+    def __init__(self, guide: nn.Module, more_guides: Sequence[nn.Module], objective: Objective) -> None:
+        super().__init__()
+        if objective.perceptual_weight > 0 and not (isinstance(guide, Classifier) and guide.map_widths):
+            raise ValueError(
+                "perceptual_weight: the guide's maps are compared, this one has none; "
+                "take a convolutional or pooled guide, or set it to 0"
+            )
+        self.members = nn.ModuleList(
+            each.freeze() if isinstance(each, Classifier) else each for each in (guide, *more_guides)
+        )
+        for place, each in enumerate(self.members):
+            if isinstance(each, Classifier):
+                check_differentiable(_named(place), each)
+        self.objective = objective
+        self.log_change: Tensor
+        classes = guide.num_classes if isinstance(guide, Classifier) else 0
+        self.register_buffer("log_change", torch.zeros(classes), persistent=objective.label_constraint)
+
+    def adopt(self, image_shape: ImageShape, num_classes: int) -> None:
+        """Make guides of the networks that were given as they are, for images and classes of the model's.
+
+        Raises:
+            ValueError: one of them does not answer such images with so many logits.
+        """
+        for place, each in enumerate(self.members):
+            if not isinstance(each, Classifier):
+                found = adopted(_named(place), each, image_shape, num_classes).freeze()
+                check_differentiable(_named(place), found)
+                self.members[place] = found
+        if not len(self.log_change):
+            self.log_change = torch.zeros(num_classes, device=self.log_change.device)
+
+    @property
+    def guides(self) -> list[Classifier]:
+        """All of them, the guide first."""
+        return [cast("Classifier", each) for each in self.members]
+
+    @property
+    def label_weight(self) -> Tensor:
+        """Lambda of each asked class as it is now, `(K,)`."""
+        return self.objective.label_weight * self.log_change.exp()
+
+    def label_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The guides' cross-entropy on changed images `(B, C, H, W)`, asked for labels `(B,)`: `(B,)`, in nats."""
+        how = self.objective
+        loss = label_loss if how.label_loss == "categorical" else binary_label_loss
+        seen = augment(images, how.guide_augmentation)
+        return torch.stack([loss(each(seen), labels, how.label_smoothing) for each in self.guides]).mean(dim=0)
+
+    def on_reconstructions(self, images: Tensor, reconstructed: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of reconstructions `(B, C, H, W)` under their own labels `(B,)` that have a weight, by name."""
+        terms = {}
+        if self.objective.own_label_weight > 0:
+            terms["own_label"] = self.label_loss(reconstructed, labels)
+        if self.objective.perceptual_weight > 0:
+            with torch.no_grad():
+                target = self.guides[0].coarse_maps(images, 1)[0]
+            terms["perceptual"] = perceptual_loss(self.guides[0].coarse_maps(reconstructed, 1)[0], target)
+        return terms
+
+    def move_label_weight(
+        self, images: Tensor, labels: Tensor, asked: Tensor, loss: Tensor, warm_up: float | Tensor
+    ) -> None:
+        """One step of dual ascent on mean(loss) <= mean(loss of real images) for each asked class, where it is learned.
+
+        Real images are those of all classes, a quarter of the batch, enough for a mean over many steps. Slowed down by
+        the warm-up, or lambda would grow while it does not count yet.
+        Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
+        (arXiv 2306.15764).
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1], as they are.
+            labels: their own, `(B,)`.
+            asked: those of the counterfactuals, `(B,)`.
+            loss: that of the counterfactuals, `(B,)`, in nats.
+            warm_up: from 0 to 1.
+        """
+        if not (self.objective.label_constraint and self.training):
+            return
+        quarter = math.ceil(len(images) / 4)
+        real = self.label_loss(images[:quarter], labels[:quarter])  # needs no gradient: the guides are frozen
+        with torch.no_grad():
+            none = torch.zeros_like(self.log_change)
+            excess = (loss - real.mean()).to(none.dtype)
+            mean = none.index_add(0, asked, excess) / none.index_add(0, asked, torch.ones_like(excess)).clamp_min(1.0)
+            moved = self.log_change + CONSTRAINT_RATE * warm_up * mean.clamp(-1.0, 1.0)
+            self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
+
+
+def _named(place: int) -> str:
+    """The argument that a guide was given as."""
+    return f"more_guides[{place - 1}]" if place else "guide"

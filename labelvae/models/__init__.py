@@ -1,0 +1,5 @@
+"""The networks: the conditional VAE, the classifier that guides or judges, the discriminator; saved and exported."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,146 @@
+"""A model's card: what it is, how it was made, what it scores and what it does, from the files of its run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from labelvae.models.finished_run import read_run
+from labelvae.system.whole_files import write_whole
+
+PICTURES = {
+    "wrong_labels": "Held-out images, each beside itself under a wrong label",
+    "every_class": "Held-out images, each as every class",
+    "samples": "New images of each class",
+    "failures": "Held-out images whose counterfactual the judge takes least for what was asked",
+}
+
+FIGURES = {
+    "effectiveness": "counterfactuals that the judge takes for the asked label",
+    "effectiveness_worst_class": "the same, worst class",
+    "judge_accuracy": "the judge's accuracy on real images",
+    "guide_judge_gap": "guide agreement minus judge agreement",
+    "psnr": "own-label reconstructions, dB",
+    "reversed_psnr": "relabelled and back, dB",
+    "realism_by_class": "Fréchet distance by class, judge's features",
+    "realism_floor": "the same for real images",
+    "diversity": "variance within the asked class over that of real images, judge's features",
+    "leakage": "accuracy of a linear probe reading the label from the code",
+}
+
+CARD = """---
+library_name: labelvae
+pipeline_tag: image-to-image
+tags:
+- conditional-vae
+- counterfactual
+---
+
+# {name}
+
+A label-conditional variational autoencoder: give it an image and a label, and get the image back as that label, in
+its own style.
+
+```python
+from labelvae import ConditionalVAE
+
+vae = ConditionalVAE.from_pretrained("{name}")
+relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
+```
+{refined}
+Classes: {classes}.
+
+## Made
+
+{made}
+
+## Scores
+
+On held-out images, {images} counterfactuals, by a judge that was never in the loss.
+
+{table}
+
+{pictures}
+"""
+
+REFINED = (
+    "\nIts guide was trained on attacked images and takes counterfactuals further towards their label, as "
+    "`labelvae relabel`\ndoes by itself:\n\n```python\nfrom labelvae.losses.refinement import Refined\n\n"
+    'model = Refined.from_pretrained("{name}")\nrelabelled = model.relabel(images, {label})\n```\n'
+)
+
+
+def model_card(run: str | Path, name: str | None = None, refined: bool = False) -> str:
+    """The card of the model of a finished run, in Markdown, under the name that `from_pretrained` knows it by.
+
+    `refined` says that its guide comes with it, and refines what it makes.
+
+    Raises:
+        ValueError: a folder without scores, or of another kind.
+    """
+    run = Path(run)
+    rows, config, header = read_run(run).rows, _config(run / "vae" / "config.json"), _header(run / "settings.yaml")
+    channels, height, width = config["image_shape"]
+    names = run / "vae" / "classes.json"
+    classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
+    lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
+    styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
+    for figure, meaning in {**FIGURES, **styles}.items():
+        if any(figure in row for row in rows):
+            lines += [f"| {figure} | {' | '.join(_cell(row.get(figure)) for row in rows)} | {meaning} |"]
+    pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
+    return CARD.format(
+        name=name or run / "vae",
+        refined=REFINED.format(name=name or run / "vae", label=config["num_classes"] - 1) if refined else "",
+        label=config["num_classes"] - 1,
+        channels=channels,
+        height=height,
+        width=width,
+        classes=", ".join(str(name) for name in classes),
+        made="\n".join(f"- {line}" for line in header) or "- by hand",
+        images=f"{rows[0].get('images', 0):,}",
+        table="\n".join(lines),
+        pictures="\n\n".join(pictures),
+    )
+
+
+def write_model_card(folder: str | Path, run: str | Path, name: str | None = None, refined: bool = False) -> None:
+    """Writes `README.md` and the pictures and names that go with the model of a finished run into `folder`.
+
+    Raises:
+        ValueError: a run without scores.
+    """
+    folder, run = Path(folder), Path(run)
+    write_whole(folder / "README.md", model_card(run, name, refined))
+    for picture in PICTURES:
+        if _there(run, picture):
+            shutil.copyfile(run / f"{picture}.png", folder / f"{picture}.png")
+    names = run / "vae" / "classes.json"
+    if names.is_file() and names.parent.resolve() != folder.resolve():
+        shutil.copyfile(names, folder / "classes.json")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the folder of a finished run")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON ({error})") from error
+    return config
+
+
+def _header(path: Path) -> list[str]:
+    """What settings.yaml says of the making of a run."""
+    text = path.read_text().splitlines() if path.is_file() else []
+    return [line.removeprefix("# ") for line in text if line.startswith(("# made by", "# images", "# with"))]
+
+
+def _there(run: Path, name: str) -> bool:
+    return (run / f"{name}.png").is_file()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,268 @@
+"""The label classifier: a guide inside the loss, or a judge outside it.
+
+One class serves both; they differ in architecture (`kind`, `widths`), in seed, and in what they are used
+for. What a frozen classifier is, `frozen` says; `LabelClassifier.wrap` makes one of a network of your own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
+from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images, check_rows
+from labelvae.models.frozen import Classifier
+from labelvae.models.networks import ResidualBlock, down_sampling
+from labelvae.models.options import ClassifierKind
+from labelvae.models.pyramids import pyramid
+from labelvae.models.saving import Pretrained
+from labelvae.models.wrapped import WrappedClassifier
+from labelvae.system.compiling import uncompiled
+
+FAINTEST = 1e-3
+"""Variance added to every direction before it is scaled to 1: what is fainter is noise, or left by compression."""
+
+
+ENOUGH = 256
+"""Images that are whitened with, at most."""
+
+
+class Whitening(nn.Module):
+    """Patches of 2x2 pixels as uncorrelated features of equal variance, and their negatives, through a SiLU.
+
+    Pixels beside each other are nearly alike, from which a first layer learns slowly; this one is computed instead
+    (Coates et al., 2011; Jordan, 2024, arXiv 2404.00498). Before `fit` the patches pass as they are.
+    """
+
+    mean: Tensor
+    filters: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("filters", torch.eye(4 * channels).unflatten(1, (channels, 2, 2)))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the filters were computed; the host waits."""
+        return not torch.equal(self.filters.flatten(1), torch.eye(len(self.filters)).to(self.filters))
+
+    def fit(self, maps: Tensor) -> None:
+        """Computes the filters from maps `(B, C, H, W)`."""
+        maps = maps.cpu().double()  # where every machine can
+        mean = maps.mean(dim=(0, 2, 3))[:, None, None]
+        patches = F.unfold(maps - mean, 2).transpose(1, 2).flatten(0, 1)
+        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (directions / torch.sqrt(variances.clamp_min(0.0) + FAINTEST)).T
+        self.mean.copy_(mean)
+        self.filters.copy_(filters.unflatten(1, self.filters.shape[1:]))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(B, C, H, W)` to `(B, 8C, H, W)`; past the right and the lower edge lies the mean."""
+        features = F.conv2d(F.pad(maps - self.mean, (0, 1, 0, 1)), self.filters)
+        return F.silu(torch.cat([features, -features], dim=1))
+
+
+class LabelClassifier(Pretrained, Classifier):
+    """Images to logits over the labels.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        num_classes: K, at least 2.
+        kind: "convolutional", strided convolutions and a fully connected layer on all of the coarsest maps, for
+            strokes, whose place tells; "pooled", whitened pixels (see `whiten`) and convolutions whose maps are halved
+            by their maxima and pooled over the image, for natural images; or "mlp", fully connected layers on the
+            pixels, a judge of another kind.
+        widths: channels after each halving of the resolution, or units of each layer.
+        blocks: residual blocks at each resolution (not of an mlp).
+        feature_dim: units of the last hidden layer, whose activations are the classifier's features.
+        dropout: share of features dropped while training.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int,
+        kind: ClassifierKind = "convolutional",
+        widths: Sequence[int] = (32, 64),
+        blocks: int = 0,
+        feature_dim: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        image_shape = check_image_shape(image_shape)
+        check_choice("kind", kind, get_args(ClassifierKind))
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        feature_dim = check_count("feature_dim", feature_dim, at_most=LARGEST_SIZE)
+        dropout = check_number("dropout", dropout, at_least=0, below=1)
+        if kind == "mlp" and blocks:
+            raise ValueError(f"blocks: an mlp has no residual blocks, got {blocks}; leave it at 0")
+        widths = check_widths("widths", widths)
+        super().__init__(
+            {
+                "image_shape": image_shape,
+                "num_classes": num_classes,
+                "kind": kind,
+                "widths": widths,
+                "blocks": blocks,
+                "feature_dim": feature_dim,
+                "dropout": dropout,
+            }
+        )
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+        self.feature_dim = feature_dim
+        size = widths[-1]
+        if kind == "convolutional":
+            self.maps = down_sampling(image_shape[0], widths, blocks, nn.BatchNorm2d)
+            size *= math.prod(pyramid(image_shape, len(widths))[-1])
+        elif kind == "pooled":
+            self.maps = _pooled(image_shape[0], widths, blocks)
+        else:
+            self.maps = _dense(image_shape, widths)
+        self.to_features = nn.Sequential(
+            nn.Flatten(), nn.Linear(size, feature_dim), nn.BatchNorm1d(feature_dim), nn.SiLU()
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.to_logits = nn.Linear(feature_dim, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last hidden layer, `(B, feature_dim)`, of images `(B, C, H, W)` in [0, 1]."""
+        check_images(images, self.image_shape)
+        features: Tensor = self.to_features(self.maps(images.to(self.dtype) * 2.0 - 1.0))
+        return features
+
+    @property
+    def map_widths(self) -> list[int]:
+        """Channels of each of `coarse_maps`."""
+        return [] if self.config["kind"] == "mlp" else list(self.config["widths"])
+
+    def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
+        """The maps after each halving of the resolution, finest first; an mlp has none.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            most: only so many; None computes all.
+
+        Returns:
+            One `(B, width, h, w)` for each of `map_widths`, or for the first `most`, sizes halved and rounded up.
+
+        Raises:
+            ValueError: images of another shape or type; `most` below 1.
+        """
+        if most is not None:
+            check_count("most", most)
+        check_rows("images", images, *self.image_shape)
+        maps = images.to(self.dtype) * 2.0 - 1.0
+        found: list[Tensor] = []
+        for layer in self.maps if self.map_widths else ():
+            if len(found) == most and not isinstance(layer, ResidualBlock):
+                break
+            maps = layer(maps)
+            if isinstance(layer, nn.SiLU):
+                found.append(maps)
+            elif isinstance(layer, ResidualBlock):  # the last at this resolution counts
+                found[-1] = maps
+        return found
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits `(B, K)` of features `(B, feature_dim)`."""
+        check_rows("features", features, self.feature_dim)
+        logits: Tensor = self.to_logits(self.dropout(features))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1].
+
+        Raises:
+            ValueError: images of another shape, type or range.
+        """
+        return self.logits(self.features(images))
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1].
+
+        One pass gives both, unless a subclass has a `forward` of its own, which is then what counts.
+        """
+        if type(self).forward is not LabelClassifier.forward or "forward" in vars(self):
+            return super().logits_and_features(images)
+        features = self.features(images)
+        return self.logits(features), features
+
+    @staticmethod
+    def wrap(
+        module: nn.Module,
+        image_shape: ImageShape,
+        num_classes: int,
+        *,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        size: int | Sequence[int] | None = None,
+        features: Callable[[Tensor], Tensor] | None = None,
+    ) -> WrappedClassifier:
+        """Make a guide or a judge of a network of your own: torchvision's, timm's, or any from images to logits.
+
+        Args:
+            module: the network. It is used as it is, not copied, and frozen once it is a guide.
+            image_shape: `(C, H, W)` of your images, in [0, 1].
+            num_classes: K.
+            mean: of each channel, subtracted first; None for 0.
+            std: of each channel, divided by then; None for 1.
+            size: `(H, W)` that images are resized to before that; None keeps theirs.
+            features: images, as the network gets them, to features `(B, F)` for realism; None takes what the
+                last fully connected layer gets, or the logits where there is none.
+
+        Raises:
+            ValueError: an argument out of range; a network that does not answer with logits `(B, K)`.
+
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> judge = LabelClassifier.wrap(network, (1, 8, 8), 3, mean=0.5, std=0.5)
+        >>> judge.num_classes, judge.feature_dim
+        (3, 16)
+        """
+        return WrappedClassifier(uncompiled(module), image_shape, num_classes, mean, std, size, features)
+
+    @torch.no_grad()
+    def whiten(self, images: Tensor) -> None:
+        """Computes the first layer of a pooled classifier, once, before it is trained.
+
+        `ClassifierTraining` does so, with its first batch. One that is whitened stays as it is, as its weights would
+        not fit other filters; so do one that is frozen, and other kinds, which have no such layer.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1]; a hundred are enough, and no more than `ENOUGH` are taken.
+
+        Raises:
+            ValueError: images of another shape, type or range.
+        """
+        check_images(images, self.image_shape)
+        first = self.maps[0]
+        if isinstance(first, Whitening) and not (self.frozen or first.fitted):
+            first.fit(images[:ENOUGH] * 2.0 - 1.0)
+
+
+def _pooled(channels: int, widths: Sequence[int], blocks: int) -> nn.Sequential:
+    layers: list[nn.Module] = [Whitening(channels)]
+    for narrow, wide in pairwise([8 * channels, *widths]):
+        layers += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True)]
+        layers += [nn.BatchNorm2d(wide), nn.SiLU(), *(ResidualBlock(wide, nn.BatchNorm2d) for _ in range(blocks))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+
+
+def _dense(image_shape: ImageShape, widths: Sequence[int]) -> nn.Sequential:
+    channels, height, width = image_shape
+    layers: list[nn.Module] = [nn.Flatten()]
+    size = channels * height * width
+    for units in widths:
+        layers += [nn.Linear(size, units, bias=False), nn.BatchNorm1d(units), nn.SiLU()]
+        size = units
+    return nn.Sequential(*layers)

@@ -1,0 +1,84 @@
+"""How a label enters a network.
+
+Everywhere a label is a row of *weights over the classes*, `(B, K)`, one-hot for a plain label. A blend of
+two labels, or a soft label, is then just another row, and interpolation between labels needs no code.
+
+- `LabelPlanes` lays the label beside the channels of a map, spread over H x W (Mirza & Osindero, 2014, arXiv
+  1411.1784; Sohn et al., 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").
+- `LatentShift` moves the posterior by an embedding of the label.
+- `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al.,
+  2017, arXiv 1707.00683).
+
+Maps and labels of another shape, or labels that are no floats, get a `ValueError`. Which of them a model has is said
+by `encoder_label` and `decoder_label`; `runs/conditionings.py` puts them together.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import repeat
+from torch import Tensor, nn
+
+from labelvae.inputs.tensors import check_rows
+
+
+class LabelPlanes(nn.Module):
+    """Concatenates the label to the channels of a map, a plane an entry: one-hot planes, or those of an embedding."""
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` maps and a label `(B, L)` to `(B, C + L, H, W)`."""
+        check_rows("maps", maps, None, None, None)
+        check_rows("label", label, None, batch=maps.shape[0])
+        height, width = maps.shape[-2:]
+        return torch.cat([maps, repeat(label.to(maps.dtype), "b l -> b l h w", h=height, w=width)], dim=1)
+
+
+class LatentShift(nn.Module):
+    """Adds an embedding of the label to the mean and to the log-variance of a posterior.
+
+    Args:
+        num_classes: K.
+        latent_dim: D.
+    """
+
+    def __init__(self, num_classes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(num_classes, 2 * latent_dim, bias=False)
+
+    def forward(self, parameters: Tensor, label: Tensor) -> Tensor:
+        """Mean and log-variance side by side `(B, 2D)` and label weights `(B, K)` to the same, shifted."""
+        check_rows("parameters", parameters, self.embedding.out_features)
+        check_rows("label", label, self.embedding.in_features, batch=parameters.shape[0])
+        shifted: Tensor = parameters + self.embedding(label.to(parameters.dtype))
+        return shifted
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalization whose scale and shift are the label's: `bn(x) * (1 + scale[label]) + shift[label]`.
+
+    It starts neutral, scale 1 and shift 0 for every label, and is then `BatchNorm2d`.
+
+    Args:
+        channels: C.
+        num_classes: K; None for one scale and shift whatever the label, which is plain batch normalization.
+    """
+
+    def __init__(self, channels: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=num_classes is None)
+        self.scale_and_shift = None
+        if num_classes is not None:
+            self.scale_and_shift = nn.Linear(num_classes, 2 * channels, bias=False)
+            nn.init.zeros_(self.scale_and_shift.weight)
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        check_rows("maps", maps, self.norm.num_features, None, None)
+        if self.scale_and_shift is None:
+            plain: Tensor = self.norm(maps)
+            return plain
+        check_rows("label", label, self.scale_and_shift.in_features, batch=maps.shape[0])
+        scale, shift = self.scale_and_shift(label.to(maps.dtype))[:, :, None, None].chunk(2, dim=1)
+        normalized: Tensor = self.norm(maps)
+        conditioned: Tensor = normalized * (1.0 + scale) + shift
+        return conditioned

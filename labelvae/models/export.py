@@ -1,0 +1,104 @@
+"""A model's relabelling as a file for other programs: ONNX, or PyTorch's own exported program.
+
+    images (B, C, H, W) float32 in [0, 1], labels (B,) int64  ->  relabelled (B, C, H, W) float32 in [0, 1]
+
+The batch may have any size from 1. The exported graph checks nothing: out of range in, nonsense out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.models.vae import ConditionalVAE
+from labelvae.system.whole_files import write_whole
+
+
+class Relabelling(nn.Module):
+    """`ConditionalVAE.relabel` as a bare graph.
+
+    Args:
+        vae: the model, which is put in evaluation mode.
+
+    Raises:
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+    """
+
+    def __init__(self, vae: ConditionalVAE) -> None:
+        super().__init__()
+        if vae.encoder_label != "none" or vae.decoder_label not in ("onehot", "batchnorm", "batchnorm-planes"):
+            raise ValueError(
+                "model: expected a blind encoder and a decoder that is given the label as it is, got "
+                f"encoder_label={vae.encoder_label!r} and decoder_label={vae.decoder_label!r}; only those are exported"
+            )
+        self.encoder, self.decoder = vae.encoder, vae.decoder
+        self.num_classes = vae.num_classes
+        self.eval()
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """`(B, C, H, W)` in [0, 1] and class indices `(B,)` to the images as those labels, `(B, C, H, W)`."""
+        weights = F.one_hot(labels, self.num_classes).to(images.dtype)
+        relabelled: Tensor = torch.sigmoid(self.decoder(self.encoder(images).mean, weights))
+        return relabelled
+
+
+def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
+    """The relabelling of a model as an exported program with a batch of any size, on the CPU.
+
+    Raises:
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+    """
+    alone = ConditionalVAE(**vae.config)
+    alone.load_state_dict(vae.state_dict())
+    graph = Relabelling(alone)
+    example = (torch.zeros(2, *vae.image_shape), torch.zeros(2, dtype=torch.long))
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own parts
+        return torch.export.export(graph, example, dynamic_shapes={"images": {0: batch}, "labels": {0: batch}})
+
+
+def export_program(vae: ConditionalVAE, path: str | Path) -> None:
+    """Writes the relabelling as a .pt2 file; `torch.export.load(path).module()` reads it.
+
+    Raises:
+        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+    """
+    buffer = io.BytesIO()
+    torch.export.save(exported(vae), buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
+    """Writes the relabelling as an ONNX file with the weights inside: inputs `images`, `labels`; output `relabelled`.
+
+    Raises:
+        ValueError: a model whose encoder sees the label; no exporter installed.
+    """
+    try:
+        import onnxscript  # noqa: F401  what torch's exporter needs
+    except ImportError as error:
+        raise ValueError(f"onnx: needs the extra of that name ({error}); pip install 'labelvae[export]'") from error
+    program = exported(vae)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = os.path.join(folder, "model.onnx")
+        with contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(
+                program,
+                f=file,
+                input_names=["images", "labels"],
+                output_names=["relabelled"],
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+        write_whole(path, Path(file).read_bytes())

@@ -1,0 +1,117 @@
+"""Classifiers that are frozen for good: what they share, and normalizations that nothing can reset."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from labelvae.inputs.checks import check_count
+from labelvae.inputs.tensors import ImageShape, check_rows
+
+
+class FrozenNorm(nn.Module):
+    """A batch normalization in evaluation mode that does not look like one.
+
+    Callbacks that average weights walk over a module, reset the statistics of each batch normalization, and estimate
+    them again. This module has the same tensors under the same names and gives the same values to the last bit, but it
+    is no batch normalization, and what it holds is in no list of submodules.
+
+    Args:
+        norm: the batch normalization.
+    """
+
+    norm: nn.Module
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        norm.eval()
+        self._parameters, self._buffers, self._modules = norm._parameters, norm._buffers, norm._modules
+        object.__setattr__(self, "norm", norm)  # not as a submodule
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalize maps by the statistics that were there when the classifier was frozen."""
+        normalized: Tensor = self.norm(maps)
+        return normalized
+
+
+class Classifier(nn.Module):
+    """Images to logits over the labels: what a guide, a judge and a classifier to explain have in common.
+
+    Attributes:
+        image_shape: `(C, H, W)` of the images in [0, 1] that it takes.
+        num_classes: K.
+        feature_dim: F, entries of the features that realism is measured in.
+        frozen: whether it stays as it is for good.
+    """
+
+    image_shape: ImageShape
+    num_classes: int
+    feature_dim: int
+    frozen: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((each.device for each in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the weights."""
+        floats = (each.dtype for each in (*self.parameters(), *self.buffers()) if each.is_floating_point())
+        return next(floats, torch.get_default_dtype())
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
+        raise NotImplementedError
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both, `(B, K)` and `(B, F)`, of images `(B, C, H, W)` in [0, 1]."""
+        return self(images), self.features(images)
+
+    @property
+    def map_widths(self) -> list[int]:
+        """Channels of each of `coarse_maps`."""
+        return []
+
+    def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
+        """Return the maps after each halving of the resolution, finest first; a classifier may have none.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            most: only so many; None computes all.
+
+        Raises:
+            ValueError: images of another shape or type; `most` below 1.
+        """
+        if most is not None:
+            check_count("most", most)
+        check_rows("images", images, *self.image_shape)
+        return []
+
+    def freeze(self) -> Self:
+        """Freeze the weights and the batch statistics, for good; gradients still reach the images."""
+        self.frozen = True
+        for parameter in self.parameters():
+            if not parameter.is_leaf:  # of a copy of a program of TorchScript
+                parameter.detach_()
+            parameter.requires_grad_(False)
+        for part in list(self.modules()):
+            for name, child in part._modules.items():
+                if isinstance(child, _BatchNorm):
+                    part._modules[name] = FrozenNorm(child)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode as `nn.Module.train` does; a frozen classifier stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def apply(self, fn: Any) -> Self:
+        """Apply a function to every submodule, as `nn.Module.apply` does; a frozen classifier stays as it is."""
+        return self if self.frozen else super().apply(fn)

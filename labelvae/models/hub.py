@@ -1,0 +1,89 @@
+"""Where a model comes from: a folder, the models that come with the package, or the Hugging Face Hub.
+
+huggingface_hub is imported only where a name is not found on this machine (the `hub` extra).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from labelvae.system.whole_files import user_path
+
+PACKAGED = Path(__file__).parents[1] / "pretrained"
+PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide"}
+"""The folder of each kind of model in a run."""
+
+FILES = ["config.json", "model.safetensors", "classes.json"]
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def locate(name: str | Path, kind: str) -> Path:
+    """The folder that a model's name means; one that may be missing, if it can only be meant as a folder.
+
+    A folder with a model comes first, or its weights file, or the folder of the run that it is from; then a packaged
+    model, by its run ("mnist") or its part ("mnist/guide"); then, for "user/name", the Hub, from its cache where it was
+    loaded before.
+
+    Args:
+        name: a folder or a name.
+        kind: of the model, "ConditionalVAE" or "LabelClassifier".
+
+    Raises:
+        ValueError: neither a path nor a name; a name for the Hub that has no such model, no network, or no
+            huggingface_hub.
+    """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"folder: expected a path or a name, got {name!r}")
+    folder = user_path(name)
+    if not str(name) or folder.is_file():
+        if folder.name == "model.safetensors":
+            return folder.parent
+        raise ValueError(f"folder: expected the folder of a {kind}, or a name such as 'mnist', got {str(name)!r}")
+    part = PARTS.get(kind, "")
+    for inside in (folder, folder / part):  # a model, or the run that it is from
+        if (inside / "model.safetensors").is_file():
+            return inside
+    if isinstance(name, Path):
+        return folder
+    for packaged in (PACKAGED / name / part, PACKAGED / name, PACKAGED / name.lower() / part, PACKAGED / name.lower()):
+        if (packaged / "model.safetensors").is_file():
+            return packaged
+    if _NAME.fullmatch(name) and not any(parent.exists() for parent in (folder.parent, (PACKAGED / name).parent)):
+        return _download(name)
+    return folder
+
+
+def _download(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ValueError(
+            f"{name}: no such folder; to look for it on the Hugging Face Hub, pip install 'labelvae[hub]'"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES))
+    except Exception as error:  # whatever the network makes it raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{name}: no such folder, and not to be had from the Hugging Face Hub ({first})") from error
+
+
+def upload(folder: Path, repository: str, private: bool) -> None:
+    """Sends what is in `folder` to the Hub as "user/name", which is made if it is missing.
+
+    Raises:
+        ValueError: a name of another form; no huggingface_hub, network or permission.
+    """
+    if not _NAME.fullmatch(repository):
+        raise ValueError(f"repository: expected 'user/name', got {repository!r}")
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise ValueError(f"{repository}: sharing needs the extra; pip install 'labelvae[hub]'") from error
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(folder_path=folder, repo_id=repository, commit_message="labelvae model")
+    except Exception as error:  # whatever the network makes it raise
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{repository}: could not be sent ({first}); log in with `hf auth login`") from error

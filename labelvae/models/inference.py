@@ -1,0 +1,84 @@
+"""Evaluation mode for one caller: the caller's model keeps its own mode, so threads can share it.
+
+Switching a shared model to evaluation mode and back is a race: another thread finds it in the wrong mode. Instead a
+*twin* is made, a second set of modules around the very same tensors, and the twin is switched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from types import MethodType
+from typing import TypeVar, cast
+
+import torch
+from torch import nn
+
+from labelvae.system.compiling import uncompiled
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@contextmanager
+def evaluation_mode(module: Network) -> Iterator[Network]:
+    """Yield a network to use in evaluation mode without gradients; `module` itself does not change.
+
+    What is yielded shares every tensor with `module`: no weight is copied, and a step of an optimizer is seen at once.
+    A compiled module that is in evaluation mode already is yielded as it is, so that what was compiled is used.
+
+    `no_grad` and not `inference_mode`: the images that come out may be used to train something else.
+
+    >>> network = nn.Sequential(nn.BatchNorm1d(2)).train()
+    >>> with evaluation_mode(network) as twin:
+    ...     twin.training, network.training, twin[0].running_mean is network[0].running_mean
+    (False, True, True)
+    """
+    parts = list(module.modules())
+    as_it_is = torch.compiler.is_compiling() or any(_compiled(part) for part in parts)
+    with torch.no_grad():
+        if as_it_is and not any(part.training for part in parts):
+            yield module
+            return
+        twin = shallow_copy(module)
+        for part in twin.modules():
+            part.training = False
+        yield twin
+
+
+def shallow_copy(module: Network) -> Network:
+    """Copy the modules, not the tensors: modes and hooks of the copy are its own, weights and statistics are shared.
+
+    Compiled parts are copied uncompiled, because what was compiled belongs to the original.
+    """
+    copies: dict[int, nn.Module] = {}
+    whole = _copied(module, copies)
+    for part in copies.values():
+        for name, value in part.__dict__.items():
+            if isinstance(value, MethodType) and id(value.__self__) in copies:  # it would call the original
+                part.__dict__[name] = MethodType(value.__func__, copies[id(value.__self__)])
+    return cast("Network", whole)
+
+
+def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> nn.Module:
+    if id(module) in copies:
+        return copies[id(module)]
+    if isinstance(module, torch.jit.ScriptModule):  # its mode lies in C++, where a shallow copy shares it
+        return copies.setdefault(id(module), deepcopy(module))
+    plain: nn.Module = uncompiled(module)
+    if plain is not module:
+        return copies.setdefault(id(module), _copied(plain, copies))
+    twin = object.__new__(type(module))
+    copies[id(module)] = twin
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__["_compiled_call_impl"] = None
+    for name, value in module.__dict__.items():
+        if name.endswith("_hooks") or name.endswith("_hooks_with_kwargs"):
+            twin.__dict__[name] = value.copy()
+    children = {name: None if child is None else _copied(child, copies) for name, child in module._modules.items()}
+    twin.__dict__["_modules"] = children
+    return twin
+
+
+def _compiled(module: nn.Module) -> bool:
+    return module._compiled_call_impl is not None or uncompiled(module) is not module

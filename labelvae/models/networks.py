@@ -1,0 +1,257 @@
+"""The networks of the model: an encoder to a Gaussian, a decoder to pixel logits.
+
+All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
+down and cropped on the way up, so any image from 8x8 works. The first step down folds 2x2 pixels into
+channels and the last step up unfolds them (Shi et al., 2016, "sub-pixel convolution", arXiv 1609.05158), where
+the arithmetic is cheap; at full resolution runs no convolution, unless a decoder repeats pixels (`upsampling`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.inputs.tensors import ImageShape, check_rows
+from labelvae.models.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
+from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+from labelvae.models.options import Upsampling
+from labelvae.models.pyramids import pyramid
+
+
+class Fold(nn.Module):
+    """2x2 pixels into channels: `(B, C, H, W)` to `(B, 4C, ceil(H / 2), ceil(W / 2))`, odd edges repeated."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As above."""
+        for dim in (2, 3):
+            if maps.shape[dim] % 2:
+                maps = torch.cat([maps, maps.narrow(dim, maps.shape[dim] - 1, 1)], dim=dim)
+        return F.pixel_unshuffle(maps, 2)
+
+
+class Unfold(nn.Module):
+    """Channels into 2x2 pixels, cropped: `(B, 4C, h, w)` to `(B, C, *size)`."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As above."""
+        return F.pixel_shuffle(maps, 2)[..., : self.size[0], : self.size[1]]
+
+
+class ImageNorm(nn.GroupNorm):
+    """Normalizes each image by itself (one group of all channels), so that a code depends on its image alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity (He et al., 2016, arXiv 1603.05027), resolution kept."""
+
+    def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(B, C, H, W)` to the same."""
+        out: Tensor = maps + self.body(maps)
+        return out
+
+
+class ConditionalResidualBlock(nn.Module):
+    """`ResidualBlock` with conditional batch norm."""
+
+    def __init__(self, channels: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm2d(channels, num_classes)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = ConditionalBatchNorm2d(channels, num_classes)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        inner = self.conv1(F.silu(self.norm1(maps, label)))
+        out: Tensor = maps + self.conv2(F.silu(self.norm2(inner, label)))
+        return out
+
+
+def down_sampling(channels: int, widths: Sequence[int], blocks: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
+    """Maps of `channels` to maps of `widths[-1]`, halved once a width, with `blocks` residual blocks after each."""
+    layers: list[nn.Module] = [Fold(), nn.Conv2d(4 * channels, widths[0], 3, padding=1, bias=False)]
+    for index, width in enumerate(widths):
+        if index:
+            layers += [nn.Conv2d(widths[index - 1], width, 3, stride=2, padding=1, bias=False)]
+        layers += [norm(width), nn.SiLU(), *(ResidualBlock(width, norm) for _ in range(blocks))]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Images to the Gaussian posterior over their latent codes.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        latent_dim: D.
+        widths: channels after each halving of the resolution; an empty list for fully connected layers alone.
+        hidden_dim: units between the maps and the Gaussian.
+        blocks: residual blocks at each resolution.
+        label_dim: L, entries of the label that is laid beside the image, as planes mixed in by a 1x1 convolution
+            or, where there are no maps, beside the pixels; 0 for an encoder that does not see it there. A
+            blind encoder has no way to code an image differently under another label.
+        shift_classes: K, where the label shifts the posterior instead (`LatentShift`); else None.
+        spatial: whether the code keeps its place, as D / (h w) channels of the coarsest maps, each from the pixels
+            around it, rather than pass through the fully connected hidden layer.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        widths: Sequence[int] = (32, 64),
+        hidden_dim: int = 128,
+        blocks: int = 0,
+        label_dim: int = 0,
+        shift_classes: int | None = None,
+        spatial: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, (height, width) = image_shape[0], pyramid(image_shape, len(widths))[-1]
+        self.image_shape = image_shape
+        self.sees_label = label_dim > 0 or shift_classes is not None
+        self.beside = label_dim > 0 and not widths
+        self.planes = LabelPlanes() if label_dim and widths else None
+        self.mix = nn.Conv2d(channels + label_dim, channels + label_dim, 1) if self.planes else None
+        channels += label_dim if self.planes else 0
+        self.maps = down_sampling(channels, widths, blocks, ImageNorm) if widths else nn.Identity()
+        flat = (widths[-1] if widths else channels) * height * width + (label_dim if self.beside else 0)
+        self.hidden = None if spatial else nn.Linear(flat, hidden_dim)
+        self.gaussian = (
+            nn.Conv2d(widths[-1], 2 * latent_dim // (height * width), 1)
+            if spatial
+            else nn.Linear(hidden_dim, 2 * latent_dim)
+        )
+        self.shift = LatentShift(shift_classes, latent_dim) if shift_classes else None
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
+        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`.
+
+        Raises:
+            ValueError: images of another shape, or no label where the encoder sees it.
+        """
+        check_rows("images", images, *self.image_shape)
+        maps = images * 2.0 - 1.0
+        if label is None and self.sees_label:
+            raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
+        if label is not None and self.planes is not None and self.mix is not None:
+            maps = self.mix(self.planes(maps, label))
+        maps = self.maps(maps)
+        if self.hidden is None:
+            parameters = self.gaussian(maps).flatten(1)
+        else:
+            flat = maps.flatten(1)
+            if label is not None and self.beside:
+                flat = torch.cat([flat, label.to(flat.dtype)], dim=1)
+            parameters = self.gaussian(F.silu(self.hidden(flat)))
+        if label is not None and self.shift is not None:
+            parameters = self.shift(parameters, label)
+        mean, log_variance = parameters.chunk(2, dim=1)
+        return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+
+def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling) -> nn.Sequential:
+    """Maps of `coarse` channels to maps of `fine` channels and twice the size."""
+    if upsampling == "subpixel":
+        return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
+    return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
+
+
+class Decoder(nn.Module):
+    """Latent codes and labels to pixel logits.
+
+    Args:
+        image_shape: `(C, H, W)`.
+        latent_dim: D.
+        label_dim: L, entries of the label that is laid beside z; 0 for a decoder that does not see it there.
+        norm_classes: K, where every normalization has the label's scale and shift; None for plain ones.
+        plane_dim: entries of the label laid as planes beside the maps before each doubling; 0 for none.
+        widths: channels before each doubling of the resolution, coarsest first; an empty list for fully connected
+            layers.
+        hidden_dim: units between the code and the coarsest maps.
+        blocks: residual blocks at each resolution.
+        spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
+        upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
+            before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
+            10.23915/distill.00003): repeated pixels have none, a convolution brings none back, and after the last one
+            follows no nonlinearity, which would.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        label_dim: int,
+        norm_classes: int | None,
+        plane_dim: int = 0,
+        widths: Sequence[int] = (64, 32),
+        hidden_dim: int = 128,
+        blocks: int = 0,
+        spatial: bool = False,
+        upsampling: Upsampling = "subpixel",
+    ) -> None:
+        super().__init__()
+        sizes = pyramid(image_shape, len(widths))[::-1]
+        channels = [*widths, image_shape[0]]
+        self.start = (channels[0], *sizes[0])
+        self.latent_dim = latent_dim
+        self.label_dim = label_dim
+        self.hidden = None if spatial else nn.Linear(latent_dim + label_dim, hidden_dim)
+        self.spread = (
+            nn.Conv2d(latent_dim // math.prod(sizes[0]) + label_dim, channels[0], 3, padding=1)
+            if spatial
+            else nn.Linear(hidden_dim, math.prod(self.start))
+        )
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(width, norm_classes) for width in widths)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(ConditionalResidualBlock(width, norm_classes) for _ in range(blocks)) for width in widths
+        )
+        self.planes = LabelPlanes()
+        self.plane_dim = plane_dim
+        self.ups = nn.ModuleList(
+            _doubling(coarse + plane_dim, fine, size, upsampling)
+            for (coarse, fine), size in zip(pairwise(channels), sizes[1:], strict=True)
+        )
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image.
+
+        Raises:
+            ValueError: codes or labels of another shape.
+        """
+        check_rows("z", z, self.latent_dim)
+        check_rows("label", label, None, batch=z.shape[0])
+        beside = label[:, : self.label_dim].to(z.dtype)
+        if self.hidden is None:
+            maps = self.spread(self.planes(z.unflatten(1, (-1, *self.start[1:])), beside))
+        else:
+            maps = self.spread(F.silu(self.hidden(torch.cat([z, beside], dim=1)))).unflatten(1, self.start)
+        for norm, blocks, up in zip(self.norms, self.blocks, self.ups, strict=True):
+            maps = F.silu(norm(maps, label))
+            for block in blocks:  # type: ignore[attr-defined]
+                maps = block(maps, label)
+            maps = up(self.planes(maps, label) if self.plane_dim else maps)
+        logits: Tensor = maps
+        return logits

@@ -1,0 +1,205 @@
+"""Models as folders: `config.json` (readable) and `model.safetensors` (weights only, no pickle).
+
+The configuration also travels inside the weights file, which can be loaded on its own; `config.json` is there
+to be read by people, and for weights that come without one.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import nn
+
+from labelvae.inputs.class_names import check_names, read_classes, write_classes
+from labelvae.models.hub import locate, upload
+from labelvae.system.whole_files import user_path, write_whole
+
+FORMAT_VERSION = 1
+"""Raised when a saved model of an older format could no longer be read as it is."""
+
+LARGEST_CONFIGURATION = 2**20
+"""Bytes; one that is larger was not written here."""
+
+
+class Pretrained(nn.Module):
+    """A module that saves itself to a folder and comes back from it.
+
+    Subclasses pass their constructor's arguments, all JSON values, to `super().__init__`.
+    """
+
+    config: Mapping[str, Any]
+    kind: ClassVar[str] = "Pretrained"
+    num_classes: int
+    _class_names: list[str] | None = None
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = cls.__name__
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config = json.loads(json.dumps(dict(config)))
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each label, or None; set it, and labels may be given by name. It is saved and loaded."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = None if names is None else check_names("class_names", names, self.num_classes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the weights."""
+        return next(self.parameters()).dtype
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json`, `model.safetensors` and, with class names, `classes.json` under `folder`.
+
+        The folder is made if it is missing. Weights have the names of a model that was not compiled.
+        """
+        folder = user_path(folder)
+        header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        weights = {plain_name(name): value for name, value in weights.items()}
+        write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
+        write_whole(folder / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
+        if self.class_names is not None:
+            write_classes(folder, self.class_names)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take weights whose names say that their model, or a part of it, was compiled or wrapped; or that this is."""
+        own = {plain_name(prefix + name): prefix + name for name in self.state_dict()}
+        for name in [name for name in state_dict if name.startswith(prefix) and name not in own.values()]:
+            meant = own.get(plain_name(name))
+            if meant is not None and meant not in state_dict:
+                state_dict[meant] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def push_to_hub(self, repository: str, run: str | Path | None = None, private: bool = False) -> None:
+        """Sends the model to the Hugging Face Hub (the `hub` extra), from where `from_pretrained` reads it by name.
+
+        Args:
+            repository: "user/name", made if it is missing.
+            run: the folder of the run it is from, whose scores and pictures make its card.
+            private: whether a new repository is for its owner alone.
+
+        Raises:
+            ValueError: a name of another form; a run without scores; no huggingface_hub, network or permission.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            if run is not None:
+                from labelvae.models.card import write_model_card
+
+                write_model_card(folder, run, repository)
+            self.save_pretrained(folder)
+            upload(Path(folder), repository, private)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+        """The model saved under `folder`, in evaluation mode, on `device`.
+
+        Args:
+            folder: a folder; or the name of a model that comes with the package, such as "mnist"; or "user/name"
+                on the Hugging Face Hub (the `hub` extra).
+            device: where the weights go.
+
+        Raises:
+            ValueError: no such folder or file; a file that is truncated or of another kind, another
+                version or another model; no such device. The message says which, and what to do.
+        """
+        folder = locate(folder, cls.kind)
+        weights, header = _read(folder, cls.kind)
+        weights = {plain_name(name): value for name, value in weights.items()}
+        arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
+        try:
+            with torch.device("meta"):  # shapes without memory, however large a configuration asks
+                expected = cls(**arguments).state_dict()
+        except (TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{folder}: not a configuration of {cls.kind}: {error}") from error
+        wrong = sorted(set(expected) ^ set(weights)) or sorted(
+            name
+            for name, value in expected.items()
+            if value.shape != weights[name].shape or value.is_floating_point() != weights[name].is_floating_point()
+        )
+        if wrong:
+            raise ValueError(
+                f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
+                f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again, "
+                "or load it with the version that wrote it"
+            )
+        broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
+        model = cls(**arguments)
+        model.load_state_dict(weights)
+        if (folder / "classes.json").is_file():
+            model.class_names = read_classes(folder, model.num_classes)
+        try:
+            return model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device: {device!r} is not to be had here ({error})") from error
+
+
+def plain_name(name: str) -> str:
+    """The name of a weight without what torch.compile, DataParallel and its like put into it.
+
+    >>> plain_name("module._orig_mod.decoder.norms.0.weight")
+    'decoder.norms.0.weight'
+    """
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
+
+
+def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights under `folder` and their configuration: the one inside the weights file, or config.json."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")
+    try:
+        with safe_open(path, framework="pt") as file:
+            inside = (file.metadata() or {}).get("config")
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
+    if inside is not None:
+        return weights, _checked_header(inside, path, kind)
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file, and the weights have no configuration; copy it from where they are from"
+        )
+    with path.open("rb") as config:
+        return weights, _checked_header(config.read(LARGEST_CONFIGURATION + 1), path, kind)
+
+
+def _checked_header(text: str | bytes, path: Path, kind: str) -> dict[str, Any]:
+    if len(text) > LARGEST_CONFIGURATION:
+        raise ValueError(
+            f"{path}: the configuration is larger than {LARGEST_CONFIGURATION:,} bytes; save the model again"
+        )
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the configuration is not JSON ({error}); save the model again") from error
+    if not isinstance(header, dict) or "format" not in header or "model" not in header:
+        raise ValueError(f"{path}: not written by save_pretrained: 'format' and 'model' are missing")
+    if header["format"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format {header['format']!r}, this labelvae reads format {FORMAT_VERSION}; "
+            "use the version of labelvae that wrote it, or train again"
+        )
+    if header["model"] != kind:
+        raise ValueError(f"{path}: holds a {header['model']}, expected a {kind}; use {header['model']}.from_pretrained")
+    return header

@@ -1,0 +1,315 @@
+"""The model: an image and a label in, the image as that label out.
+
+    z ~ q(z | x)            the encoder: what is *this* image, apart from its label
+    x ~ p(x | z, y)         the decoder: the image with that style, as label y
+
+Relabelling decodes the latent of an image under another label; the result is its counterfactual.
+(Conditional VAE: Kingma et al., 2014, arXiv 1406.5298, model M2; Sohn et al., 2015.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.inputs.checks import (
+    LARGEST_DEPTH,
+    LARGEST_SIZE,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_widths,
+)
+from labelvae.inputs.labels import counted
+from labelvae.inputs.peeking import readable
+from labelvae.inputs.tensors import (
+    Images,
+    ImageShape,
+    Labels,
+    as_images,
+    check_image_shape,
+    check_images,
+    label_weights,
+    moved,
+)
+from labelvae.models.inference import evaluation_mode
+from labelvae.models.latent import DiagonalGaussian
+from labelvae.models.networks import Decoder, Encoder
+from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
+from labelvae.models.pyramids import check_places, default_widths
+from labelvae.models.saving import Pretrained
+
+
+class ConditionalVAE(Pretrained):
+    """A label-conditional variational autoencoder.
+
+    `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
+    `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
+    model's mode, in chunks that fit memory, on the model's device, the result on the images' device (a sample's on the
+    model's). Bad images, labels and codes are a `ValueError` everywhere. Under `torch.autocast` they compute in
+    bfloat16 and return the model's own type.
+
+    Labels may be an index or, once `class_names` is set, a name for the whole batch; `(B,)` of them; or `(B, K)`
+    weights over the classes, one-hot or a blend.
+
+    Args:
+        image_shape: `(C, H, W)`, any size from 8x8, square or not.
+        num_classes: K, at least 2.
+        latent_dim: D.
+        encoder_widths: channels after each halving of the resolution; None chooses by the image's size, an
+            empty list leaves fully connected layers alone.
+        decoder_widths: channels before each doubling, coarsest first; None mirrors the encoder.
+        hidden_dim: units between the maps and the latent, both ways.
+        blocks: residual blocks at each resolution.
+        encoder_label: how the label enters the encoder: "none", it is blind to it and relabels better, because
+            it cannot code an image differently for its label; "onehot" or "embedding", laid beside the image;
+            "shift", an embedding is added to the posterior's mean and log-variance.
+        decoder_label: how the label enters the decoder: "batchnorm", beside z and as every normalization's
+            scale and shift; "batchnorm-planes", that and as planes beside the maps; "onehot" or "embedding",
+            beside z; "none", an image is then relabelled by encoding it under the asked label.
+        embedding_dim: entries of the embedding, which encoder and decoder share.
+        spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
+            than pass through hidden units; for images whose layout shall stay.
+        upsampling: "subpixel", the fastest, or "nearest", less prone to checkerboards; see `Decoder`.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 28, 28), num_classes=10)
+    >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
+    torch.Size([5, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int,
+        latent_dim: int = 16,
+        encoder_widths: Sequence[int] | None = None,
+        decoder_widths: Sequence[int] | None = None,
+        hidden_dim: int = 128,
+        blocks: int = 0,
+        encoder_label: EncoderLabel = "none",
+        decoder_label: DecoderLabel = "batchnorm",
+        embedding_dim: int = 8,
+        spatial_latent: bool = False,
+        upsampling: Upsampling = "subpixel",
+    ) -> None:
+        image_shape = check_image_shape(image_shape)
+        encoder_widths = check_widths(
+            "encoder_widths", default_widths(image_shape) if encoder_widths is None else encoder_widths, at_least=0
+        )
+        decoder_widths = check_widths(
+            "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths, at_least=0
+        )
+        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        latent_dim = check_count("latent_dim", latent_dim, at_most=LARGEST_SIZE)
+        hidden_dim = check_count("hidden_dim", hidden_dim, at_most=LARGEST_SIZE)
+        blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
+        embedding_dim = check_count("embedding_dim", embedding_dim, at_most=LARGEST_SIZE)
+        check_choice("encoder_label", encoder_label, get_args(EncoderLabel))
+        check_choice("decoder_label", decoder_label, get_args(DecoderLabel))
+        spatial_latent = check_flag("spatial_latent", spatial_latent)
+        check_choice("upsampling", upsampling, get_args(Upsampling))
+        if spatial_latent:
+            check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
+        super().__init__(
+            {
+                "image_shape": image_shape,
+                "num_classes": num_classes,
+                "latent_dim": latent_dim,
+                "encoder_widths": encoder_widths,
+                "decoder_widths": decoder_widths,
+                "hidden_dim": hidden_dim,
+                "blocks": blocks,
+                "encoder_label": encoder_label,
+                "decoder_label": decoder_label,
+                "embedding_dim": embedding_dim,
+                "spatial_latent": spatial_latent,
+                "upsampling": upsampling,
+            }
+        )
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+        self.latent_dim = latent_dim
+        self.encoder_label = encoder_label
+        self.decoder_label = decoder_label
+        embedded = "embedding" in (encoder_label, decoder_label)
+        self.embedding = nn.Linear(num_classes, embedding_dim, bias=False) if embedded else None
+        entries = {"onehot": num_classes, "embedding": embedding_dim, "batchnorm": num_classes}
+        self.encoder = Encoder(
+            image_shape,
+            latent_dim,
+            encoder_widths,
+            hidden_dim,
+            blocks,
+            label_dim=entries.get(encoder_label, 0),
+            shift_classes=num_classes if encoder_label == "shift" else None,
+            spatial=spatial_latent,
+        )
+        normed = decoder_label.startswith("batchnorm")
+        self.decoder = Decoder(
+            image_shape,
+            latent_dim,
+            label_dim=num_classes if normed else entries.get(decoder_label, 0),
+            norm_classes=num_classes if normed else None,
+            plane_dim=num_classes if decoder_label == "batchnorm-planes" else 0,
+            widths=decoder_widths,
+            hidden_dim=hidden_dim,
+            blocks=blocks,
+            spatial=spatial_latent,
+            upsampling=upsampling,
+        )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles both halves in place, as `nn.Module.compile` does; the names of the weights stay as they are."""
+        self.encoder.compile(*args, **kwargs)
+        self.decoder.compile(*args, **kwargs)
+
+    def encode(self, images: Tensor, labels: Labels | None = None) -> DiagonalGaussian:
+        """The posterior over the latent codes, `(B, D)`, of images `(B, C, H, W)` in [0, 1].
+
+        Args:
+            labels: the images' own labels; only an encoder that sees the label reads them.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range.
+        """
+        check_images(images, self.image_shape)
+        label = None
+        if self.encoder_label != "none" and labels is not None:
+            weights = self.label_weights(labels, len(images), device=images.device)
+            label = self._entered(weights, self.encoder_label)
+        posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
+        return posterior
+
+    def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
+        """Pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; the image is their sigmoid."""
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
+            shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
+        if not torch.is_grad_enabled() and readable(z) and not bool(torch.isfinite(z).all()):
+            raise ValueError("z: expected finite latent codes, got NaN or infinity")
+        label = self._entered(self.label_weights(labels, len(z), device=z.device), self.decoder_label)
+        logits: Tensor = self.decoder(z.to(self.dtype), label)
+        return logits
+
+    def label_weights(
+        self, labels: Labels, batch: int, name: str = "labels", device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return labels in any accepted form, names of classes among them, as weights over the classes, `(B, K)`.
+
+        Raises:
+            ValueError: labels of another number, type or range, or names that are not known.
+        """
+        return label_weights(labels, self.num_classes, batch, device, name, self.class_names)
+
+    def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
+        """Label weights `(B, K)` as they enter a network that takes them by `way`, `(B, L)`."""
+        return self.embedding(label.to(self.dtype)) if self.embedding and way == "embedding" else label
+
+    def decode(self, z: Tensor, labels: Labels) -> Tensor:
+        """Images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
+        return torch.sigmoid(self.decode_logits(z, labels))
+
+    @property
+    def decoder_sees_label(self) -> bool:
+        """Whether one code can be decoded under several labels."""
+        return self.decoder_label != "none"
+
+    def forward(self, images: Tensor, labels: Labels) -> Tensor:
+        """The images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
+        return self.decode(self.encode(images, labels).rsample(), labels)
+
+    def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
+        """Return images `(B, C, H, W)` in [0, 1] from the posterior mean of `images`, under their own labels.
+
+        Images and labels may be in any form that `relabel` takes.
+        """
+        images = as_images(images, self.image_shape)
+        labels = self.label_weights(labels, len(images))
+        return self.relabel(images, labels, labels, chunk_size)
+
+    def relabel(
+        self, images: Images, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+    ) -> Tensor:
+        """Return the counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
+
+        Args:
+            images: `(B, C, H, W)` or `(B, H, W, C)`, floats in [0, 1] or 8-bit integers: a tensor, an array, a PIL
+                image or a list of them. One image without B is a batch of one.
+            labels: what each image is asked to be.
+            own_labels: what each image is; only an encoder that sees the label needs it, and not beside a
+                decoder that does not: it is then given the asked one.
+            chunk_size: images decoded at a time.
+
+        Returns:
+            `(B, C, H, W)` in [0, 1], on the device of `images`; `(1, C, H, W)` for one image.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range.
+        """
+        images = as_images(images, self.image_shape)
+        asked = self.label_weights(labels, len(images))
+        codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
+        return self._images(codes, asked, chunk_size, images.device)
+
+    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
+        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
+
+        Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
+        """
+        check_kind("generator", generator, torch.Generator, optional=True)
+        labels, count = counted(labels)
+        asked = self.label_weights(labels, count)
+        if not self.decoder_sees_label:
+            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
+        where = generator.device if generator is not None else "cpu"
+        codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
+        return self._images(codes, asked, chunk_size, self.device)
+
+    def interpolate(self, images: Images, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
+        """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
+
+        The label's weights move linearly from `start` to `end` in `steps` images, at least 2; `start` is what the
+        images are, for an encoder that sees the label.
+        """
+        steps = check_count("steps", steps, at_least=2)
+        images = as_images(images, self.image_shape)
+        first = self.label_weights(start, len(images), "start")
+        last = self.label_weights(end, len(images), "end")
+        way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps, device="cpu")]
+        if not self.decoder_sees_label:
+            return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
+        codes = self._codes(images, first, "start", chunk_size)
+        return torch.stack([self._images(codes, label, chunk_size, images.device) for label in way], dim=1)
+
+    def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
+        """Posterior means `(B, D)` on the model's device, in evaluation mode."""
+        own = None if own_labels is None else self.label_weights(own_labels, len(images), name, self.device)
+        with evaluation_mode(self) as model:
+            means = [
+                model.encode(moved(images[part], self.device, "images"), None if own is None else own[part]).mean
+                for part in _chunks(len(images), chunk_size)
+            ]
+        return torch.cat(means)
+
+    def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
+        """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
+        parts = _chunks(len(codes), chunk_size)
+        with evaluation_mode(self) as model:
+            if len(parts) == 1:
+                return model.decode(codes.to(self.device), label.to(self.device)).to(device, self.dtype)
+            images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
+            for part in parts:
+                images[part] = model.decode(codes[part].to(self.device), label[part].to(self.device))
+        return images
+
+
+def _chunks(length: int, size: int) -> list[slice]:
+    size = check_count("chunk_size", size)
+    return [slice(start, start + size) for start in range(0, length, size)]

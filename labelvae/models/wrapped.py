@@ -1,0 +1,223 @@
+"""A classifier of one's own as guide or judge: any network from images to logits, with its normalization and size."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.inputs.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number
+from labelvae.inputs.conversions import described
+from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images
+from labelvae.models.frozen import Classifier
+from labelvae.models.inference import evaluation_mode, shallow_copy
+
+Features = Callable[[Tensor], Tensor]
+
+
+class WrappedClassifier(Classifier):
+    """A network of one's own, with what it wants done to an image first; see `LabelClassifier.wrap`.
+
+    Features are the input of the fully connected layer that gives the logits, or else the logits.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        size: int | Sequence[int] | None = None,
+        features: Features | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"module: expected a torch.nn.Module from images to logits, got {type(network).__name__}")
+        if features is not None and not callable(features):
+            raise ValueError(f"features: expected a function of images, got {type(features).__name__}")
+        self.image_shape = check_image_shape(image_shape)
+        self.network = network
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", self._by_channel("mean", mean, 0.0), persistent=False)
+        self.register_buffer("std", self._by_channel("std", std, 1.0, above=0.0), persistent=False)
+        self.size = None if size is None else list(as_size("size", size))
+        self._features = features
+        self._layer = ""
+        self.training = network.training
+        self._try(num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
+        return self.logits_and_features(images)[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1]; the gradient reaches the images.
+
+        Raises:
+            ValueError: images of another shape, type or range.
+        """
+        return _logits(self.network(self._prepared(images)))
+
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
+        prepared = self._prepared(images)
+        if self._features is not None:
+            return _logits(self.network(prepared)), self._features(prepared).flatten(1)
+        if not self._layer:
+            logits = _logits(self.network(prepared))
+            return logits, logits
+        with _watched(self.network) as (watched, seen):
+            logits = _logits(watched(prepared))
+        return logits, seen[self._layer].flatten(1)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Refuse: how to build the network is known to its owner alone.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"folder: a wrapped classifier is not saved ({type(self.network).__name__} is a network of your own); "
+            "save that with torch.save(network.state_dict(), path), and wrap it again"
+        )
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        check_images(images, self.image_shape)
+        images = images.to(self.dtype)
+        if self.size is not None and tuple(self.size) != tuple(images.shape[2:]):
+            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean.to(images)) / self.std.to(images)
+
+    def _by_channel(self, name: str, given: Any, default: float, above: float | None = None) -> Tensor:
+        channels = self.image_shape[0]
+        values = default if given is None else as_list(given)
+        each = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values] * channels
+        if len(each) != channels:
+            got = described(given) if isinstance(given, str) else len(each)
+            raise ValueError(f"{name}: expected {channels} numbers, one a channel, got {got}")
+        return torch.tensor([check_number(name, value, above=above) for value in each])[:, None, None]
+
+    def _try(self, num_classes: int | None) -> None:
+        """Try the network on a few images: do logits come out, and which layer gives them?"""
+        if self.device.type == "meta":
+            raise ValueError(
+                "module: expected weights, got a network on the meta device, which has none; load it first"
+            )
+        for count in (2, 3):  # a program may be made for one number of images
+            self._try_on(_grey_images(count, self.image_shape, self.device), num_classes)
+
+    def _try_on(self, images: Tensor, num_classes: int | None) -> None:
+        expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
+        with evaluation_mode(self.network) as network, _watched(network) as (watched, seen):
+            prepared = self._prepared(images)
+            try:
+                logits = _logits(watched(prepared))
+                features = logits if self._features is None else self._features(prepared)
+            except Exception as error:  # the network's own code may raise anything
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise ValueError(
+                    f"module: fails on images of shape {tuple(prepared.shape)} ({why:.200}); "
+                    "give the size that it wants as size=, or another image_shape"
+                ) from error
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if not isinstance(logits, Tensor) or shape != (len(images), num_classes or logits.shape[-1]):
+            raise ValueError(f"module: expected {expected}, got {shape} for {_counted(len(images))}")
+        if not bool(torch.isfinite(logits).all()):
+            raise ValueError(f"module: expected {expected}, got NaN or infinity for grey images; look at its weights")
+        if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != len(images):
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(
+                f"features: expected a function of images to (B, F), got {got} for {_counted(len(images))}"
+            )
+        if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
+            raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
+        self.num_classes = check_count("num_classes", logits.shape[1], at_least=1, at_most=LARGEST_SIZE)
+        if self._features is None and seen:
+            self._layer, features = next(reversed(seen.items()))
+        self.feature_dim = features.flatten(1).shape[1]
+
+
+def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes: int | None) -> WrappedClassifier:
+    """Return a network that was given as it is, as a classifier of such images; an error names the argument.
+
+    Raises:
+        ValueError: it does not answer such images with so many logits.
+    """
+    try:
+        return WrappedClassifier(network, image_shape, num_classes)
+    except ValueError as error:
+        raise ValueError(str(error).replace("module:", f"{name}:", 1)) from error
+
+
+def check_differentiable(name: str, classifier: Classifier) -> None:
+    """Make sure that a gradient reaches the images of a network of one's own.
+
+    Raises:
+        ValueError: none does, as of quantized networks and of those that detach their output: nothing would be guided.
+    """
+    inference = any(each.is_inference() for each in classifier.parameters())  # made where no gradient can be
+    if not isinstance(classifier, WrappedClassifier) or inference:
+        return
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's of an operation without a gradient
+        images = _grey_images(2, classifier.image_shape, classifier.device).requires_grad_()
+        logits = classifier(images)
+        gradient = None
+        if logits.requires_grad:
+            with suppress(RuntimeError, NotImplementedError):
+                (gradient,) = torch.autograd.grad(logits.sum(), images, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            f"{name}: expected a network whose logits have a gradient, got {type(classifier.network).__name__} without "
+            "one; a quantized or detached network cannot guide, but it may be a judge"
+        )
+
+
+def _counted(images: int) -> str:
+    return {2: "two images", 3: "three images"}[images]
+
+
+def _grey_images(count: int, shape: ImageShape, device: torch.device) -> Tensor:
+    """Return images `(count, *shape)` from even grey to a slope of greys."""
+    slope = torch.linspace(0, 1, math.prod(shape), device=device).view(shape)
+    return torch.stack([torch.lerp(torch.full_like(slope, 0.5), slope, place / (count - 1)) for place in range(count)])
+
+
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
+    """Yield a copy of the network, with the same tensors, and what its fully connected layers are given, by name.
+
+    The copy is the caller's own, so threads do not see each other's images.
+    """
+    copied, seen = shallow_copy(network), OrderedDict[str, Tensor]()
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def look(_: nn.Module, given: tuple[Any, ...]) -> None:
+            if given and isinstance(given[0], Tensor) and given[0].ndim == 2:
+                seen.pop(name, None)
+                seen[name] = given[0]
+
+        return look
+
+    for name, part in copied.named_modules():
+        if isinstance(part, nn.Linear):
+            part.register_forward_pre_hook(watch(name))
+    yield copied, seen
+
+
+def _logits(output: Any) -> Tensor:
+    """Return the logits of what a network answers: themselves, or the part of that name."""
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    logits: Tensor = getattr(output, "logits", output)
+    return logits

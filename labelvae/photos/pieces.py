@@ -1,0 +1,176 @@
+"""Connected pieces of ink: which may be strokes of a digit, and which belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from labelvae.photos.morphology import lowest
+
+SMALLEST_DIGIT = 0.025
+"""Longer side of the smallest digit that is found, as a share of the longest side of the picture."""
+
+SMALLEST_PIECE = 0.1
+"""Longer side of the smallest piece of a digit, as a share of the longer side of the largest piece."""
+
+LARGEST_STROKE = 0.06
+"""Thicker things at the border, as a share of the longest side, are a table or a hand."""
+
+MOST_DIGITS = 12
+"""More pieces than this are text or a pattern."""
+
+Box = tuple[slice, ...]
+Pieces = tuple[np.ndarray, dict[int, Box]]
+"""The label of each pixel, 0 for no piece, and by label the box of each piece that is kept."""
+
+
+def pieces_of(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
+    """Label connected ink, at half the level at which the first piece appears that may be a digit's."""
+    level = 0.8
+    while level > floor:
+        if _plausible(levels, ink, level)[1]:
+            break
+        level *= 0.7
+    return _plausible(levels, ink, max(floor, 0.5 * level))
+
+
+def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
+    """Label the connected pieces of ink above a level that may be strokes, and give their boxes by label."""
+    labels, count = ndimage.label(ink > level, np.ones((3, 3)))
+    height, width = ink.shape
+    outside = np.zeros(count + 1, bool)
+    outside[at_border(labels)] = True
+    outside[np.unique(labels[beyond_paper(ink > 0.5 * level)])] = True
+    least, boxes = max(4, SMALLEST_DIGIT * max(height, width)), {}
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        tall, wide = box[0].stop - box[0].start, box[1].stop - box[1].start
+        if outside[index] or max(tall, wide) < least:
+            continue
+        piece = np.pad(labels[box] == index, 1)
+        thick = 2 * float(ndimage.distance_transform_edt(piece).max())
+        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.15 * thick
+        if sharp and _on_paper(levels, labels, index, box, thick):
+            boxes[index] = box
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    for index, box in enumerate(ndimage.find_objects(labels), 1):
+        if not outside[index] and max(3, SMALLEST_PIECE * longest) < _long(box) < least and longest:
+            boxes[index] = box
+    return labels, boxes
+
+
+def at_border(labels: np.ndarray) -> np.ndarray:
+    """The labels that occur within three pixels of the border."""
+    return np.unique(
+        np.concatenate([part.ravel() for part in (labels[:3], labels[-3:], labels[:, :3], labels[:, -3:])])
+    )
+
+
+def beyond_paper(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    side = 2 * (round(LARGEST_STROKE * max(mask.shape)) // 2) + 1
+    core = lowest(mask, side, side)
+    if not core.any():
+        return core
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    border, thick = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
+    border[at_border(labels)] = True
+    border[0] = False
+    thick[labels[core]] = True
+    return np.asarray((border & thick)[labels])
+
+
+def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
+    """Whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
+    far = int(0.5 * thick) + 6
+    place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)
+    piece, others = labels[place] == index, labels[place] > 0
+    distance, (rows, columns) = ndimage.distance_transform_edt(~piece, return_indices=True)
+    ring = (
+        (distance > far - 3) & (distance <= far) & ~ndimage.binary_dilation(others, np.ones((3, 3), bool), iterations=2)
+    )
+    if ring.sum() < 8:
+        return False
+    around, nearest = levels[place][ring], _core(levels[place], piece)[rows[ring], columns[ring]]
+    step = np.log((around + 0.02) / (nearest + 0.02))
+    usual = np.median(step, axis=0)
+    channel = int(np.abs(usual).argmax())
+    step = step[:, channel] * np.sign(usual[channel])
+    return bool((step > 0.5 * np.quantile(step, 0.75)).mean() > 0.85)
+
+
+def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """The levels of a piece with those at its edge replaced by the levels of the nearest pixel of its middle."""
+    depth = ndimage.distance_transform_edt(piece)
+    ridge = piece & (depth >= ndimage.maximum_filter(depth, 5)) & (depth >= 0.4 * depth.max())
+    rows, columns = ndimage.distance_transform_edt(~ridge, return_distances=False, return_indices=True)
+    return np.asarray(levels[rows, columns])
+
+
+def _edge_width(ink: np.ndarray, labels: np.ndarray, index: int, box: Box) -> float:
+    """Width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
+    place = tuple(slice(max(0, side.start - 2), side.stop + 2) for side in box)
+    piece = labels[place] == index
+    full = float(np.quantile(ink[place][piece], 0.8))
+    edge = piece & ~ndimage.binary_erosion(piece)
+    steep = np.hypot(*np.gradient(ink[place]))
+    return full / max(1e-6, float(np.median(ndimage.maximum_filter(steep, 3)[edge])))
+
+
+def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
+    """Join pieces that lie close together, as a 5's hat and its body do."""
+    longest = max((_long(box) for box in boxes.values()), default=0)
+    members = {index: [index] for index, box in boxes.items() if _long(box) > SMALLEST_PIECE * longest}
+    if len(members) > 6 * MOST_DIGITS:
+        return list(members.values())
+    points = {}
+    for index in members:
+        edge = (labels[boxes[index]] == index) & ~ndimage.binary_erosion(labels[boxes[index]] == index)
+        points[index] = np.argwhere(edge) + np.array([side.start for side in boxes[index]])
+    owner = {index: index for index in members}
+    for small in sorted(members, key=lambda index: _long(boxes[index])):
+        best, nearest = None, np.inf
+        for large in members:
+            if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
+                continue
+            gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
+            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large]):
+                best, nearest = large, gap
+        if best is not None:
+            old, new = owner[small], owner[best]
+            owner = {index: new if root == old else root for index, root in owner.items()}
+    return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
+
+
+def _widest_gap(small: Box, large: Box) -> float:
+    """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
+    overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
+    if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
+        return 0.05  # drawn inside it
+    stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
+    if _long(small) < 0.6 * _long(large):
+        return 0.3 if stacked else 0.2
+    return 0.06 if stacked else 0.0
+
+
+def _long(box: Box) -> int:
+    return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
+
+
+def bounds(boxes: list[Box]) -> Box:
+    """The smallest box that holds all boxes."""
+    return tuple(slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in (0, 1))
+
+
+def drawn_inside(inside: np.ndarray, members: list[int]) -> bool:
+    """Whether something else is drawn inside a digit, as eyes are in a face.
+
+    Args:
+        inside: labels of the pieces within the digit's box, `(h, w)`.
+        members: labels of the pieces that are the digit's.
+    """
+    names, sizes = np.unique(inside, return_counts=True)
+    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    speck = (0.04 * max(inside.shape)) ** 2
+    other = ~np.isin(names, [0, *members]) & ~np.isin(names, border) & (sizes > speck)
+    return bool(sizes[other].sum() > 0.04 * int(np.isin(inside, members).sum()))

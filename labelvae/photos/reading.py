@@ -1,0 +1,242 @@
+"""Read the digits in a photograph with a classifier, say how sure each reading is, and refuse what is no digit.
+
+A classifier that has seen digits alone is sure of nearly everything. A reading is trusted as far as three answers
+agree: the classifier's on slightly turned and scaled copies, how large its logits are against those on the model's
+own digits, and how well the model draws what was seen as that digit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelvae.data.pixels import eight_bits, plain
+from labelvae.models.vae import ConditionalVAE
+from labelvae.photos.found import Found, in_reading_order, joined, turned
+from labelvae.photos.strokes import find_digits
+
+LEAST_CONFIDENCE = 0.5
+"""A reading below this is doubted."""
+
+SURE = 0.8
+"""Confidence from which a turned photograph is believed."""
+
+MOST_HOLES = 3
+"""An 8 has two; a flower or a scribble has more."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A digit in a photograph, and what it was read as.
+
+    Attributes:
+        found: where it is.
+        image: what the model sees, `(1, H, W)` in [0, 1].
+        label: index of the class that it was read as.
+        confidence: in [0, 1].
+    """
+
+    found: Found
+    image: Tensor
+    label: int
+    confidence: float
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the reading is too unsure to be used."""
+        return self.confidence < LEAST_CONFIDENCE
+
+
+@dataclass(frozen=True)
+class PhotoReading:
+    """What was read in a photograph.
+
+    Attributes:
+        photo: upright, in RGB; turned by `turn`.
+        readings: the digits in reading order; some may be doubted, but not most of them.
+        turn: degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
+    """
+
+    photo: Image.Image
+    readings: list[Reading]
+    turn: int
+
+
+class UnreadError(ValueError):
+    """A photograph that cannot be read.
+
+    Attributes:
+        reading: what was seen in it, each digit doubted; None where no digit was found.
+    """
+
+    def __init__(self, reason: str, reading: PhotoReading | None = None) -> None:
+        super().__init__(reason)
+        self.reading = reading
+
+
+def read_digits(
+    picture: Image.Image, guide: nn.Module, vae: ConditionalVAE, bright: bool | None = None
+) -> PhotoReading:
+    """Read the written digits in a photograph.
+
+    A photograph that cannot be read as it is, is turned by 90 degrees both ways, and believed if one way is sure and
+    the other does not say another digit.
+
+    Args:
+        picture: of any size and mode.
+        guide: a classifier of the model's images, from images `(B, 1, H, W)` in [0, 1] to logits `(B, K)`.
+        vae: the model of grey images that will relabel the digits.
+        bright: whether the strokes are brighter than the paper; None finds out.
+
+    Raises:
+        UnreadError: no digit was found, or what was found is doubted; a ValueError that says what was seen.
+        ValueError: a model of images in colour.
+    """
+    if vae.image_shape[0] != 1:
+        raise ValueError(
+            f"vae: expected a model of grey images with 1 channel, got {vae.image_shape[0]}; relabel the photograph "
+            "with fit pad or crop"
+        )
+    picture = eight_bits(plain(picture, "RGB"))
+    try:
+        found = find_digits(picture, bright)
+    except ValueError as error:
+        raise UnreadError(str(error), None) from error
+    usual = usual_energy(guide, vae)
+
+    def read(digits: list[Found]) -> list[Reading]:
+        return [_reading(one, guide, vae, usual) for one in digits]
+
+    readings = _parts_joined(read(found), read)
+    doubted = sum(one.doubted for one in readings)
+    if 2 * doubted < len(readings) or not doubted:
+        return PhotoReading(picture, readings, 0)
+    sides = [
+        (quarters, read(in_reading_order([turned(one, quarters, picture.size) for one in found])))
+        for quarters in (1, 3)
+    ]
+    (other, _), (sure, (quarters, best)) = sorted(
+        ((min(one.confidence for one in side), (quarters, side)) for quarters, side in sides), key=lambda side: side[0]
+    )
+    if sure > SURE and other >= LEAST_CONFIDENCE:
+        said = [[one.label for one in side] for _, side in sides]
+        if said[0] != said[1]:
+            raise UnreadError(
+                f"photo: lies on its side and reads as {said[0]} or {said[1]}; turn it upright",
+                PhotoReading(picture, readings, 0),
+            )
+    if sure > SURE:
+        upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
+        return PhotoReading(upright, best, 90 * quarters)
+    surest = max(readings, key=lambda one: one.confidence)
+    raise UnreadError(
+        f"strokes: found {len(readings)} that look like no digit (the surest reads as class {surest.label}, confidence "
+        f"{surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
+        PhotoReading(picture, readings, 0),
+    )
+
+
+def _parts_joined(readings: list[Reading], read: Callable[[list[Found]], list[Reading]]) -> list[Reading]:
+    """Join neighbours that read better as one digit, such as a 4 in two strokes."""
+    result = readings[:1]
+    for one in readings[1:]:
+        before = result[-1]
+        if (before.doubted or one.doubted) and _close(before.found, one.found):
+            whole = read([joined(before.found, one.found)])[0]
+            if not whole.doubted and whole.confidence > min(before.confidence, one.confidence):
+                result[-1] = whole
+                continue
+        result.append(one)
+    return result
+
+
+def _close(one: Found, other: Found) -> bool:
+    """Whether two digits are side by side, or one above the other, with little between them."""
+    starts, ends = ([(one.box[side], other.box[side]) for side in pair] for pair in ((0, 1), (2, 3)))
+    longest = max(max(end) - min(start) for start, end in zip(starts, ends, strict=True))
+    shared = [min(end) - max(start) for start, end in zip(starts, ends, strict=True)]
+    return one.bright == other.bright and min(shared) > -0.2 * longest and max(shared) > 0.2 * longest
+
+
+@torch.no_grad()
+def usual_energy(guide: nn.Module, vae: ConditionalVAE) -> float:
+    """The energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more."""
+    labels = torch.arange(vae.num_classes).repeat(20)
+    logits = guide(vae.sample(labels, torch.Generator().manual_seed(0)))
+    return float(logits.logsumexp(dim=1).quantile(0.02))
+
+
+@torch.no_grad()
+def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) -> Reading:
+    image = found.fit(*vae.image_shape[1:])
+    belief = guide(_moved(image)).softmax(dim=1).mean(dim=0)
+    label = int(belief.argmax())
+    energy = float(guide(image[None]).logsumexp(dim=1))
+    drawn = vae.relabel(image[None], label, label).cpu()
+    missed = _smooth(drawn - image).square().sum() / _smooth(image[None]).square().sum().clamp_min(1e-6)
+    confidence = float(belief[label]) * _sigmoid(3 * (energy - 0.9 * usual)) * _sigmoid(40 * (0.2 - float(missed)))
+    return Reading(found, image, label, confidence if _holes(found.ink) <= MOST_HOLES else 0.0)
+
+
+def _smooth(images: Tensor) -> Tensor:
+    """Images blurred a little: a stroke that is drawn a little aside is hardly missed."""
+    return F.avg_pool2d(images, 3, 1, 1)
+
+
+def _holes(ink: np.ndarray) -> int:
+    """How many areas of paper strokes enclose, without the smallest."""
+    labels, _ = ndimage.label(np.pad(ink < 0.4, 1, constant_values=True))
+    return int((np.bincount(labels.ravel())[2:] > 0.002 * ink.size).sum())
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
+
+
+def _moved(image: Tensor) -> Tensor:
+    """An image turned by up to 10 degrees, scaled and sheared, `(18, 1, H, W)`."""
+    moves = [(turn, size, lean) for turn in (-0.17, 0.0, 0.17) for size in (0.9, 1.0, 1.12) for lean in (-0.1, 0.1)]
+    turn, size, lean = torch.tensor(moves).T
+    cosine, sine, zero = size * turn.cos(), size * turn.sin(), torch.zeros(len(moves))
+    rows = [cosine + lean * sine, lean * cosine - sine, zero, sine, cosine, zero]
+    theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
+    grid = F.affine_grid(theta, [len(moves), 1, *image.shape[1:]], align_corners=False)
+    return F.grid_sample(image.expand(len(moves), -1, -1, -1), grid, align_corners=False).clamp(0, 1)
+
+
+def seen_sheet(reading: PhotoReading, names: list[str], side: int = 480) -> Image.Image:
+    """Draw what the model sees: the photograph with a box round each digit, and each digit in its frame.
+
+    Args:
+        reading: of `read_digits`.
+        names: of the classes.
+        side: longest side of the photograph on the sheet, in pixels.
+
+    Returns:
+        The photograph with the boxes, and below it each digit's image with its label and confidence.
+    """
+    small = reading.photo.copy()
+    small.thumbnail((side, side))
+    factor = small.width / reading.photo.width
+    draw = ImageDraw.Draw(small)
+    frame = 84
+    columns = max(1, side // frame)
+    rows = -(-len(reading.readings) // columns)
+    sheet = Image.new("RGB", (side, small.height + rows * (frame + 18)), "white")
+    caption = ImageDraw.Draw(sheet)
+    for index, one in enumerate(reading.readings):
+        draw.rectangle([edge * factor for edge in one.found.box], outline="grey" if one.doubted else "red", width=2)
+        seen = Image.fromarray((one.image[0] * 255).round().byte().numpy()).resize((frame - 4, frame - 4), 0)
+        place = (index % columns * frame, small.height + index // columns * (frame + 18))
+        sheet.paste(seen, (place[0] + 2, place[1] + 16))
+        caption.text(place, f"{names[one.label]} ({one.confidence:.2f})", fill="black")
+    sheet.paste(small, (0, 0))
+    return sheet

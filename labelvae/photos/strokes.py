@@ -1,0 +1,158 @@
+"""Find the written digits in a photograph: dark on bright or bright on dark, on any paper, in any light.
+
+1. The photograph is reduced. Its paper is what remains when all that is thinner than a stroke can be is filled in
+   (a morphological closing, or opening for bright strokes). Shadows with a straight edge, lamps and tables are
+   larger than that, and stay paper. What differs from the paper, and also from the local median, is ink.
+2. Printed lines are taken out (`labelvae.photos.paper_lines`).
+3. Ink that is connected is a piece. Pieces at the border, solid ones and specks are no digits; pieces that lie
+   close together are one digit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from labelvae.data.pixels import eight_bits, plain
+from labelvae.photos.found import Found, cut_out, in_reading_order
+from labelvae.photos.morphology import closed, opened
+from labelvae.photos.paper_lines import without_lines
+from labelvae.photos.pieces import MOST_DIGITS, at_border, beyond_paper, bounds, drawn_inside, grouped, pieces_of
+
+WORKING_SIDE = 800
+"""Longest side of the copy that digits are looked for in."""
+
+SMALLEST_SIDE = 250
+"""A smaller picture is enlarged to this longest side."""
+
+WIDEST_STROKE = 0.28
+"""Widest stroke that is found, as a share of the shorter side of the picture."""
+
+FAINTEST = 0.07
+"""Least contrast between ink and paper."""
+
+FAINTEST_BRIGHT = 0.15
+"""Least contrast between bright strokes and their board; light on paper is often uneven by less."""
+
+MOST_UNEVEN = 0.1
+"""Ink that varies more along its strokes is no pen's: fur, leaves, a face."""
+
+LEAST_SHARE = 0.5
+"""Share of all ink in the picture that is in its digits; less is a scene or a text."""
+
+LEAST_SHARE_OF_BARS = 0.7
+"""The same where all digits are bars, as a 1 is: scenes are full of bars."""
+
+BAR = 0.3
+"""Shorter side of a bar over its longer one, at most."""
+
+
+def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]:
+    """Find the written digits in a photograph, in reading order.
+
+    Args:
+        picture: a photograph, scan or drawing of any size and mode.
+        bright: whether the strokes are brighter than the paper; None finds out.
+
+    Returns:
+        The digits found, row by row and from left to right; at least one.
+
+    Raises:
+        ValueError: no strokes were found, or too many to be digits.
+    """
+    picture = eight_bits(plain(picture, "RGB"))
+    longest = max(picture.size)
+    factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
+    size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
+    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
+    levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
+    best: list[Found] = []
+    for kind, ink in zip((False, True), ink_maps(levels), strict=True):
+        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else []
+        if _weight(found) > _weight(best):
+            best = found
+    if not best:
+        raise ValueError(
+            "strokes: found no digit; expected dark strokes on bright paper or bright strokes on a dark board, "
+            "inside the picture; write larger or darker, or crop the photograph to the digit"
+        )
+    if len(best) > MOST_DIGITS:
+        raise ValueError(
+            f"strokes: found {len(best)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the photograph "
+            "to the digits"
+        )
+    return best
+
+
+def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how far each pixel is from the paper around it.
+
+    Args:
+        levels: `(H, W, 3)` in [0, 1].
+
+    Returns:
+        Two maps `(H, W)` in [0, 1]: of ink darker than the paper, and of ink brighter than the paper.
+    """
+    height, width = levels.shape[:2]
+    reach = 2 * max(2, round(0.5 * WIDEST_STROKE * min(height, width))) + 1
+    dark, bright = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for level in np.ascontiguousarray(np.moveaxis(levels, 2, 0)):
+        usual = _local_median(level)
+        paper = np.minimum(closed(level, reach, reach), usual)
+        np.maximum(dark, (paper - level) / paper.clip(0.08), out=dark)
+        np.maximum(bright, level - np.maximum(opened(level, reach, reach), usual), out=bright)
+    return dark.clip(0, 1), bright.clip(0, 1)
+
+
+def _local_median(level: np.ndarray) -> np.ndarray:
+    """The median of a large neighbourhood of each pixel, `(H, W)`."""
+    height, width = level.shape
+    step = max(1, round(max(height, width) / 48))
+    small = np.asarray(Image.fromarray(level).reduce(step))
+    small = ndimage.median_filter(small, 2 * round(0.2 * min(small.shape)) + 1, mode="nearest")
+    cover = (0, 0, min(width / step, small.shape[1]), min(height / step, small.shape[0]))
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR, cover))
+
+
+def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> list[Found]:
+    """The digits in a map of ink; `levels` are what the map was made from."""
+    middle = float(np.median(ink))
+    spread = 1.4826 * float(np.median(np.abs(ink - middle)))
+    floor = max(FAINTEST_BRIGHT if bright else FAINTEST, middle + 5 * spread)
+    ink = without_lines(ink, floor)
+    labels, boxes = pieces_of(levels, ink, floor)
+    found = []
+    for members in grouped(labels, boxes):
+        place = bounds([boxes[index] for index in members])
+        if not drawn_inside(labels[place], members):
+            found.append(cut_out(ink, labels, place, members, bright, scale))
+    found = [one for one in found if _unevenness(one) < MOST_UNEVEN]
+    tallest = max((max(one.ink.shape) for one in found), default=0)
+    contrast = max((one.contrast for one in found), default=0)
+    found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
+    share = LEAST_SHARE if any(min(one.ink.shape) > BAR * max(one.ink.shape) for one in found) else LEAST_SHARE_OF_BARS
+    if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(ink, labels, floor, share):
+        return []
+    return in_reading_order(found)
+
+
+def _unevenness(found: Found) -> float:
+    """How much the ink of a digit varies along its strokes: standard deviation over mean."""
+    core = (found.ink > 0.5).astype(np.float32)
+    reach = max(2.0, found.width) / 2
+    along = ndimage.gaussian_filter(found.ink * core, reach) / ndimage.gaussian_filter(core, reach).clip(1e-3)
+    inside = along[core > 0]
+    return float(inside.std() / inside.mean()) if len(inside) else np.inf
+
+
+def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
+    """The ink on the paper, without what reaches in from outside; for bars, only without tables and hands."""
+    if share == LEAST_SHARE:
+        return float(ink[(labels > 0) & ~np.isin(labels, at_border(labels))].sum())
+    return float(ink[(ink > floor) & ~beyond_paper(ink > floor)].sum())
+
+
+def _weight(found: list[Found]) -> float:
+    """How much speaks for digits: their contrast by their size, however thick their strokes."""
+    return float(sum(max(one.ink.shape) * one.contrast for one in found))

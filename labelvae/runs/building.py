@@ -1,0 +1,143 @@
+"""From settings to untrained networks and their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from labelvae.inputs.tensors import ImageShape
+from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.models.classifier import LabelClassifier
+from labelvae.models.discriminator import Discriminator
+from labelvae.models.vae import ConditionalVAE
+from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.training.tasks import ClassifierTraining, VAETraining
+
+Network = TypeVar("Network", bound=nn.Module)
+
+MOST_PARAMETERS = 2**31
+"""More weights than this, 8 GB, and a configuration is broken."""
+
+
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes: int) -> LabelClassifier:
+    """A guide or a judge for images of a shape and number of classes.
+
+    Raises:
+        ValueError: more than `MOST_PARAMETERS`.
+    """
+    return _built(
+        lambda: LabelClassifier(
+            image_shape,
+            num_classes,
+            kind=how.kind,
+            widths=how.widths,
+            blocks=how.blocks,
+            feature_dim=how.feature_dim,
+            dropout=how.dropout,
+        )
+    )
+
+
+def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> ConditionalVAE:
+    """A model for images of a shape and number of classes.
+
+    Raises:
+        ValueError: more than `MOST_PARAMETERS`.
+    """
+    return _built(
+        lambda: ConditionalVAE(
+            image_shape,
+            num_classes,
+            latent_dim=how.latent_dim,
+            encoder_widths=how.encoder_widths,
+            decoder_widths=how.decoder_widths,
+            hidden_dim=how.hidden_dim,
+            blocks=how.blocks,
+            encoder_label=how.encoder_label,
+            decoder_label=how.decoder_label,
+            embedding_dim=how.embedding_dim,
+            spatial_latent=how.spatial_latent,
+            upsampling=how.upsampling,
+        )
+    )
+
+
+def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int) -> None:
+    """Makes sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+
+    Raises:
+        ValueError: one of them cannot.
+    """
+    with torch.device("meta"):
+        new_classifier(settings.judge, image_shape, num_classes)
+        guide = new_classifier(settings.guide, image_shape, num_classes)
+        vae_task(settings.vae, new_vae(settings.vae, image_shape, num_classes), guide)
+
+
+def _built(network: Callable[[], Network]) -> Network:
+    """The network, unless it is too large; that is seen without memory."""
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in network().parameters())
+    if count > MOST_PARAMETERS:
+        raise ValueError(f"widths: a network of {count:,} weights was asked for, at most {MOST_PARAMETERS:,} are built")
+    return network()
+
+
+def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:
+    """The training of a classifier; `others` are `ClassifierTraining`'s prefix, channels_last and compiled."""
+    optimization = how.optimization
+    return ClassifierTraining(
+        classifier,
+        how.augmentation,
+        how.label_smoothing,
+        optimization.rate_factor * optimization.learning_rate,
+        optimization.weight_decay,
+        schedule=optimization.schedule,
+        adversarial=how.adversarial,
+        **others,
+    )
+
+
+def without_label_loss(how: VAESettings) -> VAESettings:
+    """The same model, trained the same way but without the guide: lambda is 0, and nothing sees its maps."""
+    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
+    return replace(how, objective=objective, discriminator_sees_guide=False, refine=0.0)
+
+
+def vae_task(
+    how: VAESettings,
+    vae: ConditionalVAE,
+    guide: LabelClassifier | None,
+    more_guides: Sequence[LabelClassifier] = (),
+    **others: Any,
+) -> VAETraining:
+    """The training of a model under its objective, with a discriminator where one is weighed; `others` as above.
+
+    Raises:
+        ValueError: a discriminator that shall see the maps of a guide that has none.
+    """
+    optimization = how.optimization
+    discriminator = None
+    if how.objective.adversarial_weight > 0:
+        beside = guide.map_widths if guide is not None and how.discriminator_sees_guide else ()
+        discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths, beside)
+        if how.discriminator_sees_guide and not discriminator.beside:
+            kind = "none" if guide is None else guide.config["kind"]
+            raise ValueError(
+                "discriminator_sees_guide: expected a guide with maps, convolutional or pooled, and at least 2 "
+                f"discriminator_widths, got a guide of kind {kind} and {how.discriminator_widths}"
+            )
+    return VAETraining(
+        vae,
+        GuidedELBO(guide, discriminator, how.objective, more_guides),
+        optimization.rate_factor * optimization.learning_rate,
+        optimization.weight_decay,
+        optimization.rate_factor * how.discriminator_learning_rate,
+        schedule=optimization.schedule,
+        augmentation=how.augmentation,
+        **others,
+    )

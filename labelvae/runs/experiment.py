@@ -1,0 +1,305 @@
+"""One run from data to pictures: guide, judge, model and reference; scores; files.
+
+    settings.yaml   guide/ guide-2/ ... judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
+
+Each step leaves its result whole before the next begins, and a resumed run takes up what is there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.tuner.tuning import Tuner
+
+from labelvae.data.image_data import ImageData
+from labelvae.evaluation.diagnosis import diagnose
+from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
+from labelvae.evaluation.scores import Scores, save_scores, scores_table
+from labelvae.losses.refinement import Refined, save_radius
+from labelvae.models.classifier import LabelClassifier
+from labelvae.models.vae import ConditionalVAE
+from labelvae.photos.picture_files import save_picture
+from labelvae.runs.building import (
+    check_networks,
+    classifier_task,
+    new_classifier,
+    new_vae,
+    vae_task,
+    without_label_loss,
+)
+from labelvae.runs.machine import choose, device_of, machine_of, threads_at_work
+from labelvae.runs.reference import CURVES, reference_process
+from labelvae.runs.run_folder import checked_checkpoint, claim_folder, class_order, plain
+from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.system.process import check_one_process, kept_process, quiet
+from labelvae.training.base import Task
+from labelvae.training.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
+from labelvae.training.dashboard import Relabelled
+from labelvae.training.loggers import close_logger, code_version, log_picture, make_logger
+from labelvae.training.options import Optimization
+from labelvae.training.tasks import VAETraining
+from labelvae.visual.charts import learning_rate_curve
+from labelvae.visual.contact_sheets import failures, sheets
+from labelvae.visual.grids import one_of_each
+
+
+def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Scores]:
+    """Trains guide, judge, model and reference, evaluates them on the test images, and draws.
+
+    Args:
+        settings: everything.
+        data: the images; None reads what `settings.data` names.
+
+    Raises:
+        ValueError: settings or data that cannot be; a folder that holds another run.
+    """
+    with kept_process():
+        quiet()
+        check_one_process()
+        return _run(settings, data)
+
+
+def _run(settings: Settings, data: ImageData | None) -> list[Scores]:
+    named = data is None  # so that another process can read them
+    if data is None:
+        order = class_order(settings.out) if settings.resume else None
+        data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
+    check_networks(settings, data.image_shape, data.num_classes)
+    experiment = Experiment(settings, data)
+    with threads_at_work(experiment.choice.threads):
+        return _steps(experiment, named and experiment.core_left and not settings.fast_dev_run)
+
+
+def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
+    settings, data = experiment.settings, experiment.data
+    names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
+    guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
+    if settings.find_learning_rate:
+        experiment.find_learning_rate(settings.vae, guide, more)
+        return []
+    judge = experiment.classifier("judge", settings.judge)
+    with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
+        model = experiment.vae("vae", settings.vae, guide, judge, more)
+    reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
+    best = Refined(model, guide, settings.vae.refine) if settings.vae.refine > 0 else model
+    models: dict[str, Relabeller] = {
+        "labelvae": best,
+        **({"not refined": model} if best is not model else {}),
+        "image itself": ImageItself(),
+        "class mean": ClassMean(data.loader("train"), data.num_classes),
+        "lambda = 0": reference,
+    }
+    scores = experiment.scores(models, judge, guide)
+    experiment.pictures(best, judge)
+    experiment.finish(scores)
+    return scores
+
+
+class Experiment:
+    """The steps of a run, each of which leaves its files under `settings.out`.
+
+    Args:
+        settings: everything.
+        data: the images.
+        claim: whether it is the first process of the run, which owns the folder and the log.
+
+    Attributes:
+        choice: how the machine is used; the steps run on as many threads as the caller lets torch take.
+
+    Raises:
+        ValueError: no such device; a folder that holds a run, unless it is to be resumed with the same settings
+            and images, or overwritten.
+    """
+
+    def __init__(self, settings: Settings, data: ImageData, claim: bool = True) -> None:
+        self.settings = settings
+        self.data = data
+        self.device = device_of(settings.accelerator)
+        aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
+        self.out = Path(os.path.abspath(settings.out)) / aside  # wherever the program goes next
+        there = machine_of(self.device)
+        self.choice = choose(settings, data.image_shape, len(data.splits["train"]), there)
+        self.core_left = self.device.type == "cpu" and self.choice.threads == 1 < there.threads
+        self.logger: Logger | None = None
+        self.wrong: dict[str, str] = {}
+        if claim:
+            claim_folder(self.out, settings, data, self.choice.line())
+            self.choice.say()
+            self.logger = self._logger()
+        elif settings.log != "none":
+            self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
+
+    def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
+        """A classifier trained on the training images and frozen, saved under `name`."""
+        seed_everything(how.optimization.seed, verbose=False)
+        classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
+        task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
+        self._fit(name, task, how.optimization)
+        classifier.class_names = self.data.class_names
+        classifier.save_pretrained(self.out / name)
+        return classifier.to(self.device).freeze()
+
+    def vae(
+        self,
+        name: str,
+        how: VAESettings,
+        guide: LabelClassifier,
+        judge: LabelClassifier,
+        more_guides: Sequence[LabelClassifier] = (),
+    ) -> ConditionalVAE:
+        """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
+        task = self._vae_task(name, how, guide, more_guides)
+        vae = task.vae
+        held_out = self.data.splits["validation"]
+        some = held_out.subset(one_of_each(held_out.labels, 500)).load()
+        images, labels = some.images.float() / 255.0, some.labels
+        watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
+        looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
+        self._fit(name, task, how.optimization, *looks)
+        vae.class_names = self.data.class_names
+        vae.save_pretrained(self.out / name)
+        save_radius(self.out / name, how.refine)
+        guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
+        vae.to(self.device).eval()
+        if name == "vae" and not self.settings.fast_dev_run:
+            self.wrong = diagnose(vae, images, labels, guide).warnings()
+        return vae
+
+    def find_learning_rate(
+        self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier] = ()
+    ) -> None:
+        """Draws the loss over a learning rate that grows at every step, and says which one Lightning suggests.
+
+        The range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186).
+        """
+        train = self.data.loader("train", how.optimization.batch_size, self.device, shuffle=True, drop_last=True)
+        trainer = Trainer(
+            accelerator=self.settings.accelerator,
+            devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
+            precision=self.choice.precision,
+            max_epochs=how.optimization.epochs,
+            logger=False,
+            enable_checkpointing=False,
+            default_root_dir=self.out,
+            enable_model_summary=False,
+        )
+        task = self._vae_task("vae", how, guide, more_guides)
+        held_out = self.data.loader("validation", device=self.device)
+        found = Tuner(trainer).lr_find(
+            task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
+        )
+        if found is None:
+            raise ValueError("find_learning_rate: not in a fast_dev_run; leave one of them out")
+        suggested = found.suggestion()
+        curve = learning_rate_curve(found.results["lr"], found.results["loss"], suggested)
+        save_picture(curve, self.out / "learning_rate.png")
+        said = "none: the loss did not fall" if suggested is None else f"{suggested:.2g}"
+        print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
+
+    def _vae_task(
+        self, name: str, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier]
+    ) -> VAETraining:
+        seed_everything(how.optimization.seed, verbose=False)
+        vae = new_vae(how, self.data.image_shape, self.data.num_classes)
+        return vae_task(how, vae, guide, more_guides, prefix="" if name == "vae" else f"{name}/", **self.speed)
+
+    def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
+        """Evaluates every model on the test images; writes `scores.json` and prints the table."""
+        real, test = self._batches("train"), self._batches("test")
+        scores = [
+            evaluate(model, test, judge, real=real, guide=guide, name=name, rounds=self.settings.rounds)
+            for name, model in models.items()
+        ]
+        save_scores(scores, self.out / "scores.json")
+        print(f"\n{scores_table(scores)}\n")
+        return scores
+
+    def pictures(self, model: ConditionalVAE | Refined, judge: LabelClassifier) -> None:
+        """Draws what the model does to test images, and where the judge takes it least for what was asked."""
+        test = self.data.splits["test"]
+        some = test.subset(one_of_each(test.labels, 40)).load()
+        pictures = sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names)
+        pictures["failures"] = failures(model, judge, self._batches("test"), self.data.class_names)
+        for name, picture in pictures.items():
+            save_picture(picture, self.out / f"{name}.png")
+            log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
+
+    def finish(self, scores: Sequence[Scores]) -> None:
+        """Closes the log with the model's scores, what is wrong and, on W&B, the model; says so, and where all is."""
+        if self.logger is not None:
+            said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
+            close_logger(self.logger, scores[0].row(), said or "nothing found", self.out / "vae", self.out.name)
+        for name, words in self.wrong.items():
+            print(f"warning: {name}: {words}", file=sys.stderr)
+        print(f"models, scores and pictures are under {self.out}")
+
+    def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
+        train = self.data.loader("train", how.batch_size, self.device, shuffle=True, drop_last=True, seed=how.seed)
+        epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
+        seldom = max(every for every in range(1, max(1, epochs // 10) + 1) if epochs % every == 0)
+        last = self.out / "checkpoints" / f"{name}.ckpt"
+        averaging = [MovingAverage(how.average_decay)] if how.average_decay > 0 else []
+        trainer = Trainer(
+            accelerator=self.settings.accelerator,
+            devices=1,
+            plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
+            precision=self.choice.precision,
+            max_epochs=epochs,
+            logger=self.logger or False,
+            callbacks=[LastCheckpoint(last, seldom), Bar(), *callbacks, *averaging],
+            check_val_every_n_epoch=seldom,
+            log_every_n_steps=min(20, len(train)),
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            fast_dev_run=2 if self.settings.fast_dev_run else False,
+            default_root_dir=self.out,
+        )
+        count = sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
+        print(f"{name}: {count:,} parameters, {epochs} epochs", flush=True)
+        start = time.perf_counter()
+        try:
+            trainer.fit(
+                task,
+                train,
+                self.data.loader("validation", device=self.device),
+                ckpt_path=checked_checkpoint(last, epochs, task) if last.is_file() else None,
+                weights_only=True,
+            )
+        except SystemExit as error:
+            raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+    @property
+    def speed(self) -> dict[str, bool]:
+        """How every task runs: `channels_last` and `compiled`."""
+        return {"channels_last": self.choice.channels_last, "compiled": self.choice.compiled}
+
+    def _batches(self, split: Any) -> Any:
+        loader = self.data.loader(split)
+        if not self.settings.fast_dev_run:
+            return loader
+        return [batch for batch, _ in zip(loader, range(2), strict=False)]
+
+    def _logger(self) -> Logger | None:
+        if self.settings.fast_dev_run:
+            return None
+        facts = {
+            **plain(asdict(self.settings)),
+            "fingerprint": self.data.fingerprint(),
+            "classes": self.data.class_names,
+            "code": code_version(),
+            "runs_as": asdict(self.choice),
+        }
+        return make_logger(self.settings.log, self.settings.wandb, self.out, facts)

@@ -1,0 +1,139 @@
+"""The folder of a run: what it was made from stands in settings.yaml, and only the same run goes on in it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from labelvae.data.image_data import ImageData
+from labelvae.inputs.class_names import printable
+from labelvae.runs.settings import Settings
+from labelvae.system.whole_files import sweep, write_whole
+from labelvae.training.base import Task
+
+_MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
+_SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
+"""Settings that may differ between a run and its resumption; epochs may only grow."""
+
+
+def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
+    """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
+
+    `runs_as`, a line that says how the machine is used, stands in its head.
+
+    Raises:
+        ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set; or it
+            holds checkpoints of nothing that settings.yaml tells of.
+    """
+    path = out / "settings.yaml"
+    now, images = (
+        plain(asdict(replace(how, resume=False, overwrite=False, find_learning_rate=False))),
+        data.fingerprint(),
+    )
+    if path.is_file() and how.resume:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        try:
+            before = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
+        found = re.search("fingerprint ([0-9a-f]{16})", text)
+        if not isinstance(before, dict) or found is None or not data.is_of(found[1]):
+            raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
+        _check_same(before, now, plain(asdict(Settings())), path)
+    elif path.is_file() and not (how.overwrite or how.fast_dev_run):
+        raise ValueError(
+            f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
+            "or choose another --out"
+        )
+    elif path.is_file():  # a killed new run must not be taken for what the old one left
+        for folder in (*(out / name for name in _MADE), *out.glob("guide-[0-9]*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (out / "scores.json", out / "wandb" / "run-id", *out.glob("*.png")):
+            file.unlink(missing_ok=True)
+    elif (out / "checkpoints").exists():
+        raise ValueError(
+            f"out: {out} holds checkpoints, but no settings.yaml that says of what; choose another --out, or move them"
+        )
+    sweep(out)
+    split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
+    packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    header = (
+        f"# made by: {printable(shlex.join(sys.argv))}\n# run it again: --config {printable(str(path))}\n"
+        f"# images: {split}, fingerprint {images}, classes: {', '.join(map(printable, data.class_names))}\n"
+        f"# with: {versions}, Python {platform.python_version()}\n"
+        f"# {runs_as}\n"
+    )
+    write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
+
+
+def class_order(out: Path) -> list[str] | None:
+    """Return the names of the classes in the order of the labels of the run under `out`; None where there is none.
+
+    Folders' names were once sorted as text, "10" before "2": such a run keeps its labels.
+    """
+    for path in sorted(out.glob("*/classes.json")):
+        try:
+            names = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+    try:
+        with (out / "settings.yaml").open(encoding="utf-8", errors="surrogateescape") as file:
+            head = [next(file, "") for _ in range(4)]
+    except OSError:
+        return None
+    said = next((line.partition(", classes: ")[2] for line in head if line.startswith("# images: ")), "")
+    return said.rstrip("\n").split(", ") if said else None
+
+
+def plain(value: Any) -> Any:
+    """Nested settings as what YAML and JSON know."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_same(
+    before: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any], path: Path, where: str = ""
+) -> None:
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
+        if isinstance(old, dict) and isinstance(new, dict):
+            _check_same(old, new, defaults[key], path, f"{where}{key}.")
+        elif key not in _MAY_CHANGE and old != new:
+            raise ValueError(
+                f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
+                "or choose another --out"
+            )
+
+
+def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
+    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs, or a `ValueError`."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
+        shapes = {name: value.shape for name, value in weights.items()}
+    except Exception as error:  # whatever a broken file makes the reader raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
+    if shapes != {name: value.shape for name, value in task.state_dict().items()}:
+        raise ValueError(f"{path}: is a checkpoint of another network or version; delete it to train this step anew")
+    if done > epochs:
+        raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
+    return path

@@ -1,0 +1,230 @@
+"""Every setting of a run, with its unit and default, as plain dataclasses.
+
+They are what the examples show as command-line options, what `settings.yaml` holds, and what `runs/presets.py`
+fills in for each data set. Nothing here imports torch, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from labelvae.data.settings import Augmentation
+from labelvae.data.settings import DataName as DataName  # noqa: PLC0414  where it is looked for
+from labelvae.data.settings import DataSettings as DataSettings  # noqa: PLC0414
+from labelvae.inputs.checks import (
+    LARGEST_DEPTH,
+    LARGEST_SIZE,
+    LARGEST_THREADS,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_number,
+    check_widths,
+    plain_fields,
+)
+from labelvae.losses.objective import Objective
+from labelvae.models.options import ClassifierKind, DecoderLabel, EncoderLabel, Upsampling
+from labelvae.system.whole_files import user_path
+from labelvae.training.options import LogKind, Optimization, WandbMode
+from labelvae.training.options import Schedule as Schedule  # noqa: PLC0414  where it is looked for
+
+Accelerator = Literal["auto", "cpu", "gpu", "mps"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+Compile = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """A guide or a judge.
+
+    Attributes:
+        kind: Convolutional; pooled, slower and better on natural images; or fully connected layers on the pixels.
+        widths: Channels after each halving of the resolution, or units of each layer.
+        blocks: Residual blocks at each resolution.
+        feature_dim: Units of the last hidden layer.
+        dropout: Share of those dropped while training.
+        label_smoothing: Of the cross-entropy, in [0, 1).
+        augmentation: Changes to the training images; a guide that has seen them is hard to fool.
+        optimization: How it is trained.
+        adversarial: Step of the attack on each training image, in the units of the images (0.0157 is 4 grey levels of
+            255); 0 trains without attacks. Attacks nearly double the time. A person recognises what convinces a
+            classifier trained with them more often (Santurkar et al., 2019, arXiv 1906.09453).
+    """
+
+    kind: ClassifierKind = "convolutional"
+    widths: tuple[int, ...] = (32, 64)
+    blocks: int = 0
+    feature_dim: int = 64
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimization: Optimization = field(default_factory=Optimization)
+    adversarial: float = 0.0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        check_kind("augmentation", self.augmentation, Augmentation)
+        check_kind("optimization", self.optimization, Optimization)
+        check_choice("kind", self.kind, get_args(ClassifierKind))
+        check_widths("widths", self.widths)
+        check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_count("feature_dim", self.feature_dim, at_most=LARGEST_SIZE)
+        for name in ("dropout", "label_smoothing", "adversarial"):
+            check_number(name, getattr(self, name), at_least=0, below=1)
+
+
+@dataclass(frozen=True)
+class VAESettings:
+    """The conditional VAE and its objective.
+
+    Attributes:
+        latent_dim: Dimensions of the latent code.
+        encoder_widths: Channels after each halving of the size; null chooses, an empty list leaves dense layers alone.
+        decoder_widths: Channels before each doubling, coarsest first; null mirrors the encoder.
+        hidden_dim: Units between the maps and the code.
+        blocks: Residual blocks at each resolution.
+        encoder_label: How the label enters the encoder; see `ConditionalVAE`.
+        decoder_label: How the label enters the decoder.
+        embedding_dim: Entries of the label's embedding, where one is used.
+        spatial_latent: The code keeps its place, as channels of the coarsest maps, and passes no hidden units.
+        upsampling: How the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
+        discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
+        discriminator_learning_rate: Its largest step size.
+        discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
+        augmentation: Changes to the training images, so that the model serves such images too.
+        refine: Radius by which `labelvae relabel` refines with the guide (`Refined`), saved beside the model; 0: none.
+        objective: The loss.
+        optimization: How it is trained.
+    """
+
+    latent_dim: int = 16
+    encoder_widths: tuple[int, ...] | None = None
+    decoder_widths: tuple[int, ...] | None = None
+    hidden_dim: int = 128
+    blocks: int = 0
+    encoder_label: EncoderLabel = "none"
+    decoder_label: DecoderLabel = "batchnorm"
+    embedding_dim: int = 8
+    spatial_latent: bool = False
+    upsampling: Upsampling = "subpixel"
+    discriminator_widths: tuple[int, ...] = (32, 64, 64)
+    discriminator_learning_rate: float = 4e-4
+    discriminator_sees_guide: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    refine: float = 0.0
+    objective: Objective = field(default_factory=Objective)
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        for name, kind in (("augmentation", Augmentation), ("objective", Objective), ("optimization", Optimization)):
+            check_kind(name, getattr(self, name), kind)
+        for name in ("latent_dim", "hidden_dim", "embedding_dim"):
+            check_count(name, getattr(self, name), at_most=LARGEST_SIZE)
+        check_count("blocks", self.blocks, at_least=0, at_most=LARGEST_DEPTH)
+        check_flag("spatial_latent", self.spatial_latent)
+        check_choice("upsampling", self.upsampling, get_args(Upsampling))
+        check_choice("encoder_label", self.encoder_label, get_args(EncoderLabel))
+        check_choice("decoder_label", self.decoder_label, get_args(DecoderLabel))
+        for name in ("encoder_widths", "decoder_widths"):
+            if getattr(self, name) is not None:
+                check_widths(name, getattr(self, name), at_least=0)
+        check_widths("discriminator_widths", self.discriminator_widths)
+        check_number("discriminator_learning_rate", self.discriminator_learning_rate, above=0)
+        check_flag("discriminator_sees_guide", self.discriminator_sees_guide)
+        check_number("refine", self.refine, at_least=0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run's result, and where and how it runs.
+
+    Attributes:
+        data_dir: Where the files of the data set are, or are downloaded to.
+        out: Folder for everything that the run makes.
+        accelerator: Where it runs; auto takes a GPU if there is one.
+        precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it, unless the model
+            is small, else 32-true. Losses stay in float32.
+        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
+        channels_last: Keep the channels of a pixel next to each other in memory; auto does where it is faster.
+        compile: Compile the training step, half a minute to minutes once; auto does for a long training on an
+            NVIDIA GPU.
+        threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
+        keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
+        wandb: Online needs an account, offline writes files to sync later; auto is what WANDB_MODE says, else offline.
+        find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
+            under `out`/learning-rate; with resume, the guide there is taken.
+        resume: Go on with the run under `out`, from its last checkpoint.
+        overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
+        fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
+        rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
+        data: The images.
+        guide: The frozen classifier inside the loss.
+        more_guides: Further ones beside it, alike but of other seeds; the label terms are means over all.
+        judge: The independent classifier that evaluates.
+        vae: The model.
+    """
+
+    data_dir: Path = Path("data")
+    out: Path = Path("runs/labelvae")
+    accelerator: Accelerator = "auto"
+    precision: Precision = "auto"
+    log: LogKind = "wandb"
+    channels_last: Literal["auto"] | bool = "auto"
+    compile: Compile = "auto"
+    threads: Literal["auto"] | int = "auto"
+    keep_memory: bool = True
+    wandb: WandbMode = "auto"
+    find_learning_rate: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    fast_dev_run: bool = False
+    rounds: int = 1
+    data: DataSettings = field(default_factory=DataSettings)
+    guide: ClassifierSettings = field(default_factory=ClassifierSettings)
+    more_guides: int = 0
+    judge: ClassifierSettings = field(
+        default_factory=lambda: ClassifierSettings(kind="mlp", widths=(256, 256), optimization=Optimization(seed=1))
+    )
+    vae: VAESettings = field(default_factory=VAESettings)
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        parts = {"data": DataSettings, "guide": ClassifierSettings, "judge": ClassifierSettings, "vae": VAESettings}
+        for name, kind in parts.items():
+            check_kind(name, getattr(self, name), kind)
+        for name in ("keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
+            check_flag(name, getattr(self, name))
+        check_count("rounds", self.rounds)
+        check_count("more_guides", self.more_guides, at_least=0, at_most=LARGEST_DEPTH)
+        check_choice("accelerator", self.accelerator, get_args(Accelerator))
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("compile", self.compile, get_args(Compile))
+        if self.channels_last != "auto":
+            check_flag("channels_last", self.channels_last)
+        if self.threads != "auto":
+            check_count("threads", self.threads, at_most=LARGEST_THREADS)
+        check_choice("log", self.log, get_args(LogKind))
+        check_choice("wandb", self.wandb, get_args(WandbMode))
+        if self.guide.kind == "mlp" and self.vae.objective.perceptual_weight > 0:
+            raise ValueError(
+                "guide.kind: vae.objective.perceptual_weight compares the guide's maps, and an mlp has none; "
+                "take a convolutional or pooled guide, or set the weight to 0"
+            )
+        object.__setattr__(self, "out", user_path(self.out))
+        object.__setattr__(self, "data_dir", user_path(self.data_dir))
+        network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]
+        if network[0] == network[1] or self.judge.optimization.seed in [how.optimization.seed for how in self.guides]:
+            raise ValueError(
+                "judge: expected another architecture and another seed than the guide's, so that its opinion is "
+                f"its own; got {self.judge} beside {self.guide}"
+            )
+
+    @property
+    def guides(self) -> list[ClassifierSettings]:
+        """Of the guide and of each of the further ones, whose seeds are 1000 apart."""
+        seeds = [(self.guide.optimization.seed + 1000 * place) % 2**32 for place in range(1 + self.more_guides)]
+        return [replace(self.guide, optimization=replace(self.guide.optimization, seed=seed)) for seed in seeds]

@@ -1,0 +1,12 @@
+from .allocator import keep_freed_memory as keep_freed_memory
+from .compiling import compiled_or_eager as compiled_or_eager
+from .compiling import uncompiled as uncompiled
+from .memory import fits as fits
+from .memory import free_memory as free_memory
+from .process import check_one_process as check_one_process
+from .process import environment as environment
+from .process import kept_process as kept_process
+from .process import quiet as quiet
+from .whole_files import sweep as sweep
+from .whole_files import user_path as user_path
+from .whole_files import write_whole as write_whole

@@ -1,0 +1,298 @@
+"""What every Lightning task here shares: its optimizer and schedule, and a step that never makes the host wait.
+
+One optimizer each, its learning rate warmed up and taken down again. Terms are kept on the device, and every
+`log_every_n_steps` looked at and logged.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from labelvae.data.loaders import ImageLoader
+from labelvae.inputs.checks import check_choice, check_flag, check_number
+from labelvae.inputs.tensors import check_images, check_labels
+from labelvae.system.compiling import compiled_or_eager
+from labelvae.system.process import environment
+from labelvae.training.batches import unpack
+from labelvae.training.checkpoints import Rebuildable
+from labelvae.training.optimizers import clip_gradients, lay_out_like_weights, scheduled_adamw
+from labelvae.training.options import Schedule
+from labelvae.training.term_window import MOST_UNREAD, TermWindow
+
+
+class Task(Rebuildable):
+    """What both tasks share: the schedule, clipping, and logging without waiting.
+
+    Args:
+        learning_rate: largest step size of AdamW.
+        weight_decay: of AdamW.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
+        prefix: of the names in the log, for example "guide/".
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step (not the model: its names stay as they are).
+
+    Attributes:
+        shown: what `callbacks.Bar` shows, read every `log_every_n_steps`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        weight_decay: float,
+        schedule: Schedule,
+        prefix: str,
+        channels_last: bool,
+        compiled: bool,
+    ) -> None:
+        learning_rate = check_number("learning_rate", learning_rate, above=0)
+        weight_decay = check_number("weight_decay", weight_decay, at_least=0)
+        check_choice("schedule", schedule, get_args(Schedule))
+        check_flag("channels_last", channels_last)
+        check_flag("compiled", compiled)
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.prefix = prefix
+        self.channels_last = channels_last
+        self.compiled = compiled
+        self.steps = 1
+        self._step: Callable[..., dict[str, Tensor]] = self.step
+        self.shown: dict[str, float] = {}
+        self._window = TermWindow()
+        self._to_check = True
+        self._quiet = ExitStack()
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments that every task has, as plain values."""
+        names = ("learning_rate", "weight_decay", "schedule", "prefix", "channels_last", "compiled")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def network(self) -> Any:
+        """The network that is trained, with its `image_shape` and `num_classes`."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is optimized."""
+        raise NotImplementedError
+
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The scalars of a training step by name, in nats per image; "total" is what is minimized.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            labels: `(B,)`.
+            progress: share of the training that is done, in [0, 1].
+        """
+        raise NotImplementedError
+
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The scalars that are logged of held-out images, by name."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """The weighted objective, in nats per image; None skips a last batch of one image.
+
+        Args:
+            batch: images and labels in a form that `batches.unpack` reads.
+            batch_idx: number of the batch in its epoch.
+
+        Raises:
+            ValueError: a batch of another form, or of one image that is not the last of several.
+        """
+        images, labels = unpack(batch, self.network.num_classes)
+        if len(images) == 1:
+            self._skip(batch_idx)
+            return None
+        if self._to_check:  # on an accelerator, once: the host waits
+            with torch.no_grad():
+                check_images(images, self.network.image_shape)
+                check_labels(labels, self.network.num_classes, len(images))
+            self._to_check = False
+        progress = min(1.0, self.global_step / self.steps)
+        if self.channels_last and images.ndim == 4:
+            images = images.to(memory_format=torch.channels_last)
+        done = torch.full((), progress, device=images.device) if self.compiled else progress
+        try:
+            terms = self._step(images, labels, done)
+        except ValueError:
+            self.check_finite()  # weights that are no numbers make images that are none
+            raise
+        self.log_terms({name: value.detach() for name, value in terms.items()})
+        return terms["total"]
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Logs `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
+        self._log_held_out("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Logs `held_out_terms` as `test/...`."""
+        self._log_held_out("test", batch)
+
+    def _log_held_out(self, split: str, batch: Any) -> None:
+        images, labels = unpack(batch, self.network.num_classes)
+        terms = self.held_out_terms(images, labels)
+        if not (self._trainer and self._trainer.barebones):
+            values = {f"{self.prefix}{split}/{name}": value for name, value in terms.items()}
+            self.log_dict(values, batch_size=len(images), sync_dist=True)
+
+    def _skip(self, batch_idx: int) -> None:
+        if batch_idx == 0 or not self.trainer.is_last_batch:
+            raise ValueError(
+                "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
+            )
+        warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its schedule.
+
+        Raises:
+            ValueError: a trainer without an end, or one of half precision.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < math.inf:
+            raise ValueError(
+                "max_steps: the learning rate's schedule needs to know when the training ends; pass "
+                "Trainer(max_steps=...), or max_epochs where the training data have a length"
+            )
+        if self.trainer.precision in ("16-mixed", "16-true"):
+            raise ValueError(
+                f"precision: expected 32-true or bf16-mixed, got {self.trainer.precision}, in which gradients "
+                "of sums over pixels and their squares overflow; use bf16-mixed"
+            )
+        self.steps = steps = max(1, int(steps))
+        return scheduled_adamw(self.parameter_groups(), self.learning_rate, self.weight_decay, steps, self.schedule)
+
+    def on_fit_start(self) -> None:
+        """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        self.train()
+        self._to_check = True
+        self._window = TermWindow()
+
+    def on_train_end(self) -> None:
+        """Hides a warning about the frozen guide until the training starts, also again, as after a range test."""
+        self._quiet.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """As Lightning's. On a CPU, AdamW does not look for NVIDIA's library at each step, as Lightning has it do."""
+        with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0" if self.device.type == "cpu" else None):
+            super().optimizer_step(*args, **kwargs)
+
+    def setup(self, stage: str) -> None:
+        """Lays the weights out, and makes the compiled step ready; the first step compiles it.
+
+        Raises:
+            ValueError: a training inside `torch.inference_mode`.
+        """
+        if stage == "fit" and torch.is_inference_mode_enabled():
+            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+        self.on_train_end()  # before callbacks that train in on_fit_start
+        self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
+
+    def teardown(self, stage: str) -> None:
+        """Lets go of what was compiled."""
+        self._step = self.step
+        self._quiet.close()
+
+    def on_train_start(self) -> None:
+        """Lays a resumed optimizer's state out like the weights, and lets each process draw its own noise."""
+        self._quiet.close()
+        for optimizer in self.trainer.optimizers:
+            lay_out_like_weights(optimizer)
+        if self.trainer.world_size > 1:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+        loader = self.trainer.train_dataloader
+        if self.trainer.overfit_batches and isinstance(loader, ImageLoader):  # type: ignore[attr-defined]
+            self._quiet.callback(setattr, loader, "shuffle", loader.shuffle)  # afterwards
+            loader.shuffle = False
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips each parameter group by itself, see `clip_gradients`."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def log_terms(self, terms: dict[str, Tensor]) -> None:
+        """Keeps a step's scalars, and sends their means to the loggers every `log_every_n_steps`.
+
+        Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
+        and at the end of the epoch.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        self._window.add(self.global_step, terms)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 for never
+        full = len(self._window) >= every > 0
+        if full or self.trainer.is_last_batch or len(self._window.unread) >= MOST_UNREAD:
+            self._read_window()
+        if full:
+            # Not through self.log: Lightning reads what is for its bar at every step.
+            values = self._shared(self._window.take())
+            self.shown = {"loss": values["total"]}
+            for logger in self.loggers:
+                named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
+                logger.log_metrics(named, step=self.global_step)
+
+    def on_train_epoch_start(self) -> None:
+        """Begins the means of another epoch."""
+        self._window.start_epoch()
+
+    def on_validation_epoch_start(self) -> None:
+        """As at the end of an epoch: from weights that are no numbers nothing can be validated."""
+        self.check_finite()
+
+    def on_train_epoch_end(self) -> None:
+        """Makes sure, before a checkpoint is written, that it holds numbers."""
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """Makes sure that the last terms and the weights are numbers; the host waits.
+
+        Raises:
+            FloatingPointError: one of them is not finite.
+        """
+        if self._window.unread:
+            self._read_window()
+        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
+        finite = torch.stack([torch.isfinite(value).all() for value in weights.values()])
+        if not bool(finite.all()):
+            first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
+            self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
+
+    def _read_window(self) -> None:
+        """Reads the terms of the last steps, and shows their means to callbacks; the host waits here, once."""
+        wrong = self._window.read()
+        if wrong is not None:
+            step, name = wrong
+            self._stop(f"{name} is not finite at step {step}")
+        for name, value in self._shared(self._window.epoch_means()).items():
+            self.trainer.callback_metrics[f"{self.prefix}train/{name}"] = torch.tensor(value)
+
+    def _shared(self, means: list[float]) -> dict[str, float]:
+        """Means over all processes, by name."""
+        if self.trainer.world_size > 1:
+            means = self.trainer.strategy.reduce(torch.tensor(means, device=self.device), reduce_op="mean").tolist()
+        return dict(zip(self._window.names, means, strict=True))
+
+    def _stop(self, what: str) -> None:
+        paths = [getattr(each, "last_model_path", "") for each in self.trainer.checkpoint_callbacks]
+        kept = next(filter(None, paths), "none")
+        raise FloatingPointError(
+            f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
+            "lower the learning rate or the weights of the objective, or use precision 32-true"
+        )

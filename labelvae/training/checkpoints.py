@@ -1,0 +1,160 @@
+"""Checkpoints that say, in plain values, what a task was made of, so that it can be rebuilt from the file alone."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Self
+
+import fsspec
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from labelvae.data.settings import Augmentation
+from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.losses.objective import Objective
+from labelvae.models.classifier import LabelClassifier
+from labelvae.models.discriminator import Discriminator
+from labelvae.models.saving import Pretrained
+from labelvae.models.vae import ConditionalVAE
+
+NETWORKS: dict[str, type[Pretrained]] = {"ConditionalVAE": ConditionalVAE, "LabelClassifier": LabelClassifier}
+"""Networks that can be rebuilt from their configuration."""
+
+
+class Rebuildable(LightningModule):
+    """A Lightning task whose checkpoint holds the arguments it was made with, networks as their configurations."""
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments of the constructor as plain values; `plain_network` and `plain_loss` describe parts."""
+        raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds `hyperparameters`. What a subclass saved by `save_hyperparameters` stands above them."""
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters() | dict(self.hparams)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **arguments: Any,
+    ) -> Self:
+        """Rebuild the task, its networks and its loss from a checkpoint.
+
+        Args:
+            checkpoint_path: the file.
+            map_location: where the weights go; see `torch.load`.
+            hparams_file: a file with other arguments; see Lightning.
+            strict: whether all weights must be there.
+            weights_only: refuse a file with anything but weights and plain values.
+            **arguments: arguments of the constructor, in place of the checkpoint's. Networks and losses of your own
+                classes must be passed.
+
+        Raises:
+            ValueError: a file that is no checkpoint of this task; a network that cannot be rebuilt and was not passed.
+        """
+        checkpoint = _read(checkpoint_path, weights_only)
+        known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        if hparams_file is None and "_instantiator" not in known:  # that of LightningCLI makes everything itself
+            known |= arguments
+            parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+            needed = [each.name for each in parameters if each.default is each.empty and each.kind != each.VAR_KEYWORD]
+            missing = [name for name in needed if name not in known]
+            if missing:
+                raise ValueError(
+                    f"{checkpoint_path}: does not say what its {' and '.join(missing)} was, as checkpoints of older "
+                    f"versions and of other tasks do not; pass {', '.join(f'{name}=...' for name in missing)}"
+                )
+            arguments |= {name: _built(name, value) for name, value in known.items() if isinstance(value, Mapping)}
+        try:
+            task: Self = super().load_from_checkpoint(
+                checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
+            )
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(
+                f"{checkpoint_path}: its weights are not those of this {cls.__name__} ({first}); "
+                "pass the networks that it was saved with"
+            ) from error
+        return task
+
+
+def plain_network(network: nn.Module) -> dict[str, Any]:
+    """A network as its class and, for the classes of this package, its arguments."""
+    kind = type(network)
+    if NETWORKS.get(kind.__name__) is kind and isinstance(network, Pretrained):
+        return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
+    if kind is Discriminator and isinstance(network, Discriminator):
+        names = ("image_shape", "num_classes", "widths", "beside")
+        return {"class": "Discriminator", "arguments": json.loads(json.dumps({n: getattr(network, n) for n in names}))}
+    return {"class": kind.__name__}
+
+
+def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
+    """A loss as its objective and the networks in it."""
+    if type(loss) is not GuidedELBO:
+        return {"class": type(loss).__name__}
+    guides: Sequence[nn.Module] = loss.guidance.guides if loss.guidance is not None else []
+    return {
+        "class": "GuidedELBO",
+        "arguments": {
+            "objective": asdict(loss.objective),
+            "guides": [plain_network(guide) for guide in guides],
+            "discriminator": None if loss.discriminator is None else plain_network(loss.discriminator),
+        },
+    }
+
+
+def _built(name: str, value: Mapping[str, Any]) -> Any:
+    """The part of a task that `value` describes."""
+    if name == "augmentation":
+        return Augmentation(**value)
+    kind, arguments = value.get("class"), value.get("arguments")
+    if arguments is None:
+        raise ValueError(
+            f"{name}: the checkpoint was made with a {kind or 'class'} of your own, which cannot be rebuilt from it; "
+            f"pass {'loss' if name in ('guide', 'discriminator') else name}=..."
+        )
+    try:
+        if kind == "GuidedELBO":
+            how: dict[str, Any] = {
+                key: Augmentation(**part) if isinstance(part, Mapping) else part
+                for key, part in arguments["objective"].items()
+            }
+            guide, *more = [_built("guide", each) for each in arguments["guides"]] or [None]
+            other = arguments["discriminator"]
+            return GuidedELBO(guide, other and _built("discriminator", other), Objective(**how), more)
+        return {**NETWORKS, "Discriminator": Discriminator}[str(kind)](**arguments)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{name}: this version cannot build what the checkpoint describes ({error})") from error
+
+
+def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, Any]:
+    """A checkpoint without the values of its weights."""
+    try:
+        if isinstance(path, str | Path):
+            with fsspec.open(str(path), "rb") as file:
+                checkpoint = torch.load(file, map_location="meta", weights_only=weights_only)
+        else:
+            checkpoint = torch.load(path, map_location="meta", weights_only=weights_only)
+            path.seek(0)
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise ValueError("it has no weights of a task")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path}: is no checkpoint that can be read ({first}); of a file you trust, "
+            "weights_only=False reads anything"
+        ) from error
+    return checkpoint

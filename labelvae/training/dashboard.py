@@ -1,0 +1,119 @@
+"""What a run shows while it trains: counterfactuals of fixed images, their scores, and charts of the latent space."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+from torch import Tensor
+
+from labelvae.evaluation.evaluator import evaluate
+from labelvae.evaluation.style import style_statistics
+from labelvae.inputs.tensors import wrong_labels
+from labelvae.models.classifier import LabelClassifier
+from labelvae.models.inference import evaluation_mode
+from labelvae.models.vae import ConditionalVAE
+from labelvae.photos.picture_files import save_picture
+from labelvae.training.loggers import log_picture, shows_pictures
+from labelvae.training.tasks import VAETraining
+from labelvae.visual.charts import confusion, kl_bars, latent_by_label, latent_by_value
+from labelvae.visual.contact_sheets import sheets
+
+
+class Relabelled(Callback):
+    """After each validation: what the model does to fixed images, judged and drawn.
+
+    Scores of `relabel/` (effectiveness overall and by class, style, realism, guide-judge gap) are those of `evaluate`
+    on these images, so realism compares with the images themselves and is high where there are few. Pictures go to
+    `samples/`, the confusion of asked and judged labels to `relabel/`, the latent space to `latent/`.
+
+    The judge looks on; nothing is chosen by what it says.
+
+    Args:
+        images: held-out images `(N, C, H, W)` in [0, 1].
+        labels: their labels `(N,)`.
+        class_names: name of each label.
+        judge: an independent classifier; None leaves the scores out.
+        path: file the latest picture of wrong labels is written to.
+        guide: the classifier in the loss, for the gap; None leaves that out.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        class_names: list[str],
+        judge: LabelClassifier | None,
+        path: Path,
+        guide: LabelClassifier | None = None,
+    ) -> None:
+        self.images, self.labels, self.class_names = images, labels, class_names
+        self.asked = wrong_labels(labels, len(class_names), torch.Generator().manual_seed(0))
+        self.judge, self.guide = judge, guide
+        self.path = Path(path).absolute()
+        self.style = style_statistics(images)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws, judges and logs."""
+        if not isinstance(pl_module, VAETraining) or trainer.sanity_checking:
+            return
+        vae, prefix = pl_module.vae, pl_module.prefix
+        counterfactuals = vae.relabel(self.images, self.asked, self.labels)
+        if self.judge is not None:
+            agreed = float((_judged(self.judge, counterfactuals) == self.asked).float().mean())
+            full = bool(trainer.loggers)  # all the scores and charts take about a second, so only where they are kept
+            scores = self._scores(vae, self.judge) if full else {"effectiveness": agreed}
+            pl_module.log(
+                f"{prefix}relabel/effectiveness", scores.pop("effectiveness"), prog_bar=True, rank_zero_only=True
+            )
+            pl_module.log_dict(
+                {f"{prefix}relabel/{name}": value for name, value in scores.items()}, rank_zero_only=True
+            )
+        if not trainer.is_global_zero:
+            return
+        pictures = sheets(vae, self.images, self.labels, self.class_names)
+        save_picture(pictures["wrong_labels"], self.path)
+        if any(shows_pictures(logger) for logger in trainer.loggers):
+            named = {f"samples/{name}": picture for name, picture in pictures.items()}
+            for name, picture in (named | self._charts(vae, counterfactuals)).items():
+                log_picture(trainer.loggers, f"{prefix}{name}", picture, trainer.global_step)
+
+    def _scores(self, vae: ConditionalVAE, judge: LabelClassifier) -> dict[str, float]:
+        batch = [(self.images, self.labels)]
+        scores = evaluate(vae, batch, judge, guide=self.guide, style=self._style, progress=False)
+        names = ("effectiveness", "realism", "realism_by_class", "leakage", "psnr", "reversed_psnr")
+        values = {name: float(getattr(scores, name)) for name in names}
+        values |= {"gap": scores.guide_judge_gap} | {f"style_{name}": value for name, value in scores.style.items()}
+        by_class = zip(self.class_names, scores.effectiveness_by_class, strict=True)
+        values |= {f"effectiveness_{name}": value for name, value in by_class}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
+
+    def _style(self, images: Tensor) -> dict[str, Tensor]:
+        """The style of images, which is known already for the images that are watched."""
+        return self.style if torch.equal(images, self.images) else style_statistics(images)
+
+    def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
+        """The latent space, and what the judge says, by their names in the log."""
+        with evaluation_mode(vae) as model:
+            posterior = model.encode(self.images.to(vae.device), self.labels)
+        codes, (style, values) = posterior.mean.cpu(), list(self.style.items())[-1]
+        charts = {
+            "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
+            "latent/by_style": latent_by_value(codes, values[:, 0], style),
+            "latent/kl": kl_bars(posterior.kl_per_dimension().mean(dim=0).cpu()),
+        }
+        if self.judge is not None:
+            judged = _judged(self.judge, counterfactuals)
+            charts["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
+        return charts
+
+
+def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:
+    """What a judge takes images `(N, C, H, W)` for, `(N,)`."""
+    with evaluation_mode(judge) as classifier:
+        judged: Tensor = classifier(images.to(judge.device)).argmax(dim=1).cpu()
+    return judged

@@ -1,0 +1,234 @@
+"""Thin Lightning tasks: pretrain a classifier, train a conditional VAE."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelvae.data.augmentation import augment
+from labelvae.data.settings import Augmentation
+from labelvae.inputs.checks import check_kind, check_number
+from labelvae.inputs.tensors import Labels, check_images, check_labels
+from labelvae.losses.attack import noise_step
+from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.losses.record import LossTerms
+from labelvae.losses.terms import label_loss
+from labelvae.models.classifier import LabelClassifier
+from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
+from labelvae.training.base import Task
+from labelvae.training.batches import unpack_images
+from labelvae.training.checkpoints import plain_loss, plain_network
+from labelvae.training.options import Schedule
+
+
+class ClassifierTraining(Task):
+    """Pretrains a guide or a judge with cross-entropy on augmented images.
+
+    Args:
+        classifier: what is trained, in place.
+        augmentation: changes to the training images; with noise among them the guide becomes robust.
+        label_smoothing: of the cross-entropy, in [0, 1).
+        learning_rate: largest step size of AdamW.
+        weight_decay: of AdamW.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
+        prefix: of the names in the log.
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
+
+    Raises:
+        ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
+    """
+
+    def __init__(
+        self,
+        classifier: LabelClassifier,
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        schedule: Schedule = "cosine",
+        prefix: str = "",
+        channels_last: bool = False,
+        compiled: bool = False,
+        adversarial: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
+        label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
+        classifier = uncompiled(classifier)
+        adversarial = check_number("adversarial", adversarial, at_least=0, below=1)
+        check_kind("classifier", classifier, LabelClassifier)
+        if classifier.frozen:
+            raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
+        self.classifier = classifier
+        self.augmentation = augmentation or Augmentation()
+        self.label_smoothing = label_smoothing
+        self.adversarial = adversarial
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments as plain values, for a checkpoint."""
+        own = {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
+        return (
+            super().hyperparameters() | own | {"label_smoothing": self.label_smoothing, "adversarial": self.adversarial}
+        )
+
+    @property
+    def network(self) -> LabelClassifier:
+        """The classifier."""
+        return self.classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
+        logits: Tensor = self.classifier(images)
+        return logits
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The classifier's weights."""
+        return [{"params": list(self.classifier.parameters())}]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Before the first step, whitens with its images, unless that was done before."""
+        if self.global_step == 0:
+            self.classifier.whiten(unpack_images(batch, self.classifier.num_classes)[0])
+
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The mean cross-entropy."""
+        check_images(images, self.classifier.image_shape)
+        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        seen = augment(images, self.augmentation)
+        if self.adversarial:
+            seen = noise_step(self.classifier, seen, labels, self.adversarial)
+        return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
+
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Accuracy and cross-entropy on held-out images."""
+        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        logits = self.classifier(images)
+        return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
+        images, _ = unpack_images(batch, self.classifier.num_classes)
+        return self.forward(images).softmax(dim=1)
+
+
+class VAETraining(Task):
+    """Trains a conditional VAE, and the discriminator of its loss if there is one, with one optimizer.
+
+    Args:
+        vae: what is trained, in place.
+        loss: the objective; its guide stays as it is.
+        learning_rate: largest step size of AdamW.
+        weight_decay: of AdamW.
+        discriminator_learning_rate: the discriminator's largest step size.
+        augmentation: changes to the training images, before anything sees them; None leaves them as they are.
+        schedule: how the learning rate moves, see `learning_rate_factor`.
+        prefix: of the names in the log.
+        channels_last: keep the channels of a pixel beside each other in memory.
+        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+
+    Raises:
+        ValueError: an argument out of range; a model and a loss that are not for each other.
+    """
+
+    def __init__(
+        self,
+        vae: ConditionalVAE,
+        loss: GuidedELBO,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.0,
+        discriminator_learning_rate: float = 4e-4,
+        schedule: Schedule = "cosine",
+        prefix: str = "",
+        channels_last: bool = False,
+        compiled: bool = False,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
+        discriminator_learning_rate = check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
+        vae, loss = uncompiled(vae), uncompiled(loss)
+        check_kind("vae", vae, ConditionalVAE)
+        check_kind("loss", loss, GuidedELBO)
+        check_kind("augmentation", augmentation, Augmentation, optional=True)
+        loss.check_networks(vae)
+        self.vae = vae
+        self.loss = loss
+        self.augmentation = augmentation or Augmentation()
+        self.discriminator_learning_rate = discriminator_learning_rate
+        self._frozen: dict[str, Tensor] = {}
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments as plain values, for a checkpoint."""
+        own = {"vae": plain_network(self.vae), "loss": plain_loss(self.loss)}
+        own |= {"augmentation": asdict(self.augmentation)}
+        return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
+
+    @property
+    def network(self) -> ConditionalVAE:
+        """The model."""
+        return self.vae
+
+    def forward(self, images: Tensor, labels: Labels, own_labels: Labels | None = None) -> Tensor:
+        """Images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
+        return self.vae.relabel(images, labels, own_labels)
+
+    def setup(self, stage: str) -> None:
+        """Makes ready, see `Task.setup`.
+
+        Raises:
+            ValueError: a callback that would prune the frozen guide.
+        """
+        frozen = set() if self.loss.guidance is None else set(self.loss.guidance.modules())
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            pruned = getattr(callback, "_parameters_to_prune", None) or ()
+            if any(part in frozen for part, _ in pruned):
+                raise ValueError(
+                    "callbacks: ModelPruning would prune the frozen guide as well; pass it "
+                    "parameters_to_prune=[(layer, 'weight'), ...] with layers of the task's vae"
+                )
+        super().setup(stage)
+        if self.loss.guidance is not None:
+            tensors = self.loss.guidance.members.state_dict()
+            self._frozen = {name: value.clone() for name, value in tensors.items()}
+
+    def teardown(self, stage: str) -> None:
+        """Puts the frozen guide back to the last bit, which an average over its weights has rounded."""
+        super().teardown(stage)
+        if self.loss.guidance is not None:
+            self.loss.guidance.members.load_state_dict(self._frozen)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The model's weights, the learned scale, and the discriminator's weights at their own step size."""
+        groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
+        if self.loss.log_scale.requires_grad:
+            groups += [{"params": [self.loss.log_scale], "weight_decay": 0.0}]
+        if self.loss.discriminator is not None:
+            weights = [*self.loss.discriminator.parameters()]
+            own = {"lr": self.discriminator_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}
+            groups += [{"params": weights, **own}]
+        return groups
+
+    def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
+        """The weighted objective and the means of its terms."""
+        check_images(images, self.vae.image_shape)
+        terms: LossTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
+        return terms.means() | {"total": terms.total}
+
+    def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms on held-out images, fully warmed up."""
+        return self.loss(self.vae, images, labels).means()  # type: ignore[no-any-return]
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Every image as every class, `(B, K, C, H, W)` in [0, 1].
+
+        Args:
+            batch: images, with labels or, unless the encoder sees the label, without.
+            batch_idx: number of the batch.
+            dataloader_idx: number of its loader.
+        """
+        images, own = unpack_images(batch, self.vae.num_classes)
+        return torch.stack([self.forward(images, label, own) for label in range(self.vae.num_classes)], dim=1)

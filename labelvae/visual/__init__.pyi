@@ -1,0 +1,16 @@
+from .charts import confusion as confusion
+from .charts import kl_bars as kl_bars
+from .charts import latent_by_label as latent_by_label
+from .charts import latent_by_value as latent_by_value
+from .charts import learning_rate_curve as learning_rate_curve
+from .charts import principal_plane as principal_plane
+from .charts import rasterized as rasterized
+from .contact_sheets import failures as failures
+from .contact_sheets import sheets as sheets
+from .grids import grid as grid
+from .grids import one_of_each as one_of_each
+from .grids import reconstructions_grid as reconstructions_grid
+from .grids import samples_grid as samples_grid
+from .grids import style_transfer_grid as style_transfer_grid
+from .grids import to_picture as to_picture
+from .grids import wrong_labels_grid as wrong_labels_grid

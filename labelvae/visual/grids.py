@@ -1,0 +1,131 @@
+"""Pictures: grids of images with the labels written by them, enlarged so that a person can judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from labelvae.inputs.class_names import printable
+
+PAPER = (255, 255, 255)
+INK = (20, 20, 20)
+CELL = 96
+"""Pixels that the longer side of an image is enlarged to, as nearly as a whole factor can."""
+
+
+def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
+    """One image `(C, H, W)` in [0, 1] with 1 or 3 channels, enlarged by a whole factor without smoothing."""
+    levels = (image.detach().float().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
+    levels = levels[:3] if len(levels) >= 3 else levels[:1].expand(3, -1, -1)
+    picture = Image.fromarray(rearrange(levels, "c h w -> h w c").contiguous().numpy())
+    factor = max(1, round(cell / max(picture.size)))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def grid(
+    rows: Sequence[Sequence[Tensor | Image.Image]],
+    captions: Sequence[Sequence[str]] | None = None,
+    row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] | None = None,
+    group: int = 1,
+) -> Image.Image:
+    """Images `(C, H, W)` in rows, with text.
+
+    Args:
+        rows: the images of each row, or pictures of one size that are drawn as they are; rows may differ in length.
+        captions: a text under each image.
+        row_titles: a text left of each row.
+        column_titles: a text over each column.
+        group: images that belong together, side by side without a gap.
+    """
+    pictures = [[image if isinstance(image, Image.Image) else to_picture(image) for image in row] for row in rows]
+    width, height = pictures[0][0].size
+    row_titles = [printable(title) for title in row_titles] if row_titles else None
+    font = ImageFont.load_default(size=max(12, width // 7))
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise ValueError("pillow: this build has no FreeType, which draws the captions; pip install pillow")
+    line = int(font.size * 1.5)
+    gap = max(4, width // 10)
+    left = gap + (max(int(font.getlength(title)) for title in row_titles) + gap if row_titles else 0)
+    top = gap + (line if column_titles else 0)
+    step_y = height + (line if captions else 0) + gap
+    columns = max(len(row) for row in pictures)
+
+    def left_of(column: int) -> int:
+        return left + column * width + (column // group) * gap
+
+    sheet = Image.new("RGB", (left_of(columns - 1) + width + gap, top + len(pictures) * step_y), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, title in enumerate(column_titles or ()):
+        draw.text((left_of(index) + width / 2, gap), _short(title, width, font), fill=INK, font=font, anchor="ma")
+    for y, row in enumerate(pictures):
+        offset = top + y * step_y
+        if row_titles:
+            draw.text((gap, offset + height / 2), row_titles[y], fill=INK, font=font, anchor="lm")
+        for x, picture in enumerate(row):
+            sheet.paste(picture, (left_of(x), offset))
+            if captions and captions[y][x]:
+                text = _short(captions[y][x], width, font)
+                draw.text((left_of(x) + width / 2, offset + height + 2), text, fill=INK, font=font, anchor="ma")
+    return sheet
+
+
+def wrong_labels_grid(
+    images: Tensor, counterfactuals: Tensor, own: Tensor, asked: Tensor, class_names: Sequence[str], columns: int = 5
+) -> Image.Image:
+    """Each image beside its counterfactual, the own and the asked label written under them.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1]; 25 make the 5x5 sheet.
+        counterfactuals: the same images relabelled.
+        own: labels of the images, `(N,)`.
+        asked: labels that were asked, `(N,)`.
+        class_names: name of each label.
+        columns: pairs a row.
+    """
+    rows, captions = [], []
+    for start in range(0, len(images), columns):
+        indices = range(start, min(start + columns, len(images)))
+        rows.append([picture for i in indices for picture in (images[i], counterfactuals[i])])
+        captions.append(
+            [text for i in indices for text in (class_names[int(own[i])], f"as {class_names[int(asked[i])]}")]
+        )
+    return grid(rows, captions, group=2)
+
+
+def reconstructions_grid(images: Tensor, reconstructions: Tensor, columns: int = 10) -> Image.Image:
+    """Images `(N, C, H, W)` in rows, each row over the row of their own-label reconstructions."""
+    rows, titles = [], []
+    for start in range(0, len(images), columns):
+        rows += [list(images[start : start + columns]), list(reconstructions[start : start + columns])]
+        titles += ["image", "model"]
+    return grid(rows, row_titles=titles)
+
+
+def samples_grid(samples: Tensor, class_names: Sequence[str]) -> Image.Image:
+    """Samples `(K, N, C, H, W)` in [0, 1], a row a class."""
+    return grid([list(row) for row in samples], row_titles=list(class_names))
+
+
+def style_transfer_grid(images: Tensor, relabelled: Tensor, class_names: Sequence[str]) -> Image.Image:
+    """Each image `(N, C, H, W)` followed by itself as every class, `(N, K, C, H, W)`, a row an image."""
+    rows = [[image, *row] for image, row in zip(images, relabelled, strict=True)]
+    return grid(rows, column_titles=["image", *class_names])
+
+
+def one_of_each(labels: Tensor, count: int) -> Tensor:
+    """Indices of `count` images that go through the classes in turn, in their order, `(count,)`."""
+    members = [(labels == label).nonzero().flatten().tolist() for label in labels.unique().tolist()]
+    turns = [index for turn in range(count) for group in members if turn < len(group) for index in [group[turn]]]
+    return torch.tensor(turns[:count])
+
+
+def _short(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    text = printable(text)
+    while len(text) > 1 and font.getlength(text) > width * 1.15:
+        text = text[:-2] + "…"
+    return text
