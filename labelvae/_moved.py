@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -115,6 +116,7 @@ class OldName(MetaPathFinder, Loader):
         """Answer with the names of the module in its room."""
         now = import_module(f"labelvae.{MOVED[module.__name__.partition('.')[2]]}")
         vars(module).update({name: value for name, value in vars(now).items() if not name.startswith("__")})
+        vars(module)["__getattr__"] = partial(getattr, now)  # for names that are made when they are asked for
         module.__doc__ = now.__doc__
 
 

@@ -114,6 +114,12 @@ def test_the_old_names_of_modules_go_on_working(old):
     assert all(getattr(before, name) is getattr(now, name) for name in names)
 
 
+def test_a_name_that_is_made_when_it_is_asked_for_is_found_under_the_old_module_too():
+    assert importlib.import_module("labelvae.demo").Player is importlib.import_module("labelvae.page.player").Player
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = importlib.import_module("labelvae.demo").Nothing
+
+
 def test_importing_every_module_asks_for_no_network():
     modules = [f"labelvae.{path.parent.name}.{path.stem}" for path in PACKAGE.glob("*/[!_]*.py")]
     code = (
