@@ -1,4 +1,4 @@
-"""The networks: the conditional VAE, the classifier that guides or judges, the discriminator; saved and exported."""
+"""The networks: the conditional VAE, the classifier that guides or judges, the discriminator; saved with a card."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""One run from data to pictures: its settings, presets, recipes, folder, comparison and model card."""
+"""One run from data to pictures: its settings, presets, recipes, folder and comparison."""
 
 import lazy_loader
 
