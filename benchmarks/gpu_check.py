@@ -15,6 +15,7 @@ import torch
 from gpu_clock import device_of, quiet
 from gpu_job import Job
 from gpu_presets import PRESETS, preset
+from gpu_recorded import recorded
 from gpu_train import warm
 from lightning.pytorch import Trainer, seed_everything
 from ways import optimizer_of
@@ -28,6 +29,8 @@ from labelvae.training.callbacks import LastCheckpoint
 PACKAGES = ("labelvae", "torch", "torchvision", "lightning", "torchmetrics", "triton", "numpy", "wandb")
 AGREE = 1e-3
 """Largest difference of pixels in [0, 1] between CPU and GPU in float32."""
+AGREE_RECORDED = 0.03
+"""Largest difference of a weight's gradient, as a share of its norm: sums in another order, and bfloat16."""
 
 
 def check(job: Job) -> None:
@@ -58,6 +61,13 @@ def check(job: Job) -> None:
         job.note(losses=losses)
         job.say(f"one step of {name}: {losses[name]}")
     job.note(finite=not any("in float32" in each or "in bfloat16" in each for each in wrong))
+    try:
+        job.note(graphs=recorded(*preset("cifar10_small", job.rehearse)))
+        job.say(f"graphs: {job.result['graphs']}")
+        if not max(job.result["graphs"].values()) <= AGREE_RECORDED:
+            wrong.append(f"gradients of a recorded step differ: {job.result['graphs']}")
+    except Exception as error:
+        wrong.append(f"graphs: {type(error).__name__}: {str(error)[:300]}")
     try:
         job.note(resumed=resumed(job, device))
     except Exception as error:
@@ -141,7 +151,8 @@ def resumed(job: Job, device: torch.device) -> bool:
     def task() -> VAETraining:
         seed_everything(1, verbose=False)
         vae = new_vae(presets.DIGITS.vae, data.image_shape, data.num_classes)
-        return vae_task(presets.DIGITS.vae, vae, new_classifier(presets.DIGITS.guide, data.image_shape, 10))
+        guide = new_classifier(presets.DIGITS.guide, data.image_shape, 10)
+        return vae_task(presets.DIGITS.vae, vae, guide, graphed=True)
 
     def fit(what: VAETraining, epochs: int, checkpoint: str | None = None) -> Trainer:
         trainer = Trainer(

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from labelvae import ConditionalVAE, ImageData
+from labelvae import ConditionalVAE, ImageData, LabelClassifier
 from labelvae.evaluation.evaluator import Relabeller
 from labelvae.inputs.tensors import wrong_labels
 from labelvae.photos.picture_files import save_picture
@@ -60,39 +61,44 @@ def blind_sheet(vae: Relabeller, data: ImageData, out: Path) -> None:
     write_whole(out / "key.json", json.dumps(key) + "\n")
 
 
-def halves(vae: ConditionalVAE, out: Path, name: str) -> None:
-    """Writes the weights in half precision, in as few files of at most `LARGEST` bytes as they fill."""
+def halves(vae: ConditionalVAE, guide: LabelClassifier, out: Path, name: str) -> None:
+    """Writes a model and its guide in half precision, in as few files of at most `LARGEST` bytes as they fill."""
     parts: list[dict[str, torch.Tensor]] = [{}]
     filled = 0
-    for key, value in vae.state_dict().items():
-        half = value.detach().cpu().contiguous()
-        half = half.half() if half.is_floating_point() else half
-        if filled + half.nbytes > LARGEST and parts[-1]:
-            parts.append({})
-            filled = 0
-        parts[-1][key] = half
-        filled += half.nbytes
-    for number, part in enumerate(parts):
-        write_whole(out / f"{name}_{number}.safetensors", save(part, metadata={"config": json.dumps(dict(vae.config))}))
+    for part, model in (("vae", vae), ("guide", guide)):
+        for key, value in model.state_dict().items():
+            half = value.detach().cpu().contiguous()
+            half = half.half() if half.is_floating_point() else half
+            if filled + half.nbytes > LARGEST and parts[-1]:
+                parts.append({})
+                filled = 0
+            parts[-1][f"{part}.{key}"] = half
+            filled += half.nbytes
+    configs = {"vae": json.dumps(dict(vae.config)), "guide": json.dumps(dict(guide.config))}
+    for number, each in enumerate(parts):
+        write_whole(out / f"{name}_{number}.safetensors", save(each, metadata=configs))
 
 
-def whole(folder: Path, name: str) -> ConditionalVAE:
-    """The model that `halves` wrote, in float32."""
-    from safetensors import safe_open
-
+def whole(folder: Path, name: str) -> tuple[ConditionalVAE, LabelClassifier]:
+    """The model and the guide that `halves` wrote, in float32."""
     files = sorted(folder.glob(f"{name}_*.safetensors"))
     with safe_open(files[0], framework="pt") as file:
-        config = json.loads(file.metadata()["config"])
+        configs = {part: json.loads(text) for part, text in file.metadata().items()}
     weights = {key: value for path in files for key, value in load_file(path).items()}
-    vae = ConditionalVAE(**config)
-    vae.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
-    return vae.eval()
+    models = ConditionalVAE(**configs["vae"]), LabelClassifier(**configs["guide"])
+    for part, model in zip(("vae.", "guide."), models, strict=True):
+        own = {key.removeprefix(part): value for key, value in weights.items() if key.startswith(part)}
+        halves = {key: value.float() if value.is_floating_point() else value for key, value in own.items()}
+        model.load_state_dict(halves)
+        model.eval()
+    return models
 
 
 FIGURES: dict[str, str] = {
     "check: bfloat16 and float32, every preset, finite": "check > finite",
     "check: largest difference between CPU and GPU, same weights": "check > agreement > float32",
     "check: saved, loaded and resumed": "check > resumed",
+    "check: gradients of a recorded step, difference": "check > graphs > float32",
     "compile: seconds to the first compiled step of `cifar10`": "compile > cifar10 > first steps, seconds",
     "MNIST: seconds to a guide of 0.995": "mnist > guide > seconds to the aim",
     "MNIST: guide's accuracy": "mnist > guide > accuracy",

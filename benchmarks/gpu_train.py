@@ -20,7 +20,6 @@ from labelvae.inputs.tensors import ImageShape
 from labelvae.losses.refinement import Refined
 from labelvae.models.inference import evaluation_mode
 from labelvae.runs.building import classifier_task, new_classifier, new_vae, vae_task, without_label_loss
-from labelvae.runs.machine import choose, machine_of
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.training.callbacks import MovingAverage
 from labelvae.visual.contact_sheets import failures, sheets
@@ -49,7 +48,7 @@ class Plan:
     whole: float
 
 
-PLANS = {"mnist": Plan(15, 7, 30, 0.995, whole=95), "cifar10": Plan(27, 27, 240, 0.94, whole=335)}
+PLANS = {"mnist": Plan(7, 5, 16, 0.995, whole=80), "cifar10": Plan(30, 20, 245, 0.94, whole=340)}
 
 
 def mnist(job: Job) -> None:
@@ -91,9 +90,9 @@ def _data_set(job: Job, name: str, settings: Settings) -> None:
     job.note(images=source, splits={split: len(images) for split, images in data.splits.items()})
     guide = classifier(job, name, "guide", settings.guide, data, share * plan.guide, plan.aim)
     judge = classifier(job, name, "judge", settings.judge, data, share * plan.judge, plan.aim)
-    vae = _trained(job, settings, settings.vae, data, guide, share * plan.model)
+    vae = _trained(job, settings.vae, data, guide, share * plan.model)
     if name == "cifar10":
-        halves(vae, job.out, "cifar10")
+        halves(vae, guide, job.out, "cifar10")
         radius = settings.vae.refine
         blind_sheet(Refined(vae, guide, radius) if radius > 0 else vae, data, job.out)
     _judged(job, name, vae, data, judge, guide)
@@ -112,20 +111,17 @@ def _model(job: Job, how: VAESettings) -> None:
         else:
             found.append(classifier(job, "cifar10", part, each, data, 0.1 * job.seconds))
     guide, judge = found
-    vae = _trained(job, settings, how, data, guide, 0.75 * job.left())
+    vae = _trained(job, how, data, guide, 0.75 * job.left())
     _judged(job, "cifar10", vae, data, judge, guide)
 
 
 def classifier(
     job: Job, name: str, part: str, how: ClassifierSettings, data: ImageData, seconds: float, aim: float | None = None
 ) -> LabelClassifier:
-    """A classifier trained for so many seconds, frozen and kept; its accuracy on the test images is noted.
-
-    It is not compiled, which would take as long as its training.
-    """
+    """A classifier trained for so many seconds, frozen and kept; its accuracy on the test images is noted."""
     seed_everything(how.optimization.seed, verbose=False)
     network = new_classifier(how, data.image_shape, data.num_classes)
-    task = classifier_task(how, network, prefix=f"{part}/", channels_last=True)
+    task = classifier_task(how, network, prefix=f"{part}/", channels_last=True, graphed=True)
     row = fit(job, part, task, data, how.optimization, seconds, _accuracy(job, network, data))
     if aim is not None:
         reached = [gone for gone, accuracy in row["seen"] if accuracy >= aim]
@@ -147,26 +143,23 @@ def _accuracy(job: Job, network: LabelClassifier, data: ImageData) -> Callable[[
     return look
 
 
-def _trained(
-    job: Job, settings: Settings, how: VAESettings, data: ImageData, guide: LabelClassifier, seconds: float
-) -> ConditionalVAE:
+def _trained(job: Job, how: VAESettings, data: ImageData, guide: LabelClassifier, seconds: float) -> ConditionalVAE:
     seed_everything(how.optimization.seed, verbose=False)
     vae = new_vae(how, data.image_shape, data.num_classes)
-    choice = choose(settings, data.image_shape, len(data.splits["train"]), machine_of(device_of()))
     average = how.optimization.average_decay
     others = (MovingAverage(average),) if average else ()
+    task = vae_task(how, vae, guide, channels_last=True, graphed=True)
     try:
-        task = vae_task(how, vae, guide, channels_last=choice.channels_last, compiled=choice.compiled)
         row = fit(job, "model", task, data, how.optimization, seconds, others=others)
-    except Exception as error:
-        if not choice.compiled:
-            raise
-        job.note(compile=f"failed: {type(error).__name__}: {str(error)[:500]}")
-        job.say("model: compiling failed, the training begins anew without")
-        torch.cuda.empty_cache()
+    except FloatingPointError as error:
+        job.note(failed=str(error)[:500])
+        job.say(f"model: {error}; it begins anew with a quarter of the learning rate")
+        slower = replace(how.optimization, learning_rate=0.25 * how.optimization.learning_rate)
+        how = replace(how, optimization=slower, discriminator_learning_rate=0.25 * how.discriminator_learning_rate)
         vae = new_vae(how, data.image_shape, data.num_classes)
-        task = vae_task(how, vae, guide, channels_last=choice.channels_last)
-        row = fit(job, "model", task, data, how.optimization, min(seconds, 0.8 * job.left()), others=others)
+        task = vae_task(how, vae, guide, channels_last=True, graphed=True)
+        others = (MovingAverage(average),) if average else ()
+        row = fit(job, "model", task, data, how.optimization, min(seconds, 0.75 * job.left()), others=others)
     guide.to(device_of())
     job.note(model=row | {"parameters": sum(weight.numel() for weight in vae.parameters())})
     job.say(f"model: {row['steps']} steps, {row['epochs']} epochs, {row['images a second']:,} images a second")
@@ -181,7 +174,7 @@ def _judged(
     pictures = sheets(vae, some.images.float() / 255.0, some.labels, data.class_names)
     main = job.name == name  # a further run puts one sheet below those of its data set
     for title in ("wrong_labels", "every_class", "samples") if main else ("wrong_labels",):
-        add_sheet(job.out / f"{name}.png", pictures[title], f"{job.name}: {title.replace('_', ' ')}")
+        add_sheet(job.out / "sheets.png", pictures[title], f"{job.name}: {title.replace('_', ' ')}")
     few = ImageLoader(data.splits["test"].subset(torch.arange(min(FIRST, len(data.splits["test"])))), 500)
     job.note(**{"scores of the first": evaluate(vae, few, judge, guide=guide, name=job.name, progress=False).row()})
     test, real = data.loader("test"), data.loader("train")
@@ -190,7 +183,7 @@ def _judged(
     asked = scores.effectiveness
     job.say(f"scores: effectiveness {asked:.4f}, judge {scores.judge_accuracy:.4f}, own label {scores.psnr:.2f} dB")
     if main:
-        add_sheet(job.out / f"{name}.png", failures(vae, judge, test, data.class_names), f"{job.name}: failures")
+        add_sheet(job.out / "sheets.png", failures(vae, judge, test, data.class_names), f"{job.name}: failures")
 
 
 def warm(job: Job, name: str, settings: Settings, shape: ImageShape, compiled: bool, steps: int = 2) -> dict[str, Any]:
@@ -201,5 +194,5 @@ def warm(job: Job, name: str, settings: Settings, shape: ImageShape, compiled: b
     data = ImageData.from_tensors(images, torch.arange(count) % 10, [str(label) for label in range(10)])
     seed_everything(how.optimization.seed, verbose=False)
     guide = new_classifier(settings.guide, shape, 10)
-    task = vae_task(how, new_vae(how, shape, 10), guide, channels_last=True, compiled=compiled)
+    task = vae_task(how, new_vae(how, shape, 10), guide, channels_last=True, compiled=compiled, graphed=True)
     return fit(job, name, task, data, how.optimization, 1e3, most=steps)

@@ -52,8 +52,12 @@ def seconds_to(name: str, part: str, accuracy: float | None, data_dir: Path) -> 
     data, device = ImageData(data_dir=data_dir, **asdict(settings.data)), torch.device("cuda")
     seed_everything(0, verbose=False)
     shape, classes = data.image_shape, data.num_classes
-    choice = choose(settings, shape, len(data.splits["train"]), machine_of(device))
-    speed: dict[str, Any] = {"channels_last": choice.channels_last, "compiled": choice.compiled}
+    choice = choose(settings, shape, machine_of(device))
+    speed: dict[str, Any] = {
+        "channels_last": choice.channels_last,
+        "compiled": choice.compiled,
+        "graphed": choice.graphed,
+    }
     guide = new_classifier(settings.guide, shape, classes)
     task: ClassifierTraining | VAETraining
     if part == "guide":

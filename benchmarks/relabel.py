@@ -278,8 +278,7 @@ def main(
         precision: Of the models' training, if not the preset's; the rows then name it.
         out: Folder for rows, models and pictures; a folder for each data set and number of minutes or epochs.
     """
-    if epochs is not None:
-        check_count("epochs", epochs)
+    epochs = None if epochs is None else check_count("epochs", epochs)
     keep_freed_memory()
     out = out / (f"{data}-{minutes:g}-minutes" if epochs is None else f"{data}-{epochs}-epochs")
     preset = getattr(known, data.upper())
@@ -319,12 +318,8 @@ def main(
     bench = Bench(experiment, guide, judge, second_judge, label_free, epochs, split)
     models = named(study, recipe, preset, images.image_shape[0])
     if precision is not None:
-        experiment.choice = choose(
-            replace(settings, precision=precision),
-            images.image_shape,
-            len(images.splits["train"]),
-            machine_of(experiment.device),
-        )
+        asked = replace(settings, precision=precision)
+        experiment.choice = choose(asked, images.image_shape, machine_of(experiment.device))
         models = {f"{name}, {precision}": how for name, how in models.items()}
     scores = [bench.row(name, how, seed) for seed in range(seeds) for name, how in models.items()]
     timed = out / "epoch_seconds.json"

@@ -24,15 +24,17 @@ OLD_GPU = Machine("cuda", "an old GPU", bfloat16=False, threads=16)
 APPLE = Machine("mps", "arm64", bfloat16=False, threads=8)
 
 
-def choice(settings, there, shape=(1, 28, 28), images=50_000) -> Choice:
-    return choose(settings, shape, images, there)
+def choice(settings, there, shape=(1, 28, 28)) -> Choice:
+    return choose(settings, shape, there)
 
 
 def test_no_preset_decides_what_the_machine_decides():
     every = [value for value in vars(presets).values() if isinstance(value, Settings)]
     assert len(every) >= 8
     for how in every:
-        assert (how.precision, how.channels_last, how.compile, how.threads) == ("auto", "auto", "auto", "auto")
+        assert {getattr(how, name) for name in ("precision", "channels_last", "compile", "graphs", "threads")} == {
+            "auto"
+        }
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_precision_is_what_the_machine_computes_in(there, precision, says):
 
 @pytest.mark.parametrize("there", [OLD, NEW, GPU, APPLE])
 def test_small_images_are_computed_in_float32_by_one_thread_on_every_machine(there):
-    made = choice(DIGITS, there, (1, 8, 8), 1_200)
+    made = choice(DIGITS, there, (1, 8, 8))
     assert (made.precision, made.compiled, made.threads) == ("32-true", False, 1)
     assert made.channels_last == (there is OLD)  # AVX2
 
@@ -76,13 +78,16 @@ def test_a_precision_by_name_is_obeyed(there, precision):
         assert (made.precision, made.warning) == (precision, "")
 
 
-def test_only_a_long_training_on_an_nvidia_gpu_is_compiled():
-    assert choice(CIFAR10, GPU, (3, 32, 32)).compiled
-    assert not choice(CIFAR10, NEW, (3, 32, 32)).compiled
-    assert not choice(CIFAR10, replace(APPLE, bfloat16=True), (3, 32, 32)).compiled
-    assert not choice(MNIST_BRIEF, GPU).compiled
+def test_a_step_is_recorded_on_an_nvidia_gpu_and_compiled_where_that_is_asked_for():
+    for settings, shape in ((CIFAR10, (3, 32, 32)), (DIGITS, (1, 8, 8))):
+        assert choice(settings, GPU, shape).graphed
+        assert "as a CUDA graph" in choice(settings, GPU, shape).line()
+        assert not choice(replace(settings, graphs=False), GPU, shape).graphed
+        for there in (OLD, NEW, APPLE):
+            assert not choice(settings, there, shape).graphed
+            assert "graph" not in choice(settings, there, shape).line()
+        assert not choice(settings, GPU, shape).compiled
     assert choice(replace(MNIST_BRIEF, compile="on"), NEW).compiled
-    assert not choice(replace(CIFAR10, compile="off"), GPU, (3, 32, 32)).compiled
 
 
 def test_layout_and_threads_are_the_machines_unless_asked_for():
@@ -105,7 +110,7 @@ LINUX_X86 = pytest.mark.skipif(
 )
 FACTS = (
     "import torch\nfrom labelvae.runs.machine import choose, machine_of\nfrom labelvae.runs.presets import MNIST\n"
-    "print(choose(MNIST, (1, 28, 28), 50_000, machine_of(torch.device('cpu'))).precision)"
+    "print(choose(MNIST, (1, 28, 28), machine_of(torch.device('cpu'))).precision)"
 )
 
 

@@ -60,8 +60,10 @@ class ImageSet:
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Images uint8 `(B, C, H, W)` and labels `(B,)` at each of `indices` `(B,)`, where the images are held."""
-        for index in indices:
-            there = index.to(self.labels.device)
+        if not indices:
+            return
+        order = torch.cat([*indices]).to(self.labels.device)  # at once, or the host would wait at every batch
+        for there in order.split([len(index) for index in indices]):
             yield self.images.index_select(0, there), self.labels.index_select(0, there)
 
 

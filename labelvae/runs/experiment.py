@@ -129,7 +129,7 @@ class Experiment:
         aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
         self.out = Path(os.path.abspath(settings.out)) / aside  # wherever the program goes next
         there = machine_of(self.device)
-        self.choice = choose(settings, data.image_shape, len(data.splits["train"]), there)
+        self.choice = choose(settings, data.image_shape, there)
         self.core_left = self.device.type == "cpu" and self.choice.threads == 1 < there.threads
         self.logger: Logger | None = None
         self.wrong: dict[str, str] = {}
@@ -284,7 +284,7 @@ class Experiment:
     @property
     def speed(self) -> dict[str, bool]:
         """How every task runs: `channels_last` and `compiled`."""
-        return {"channels_last": self.choice.channels_last, "compiled": self.choice.compiled}
+        return {name: getattr(self.choice, name) for name in ("channels_last", "compiled", "graphed")}
 
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)

@@ -25,9 +25,6 @@ gains nothing, channels-last 7 % of a step with AVX2 and nothing with AVX-512, a
 machine is free and loses much when it is not.
 """
 
-LONG_TRAINING = 1_000_000_000
-"""Compiling costs up to minutes. A GPU earns them back when the model sees more pixels than this in its training."""
-
 _WITHOUT_BFLOAT16 = {"sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni"}
 """Values of ONEDNN_MAX_CPU_ISA that keep the convolutions from using bfloat16 instructions."""
 
@@ -57,6 +54,7 @@ class Choice:
         precision: Lightning's name of the precision.
         channels_last: Whether the channels of a pixel lie next to each other in memory.
         compiled: Whether the training step is compiled.
+        graphed: Whether it is recorded as a CUDA graph.
         threads: Threads of the processor that compute.
         reason: Why this precision.
         warning: What is slow about a precision that was asked for by name, or "".
@@ -67,6 +65,7 @@ class Choice:
     compiled: bool
     threads: int
     reason: str
+    graphed: bool = False
     warning: str = ""
 
     def line(self) -> str:
@@ -76,7 +75,7 @@ class Choice:
         'precision: 32-true, because this processor emulates bfloat16 (AVX2); channels-last, not compiled, 2 threads'
         """
         layout = "channels-last" if self.channels_last else "channels first"
-        compiled = "compiled" if self.compiled else "not compiled"
+        compiled = ("compiled" if self.compiled else "not compiled") + (", as a CUDA graph" if self.graphed else "")
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"precision: {self.precision}, {self.reason}; {layout}, {compiled}, {threads}"
 
@@ -87,18 +86,16 @@ class Choice:
             print(f"warning: {self.warning}", file=sys.stderr)
 
 
-def choose(settings: Settings, image_shape: tuple[int, int, int], images: int, machine: Machine) -> Choice:
+def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machine) -> Choice:
     """Decide how a run uses a machine. A setting other than auto is obeyed.
 
     Args:
         settings: The settings of the run.
         image_shape: `(C, H, W)` of its images.
-        images: Number of training images.
         machine: What is there.
     """
     how, pixels = settings.vae.optimization, image_shape[1] * image_shape[2]
     small = how.batch_size * pixels < SMALL_STEP
-    long = how.epochs * images * pixels > LONG_TRAINING
     faster = machine.device == "cpu" and machine.instructions.upper() == "AVX2" if small else machine.device != "mps"
     channels_last, threads = settings.channels_last, settings.threads
     whose = "processor" if machine.device == "cpu" else "GPU"
@@ -117,7 +114,8 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], images: int, m
     return Choice(
         precision=precision,
         channels_last=faster if channels_last == "auto" else channels_last,
-        compiled=settings.compile == "on" or (settings.compile == "auto" and machine.device == "cuda" and long),
+        compiled=settings.compile == "on",
+        graphed=machine.device == "cuda" if settings.graphs == "auto" else settings.graphs,
         threads=(1 if small else machine.threads) if threads == "auto" else threads,
         reason=reason,
         warning=warning,

@@ -184,19 +184,19 @@ CIFAR10 = replace(
     guide=replace(
         CIFAR10_SMALL.guide,
         widths=(128, 256, 512),
-        optimization=replace(CIFAR10_SMALL.guide.optimization, epochs=30, batch_size=512, tuned_batch_size=128),
+        optimization=replace(CIFAR10_SMALL.guide.optimization, epochs=30, batch_size=512, tuned_batch_size=256),
     ),
     judge=replace(
         CIFAR10_SMALL.judge,
         widths=(128, 256, 384),
-        optimization=replace(CIFAR10_SMALL.judge.optimization, epochs=30, batch_size=512, tuned_batch_size=128),
+        optimization=replace(CIFAR10_SMALL.judge.optimization, epochs=30, batch_size=512, tuned_batch_size=256),
     ),
     vae=replace(
         CIFAR10_SMALL.vae,
         latent_dim=768,
         encoder_widths=(128, 256, 384),
         discriminator_widths=(128, 256, 512, 512),
-        optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=64),
+        optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=256),
     ),
 )
 """CIFAR10 for one modern GPU: the same, wider; not measured."""

@@ -150,8 +150,9 @@ class Settings:
             is small, else 32-true. Losses stay in float32.
         log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
         channels_last: Keep the channels of a pixel next to each other in memory; auto does where it is faster.
-        compile: Compile the training step, half a minute to minutes once; auto does for a long training on an
-            NVIDIA GPU.
+        compile: Compile the training step, half a minute to minutes once; auto is off.
+        graphs: Record the training step as a CUDA graph; auto does on an NVIDIA GPU. False is for an objective of your
+            own in which Python decides something anew at every step.
         threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
         keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
         wandb: Online needs an account, offline writes files to sync later; auto is what WANDB_MODE says, else offline.
@@ -175,6 +176,7 @@ class Settings:
     log: LogKind = "wandb"
     channels_last: Literal["auto"] | bool = "auto"
     compile: Compile = "auto"
+    graphs: Literal["auto"] | bool = "auto"
     threads: Literal["auto"] | int = "auto"
     keep_memory: bool = True
     wandb: WandbMode = "auto"
@@ -203,8 +205,9 @@ class Settings:
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("compile", self.compile, get_args(Compile))
-        if self.channels_last != "auto":
-            check_flag("channels_last", self.channels_last)
+        for name in ("channels_last", "graphs"):
+            if getattr(self, name) != "auto":
+                check_flag(name, getattr(self, name))
         if self.threads != "auto":
             check_count("threads", self.threads, at_most=LARGEST_THREADS)
         check_choice("log", self.log, get_args(LogKind))

@@ -22,6 +22,7 @@ from labelvae.system.compiling import compiled_or_eager
 from labelvae.system.process import environment
 from labelvae.training.batches import unpack
 from labelvae.training.checkpoints import Rebuildable
+from labelvae.training.graphs import GraphedStep
 from labelvae.training.optimizers import clip_gradients, lay_out_like_weights, scheduled_adamw
 from labelvae.training.options import Schedule
 from labelvae.training.term_window import MOST_UNREAD, TermWindow
@@ -50,12 +51,14 @@ class Task(Rebuildable):
         prefix: str,
         channels_last: bool,
         compiled: bool,
+        graphed: bool = False,
     ) -> None:
         learning_rate = check_number("learning_rate", learning_rate, above=0)
         weight_decay = check_number("weight_decay", weight_decay, at_least=0)
         check_choice("schedule", schedule, get_args(Schedule))
         check_flag("channels_last", channels_last)
         check_flag("compiled", compiled)
+        check_flag("graphed", graphed)
         super().__init__()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -63,8 +66,10 @@ class Task(Rebuildable):
         self.prefix = prefix
         self.channels_last = channels_last
         self.compiled = compiled
+        self.graphed = graphed
         self.steps = 1
         self._step: Callable[..., dict[str, Tensor]] = self.step
+        self._graph: GraphedStep | None = None
         self.shown: dict[str, float] = {}
         self._window = TermWindow()
         self._to_check = True
@@ -72,7 +77,7 @@ class Task(Rebuildable):
 
     def hyperparameters(self) -> dict[str, Any]:
         """The arguments that every task has, as plain values."""
-        names = ("learning_rate", "weight_decay", "schedule", "prefix", "channels_last", "compiled")
+        names = ("learning_rate", "weight_decay", "schedule", "prefix", "channels_last", "compiled", "graphed")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -120,7 +125,7 @@ class Task(Rebuildable):
         progress = min(1.0, self.global_step / self.steps)
         if self.channels_last and images.ndim == 4:
             images = images.to(memory_format=torch.channels_last)
-        done = torch.full((), progress, device=images.device) if self.compiled else progress
+        done = torch.full((), progress, device=images.device) if self.compiled or self._graph else progress
         try:
             terms = self._step(images, labels, done)
         except ValueError:
@@ -187,6 +192,16 @@ class Task(Rebuildable):
         with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0" if self.device.type == "cpu" else None):
             super().optimizer_step(*args, **kwargs)
 
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forgets the last step's gradients, unless a graph has just written those of this one over them."""
+        if not (self._graph and self._graph.replayed):
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Computes the gradients, unless a graph has."""
+        if not (self._graph and self._graph.replayed):
+            super().backward(loss, *args, **kwargs)
+
     def setup(self, stage: str) -> None:
         """Lays the weights out, and makes the compiled step ready; the first step compiles it.
 
@@ -199,10 +214,13 @@ class Task(Rebuildable):
             self.to(memory_format=torch.channels_last)
         self.on_train_end()  # before callbacks that train in on_fit_start
         self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
+        alone = self.trainer.world_size == self.trainer.accumulate_grad_batches == 1
+        if self.graphed and alone and stage == "fit" and self.trainer.strategy.root_device.type == "cuda":
+            self._step = self._graph = GraphedStep(self._step, self)
 
     def teardown(self, stage: str) -> None:
-        """Lets go of what was compiled."""
-        self._step = self.step
+        """Lets go of what was compiled and recorded."""
+        self._step, self._graph = self.step, None
         self._quiet.close()
 
     def on_train_start(self) -> None:

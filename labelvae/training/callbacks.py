@@ -19,6 +19,9 @@ from labelvae.system.whole_files import write_whole
 from labelvae.training.base import Task
 from labelvae.training.tasks import VAETraining
 
+SELDOM = 4
+"""Steps between those whose weights enter a moving average on a GPU."""
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all, beside where it goes; Lightning's own way leads through /tmp."""
@@ -110,7 +113,7 @@ class MovingAverage(WeightAveraging):
 
     Over the first steps it forgets faster, min(decay, (1 + n) / (10 + n)) after n of them, so that a short training
     does not keep where it began. It is part of a checkpoint. Put it last of the callbacks: all that look after an epoch
-    then see the average. On a GPU the host waits for it at every step.
+    then see the average. On a GPU, where the host waits for it, it takes every fourth step's weights.
 
     Args:
         decay: how much of the average is kept at a step, in (0, 1).
@@ -123,6 +126,16 @@ class MovingAverage(WeightAveraging):
         check_number("decay", decay, above=0, below=1)
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
+        self._every = 1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begins the average."""
+        super().setup(trainer, pl_module, stage)
+        self._every = 1 if trainer.strategy.root_device.type == "cpu" else SELDOM
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Whether this step's weights are taken."""
+        return step_idx is not None and step_idx % self._every == 0
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leaves the average in the task, also where a finished training was resumed and no step was made."""
@@ -134,7 +147,7 @@ class MovingAverage(WeightAveraging):
                 average.copy_(value)
             return
         steps = self._latest_update_step  # as the tensor that torch counts them in, which would have to be read
-        kept = min(self.decay, (1 + steps) / (10 + steps))
+        kept = min(self.decay, (1 + steps) / (10 + steps)) ** self._every
         torch._foreach_lerp_(averages, now, 1 - kept)  # what is frozen stays as it is, to the last bit
 
 

@@ -38,6 +38,8 @@ class ClassifierTraining(Task):
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
+            without.
         adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
 
     Raises:
@@ -56,8 +58,9 @@ class ClassifierTraining(Task):
         channels_last: bool = False,
         compiled: bool = False,
         adversarial: float = 0.0,
+        graphed: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled, graphed)
         label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         classifier = uncompiled(classifier)
         adversarial = check_number("adversarial", adversarial, at_least=0, below=1)
@@ -130,6 +133,8 @@ class VAETraining(Task):
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
+            without.
 
     Raises:
         ValueError: an argument out of range; a model and a loss that are not for each other.
@@ -147,8 +152,9 @@ class VAETraining(Task):
         channels_last: bool = False,
         compiled: bool = False,
         augmentation: Augmentation | None = None,
+        graphed: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled)
+        super().__init__(learning_rate, weight_decay, schedule, prefix, channels_last, compiled, graphed)
         discriminator_learning_rate = check_number("discriminator_learning_rate", discriminator_learning_rate, above=0)
         vae, loss = uncompiled(vae), uncompiled(loss)
         check_kind("vae", vae, ConditionalVAE)

@@ -1,0 +1,120 @@
+"""A training step as a CUDA graph: what a host launches in a thousand pieces is launched as one.
+
+The steps of these models are many small operations. A fast card computes them sooner than a host can launch them one by
+one: a step on 64 images of MNIST takes 5 ms in place of 66. A graph is recorded once and replayed on other images.
+Random numbers, batch statistics and weights are those of the moment, as in a step that is not recorded; what Python
+decides in a step is decided for good.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Step = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
+
+FIRST = 3
+"""Steps before the recording, in which libraries choose their kernels; they change nothing."""
+
+
+@dataclass
+class Recording:
+    """A recorded step.
+
+    Attributes:
+        graph: its kernels, forward and backward.
+        images, labels, progress: where a replay reads them.
+        names: of the scalars.
+        values: where a replay writes them.
+        gradients: where a replay writes the gradient of each trained weight, or None for one without.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    images: Tensor
+    labels: Tensor
+    progress: Tensor
+    names: list[str]
+    values: Tensor
+    gradients: list[Tensor | None]
+
+
+class GraphedStep:
+    """Calls a step through a graph, its backward pass included.
+
+    The first batch is recorded. A batch of another shape, and every batch after a step that could not be recorded (it
+    reads values on the host), takes the step as it is.
+
+    Args:
+        step: images, labels and progress to scalars by name; "total" is minimized.
+        module: what holds the weights and buffers that the step uses.
+
+    Attributes:
+        replayed: whether the last call left its gradients in the weights; its scalars have no graph of their own then.
+    """
+
+    def __init__(self, step: Step, module: nn.Module) -> None:
+        self.step, self.module = step, module
+        self.replayed = False
+        self._recording: Recording | None = None
+        self._refused = False
+
+    def __call__(self, images: Tensor, labels: Tensor, progress: Tensor) -> dict[str, Tensor]:
+        """The scalars of a step by name."""
+        self.replayed = False
+        if self._recording is None and not self._refused:
+            try:
+                self._recording = self._record(images, labels, progress)
+            except Exception as error:
+                self._refused = True
+                reason = str(error).strip().partition("\n")[0]
+                warnings.warn(f"graphs: not possible with this step, it runs without ({reason})", stacklevel=2)
+        kept = self._recording
+        if kept is None or images.shape != kept.images.shape or labels.shape != kept.labels.shape:
+            return self.step(images, labels, progress)
+        for there, value in ((kept.images, images), (kept.labels, labels), (kept.progress, progress)):
+            there.copy_(value)
+        for weight, gradient in zip(self._weights(), kept.gradients, strict=True):
+            weight.grad = gradient
+        kept.graph.replay()
+        self.replayed = True
+        return dict(zip(kept.names, kept.values.clone().unbind(), strict=True))
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [weight for weight in self.module.parameters() if weight.requires_grad]
+
+    def _record(self, images: Tensor, labels: Tensor, progress: Tensor) -> Recording:
+        """Records the step; weights, their gradients and buffers stay as they are."""
+        inputs = images.clone(), labels.clone(), progress.clone()
+        before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        stream = torch.cuda.Stream(images.device)
+        stream.wait_stream(torch.cuda.current_stream(images.device))
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.stream(stream):
+                for _ in range(FIRST):
+                    self._forth_and_back(*inputs)
+            torch.cuda.current_stream(images.device).wait_stream(stream)
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                names, values = self._forth_and_back(*inputs)
+            gradients = [weight.grad for weight in self._weights()]
+        finally:
+            torch.clear_autocast_cache()
+            for weight in self._weights():
+                weight.grad = None
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)
+        return Recording(graph, *inputs, names, values, gradients)
+
+    def _forth_and_back(self, images: Tensor, labels: Tensor, progress: Tensor) -> tuple[list[str], Tensor]:
+        for weight in self._weights():
+            weight.grad = None
+        torch.clear_autocast_cache()  # or what was cast before would be recorded for good
+        terms = self.step(images, labels, progress)
+        with torch.autocast(images.device.type, enabled=False):
+            terms["total"].backward()
+        return list(terms), torch.stack([value.detach().float() for value in terms.values()])
