@@ -30,10 +30,15 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 from drawn_photos import Kind, draw_photo
 
 PORT = 7861
+CAPTIONS = 22
+"""Pixels above the first row of a sheet."""
+HANDS = (1, 4, 7, 8)
+"""Rows of the sheet of every class that the README shows."""
 
 
 def main(runs: list[Path], model: str, out: Path) -> None:
-    """The photograph, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    """Four hands of the benchmark's sheet; the photograph, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    rows_of(out / "mnist_every_class.png", HANDS).save(out / "mnist_hands.png", optimize=True)
     drawn_photo().save(out / "photo.jpg", quality=90)
     for label, name in (("8", "photo_as_8.jpg"), ("all", "photo_sheet.jpg")):
         labelvae("relabel", "--model", model, "--to", label, str(out / "photo.jpg"), str(out / name))
@@ -61,6 +66,19 @@ def main(runs: list[Path], model: str, out: Path) -> None:
             page.goto(address)
             relabelled(page, out / "scan.png")
             page.screenshot(path=out / "demo.png")
+
+
+def rows_of(sheet: Path, rows: tuple[int, ...]) -> Image.Image:
+    """The captions of a square sheet of ten rows, and some of the rows."""
+    with Image.open(sheet) as whole:
+        tall = (whole.height - CAPTIONS) // 10
+        parts = [(0, CAPTIONS), *((CAPTIONS + row * tall, CAPTIONS + (row + 1) * tall) for row in rows)]
+        made = Image.new(whole.mode, (whole.width, sum(end - start for start, end in parts)), "white")
+        place = 0
+        for start, end in parts:
+            made.paste(whole.crop((0, start, whole.width, end)), (0, place))
+            place += end - start
+    return made
 
 
 def drawn_photo() -> Image.Image:
