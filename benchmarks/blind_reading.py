@@ -2,6 +2,7 @@
 
     python benchmarks/blind_reading.py draw --model runs/cifar10/vae --data folder --data-dir DIR --out docs/blind
     python benchmarks/blind_reading.py draw --model cifar10 --mixed 20 --data folder --data-dir DIR --out docs/blind
+    python benchmarks/blind_reading.py draw --model cifar10 --samples --data folder --data-dir DIR --out docs/blind
     python benchmarks/blind_reading.py draw --real --data folder --data-dir DIR --out runs/blind_real
     (look at docs/blind/sheet_*.png, and write a line "number,class" or "number,class,high" for each picture to
     docs/blind/reading.csv, further readers to reading_2.csv and so on)
@@ -41,6 +42,7 @@ def draw(
     out: Path,
     model: Path | None = None,
     real: bool = False,
+    samples: bool = False,
     refine: float | None = None,
     mixed: int = 0,
     split: Split = "test",
@@ -55,6 +57,7 @@ def draw(
         out: Folder of sheets, key and reading.
         model: Folder of the model, or its name.
         real: Show the images as they are, without a model.
+        samples: Show what the model draws from the prior under the same labels, not the counterfactuals.
         refine: Radius by which the model's guide refines them; 0 for none. Without it, what is saved beside the model.
         mixed: So many of the pictures, drawn by seed, are images as they are.
         split: Which images of the data set.
@@ -82,7 +85,8 @@ def draw(
         made[torch.randperm(count, generator=generator)[mixed:]] = True
         vae = refining(ConditionalVAE.from_pretrained(str(model)), str(model), refine)
         asked = torch.where(made, wrong, asked)
-        pictures = torch.where(made[:, None, None, None], vae.relabel(pictures, wrong, some.labels), pictures)
+        shown = vae.sample(wrong, generator) if samples else vae.relabel(pictures, wrong, some.labels)
+        pictures = torch.where(made[:, None, None, None], shown, pictures)
     for first in range(0, count, A_SHEET):
         numbers = range(first, min(first + A_SHEET, count))
         rows = [[pictures[i] for i in numbers[start : start + 5]] for start in range(0, len(numbers), 5)]

@@ -126,3 +126,10 @@ def test_more_real_images_than_pictures_are_refused(blind, run, tmp_path):
         blind.draw(tmp_path, run, mixed=6, data="digits", count=5)
     with pytest.raises(SystemExit, match="expected --model FOLDER or --real"):
         blind.draw(tmp_path, run, real=True)
+
+
+def test_samples_are_of_the_same_labels_and_of_no_image(blind, run, tmp_path):
+    blind.draw(tmp_path / "samples", run, samples=True, data="digits", count=30, seed=3)
+    blind.draw(tmp_path / "made", run, data="digits", count=30, seed=3)
+    assert key_of(tmp_path / "samples") == key_of(tmp_path / "made")
+    assert np.abs(sheet(tmp_path / "samples") - sheet(tmp_path / "made")).mean() > 1
