@@ -26,10 +26,15 @@ LEAST_KL = 1.0
 
 
 def label_change(reconstructions: Tensor, counterfactuals: Tensor) -> float:
-    """How far relabelling moves an image, as a share of how far two images are apart, at least 0.
+    """Measure how far relabelling moves an image, as a share of how far two images are apart.
 
-    Mean absolute difference of counterfactuals and own-label reconstructions, both `(B, C, H, W)`, over that of
-    each reconstruction and the next one's; 0 where nothing moves.
+    Args:
+        reconstructions: images under their own labels, `(B, C, H, W)`.
+        counterfactuals: the same under other labels.
+
+    Returns:
+        The mean absolute difference of the two, over that of each reconstruction and the next one's; 0 where nothing
+        moves.
 
     >>> label_change(torch.eye(4).view(4, 1, 2, 2), torch.eye(4).view(4, 1, 2, 2))
     0.0
@@ -40,14 +45,30 @@ def label_change(reconstructions: Tensor, counterfactuals: Tensor) -> float:
 
 
 def agreement(logits: Tensor, labels: Tensor) -> float:
-    """Share of logits `(B, K)` whose largest is the label's, `(B,)`, in [0, 1]."""
+    """Measure how often a classifier agrees with the labels.
+
+    Args:
+        logits: `(B, K)`.
+        labels: `(B,)`.
+
+    Returns:
+        The share of rows whose largest logit is the label's, in [0, 1].
+    """
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
 def beats_chance(share: float, chance: float, count: int) -> bool:
-    """Whether a share of `count` right answers is more than guessing, right with probability `chance`, would give.
+    """Say whether a share of right answers is more than guessing would give.
 
-    That is by three standard errors; of few answers it is enough to be right on half of what chance leaves.
+    That is by three standard errors. Of few answers it is enough to be right on half of what chance leaves.
+
+    Args:
+        share: of right answers, in [0, 1].
+        chance: probability that a guess is right.
+        count: number of answers.
+
+    Returns:
+        Whether it is more.
 
     >>> beats_chance(0.12, chance=0.1, count=300), beats_chance(0.9, chance=0.1, count=300)
     (False, True)
@@ -79,7 +100,7 @@ class Diagnosis:
     commonest: float
 
     def warnings(self) -> dict[str, str]:
-        """What is wrong, by name, in words: the measure, and what to try. Nothing where all is well."""
+        """Say what is wrong, by name, in words: the measure, and what to try. Nothing where all is well."""
         found = {}
         guided = not math.isnan(self.guide_accuracy)
         if guided and self.commonest < 1 and not beats_chance(self.guide_accuracy, self.commonest, self.images):
@@ -115,7 +136,7 @@ class Diagnosis:
 def diagnose(
     vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: Classifier | None = None, seed: int = 0
 ) -> Diagnosis:
-    """Looks for an ignored label, a collapsed code and a guide that guesses.
+    """Look for an ignored label, a collapsed code and a guide that guesses.
 
     Args:
         vae: the model.
@@ -123,6 +144,9 @@ def diagnose(
         labels: their labels `(B,)`.
         guide: the classifier in the loss; None leaves out what only it can say.
         seed: of the wrong labels.
+
+    Returns:
+        The measures; `warnings()` puts them into words.
 
     Raises:
         ValueError: images or labels of another shape, type or range.

@@ -14,14 +14,30 @@ from labelvae.evaluation.style import regions
 
 
 def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
-    """PSNR of each pair of images `(B, C, H, W)` in [0, 1], `(B,)`, in dB; at most 100 dB, for equal images."""
+    """Compare each pair of images by the peak signal-to-noise ratio.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+        others: what they are compared with, of the same shape.
+
+    Returns:
+        `(B,)`, in dB; at most 100 dB, for equal images.
+    """
     squared = (images - others).double().square().flatten(1).mean(dim=1)
     decibel: Tensor = -10.0 * torch.log10(squared.clamp_min(1e-10))
     return decibel
 
 
 def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
-    """SSIM of each pair of images `(B, C, H, W)` in [0, 1], `(B,)`, with a uniform 7x7 window (Wang et al., 2004)."""
+    """Compare each pair of images by SSIM with a uniform 7x7 window (Wang et al., 2004).
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+        others: what they are compared with, of the same shape.
+
+    Returns:
+        `(B,)`, in [-1, 1].
+    """
     _, maps = structural_similarity_index_measure(
         images.double(),
         others.double(),
@@ -48,14 +64,14 @@ class Composition(Metric):
         self.add_state("count", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, reconstructions: Tensor) -> None:
-        """Images and what they are compared with, `(B, C, H, W)` in [0, 1]."""
+        """Add images and what they are compared with, both `(B, C, H, W)` in [0, 1]."""
         distance = (images - reconstructions).double().abs().flatten(1).mean(dim=1)
         each = [peak_signal_to_noise(images, reconstructions), structural_similarity(images, reconstructions), distance]
         self.sums += torch.stack(each).sum(dim=1)
         self.count += len(images)
 
     def compute(self) -> Tensor:
-        """`(3,)`: PSNR in dB, SSIM in [-1, 1], L1 in [0, 1]."""
+        """Return `(3,)`: PSNR in dB, SSIM in [-1, 1], L1 in [0, 1]."""
         return self.sums / self.count
 
 
@@ -76,7 +92,7 @@ class Sharpness(Metric):
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """Images `(B, C, H, W)` in [0, 1], real ones or counterfactuals."""
+        """Add images `(B, C, H, W)` in [0, 1], real ones or counterfactuals."""
         kernel = images.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
         edges = F.conv2d(images.flatten(0, 1)[:, None], kernel[None, None])
         row = 0 if real else 1
@@ -84,7 +100,7 @@ class Sharpness(Metric):
         self.count[row] += len(edges)
 
     def compute(self) -> Tensor:
-        """A positive scalar."""
+        """Return the ratio, above 0."""
         mean = self.energy / self.count
         return mean[1] / mean[0]
 
@@ -105,12 +121,12 @@ class Specks(Metric):
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """Images `(B, 1, H, W)` in [0, 1], real ones or counterfactuals."""
+        """Add images `(B, 1, H, W)` in [0, 1], real ones or counterfactuals."""
         row = 0 if real else 1
         self.regions[row] += regions(images).sum()
         self.count[row] += len(images)
 
     def compute(self) -> Tensor:
-        """A scalar; 0 is as in real images."""
+        """Return the difference, a scalar; 0 is as in real images."""
         mean = self.regions / self.count
         return mean[1] - mean[0]

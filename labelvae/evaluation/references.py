@@ -45,26 +45,34 @@ class Relabeller(Protocol):
     """What `evaluate` needs of a model; `ConditionalVAE` is one."""
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Images under their own labels."""
+        """Return images under their own labels."""
 
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """Images under other labels."""
+        """Return images under other labels."""
 
 
 class ImageItself:
     """The reference that changes nothing: all of the style, none of the label."""
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The images."""
+        """Return the images."""
         return images
 
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """The images."""
+        """Return the images."""
         return images
 
 
 class ClassMean:
-    """The reference that answers with the mean image of the asked class: all of the label, no style."""
+    """The reference that answers with the mean image of the asked class: all of the label, no style.
+
+    Args:
+        batches: images and labels to take the means of.
+        num_classes: K.
+
+    Raises:
+        ValueError: no batches; images or labels of another shape, type or range.
+    """
 
     def __init__(self, batches: Batches, num_classes: int) -> None:
         sums: Tensor | None = None
@@ -81,9 +89,9 @@ class ClassMean:
         self.means = (sums / counts.clamp_min(1.0)[:, None, None, None]).float()
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The means of the classes."""
+        """Return the means of the classes."""
         return self.means.to(images.device)[labels]
 
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """The means of the asked classes."""
+        """Return the means of the asked classes."""
         return self.means.to(images.device)[labels]

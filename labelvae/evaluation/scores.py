@@ -67,7 +67,7 @@ class Scores:
     effectiveness_by_class: tuple[float, ...] = ()
 
     def row(self) -> dict[str, Any]:
-        """The scores as one flat row, a key each for the styles and the classes; None for what does not apply."""
+        """Return the scores as one flat row, with a key for each style and class; None for what does not apply."""
         row = {name: value for name, value in vars(self).items() if not isinstance(value, dict | tuple)}
         row |= {f"style_{name}": value for name, value in self.style.items()}
         row |= {f"effectiveness_class_{index}": value for index, value in enumerate(self.effectiveness_by_class)}
@@ -75,12 +75,12 @@ class Scores:
 
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Writes the rows as a JSON list."""
+    """Write the rows as a JSON list."""
     write_whole(path, json.dumps([score.row() for score in scores], indent=2) + "\n")
 
 
 def scores_table(scores: Sequence[Scores]) -> str:
-    """Every figure but those by class as an aligned text table, a column a model.
+    """Format every figure but those by class as an aligned text table, a column a model.
 
     >>> print(scores_table([]))
     <BLANKLINE>
@@ -89,7 +89,14 @@ def scores_table(scores: Sequence[Scores]) -> str:
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """`scores_table` of rows as `scores.json` holds them; the first row says which figures, if any row has them."""
+    """Format rows, as `scores.json` holds them, like `scores_table`.
+
+    Args:
+        rows: the rows; the first one says which figures, if any row has them.
+
+    Returns:
+        The table as text.
+    """
     names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
     names = [name for name in names if any(row.get(name) is not None for row in rows)]
     lines = [[name, *(_short(row.get(name)) for row in rows)] for name in names]

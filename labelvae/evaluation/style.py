@@ -20,15 +20,28 @@ from torch.nn import functional as F
 
 
 def ink(images: Tensor) -> Tensor:
-    """Mean brightness of images `(B, C, H, W)` in [0, 1], `(B,)`, in [0, 1]."""
+    """Measure the amount of ink: the mean brightness of each image.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`, in [0, 1].
+    """
     return images.double().flatten(1).mean(dim=1)
 
 
 def slant(images: Tensor) -> Tensor:
-    """How far strokes lean to the right, `(B,)`, in radians from upright, from second moments of `(B, 1, H, W)`.
+    """Measure how far strokes lean to the right, from second moments.
 
-    The tangent is the covariance of column and height over the variance of height, under the brightness as
-    a weight: the shear that would set the image upright.
+    The tangent is the covariance of column and height over the variance of height, with the brightness as weight: the
+    shear that would set the image upright.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`, in radians from upright.
     """
     weight = images.double().sum(dim=1)
     total = weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-9)
@@ -42,10 +55,16 @@ def slant(images: Tensor) -> Tensor:
 
 
 def thickness(images: Tensor) -> Tensor:
-    """Mean width of the strokes of images `(B, 1, H, W)`, `(B,)`, in pixels; 0 where there is no stroke.
+    """Measure the mean width of strokes.
 
-    Twice the distance from the skeleton to the edge, on the image enlarged to at least 112 pixels and cut at
-    half of its brightest value. Ends count as thinner than the middle.
+    It is twice the distance from the skeleton to the edge, on the image enlarged to at least 112 pixels and cut at half
+    of its brightest value. Ends count as thinner than the middle.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`, in pixels; 0 where there is no stroke.
     """
     factor = max(2, math.ceil(112 / min(images.shape[-2:])))
     enlarged = F.interpolate(images.float(), scale_factor=factor, mode="bilinear", align_corners=False)
@@ -74,9 +93,15 @@ def _width(image: np.ndarray) -> float:
 
 
 def regions(images: Tensor) -> Tensor:
-    """How many separate bright regions images `(B, 1, H, W)` have, `(B,)`: a stroke counts 1, each speck 1 more.
+    """Count the separate bright regions of each image: a stroke counts 1, each speck 1 more.
 
     Pixels above a quarter of the brightest value that touch, also at a corner, are one region.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`.
     """
     bright = images.float() > 0.25 * images.float().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
     counts = [label(image, structure=np.ones((3, 3)))[1] for image in bright.any(dim=1).cpu().numpy()]
@@ -84,14 +109,25 @@ def regions(images: Tensor) -> Tensor:
 
 
 def layout(images: Tensor) -> Tensor:
-    """The colours of a 4x4 thumbnail of images `(B, C, H, W)`, `(B, 16 C)`."""
+    """Measure where which colours are: a 4x4 thumbnail.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+
+    Returns:
+        `(B, 16 C)`.
+    """
     return F.adaptive_avg_pool2d(images.double(), 4).flatten(1)
 
 
 def style_statistics(images: Tensor) -> dict[str, Tensor]:
-    """Every style statistic that images of this kind have, by name, each `(B, S)`.
+    """Measure every style statistic that images of this kind have.
 
-    One channel: `ink`, `thickness` and `slant`. More: `layout`.
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+
+    Returns:
+        The statistics by name, each `(B, S)`: `ink`, `thickness` and `slant` of one channel, `layout` of more.
     """
     if images.shape[1] != 1:
         return {"layout": layout(images)}

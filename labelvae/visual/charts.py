@@ -17,7 +17,16 @@ from torch import Tensor
 
 
 def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Counts of asked labels `(N,)` (rows) against judged ones `(N,)` (columns), shaded by the share of the row."""
+    """Draw how often each asked label was judged as each other one.
+
+    Args:
+        asked: the labels that were asked, `(N,)`: rows.
+        judged: what a judge took the counterfactuals for, `(N,)`: columns.
+        class_names: name of each label.
+
+    Returns:
+        The chart: counts, shaded by their share of the row.
+    """
     classes = len(class_names)
     counts = torch.bincount(asked * classes + judged, minlength=classes**2).reshape(classes, classes).numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -35,7 +44,14 @@ def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Imag
 
 
 def principal_plane(codes: Tensor) -> Tensor:
-    """Codes `(N, D)` on their first two principal axes, `(N, 2)`; the largest entry of an axis is positive."""
+    """Project codes on their first two principal axes.
+
+    Args:
+        codes: `(N, D)`.
+
+    Returns:
+        `(N, 2)`; an axis points to where its largest entry is positive.
+    """
     centred = (codes - codes.mean(dim=0)).double()
     axes = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
     if len(axes) < 2:
@@ -46,7 +62,16 @@ def principal_plane(codes: Tensor) -> Tensor:
 
 
 def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Codes `(N, D)` on their principal plane, coloured by label `(N,)`: mixed where the label is not in the code."""
+    """Draw codes on their principal plane, coloured by label: mixed where the label is not in the code.
+
+    Args:
+        codes: `(N, D)`.
+        labels: of the images, `(N,)`.
+        class_names: name of each label.
+
+    Returns:
+        The chart.
+    """
     figure, axes = _axes(6.5, 5.0)
     plane = principal_plane(codes).numpy()
     shown = axes.scatter(*plane.T, c=labels.numpy(), cmap="tab10" if len(class_names) <= 10 else "turbo", s=10)
@@ -59,7 +84,16 @@ def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -
 
 
 def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
-    """Codes `(N, D)` on their principal plane, coloured by a statistic `(N,)` of the images."""
+    """Draw codes on their principal plane, coloured by a statistic of their images.
+
+    Args:
+        codes: `(N, D)`.
+        values: of the statistic, `(N,)`.
+        name: of the statistic.
+
+    Returns:
+        The chart.
+    """
     figure, axes = _axes(6.5, 5.0, (0.13, 0.12, 0.82, 0.84))
     shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
     figure.colorbar(shown, ax=axes, label=name)
@@ -68,7 +102,14 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
 
 
 def kl_bars(kl: Tensor) -> Image.Image:
-    """Mean divergence from the prior of each latent dimension `(D,)`, in nats, largest first."""
+    """Draw how much each latent dimension tells.
+
+    Args:
+        kl: mean divergence from the prior of each dimension, `(D,)`, in nats per image.
+
+    Returns:
+        The chart, largest first.
+    """
     figure, axes = _axes(6.5, 3.5, (0.12, 0.17, 0.85, 0.71))
     axes.bar(range(len(kl)), kl.sort(descending=True).values.numpy(), width=0.8)
     axes.set_xlabel("latent dimension, sorted")
@@ -78,7 +119,16 @@ def kl_bars(kl: Tensor) -> Image.Image:
 
 
 def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggested: float | None) -> Image.Image:
-    """The loss, nats per image, over the learning rate on a logarithmic axis; a line where one is suggested."""
+    """Draw the loss over the learning rate.
+
+    Args:
+        rates: learning rates, on a logarithmic axis.
+        losses: the loss at each, in nats per image.
+        suggested: the rate that a line marks, if any.
+
+    Returns:
+        The chart.
+    """
     figure, axes = _axes(6.0, 4.0)
     axes.plot(rates, losses)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed, nats per image")
@@ -88,7 +138,7 @@ def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggest
 
 
 def rasterized(figure: Figure) -> Image.Image:
-    """A figure of matplotlib as a picture."""
+    """Turn a figure of matplotlib into a picture."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())

@@ -21,13 +21,17 @@ MOST_CLASSES = 20
 def sheets(
     vae: ConditionalVAE | Refined, images: Tensor, labels: Tensor, class_names: list[str]
 ) -> dict[str, Image.Image]:
-    """The sheets by name: wrong_labels (25), reconstructions (40), every_class (10), samples, where labels decide them.
+    """Draw the sheets that every run shows.
 
     Args:
         vae: the model, or the model with its guide.
         images: `(N, C, H, W)` in [0, 1], best one of each class in turn; the first are taken.
         labels: their labels, `(N,)`.
         class_names: name of each label.
+
+    Returns:
+        The sheets by name: wrong_labels (25 images), reconstructions (40), every_class (10), and samples where the
+        decoder sees the label.
     """
     names, generator = class_names[:MOST_CLASSES], torch.Generator().manual_seed(0)
     asked = wrong_labels(labels, len(class_names), generator)
@@ -51,9 +55,9 @@ def failures(
     batches: Iterable[tuple[Tensor, Tensor]],
     class_names: list[str],
 ) -> Image.Image:
-    """The 25 counterfactuals of `batches` that the judge takes least for what was asked, beside their originals.
+    """Draw the 25 counterfactuals that the judge takes least for what was asked, beside their originals.
 
-    The rule is the judge's probability of the asked label, lowest first; wrong labels are those that `evaluate` draws
+    The rule is the judge's probability of the asked label, lowest first. Wrong labels are those that `evaluate` draws
     first by its default seed.
 
     Args:
@@ -61,6 +65,9 @@ def failures(
         judge: a classifier that was in no loss.
         batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order.
         class_names: name of each label.
+
+    Returns:
+        The sheet.
 
     Raises:
         ValueError: no batches.

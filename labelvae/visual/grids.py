@@ -18,7 +18,15 @@ CELL = 96
 
 
 def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
-    """One image `(C, H, W)` in [0, 1] with 1 or 3 channels, enlarged by a whole factor without smoothing."""
+    """Turn an image into a picture, enlarged by a whole factor without smoothing.
+
+    Args:
+        image: `(C, H, W)` in [0, 1]; one channel is shown as grey, of more than three the first three are.
+        cell: pixels that the longer side shall have, as nearly as a whole factor can.
+
+    Returns:
+        The picture, in RGB.
+    """
     levels = (image.detach().float().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
     levels = levels[:3] if len(levels) >= 3 else levels[:1].expand(3, -1, -1)
     picture = Image.fromarray(rearrange(levels, "c h w -> h w c").contiguous().numpy())
@@ -33,14 +41,21 @@ def grid(
     column_titles: Sequence[str] | None = None,
     group: int = 1,
 ) -> Image.Image:
-    """Images `(C, H, W)` in rows, with text.
+    """Draw images in rows, with text.
 
     Args:
-        rows: the images of each row, or pictures of one size that are drawn as they are; rows may differ in length.
+        rows: the images `(C, H, W)` of each row, or pictures of one size that are drawn as they are; rows may differ in
+            length.
         captions: a text under each image.
         row_titles: a text left of each row.
         column_titles: a text over each column.
         group: images that belong together, side by side without a gap.
+
+    Returns:
+        The sheet, in RGB.
+
+    Raises:
+        ValueError: a Pillow that cannot draw text.
     """
     pictures = [[image if isinstance(image, Image.Image) else to_picture(image) for image in row] for row in rows]
     width, height = pictures[0][0].size
@@ -77,7 +92,7 @@ def grid(
 def wrong_labels_grid(
     images: Tensor, counterfactuals: Tensor, own: Tensor, asked: Tensor, class_names: Sequence[str], columns: int = 5
 ) -> Image.Image:
-    """Each image beside its counterfactual, the own and the asked label written under them.
+    """Draw each image beside its counterfactual, the own and the asked label written under them.
 
     Args:
         images: `(N, C, H, W)` in [0, 1]; 25 make the 5x5 sheet.
@@ -86,6 +101,9 @@ def wrong_labels_grid(
         asked: labels that were asked, `(N,)`.
         class_names: name of each label.
         columns: pairs a row.
+
+    Returns:
+        The sheet.
     """
     rows, captions = [], []
     for start in range(0, len(images), columns):
@@ -98,7 +116,16 @@ def wrong_labels_grid(
 
 
 def reconstructions_grid(images: Tensor, reconstructions: Tensor, columns: int = 10) -> Image.Image:
-    """Images `(N, C, H, W)` in rows, each row over the row of their own-label reconstructions."""
+    """Draw images in rows, and under each row their reconstructions.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1].
+        reconstructions: the same images as the model makes them under their own labels.
+        columns: images a row.
+
+    Returns:
+        The sheet.
+    """
     rows, titles = [], []
     for start in range(0, len(images), columns):
         rows += [list(images[start : start + columns]), list(reconstructions[start : start + columns])]
@@ -107,18 +134,46 @@ def reconstructions_grid(images: Tensor, reconstructions: Tensor, columns: int =
 
 
 def samples_grid(samples: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Samples `(K, N, C, H, W)` in [0, 1], a row a class."""
+    """Draw samples, a row a class.
+
+    Args:
+        samples: `(K, N, C, H, W)` in [0, 1].
+        class_names: name of each label.
+
+    Returns:
+        The sheet.
+    """
     return grid([list(row) for row in samples], row_titles=list(class_names))
 
 
 def style_transfer_grid(images: Tensor, relabelled: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Each image `(N, C, H, W)` followed by itself as every class, `(N, K, C, H, W)`, a row an image."""
+    """Draw each image and itself as every class, a row an image.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1].
+        relabelled: the same images as every class, `(N, K, C, H, W)`.
+        class_names: name of each label.
+
+    Returns:
+        The sheet.
+    """
     rows = [[image, *row] for image, row in zip(images, relabelled, strict=True)]
     return grid(rows, column_titles=["image", *class_names])
 
 
 def one_of_each(labels: Tensor, count: int) -> Tensor:
-    """Indices of `count` images that go through the classes in turn, in their order, `(count,)`."""
+    """Choose images that go through the classes in turn.
+
+    Args:
+        labels: `(N,)`.
+        count: how many, if there are as many.
+
+    Returns:
+        Their indices, `(count,)`: the first image of every class, then the second, and so on.
+
+    >>> one_of_each(torch.tensor([1, 1, 0, 0]), 3)
+    tensor([2, 0, 3])
+    """
     members = [(labels == label).nonzero().flatten().tolist() for label in labels.unique().tolist()]
     turns = [index for turn in range(count) for group in members if turn < len(group) for index in [group[turn]]]
     return torch.tensor(turns[:count])
