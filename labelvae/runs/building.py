@@ -24,7 +24,15 @@ MOST_PARAMETERS = 2**31
 
 
 def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes: int) -> LabelClassifier:
-    """A guide or a judge for images of a shape and number of classes.
+    """Make an untrained guide or judge.
+
+    Args:
+        how: its settings.
+        image_shape: `(C, H, W)` of its images.
+        num_classes: K.
+
+    Returns:
+        The classifier.
 
     Raises:
         ValueError: more than `MOST_PARAMETERS`.
@@ -43,7 +51,15 @@ def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes
 
 
 def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> ConditionalVAE:
-    """A model for images of a shape and number of classes.
+    """Make an untrained model.
+
+    Args:
+        how: its settings.
+        image_shape: `(C, H, W)` of its images.
+        num_classes: K.
+
+    Returns:
+        The model.
 
     Raises:
         ValueError: more than `MOST_PARAMETERS`.
@@ -67,7 +83,12 @@ def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> Cond
 
 
 def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int) -> None:
-    """Makes sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+    """Make sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+
+    Args:
+        settings: of the run.
+        image_shape: `(C, H, W)` of its images.
+        num_classes: K.
 
     Raises:
         ValueError: one of them cannot.
@@ -88,7 +109,16 @@ def _built(network: Callable[[], Network]) -> Network:
 
 
 def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:
-    """The training of a classifier; `others` are `ClassifierTraining`'s prefix, channels_last and compiled."""
+    """Make the training of a classifier.
+
+    Args:
+        how: its settings.
+        classifier: what is trained.
+        others: `ClassifierTraining`'s prefix, channels_last, compiled and graphed.
+
+    Returns:
+        The task.
+    """
     optimization = how.optimization
     return ClassifierTraining(
         classifier,
@@ -103,7 +133,7 @@ def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **othe
 
 
 def without_label_loss(how: VAESettings) -> VAESettings:
-    """The same model, trained the same way but without the guide: lambda is 0, and nothing sees its maps."""
+    """Return the settings of the same model without the guide: lambda is 0, and nothing sees its maps."""
     objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
     return replace(how, objective=objective, discriminator_sees_guide=False, refine=0.0)
 
@@ -115,7 +145,17 @@ def vae_task(
     more_guides: Sequence[LabelClassifier] = (),
     **others: Any,
 ) -> VAETraining:
-    """The training of a model under its objective, with a discriminator where one is weighed; `others` as above.
+    """Make the training of a model under its objective, with a discriminator where one is weighed.
+
+    Args:
+        how: the model's settings.
+        vae: what is trained.
+        guide: the classifier in the loss; None for none.
+        more_guides: further ones beside it.
+        others: `VAETraining`'s prefix, channels_last, compiled and graphed.
+
+    Returns:
+        The task.
 
     Raises:
         ValueError: a discriminator that shall see the maps of a guide that has none.

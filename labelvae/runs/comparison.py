@@ -25,14 +25,28 @@ figure { margin: 0; } img { width: 100%; image-rendering: pixelated; }
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The settings that are not the same in all runs, by name, a value a run; None where a run does not say."""
+    """Find the settings that are not the same in all runs.
+
+    Args:
+        runs: what was read of each.
+
+    Returns:
+        The values by name, one for each run; None where a run does not say.
+    """
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ("out", "resume", "overwrite"))
     values = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """The models' scores, and what differs in their settings, as an aligned text table, a column a run."""
+    """Format the models' scores, and what differs in their settings.
+
+    Args:
+        runs: what was read of each.
+
+    Returns:
+        An aligned text table, a column a run.
+    """
     differing = differing_settings(runs)
     return rows_table(
         [run.row | {name: str(values[index]) for name, values in differing.items()} for index, run in enumerate(runs)]
@@ -40,7 +54,14 @@ def comparison_table(runs: Sequence[Run]) -> str:
 
 
 def comparison_page(runs: Sequence[Run]) -> str:
-    """Scores and pictures as one HTML page, the pictures inside it; nothing is loaded from elsewhere."""
+    """Format scores and pictures as a page.
+
+    Args:
+        runs: what was read of each.
+
+    Returns:
+        One HTML file with the pictures inside it; nothing is loaded from elsewhere.
+    """
     names = [name for name in dict.fromkeys(name for run in runs for name in run.row) if name != "name"]
     titles = "".join(f"<th>{html.escape(str(run.folder))}</th>" for run in runs)
     lines = "".join(

@@ -93,6 +93,9 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machi
         settings: The settings of the run.
         image_shape: `(C, H, W)` of its images.
         machine: What is there.
+
+    Returns:
+        Precision, memory layout, graph, compiling and threads, and why.
     """
     how, pixels = settings.vae.optimization, image_shape[1] * image_shape[2]
     small = how.batch_size * pixels < SMALL_STEP
@@ -125,6 +128,12 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machi
 def device_of(accelerator: str) -> torch.device:
     """Name the device of a Lightning accelerator.
 
+    Args:
+        accelerator: Lightning's name of it, or auto.
+
+    Returns:
+        The device; of several GPUs the first.
+
     Raises:
         ValueError: There is none here.
     """
@@ -139,7 +148,14 @@ def device_of(accelerator: str) -> torch.device:
 
 
 def machine_of(device: torch.device) -> Machine:
-    """Ask torch what the machine of a device can do."""
+    """Ask torch what the machine of a device can do.
+
+    Args:
+        device: Where a run would train.
+
+    Returns:
+        The facts that `choose` decides from.
+    """
     import torch
 
     threads = torch.get_num_threads()

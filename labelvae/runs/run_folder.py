@@ -29,13 +29,17 @@ _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs
 
 
 def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
-    """Writes `out`/settings.yaml, unless the folder holds a run that these settings must not touch.
+    """Write settings.yaml, unless the folder holds a run that these settings must not touch.
 
-    `runs_as`, a line that says how the machine is used, stands in its head.
+    Args:
+        out: the folder.
+        how: the settings.
+        data: the images.
+        runs_as: a line that says how the machine is used; it stands in the head of the file.
 
     Raises:
-        ValueError: it does hold one, of other settings or images, or neither `resume` nor `overwrite` is set; or it
-            holds checkpoints of nothing that settings.yaml tells of.
+        ValueError: the folder holds a run of other settings or images, or neither `resume` nor `overwrite` is set; or
+            it holds checkpoints of nothing that settings.yaml tells of.
     """
     path = out / "settings.yaml"
     now, images = (
@@ -101,7 +105,7 @@ def class_order(out: Path) -> list[str] | None:
 
 
 def plain(value: Any) -> Any:
-    """Nested settings as what YAML and JSON know."""
+    """Return nested settings as what YAML and JSON know."""
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -124,7 +128,19 @@ def _check_same(
 
 
 def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
-    """The path, if there is a whole checkpoint of this task and of at most `epochs` epochs, or a `ValueError`."""
+    """Make sure that a file is a whole checkpoint of a task.
+
+    Args:
+        path: the file.
+        epochs: that the training shall have.
+        task: what goes on from it.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no whole checkpoint, one of another network, or one of more epochs.
+    """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]

@@ -76,7 +76,7 @@ class Task(Rebuildable):
         self._quiet = ExitStack()
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments that every task has, as plain values."""
+        """Return the arguments that every task has, as plain values."""
         names = ("learning_rate", "weight_decay", "schedule", "prefix", "channels_last", "compiled", "graphed")
         return {name: getattr(self, name) for name in names}
 
@@ -86,29 +86,43 @@ class Task(Rebuildable):
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What is optimized."""
+        """Return what is optimized, as AdamW takes it."""
         raise NotImplementedError
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
-        """The scalars of a training step by name, in nats per image; "total" is what is minimized.
+        """Compute the scalars of a training step.
 
         Args:
             images: `(B, C, H, W)` in [0, 1].
             labels: `(B,)`.
             progress: share of the training that is done, in [0, 1].
+
+        Returns:
+            The scalars by name, in nats per image; "total" is what is minimized.
         """
         raise NotImplementedError
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The scalars that are logged of held-out images, by name."""
+        """Compute the scalars that are logged of held-out images.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1].
+            labels: `(B,)`.
+
+        Returns:
+            The scalars by name.
+        """
         raise NotImplementedError
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """The weighted objective, in nats per image; None skips a last batch of one image.
+        """Make a step, and keep its scalars for the log.
 
         Args:
             batch: images and labels in a form that `batches.unpack` reads.
             batch_idx: number of the batch in its epoch.
+
+        Returns:
+            The weighted objective, in nats per image; None skips a last batch of one image.
 
         Raises:
             ValueError: a batch of another form, or of one image that is not the last of several.
@@ -135,11 +149,11 @@ class Task(Rebuildable):
         return terms["total"]
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Logs `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
+        """Log `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
         self._log_held_out("val", batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Logs `held_out_terms` as `test/...`."""
+        """Log `held_out_terms` as `test/...`."""
         self._log_held_out("test", batch)
 
     def _log_held_out(self, split: str, batch: Any) -> None:
@@ -157,7 +171,10 @@ class Task(Rebuildable):
         warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with its schedule.
+        """Make AdamW with its schedule.
+
+        Returns:
+            Both, as Lightning takes them.
 
         Raises:
             ValueError: a trainer without an end, or one of half precision.
@@ -177,33 +194,33 @@ class Task(Rebuildable):
         return scheduled_adamw(self.parameter_groups(), self.learning_rate, self.weight_decay, steps, self.schedule)
 
     def on_fit_start(self) -> None:
-        """Training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        """Take up training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
         self.train()
         self._to_check = True
         self._window = TermWindow()
 
     def on_train_end(self) -> None:
-        """Hides a warning about the frozen guide until the training starts, also again, as after a range test."""
+        """Hide a warning about the frozen guide until the training starts, also again, as after a range test."""
         self._quiet.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """As Lightning's. On a CPU, AdamW does not look for NVIDIA's library at each step, as Lightning has it do."""
+        """Step as Lightning does; on a CPU, AdamW need not look for NVIDIA's library each time."""
         with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0" if self.device.type == "cpu" else None):
             super().optimizer_step(*args, **kwargs)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Forgets the last step's gradients, unless a graph has just written those of this one over them."""
+        """Forget the last step's gradients, unless a graph has just written those of this step over them."""
         if not (self._graph and self._graph.replayed):
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Computes the gradients, unless a graph has."""
+        """Compute the gradients, unless a graph has."""
         if not (self._graph and self._graph.replayed):
             super().backward(loss, *args, **kwargs)
 
     def setup(self, stage: str) -> None:
-        """Lays the weights out, and makes the compiled step ready; the first step compiles it.
+        """Lay the weights out, and make the compiled or recorded step ready; the first step compiles or records.
 
         Raises:
             ValueError: a training inside `torch.inference_mode`.
@@ -219,12 +236,12 @@ class Task(Rebuildable):
             self._step = self._graph = GraphedStep(self._step, self)
 
     def teardown(self, stage: str) -> None:
-        """Lets go of what was compiled and recorded."""
+        """Let go of what was compiled and recorded."""
         self._step, self._graph = self.step, None
         self._quiet.close()
 
     def on_train_start(self) -> None:
-        """Lays a resumed optimizer's state out like the weights, and lets each process draw its own noise."""
+        """Lay a resumed optimizer's state out like the weights, and let each process draw its own noise."""
         self._quiet.close()
         for optimizer in self.trainer.optimizers:
             lay_out_like_weights(optimizer)
@@ -241,14 +258,17 @@ class Task(Rebuildable):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips each parameter group by itself, see `clip_gradients`."""
+        """Clip each parameter group by itself, see `clip_gradients`."""
         clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def log_terms(self, terms: dict[str, Tensor]) -> None:
-        """Keeps a step's scalars, and sends their means to the loggers every `log_every_n_steps`.
+        """Keep a step's scalars, and send their means to the loggers every `log_every_n_steps`.
 
         Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
         and at the end of the epoch.
+
+        Args:
+            terms: scalars by name.
 
         Raises:
             FloatingPointError: one of them is not finite.
@@ -267,19 +287,19 @@ class Task(Rebuildable):
                 logger.log_metrics(named, step=self.global_step)
 
     def on_train_epoch_start(self) -> None:
-        """Begins the means of another epoch."""
+        """Begin the means of another epoch."""
         self._window.start_epoch()
 
     def on_validation_epoch_start(self) -> None:
-        """As at the end of an epoch: from weights that are no numbers nothing can be validated."""
+        """Make sure of finite weights: from others nothing can be validated."""
         self.check_finite()
 
     def on_train_epoch_end(self) -> None:
-        """Makes sure, before a checkpoint is written, that it holds numbers."""
+        """Make sure of finite weights, before a checkpoint is written."""
         self.check_finite()
 
     def check_finite(self) -> None:
-        """Makes sure that the last terms and the weights are numbers; the host waits.
+        """Make sure that the last terms and the weights are numbers; the host waits.
 
         Raises:
             FloatingPointError: one of them is not finite.

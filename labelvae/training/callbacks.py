@@ -52,7 +52,7 @@ class Bar(TQDMProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """The loss, and what was logged for the bar."""
+        """Return the loss, and what was logged for the bar."""
         return super().get_metrics(trainer, pl_module) | (pl_module.shown if isinstance(pl_module, Task) else {})
 
 
@@ -78,29 +78,29 @@ class LastCheckpoint(Checkpoint):
         return str(self.path) if self.path.is_file() else ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Sees to whole files."""
+        """See to whole files."""
         trainer.strategy.checkpoint_io = WholeCheckpointIO()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves."""
+        """Save."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
             return
         trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the random number generators."""
+        """Return the state of the random number generators."""
         states: dict[str, Any] = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.get_rng_state_all()
         return states
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the states until training starts."""
+        """Keep the states until training starts."""
         self._random_states = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sets the random number generators to where the checkpoint left them."""
+        """Set the random number generators to where the checkpoint left them."""
         if "cpu" in self._random_states:
             torch.set_rng_state(self._random_states["cpu"].cpu())
         if "cuda" in self._random_states and torch.cuda.is_available():
@@ -129,16 +129,16 @@ class MovingAverage(WeightAveraging):
         self._every = 1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begins the average."""
+        """Begin the average."""
         super().setup(trainer, pl_module, stage)
         self._every = 1 if trainer.strategy.root_device.type == "cpu" else SELDOM
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Whether this step's weights are taken."""
+        """Say whether this step's weights are taken."""
         return step_idx is not None and step_idx % self._every == 0
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the average in the task, also where a finished training was resumed and no step was made."""
+        """Leave the average in the task, also where a finished training was resumed and no step was made."""
         self._copy_average_to_current(pl_module)
 
     def _average(self, averages: Any, now: Any, _: Tensor) -> None:
@@ -166,7 +166,7 @@ class Diagnosed(Callback):
         self._said: set[str] = set()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks, logs and warns."""
+        """Look, log and warn."""
         if not isinstance(pl_module, VAETraining) or trainer.sanity_checking or not trainer.is_global_zero:
             return
         diagnosis = diagnose(pl_module.vae, self.images, self.labels, pl_module.loss.guide)

@@ -89,7 +89,7 @@ class Rebuildable(LightningModule):
 
 
 def plain_network(network: nn.Module) -> dict[str, Any]:
-    """A network as its class and, for the classes of this package, its arguments."""
+    """Return a network as its class and, for the classes of this package, its arguments."""
     kind = type(network)
     if NETWORKS.get(kind.__name__) is kind and isinstance(network, Pretrained):
         return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
@@ -100,7 +100,7 @@ def plain_network(network: nn.Module) -> dict[str, Any]:
 
 
 def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
-    """A loss as its objective and the networks in it."""
+    """Return a loss as its objective and the networks in it."""
     if type(loss) is not GuidedELBO:
         return {"class": type(loss).__name__}
     guides: Sequence[nn.Module] = loss.guidance.guides if loss.guidance is not None else []

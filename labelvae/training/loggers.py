@@ -64,11 +64,7 @@ def _csv(out: Path) -> Logger:
 
 
 def wandb_mode(mode: WandbMode) -> str:
-    """The mode of Weights & Biases: the one asked for, else the environment's, else offline.
-
-    Raises:
-        ValueError: `WANDB_MODE` is no mode.
-    """
+    """Return the mode of Weights & Biases: the one asked for, else the environment's, else offline."""
     if mode != "auto":
         return mode
     if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
@@ -150,21 +146,13 @@ def _run_id(out: Path) -> str:
 
 
 def run_name(folder: str | Path) -> str:
-    """What a run is called on Weights & Biases: the name of its folder, on one line.
-
-    >>> run_name("runs/my   run  of today")
-    'my run of today'
-    """
+    """Return what a run is called on Weights & Biases: the name of its folder, on one line."""
     name = os.path.basename(os.path.abspath(folder)).encode("utf-8", "replace").decode()
     return " ".join(name.split())[:128].strip() or "run"
 
 
 def artifact_name(name: str) -> str:
-    """A name as one of an artifact: letters of ASCII, digits, `_`, `.` and `-`, at most 100.
-
-    >>> artifact_name("größe = 3 (neu)")
-    'groe-3-neu-vae'
-    """
+    """Turn a name into one of an artifact: letters of ASCII, digits, `_`, `.` and `-`, at most 100."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', plain).strip('.-')[:96].strip('.-') or 'run'}-vae"
 
@@ -185,10 +173,7 @@ def shows_pictures(logger: Logger) -> bool:
 
 
 def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image, step: int | None = None) -> None:
-    """Sends a picture to the loggers that show pictures.
-
-    As a PIL image: wandb casts float tensors to 8 bits without scaling, which makes them black.
-    """
+    """Send a picture to the loggers that show pictures."""
     for logger in loggers:
         with only_warned(key):
             if isinstance(logger, WandbLogger):
@@ -229,7 +214,7 @@ def _close_wandb(logger: WandbLogger, summary: dict[str, Any], diagnosis: str, m
 
 
 def code_version() -> dict[str, str]:
-    """The versions of this package and of what it computes with, and the commit of a source tree that is one."""
+    """Return the versions of this package and of what it computes with, and the commit of a source tree."""
     versions = {}
     for package in ("labelvae", "torch", "lightning"):
         try:

@@ -14,11 +14,19 @@ CLIP_NORM = 200.0
 
 
 def learning_rate_factor(step: int, steps: int, schedule: Schedule = "cosine") -> float:
-    """What the learning rate is multiplied by at a step of `steps`, in [0, 1].
+    """Return what the learning rate is multiplied by at a step.
 
     cosine: linear from 0 to 1 over the first tenth, then a cosine down to 0 (Loshchilov & Hutter, 2017, arXiv
     1608.03983). one-cycle: a cosine up from 1/25 over the first 30 %, then down to 0 (Smith & Topin, 2018, arXiv
     1708.07120). Both depend on the step alone, so that a run can be resumed to more epochs.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps of the training.
+        schedule: which of the two.
+
+    Returns:
+        The factor, in [0, 1].
 
     >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 5, 10, 55, 100)]
     [0.09, 0.55, 1.0, 0.5, 0.0]

@@ -26,7 +26,7 @@ from labelvae.training.options import Schedule
 
 
 class ClassifierTraining(Task):
-    """Pretrains a guide or a judge with cross-entropy on augmented images.
+    """Pretrain a guide or a judge with cross-entropy on augmented images.
 
     Args:
         classifier: what is trained, in place.
@@ -38,9 +38,9 @@ class ClassifierTraining(Task):
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
         graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
             without.
-        adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
 
     Raises:
         ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
@@ -73,7 +73,7 @@ class ClassifierTraining(Task):
         self.adversarial = adversarial
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments as plain values, for a checkpoint."""
+        """Return the arguments as plain values, for a checkpoint."""
         own = {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
         return (
             super().hyperparameters() | own | {"label_smoothing": self.label_smoothing, "adversarial": self.adversarial}
@@ -85,21 +85,21 @@ class ClassifierTraining(Task):
         return self.classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
+        """Return logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
         logits: Tensor = self.classifier(images)
         return logits
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The classifier's weights."""
+        """Return the classifier's weights."""
         return [{"params": list(self.classifier.parameters())}]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Before the first step, whitens with its images, unless that was done before."""
+        """Whiten with the images of the first step, unless that was done before."""
         if self.global_step == 0:
             self.classifier.whiten(unpack_images(batch, self.classifier.num_classes)[0])
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
-        """The mean cross-entropy."""
+        """Compute the mean cross-entropy; see `Task.step`."""
         check_images(images, self.classifier.image_shape)
         labels = check_labels(labels, self.classifier.num_classes, len(images))
         seen = augment(images, self.augmentation)
@@ -108,19 +108,19 @@ class ClassifierTraining(Task):
         return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Accuracy and cross-entropy on held-out images."""
+        """Compute accuracy and cross-entropy on held-out images; see `Task.held_out_terms`."""
         labels = check_labels(labels, self.classifier.num_classes, len(images))
         logits = self.classifier(images)
         return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
+        """Return probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
         images, _ = unpack_images(batch, self.classifier.num_classes)
         return self.forward(images).softmax(dim=1)
 
 
 class VAETraining(Task):
-    """Trains a conditional VAE, and the discriminator of its loss if there is one, with one optimizer.
+    """Train a conditional VAE, and the discriminator of its loss if there is one, with one optimizer.
 
     Args:
         vae: what is trained, in place.
@@ -128,11 +128,11 @@ class VAETraining(Task):
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
-        augmentation: changes to the training images, before anything sees them; None leaves them as they are.
         schedule: how the learning rate moves, see `learning_rate_factor`.
         prefix: of the names in the log.
         channels_last: keep the channels of a pixel beside each other in memory.
         compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
+        augmentation: changes to the training images, before anything sees them; None leaves them as they are.
         graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
             without.
 
@@ -168,7 +168,7 @@ class VAETraining(Task):
         self._frozen: dict[str, Tensor] = {}
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments as plain values, for a checkpoint."""
+        """Return the arguments as plain values, for a checkpoint."""
         own = {"vae": plain_network(self.vae), "loss": plain_loss(self.loss)}
         own |= {"augmentation": asdict(self.augmentation)}
         return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
@@ -179,11 +179,11 @@ class VAETraining(Task):
         return self.vae
 
     def forward(self, images: Tensor, labels: Labels, own_labels: Labels | None = None) -> Tensor:
-        """Images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
+        """Return images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
         return self.vae.relabel(images, labels, own_labels)
 
     def setup(self, stage: str) -> None:
-        """Makes ready, see `Task.setup`.
+        """Make ready, see `Task.setup`.
 
         Raises:
             ValueError: a callback that would prune the frozen guide.
@@ -202,13 +202,13 @@ class VAETraining(Task):
             self._frozen = {name: value.clone() for name, value in tensors.items()}
 
     def teardown(self, stage: str) -> None:
-        """Puts the frozen guide back to the last bit, which an average over its weights has rounded."""
+        """Put the frozen guide back to the last bit, which an average over its weights has rounded."""
         super().teardown(stage)
         if self.loss.guidance is not None:
             self.loss.guidance.members.load_state_dict(self._frozen)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The model's weights, the learned scale, and the discriminator's weights at their own step size."""
+        """Return the model's weights, the learned scale, and the discriminator's weights at their own step size."""
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
         if self.loss.log_scale.requires_grad:
             groups += [{"params": [self.loss.log_scale], "weight_decay": 0.0}]
@@ -219,22 +219,25 @@ class VAETraining(Task):
         return groups
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
-        """The weighted objective and the means of its terms."""
+        """Compute the weighted objective and the means of its terms; see `Task.step`."""
         check_images(images, self.vae.image_shape)
         terms: LossTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The terms on held-out images, fully warmed up."""
+        """Compute the terms on held-out images, fully warmed up; see `Task.held_out_terms`."""
         return self.loss(self.vae, images, labels).means()  # type: ignore[no-any-return]
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Every image as every class, `(B, K, C, H, W)` in [0, 1].
+        """Relabel every image as every class.
 
         Args:
             batch: images, with labels or, unless the encoder sees the label, without.
             batch_idx: number of the batch.
             dataloader_idx: number of its loader.
+
+        Returns:
+            `(B, K, C, H, W)` in [0, 1].
         """
         images, own = unpack_images(batch, self.vae.num_classes)
         return torch.stack([self.forward(images, label, own) for label in range(self.vae.num_classes)], dim=1)
