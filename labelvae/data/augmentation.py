@@ -44,7 +44,15 @@ class Change:
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Tensor:
-    """Images `(B, C, H, W)` in [0, 1], each changed by its own draw of `how`; edges are repeated.
+    """Change images at random, each by its own draw; edges are repeated.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+        how: the largest changes.
+        generator: of the draws; None is torch's own.
+
+    Returns:
+        `(B, C, H, W)` in [0, 1].
 
     Raises:
         ValueError: images of another shape or type; their range is not looked at.
@@ -63,9 +71,15 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
 
 
 def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
-    """Images `(B, C, H, W)`, each blurred by a Gaussian of its own standard deviation `(B,)`, pixels; edges repeated.
+    """Blur each image by a Gaussian of its own; edges are repeated.
 
-    The Gaussian is cut off `radius` pixels from its centre.
+    Args:
+        images: `(B, C, H, W)`.
+        deviations: standard deviations of the Gaussians, `(B,)`, in pixels.
+        radius: pixels from its centre at which a Gaussian is cut off.
+
+    Returns:
+        `(B, C, H, W)`.
     """
     steps = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
@@ -81,7 +95,16 @@ def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
 
 
 def noised(rows: Tensor, largest: float, generator: torch.Generator | None = None) -> Tensor:
-    """Rows `(B, ...)` with Gaussian noise, each of its own standard deviation, drawn up to `largest`."""
+    """Add Gaussian noise to rows, to each of its own standard deviation.
+
+    Args:
+        rows: `(B, ...)`.
+        largest: up to which the standard deviations are drawn.
+        generator: of the draws; None is torch's own.
+
+    Returns:
+        `(B, ...)`.
+    """
     if not largest:
         return rows
     deviation = largest * rows.new_empty(len(rows), *[1] * (rows.ndim - 1)).uniform_(generator=generator)
@@ -89,7 +112,16 @@ def noised(rows: Tensor, largest: float, generator: torch.Generator | None = Non
 
 
 def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Change:
-    """One change an image, without the noise."""
+    """Draw one change an image, without blur and noise.
+
+    Args:
+        images: `(B, C, H, W)`; their size and device count.
+        how: the largest changes.
+        generator: of the draws; None is torch's own.
+
+    Returns:
+        The changes, which `change` makes.
+    """
 
     def draw(largest: float) -> Tensor:
         return images.new_empty(len(images)).uniform_(-largest, largest, generator=generator)
@@ -115,11 +147,19 @@ def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | 
 
 
 def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
-    """Images `(B, C, H, W)` changed alike.
+    """Change images by what was drawn.
 
     Maps are applied in float32: bfloat16 would miss by half a pixel. Strokes grow towards the brightest pixel, and
     shrink towards the darkest one, of each 3x3 neighbourhood (grey-scale dilation and erosion). Their thickness is
     changed on the enlarged image, and the brightest pixel stays as bright, so that thin lines are no paler.
+
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+        drawn: one change an image.
+        how: what the changes were drawn from.
+
+    Returns:
+        `(B, C, H, W)` in [0, 1].
     """
     before, fine = images, 1 if drawn.strokes is None else FINE
     if drawn.maps is not None or fine > 1:

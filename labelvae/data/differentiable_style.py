@@ -12,9 +12,15 @@ from torch.nn import functional as F
 
 
 def stroke_thickness(images: Tensor) -> Tensor:
-    """Area over half the outline of the strokes of images `(B, 1, H, W)`, `(B,)`, in pixels.
+    """Measure the width of strokes: their area over half their outline.
 
     The outline is the total variation: a stroke of length L and width w has the area L w and the outline 2 L.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`, in pixels.
     """
     images = F.pad(images.float(), (1, 1, 1, 1))
     across = 0.5 * (images[..., 1:-1, 2:] - images[..., 1:-1, :-2])
@@ -24,9 +30,15 @@ def stroke_thickness(images: Tensor) -> Tensor:
 
 
 def stroke_slant(images: Tensor) -> Tensor:
-    """The slope of the line through the rows' centres of mass of images `(B, 1, H, W)`, `(B,)`, columns a row.
+    """Measure how strokes lean: the slope of the line through the rows' centres of mass.
 
     Every row with ink counts alike, however much there is of it, so that a long bar weighs no more than a thin stem.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+
+    Returns:
+        `(B,)`, in columns a row.
     """
     rows = images.float().sum(dim=1)
     height, width = rows.shape[1:]
@@ -41,17 +53,26 @@ def stroke_slant(images: Tensor) -> Tensor:
 
 
 def window_colours(images: Tensor) -> Tensor:
-    """Mean colours, in [0, 1], of 7x7 windows of images `(B, C, H, W)` in [0, 1], `(B, 49 C)`.
+    """Measure mean colours of 7x7 windows, each a quarter of the size and half over the next one.
 
-    Each window is a quarter of the size and half over the next one.
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+
+    Returns:
+        `(B, 49 C)`, in [0, 1].
     """
     return F.avg_pool2d(F.adaptive_avg_pool2d(images.float(), 8), 2, 1).flatten(1)
 
 
 def style_of(images: Tensor) -> Tensor:
-    """What a counterfactual of images `(B, C, H, W)` in [0, 1] keeps, `(B, S)`.
+    """Measure what a counterfactual keeps.
 
-    Of one channel, strokes bright on dark: thickness in pixels and slant in columns a row. In colour: `window_colours`.
+    Args:
+        images: `(B, C, H, W)` in [0, 1].
+
+    Returns:
+        `(B, S)`: of one channel, strokes bright on dark, thickness in pixels and slant in columns a row; in colour
+        `window_colours`.
     """
     if images.shape[1] != 1:
         return window_colours(images)
@@ -59,7 +80,16 @@ def style_of(images: Tensor) -> Tensor:
 
 
 def class_centred(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Values `(B, S)` minus the mean of their class, `(B, S)`."""
+    """Subtract from each value the mean of its class.
+
+    Args:
+        values: `(B, S)`.
+        labels: `(B,)`.
+        num_classes: K.
+
+    Returns:
+        `(B, S)`.
+    """
     one_hot = F.one_hot(labels, num_classes).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):  # a sum in bfloat16 would miss by tenths of a pixel
         means = one_hot.mT @ values / one_hot.sum(dim=0).clamp_min(1.0)[:, None]

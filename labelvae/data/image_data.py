@@ -208,7 +208,7 @@ class ImageData(LightningDataModule):
         )
 
     def train_dataloader(self) -> ImageLoader:
-        """The training batches on the trainer's device, in a new order every epoch.
+        """Return the training batches on the trainer's device, in a new order every epoch.
 
         A trainer that shall overfit some batches sees the same batches in every epoch.
         """
@@ -216,15 +216,15 @@ class ImageData(LightningDataModule):
         return self.loader("train", self.batch_size, self._device, shuffle=shuffle, drop_last=True, seed=self.seed)
 
     def val_dataloader(self) -> ImageLoader:
-        """The validation batches, on the trainer's device."""
+        """Return the validation batches, on the trainer's device."""
         return self.loader("validation", self.batch_size, self._device)
 
     def test_dataloader(self) -> ImageLoader:
-        """The test batches, on the trainer's device."""
+        """Return the test batches, on the trainer's device."""
         return self.loader("test", self.batch_size, self._device)
 
     def predict_dataloader(self) -> ImageLoader:
-        """The test batches, on the trainer's device."""
+        """Return the test batches, on the trainer's device."""
         return self.test_dataloader()
 
     @property

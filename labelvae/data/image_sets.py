@@ -42,11 +42,11 @@ class ImageSet:
         return channels, height, width
 
     def subset(self, index: Tensor) -> ImageSet:
-        """The images at `index` `(M,)`."""
+        """Return the images at `index` `(M,)`."""
         return ImageSet(self.images[index], self.labels[index])
 
     def on(self, device: torch.device) -> ImageSet:
-        """The same images and labels, held on `device`."""
+        """Return the same images and labels, held on `device`."""
         return ImageSet(self.images.to(device), self.labels.to(device))
 
     @property
@@ -55,11 +55,13 @@ class ImageSet:
         return self.images.numel()
 
     def load(self) -> ImageSet:
-        """The images in memory: these."""
+        """Return the images in memory: these."""
         return self
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 `(B, C, H, W)` and labels `(B,)` at each of `indices` `(B,)`, where the images are held."""
+        """Yield images uint8 `(B, C, H, W)` and labels `(B,)` at each of `indices` `(B,)`, where the images are
+        held.
+        """
         if not indices:
             return
         order = torch.cat([*indices]).to(self.labels.device)  # at once, or the host would wait at every batch
@@ -186,5 +188,5 @@ StoredImages = ImageSet | FileImages
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

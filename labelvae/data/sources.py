@@ -40,7 +40,7 @@ class Source:
 
 
 def read_digits() -> Source:
-    """scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998)."""
+    """Read scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998)."""
     from sklearn.datasets import load_digits  # half a second that no other data set needs
 
     digits = load_digits()

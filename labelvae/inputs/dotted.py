@@ -6,11 +6,7 @@ from typing import Any
 
 
 def flat(nested: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names.
-
-    >>> flat({"rounds": 1, "vae": {"latent_dim": 16}})
-    {'rounds': 1, 'vae.latent_dim': 16}
-    """
+    """Return nested settings by their dotted names."""
     values: dict[str, Any] = {}
     for name, value in nested.items():
         values |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}

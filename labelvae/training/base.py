@@ -103,15 +103,7 @@ class Task(Rebuildable):
         raise NotImplementedError
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the scalars that are logged of held-out images.
-
-        Args:
-            images: `(B, C, H, W)` in [0, 1].
-            labels: `(B,)`.
-
-        Returns:
-            The scalars by name.
-        """
+        """Compute the scalars that are logged of held-out images, by name."""
         raise NotImplementedError
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
@@ -171,10 +163,7 @@ class Task(Rebuildable):
         warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
 
     def configure_optimizers(self) -> Any:
-        """Make AdamW with its schedule.
-
-        Returns:
-            Both, as Lightning takes them.
+        """Return AdamW with its schedule, as Lightning takes them.
 
         Raises:
             ValueError: a trainer without an end, or one of half precision.
@@ -267,9 +256,6 @@ class Task(Rebuildable):
         Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
         and at the end of the epoch.
 
-        Args:
-            terms: scalars by name.
-
         Raises:
             FloatingPointError: one of them is not finite.
         """
@@ -299,11 +285,7 @@ class Task(Rebuildable):
         self.check_finite()
 
     def check_finite(self) -> None:
-        """Make sure that the last terms and the weights are numbers; the host waits.
-
-        Raises:
-            FloatingPointError: one of them is not finite.
-        """
+        """Raise a `FloatingPointError` unless the last terms and the weights are numbers; the host waits."""
         if self._window.unread:
             self._read_window()
         weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
