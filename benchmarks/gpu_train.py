@@ -48,7 +48,7 @@ class Plan:
     whole: float
 
 
-PLANS = {"mnist": Plan(7, 5, 16, 0.995, whole=80), "cifar10": Plan(30, 20, 245, 0.94, whole=340)}
+PLANS = {"mnist": Plan(7, 5, 16, 0.995, whole=80), "cifar10": Plan(7, 25, 263, 0.94, whole=340)}
 
 
 def mnist(job: Job) -> None:
