@@ -177,8 +177,8 @@ CIFAR10_SMALL = Settings(
 # 192 and 384 with two blocks need a third more kernels for a sixth more operations. The decoder makes 2 x 256 images a
 # step, so its coarsest maps (4x4) are 64 x 3 tiles. Half the batch has too few tiles for all multiprocessors, and twice
 # the batch makes half the steps in the same time. The model's learning rates are those of the small preset: four times
-# the batch would double them, twice the width would halve them. The guide is trained briefly: after 35 epochs of attacks
-# it is right on 0.85 of images, where it was on 0.64 after four, and refines worse (docs/results.md).
+# the batch would double them, twice the width would halve them. The guide is trained briefly: after 35
+# epochs it is right on 0.85 of images, where it was on 0.64 after four, and refines worse (docs/results.md).
 CIFAR10 = replace(
     CIFAR10_SMALL,
     out=Path("runs/cifar10"),
