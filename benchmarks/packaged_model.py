@@ -1,12 +1,12 @@
-"""Makes a model that comes with the package from a finished run, in half precision.
+"""Makes a model that comes with the package from a finished run, in half precision or in few bits.
 
     labelvae train mnist_varied --data-dir DIR
     python benchmarks/packaged_model.py --run runs/mnist_varied --data-dir DIR
     labelvae train cifar10_small --data-dir DIR
     python benchmarks/packaged_model.py --data cifar10 --run runs/cifar10_small --data-dir DIR
 
-or of what benchmarks/packaged_training.py made. Writes model, guide, card and pictures, and prints what half precision
-costs on the test images. Parts that lie elsewhere than in the folder of the run are named by `--vae`, `--guide` and
+or of what benchmarks/packaged_training.py made. Writes model, guide, card and pictures, and prints what that costs
+on the test images. Parts that lie elsewhere than in the folder of the run are named by `--vae`, `--guide` and
 `--judge`.
 """
 
@@ -42,6 +42,8 @@ from labelvae.visual.grids import one_of_each
 PRESETS = {"mnist": MNIST_VARIED, "cifar10": CIFAR10_SMALL}
 MOST_BYTES = {"mnist": 2_500_000, "cifar10": 10_000_000}
 """Of a packaged model, with its guide, card and pictures."""
+SHOWN = {"mnist": ("wrong_labels", "every_class", "samples"), "cifar10": ("wrong_labels",)}
+"""Pictures on the card; those of CIFAR10 are large."""
 
 
 def main(
@@ -54,6 +56,7 @@ def main(
     judge: Path | None = None,
     refine: float | None = None,
     images: int | None = None,
+    bits: int | None = None,
     made: str = "",
     out: Path | None = None,
 ) -> None:
@@ -69,6 +72,7 @@ def main(
         judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
         refine: Radius that is saved beside the model; without it, the preset's.
         images: So many test images are scored, the first; without it, all.
+        bits: So many for a weight; without it, half precision.
         made: How the model was made, for the card; without it, what the run says.
         out: Folder of the packaged model; without it, its place in the package.
     """
@@ -88,11 +92,12 @@ def main(
     scores: list[Scores] = []
     scored("float32", model)
     for name, part in (("vae", model), ("guide", adviser)):
-        part.half().save_pretrained(out / name)
+        (part.half() if bits is None else part).save_pretrained(out / name, bits)
         write_classes(out / name, known.class_names)
     save_radius(out / "vae", radius)
     model, adviser = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")
-    scored("float16" if radius > 0 else "float16, as it comes", model)
+    kept = "float16" if bits is None else f"{bits} bits"
+    scored(kept if radius > 0 else f"{kept}, as it comes", model)
     best = Refined(model, adviser, radius) if radius > 0 else model
     if radius > 0:
         scored(f"refined by {radius:g}, as it comes", best)
@@ -102,8 +107,9 @@ def main(
         made_of = Path(temporary)
         shutil.copytree(out / "vae", made_of / "vae", ignore=shutil.ignore_patterns("*.png", "*.safetensors"))
         save_scores(scores, made_of / "scores.json")
-        for name, picture in sheets(best, some.images.float() / 255.0, some.labels, known.class_names).items():
-            save_picture(picture, made_of / f"{name}.png")
+        pictures = sheets(best, some.images.float() / 255.0, some.labels, known.class_names)
+        for name in SHOWN[data]:
+            save_picture(pictures[name], made_of / f"{name}.png")
         write_whole(made_of / "settings.yaml", _said(run, known, made))
         write_model_card(out / "vae", made_of, data, refined=radius > 0)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
+from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
 from labelvae.models.hub import locate, upload
+from labelvae.models.packing import pack, unpack
 from labelvae.system.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
@@ -65,17 +67,30 @@ class Pretrained(nn.Module):
         """The floating-point type of the weights."""
         return next(self.parameters()).dtype
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, bits: int | None = None) -> None:
         """Write `config.json`, `model.safetensors` and, with class names, `classes.json` under `folder`.
 
         The folder is made if it is missing. Weights have the names of a model that was not compiled.
+
+        Args:
+            folder: where to.
+            bits: of a weight, 2 to 8, for a small file, see `packing`; None keeps the weights as they are.
+
+        Raises:
+            ValueError: bits out of range.
         """
+        if bits is not None:
+            check_count("bits", bits, at_least=2, at_most=8)
         folder = user_path(folder)
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         weights = {plain_name(name): value for name, value in weights.items()}
         write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
-        write_whole(folder / "model.safetensors", save(weights, metadata={"config": json.dumps(header)}))
+        metadata = {"config": json.dumps(header)}
+        if bits is not None:
+            weights, said = pack(weights, bits)
+            metadata["packed"] = json.dumps(said)
+        write_whole(folder / "model.safetensors", save(weights, metadata=metadata))
         if self.class_names is not None:
             write_classes(folder, self.class_names)
 
@@ -169,10 +184,15 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")
     try:
         with safe_open(path, framework="pt") as file:
-            inside = (file.metadata() or {}).get("config")
-        weights = load_file(path)
+            metadata = file.metadata() or {}
+        inside, weights = metadata.get("config"), load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
+    if "packed" in metadata:
+        try:
+            weights = unpack(weights, json.loads(metadata["packed"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: its weights cannot be unpacked ({error}); copy or save it again") from error
     if inside is not None:
         return weights, _checked_header(inside, path, kind)
     path = folder / "config.json"

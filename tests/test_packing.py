@@ -1,0 +1,95 @@
+"""Weights in few bits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from labelvae import ConditionalVAE
+from labelvae.models.packing import pack, unpack
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5, 6, 8])
+def test_weights_come_back_to_within_half_a_level(bits):
+    generator = torch.Generator().manual_seed(bits)
+    weights = {
+        "a": torch.randn(7, 5, 3, 3, generator=generator),
+        "b": torch.randn(4, 9, generator=generator),
+        "none": torch.zeros(3, 2),
+        "bias": torch.randn(7, generator=generator),
+        "count": torch.tensor(12),
+    }
+    again = unpack(*pack(weights, bits))
+    assert again.keys() == weights.keys()
+    assert torch.equal(again["none"], weights["none"])
+    assert torch.equal(again["count"], weights["count"])
+    torch.testing.assert_close(again["bias"].float(), weights["bias"], rtol=1e-3, atol=1e-4)
+    for name in ("a", "b"):
+        rows, found = weights[name].flatten(1), again[name].flatten(1)
+        levels = torch.stack([torch.tensor(len(row.unique())) for row in found])
+        assert int(levels.max()) <= 2**bits - 1
+        step = rows.abs().amax(dim=1, keepdim=True) / (2 ** (bits - 1) - 1)
+        naive = (rows / step).round() * step
+        assert (found - rows).square().sum() <= 1.01 * (naive - rows).square().sum()
+
+
+def test_eight_bits_are_nearly_exact_and_take_a_quarter():
+    weight = torch.randn(16, 64, 3, 3, generator=torch.Generator().manual_seed(0))
+    made, said = pack({"weight": weight}, 8)
+    assert sum(each.nbytes for each in made.values()) < 0.26 * weight.nbytes
+    torch.testing.assert_close(unpack(made, said)["weight"], weight, rtol=0, atol=0.02)
+
+
+@pytest.fixture
+def vae():
+    torch.manual_seed(0)
+    return ConditionalVAE((1, 8, 8), 3, latent_dim=4).eval()
+
+
+def test_a_packed_model_loads_and_answers_nearly_the_same(vae, tmp_path):
+    vae.class_names = ["x", "y", "z"]
+    vae.save_pretrained(tmp_path / "packed", bits=8)
+    vae.save_pretrained(tmp_path / "plain")
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("packed", "plain")]
+    assert sizes[0] < 0.4 * sizes[1]
+    again = ConditionalVAE.from_pretrained(tmp_path / "packed")
+    assert again.class_names == vae.class_names
+    assert again.dtype == torch.float32
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(again.relabel(images, 2), vae.relabel(images, 2), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 9, 2.5, "six", True])
+def test_bits_that_cannot_be_are_refused_and_nothing_is_written(vae, tmp_path, bits):
+    with pytest.raises(ValueError, match="bits: "):
+        vae.save_pretrained(tmp_path / "model", bits=bits)
+    assert not (tmp_path / "model").exists()
+
+
+def damaged(path, change):
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    weights, said = load_file(path), json.loads(metadata["packed"])
+    change(weights, said)
+    save_file(weights, path, metadata=metadata | {"packed": json.dumps(said)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights, said: weights.pop(next(name for name in weights if name.endswith(".scale"))),
+        lambda weights, said: said["shapes"].update({next(iter(said["shapes"])): [2**40, 2**20]}),
+        lambda weights, said: said.update(bits=5),
+        lambda weights, said: said.pop("shapes"),
+    ],
+    ids=["a part missing", "a huge shape", "other bits", "no shapes"],
+)
+def test_a_damaged_file_is_named(vae, tmp_path, change):
+    vae.save_pretrained(tmp_path / "model", bits=6)
+    damaged(tmp_path / "model" / "model.safetensors", change)
+    with pytest.raises(ValueError, match=r"model\.safetensors: its weights cannot be unpacked"):
+        ConditionalVAE.from_pretrained(tmp_path / "model")
