@@ -152,7 +152,7 @@ def _widest_gap(small: Box, large: Box, longest: int) -> float:
     """
     overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
     if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
-        return 0.05  # drawn inside it
+        return 0.1  # drawn inside it
     stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
     if _long(small) < 0.6 * _long(large) or _long(large) < 0.5 * longest:
         return 0.3 if stacked else 0.2
