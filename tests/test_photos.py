@@ -14,8 +14,8 @@ from labelvae.photos.frames import fit_ink
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import run_lengths, without_lines
 from labelvae.photos.pasting import _filled, paste, paste_crop
-from labelvae.photos.pieces import pieces_of
-from labelvae.photos.reading import LEAST_CONFIDENCE, read_digits, seen_sheet
+from labelvae.photos.pieces import grouped, pieces_of
+from labelvae.photos.reading import LEAST_CONFIDENCE, Reading, _parts_joined, read_digits, seen_sheet
 from labelvae.photos.scans import fit_scan
 from labelvae.photos.strokes import WORKING_SIDE, find_digits
 
@@ -319,3 +319,40 @@ def test_pieces_one_pixel_high_are_pieces():
     labels, boxes = pieces_of(np.repeat(1 - ink[..., None], 3, axis=2), ink, 0.1)
     assert [(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes.values()] == [(1, 60)]
     assert int((labels > 0).sum()) == 60
+
+
+def test_a_faint_crease_is_no_stroke(digits, models):
+    """Ink a tenth darker than its paper is a crease of the paper; that of a soft pencil is darker."""
+    paper = np.array((0.92, 0.9, 0.86))
+    ink = ink_of((digits[1], 130, 80, 140))
+    with pytest.raises(ValueError, match="found no digit"):
+        find_digits(photo(ink, paper, 0.89 * paper, noise=0.002))
+    assert [one.label for one in read_digits(photo(ink, paper, 0.7 * paper, noise=0.002), *models).readings] == [1]
+
+
+def test_two_short_pieces_beside_a_tall_digit_are_parts_of_one():
+    ink = np.zeros((HEIGHT, WIDTH), bool)
+    ink[110:116, 200:240] = ink[124:130, 200:240] = True
+    labels, count = ndimage.label(ink)
+    assert len(grouped(labels, dict(enumerate(ndimage.find_objects(labels), 1)))) == count == 2, "two digits"
+    ink[100:200, 60:70] = True
+    labels, _ = ndimage.label(ink)
+    boxes = dict(enumerate(ndimage.find_objects(labels), 1))
+    assert sorted(len(members) for members in grouped(labels, boxes)) == [1, 2]
+
+
+def test_a_part_is_joined_with_the_neighbour_that_makes_a_digit_of_it(digits):
+    """The hat of a 5 comes first in reading order, and a 7 stands between it and its body."""
+    (found,) = find_digits(photo(ink_of((digits[5], 130, 80, 140))))
+    image, hat_box = torch.zeros(1, 28, 28), (320, 10, 360, 20)
+    hat, seven, body = (replace(found, box=box) for box in (hat_box, (100, 15, 180, 130), (270, 30, 330, 130)))
+
+    def read(parts):
+        whole = [part.box[0] == 270 and part.box[2] == 360 for part in parts]
+        return [Reading(part, image, 5, 0.9 if five else 0.1) for part, five in zip(parts, whole, strict=True)]
+
+    before = [Reading(hat, image, 1, 0.2), Reading(seven, image, 7, 0.99), Reading(body, image, 6, 0.3)]
+    joined_up = _parts_joined(before, read)
+    assert [one.label for one in joined_up] == [7, 5]
+    assert joined_up[1].found.box == (270, 10, 360, 130)
+    assert _parts_joined(before[1:], read) == before[1:], "nothing to join"

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from labelvae import ConditionalVAE, LabelClassifier
+from labelvae import Augmentation, ConditionalVAE, LabelClassifier
 from labelvae.__main__ import main
+from labelvae.data.augmentation import Change, change
+from labelvae.evaluation.image_metrics import peak_signal_to_noise
 from labelvae.inputs.class_names import read_classes
 from labelvae.losses.refinement import Refined, refining, saved_radius
 from labelvae.models import hub
@@ -30,11 +32,11 @@ def packaged():
 def test_it_is_small_and_says_what_it_is():
     weights = list((PACKAGED / "mnist").rglob("*.safetensors"))
     assert {path.parent.name for path in weights} == {"vae", "guide"}
-    assert sum(path.stat().st_size for path in weights) <= 2_000_000
+    assert sum(path.stat().st_size for path in weights) <= 2_250_000
     card = (PACKAGED / "mnist" / "vae" / "README.md").read_text()
     assert 'ConditionalVAE.from_pretrained("mnist")' in card
     assert float(re.search(r"\| effectiveness \| ([\d.]+) \|", card)[1]) > 0.98
-    assert "labelvae train mnist" in card
+    assert "packaged_training.py" in card
     assert read_classes(PACKAGED / "mnist" / "vae", 10) == list("0123456789")
 
 
@@ -65,6 +67,23 @@ def test_a_part_that_is_not_packaged_is_not_looked_for_elsewhere(monkeypatch):
     monkeypatch.setattr(hub, "_download", lambda name: pytest.fail(f"{name}: asked the Hub"))
     with pytest.raises(ValueError, match=r"mnist/judge/.*: no such file"):
         LabelClassifier.from_pretrained("mnist/judge")
+
+
+@pytest.mark.parametrize(
+    ("size", "strokes", "across", "down"),
+    [(0.6, 1, 0, 0), (1.3, 1, 0, 0), (1, 0.5, 0, 0), (1, 2, 0, 0), (1, 1, 4, 0), (1, 1, -4, 2), (0.8, 1.5, 0, -4)],
+)
+def test_a_digit_of_another_size_thickness_or_place_comes_back_and_is_relabelled(packaged, size, strokes, across, down):
+    vae, guide = packaged
+    image = read_scan(SCAN, vae.image_shape, invert=True, fit="strokes")[None]
+    maps = torch.tensor([[[1 / size, 0, -across / 14], [0, 1 / size, -down / 14]]])
+    changed = change(image, Change(maps, None, torch.full((1, 1, 1, 1), float(strokes))), Augmentation())
+    assert peak_signal_to_noise(changed, vae.reconstruct(changed, 4)).item() > 18
+    every = vae.relabel(changed.expand(10, -1, -1, -1), torch.arange(10))
+    assert (guide(every).argmax(dim=1) == torch.arange(10)).all()
+    centre = (every * torch.arange(28.0)).sum(dim=(1, 2, 3)) / every.sum(dim=(1, 2, 3))
+    was = (changed * torch.arange(28.0)).sum() / changed.sum()
+    assert (centre - was).abs().max() < 2.5, "in its place"
 
 
 @pytest.fixture(scope="module")

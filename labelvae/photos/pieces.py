@@ -134,7 +134,7 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
             if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
                 continue
             gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
-            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large]):
+            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large], longest):
                 best, nearest = large, gap
         if best is not None:
             old, new = owner[small], owner[best]
@@ -142,13 +142,19 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
     return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
 
 
-def _widest_gap(small: Box, large: Box) -> float:
-    """Up to which distance two pieces are one digit, as a share of the larger one's longer side."""
+def _widest_gap(small: Box, large: Box, longest: int) -> float:
+    """Up to which distance two pieces are one digit, as a share of the larger one's longer side.
+
+    Args:
+        small: the smaller piece.
+        large: the larger piece.
+        longest: longer side of the largest piece in the picture; two pieces of half that size are parts.
+    """
     overlap = min(small[1].stop, large[1].stop) - max(small[1].start, large[1].start)
     if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
-        return 0.05  # drawn inside it
+        return 0.1  # drawn inside it
     stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
-    if _long(small) < 0.6 * _long(large):
+    if _long(small) < 0.6 * _long(large) or _long(large) < 0.5 * longest:
         return 0.3 if stacked else 0.2
     return 0.06 if stacked else 0.0
 

@@ -29,6 +29,12 @@ LEAST_CONFIDENCE = 0.5
 SURE = 0.8
 """Confidence from which a turned photograph is believed."""
 
+WIDEST_GAP = 0.2
+"""Widest gap between two parts of a digit, as a share of the longer side of both together."""
+
+LEAST_ENERGY = 0.7
+"""Energy that speaks neither for nor against a digit, as a share of the usual least one."""
+
 MOST_HOLES = 3
 """An 8 has two; a flower or a scribble has more."""
 
@@ -145,25 +151,28 @@ def read_digits(
 
 
 def _parts_joined(readings: list[Reading], read: Callable[[list[Found]], list[Reading]]) -> list[Reading]:
-    """Join neighbours that read better as one digit, such as a 4 in two strokes."""
-    result = readings[:1]
-    for one in readings[1:]:
-        before = result[-1]
-        if (before.doubted or one.doubted) and _close(before.found, one.found):
-            whole = read([joined(before.found, one.found)])[0]
-            if not whole.doubted and whole.confidence > min(before.confidence, one.confidence):
-                result[-1] = whole
-                continue
-        result.append(one)
-    return result
+    """Join a doubted part with what is close to it where both read as one digit, such as a 5 and its hat."""
+    result = list(readings)
+    for part in readings:
+        others = [one for one in result if one is not part and _close(part.found, one.found)]
+        if not part.doubted or not any(one is part for one in result) or not others:
+            continue
+        wholes = read([joined(part.found, one.found) for one in others])
+        best, other = max(zip(wholes, others, strict=True), key=lambda pair: pair[0].confidence)
+        if not best.doubted:
+            result = [best if one is other else one for one in result if one is not part]
+    if len(result) == len(readings):
+        return result
+    order = in_reading_order([one.found for one in result])
+    return sorted(result, key=lambda one: next(place for place, found in enumerate(order) if found is one.found))
 
 
 def _close(one: Found, other: Found) -> bool:
-    """Whether two digits are side by side, or one above the other, with little between them."""
+    """Whether there is little between two digits, down and across."""
     starts, ends = ([(one.box[side], other.box[side]) for side in pair] for pair in ((0, 1), (2, 3)))
     longest = max(max(end) - min(start) for start, end in zip(starts, ends, strict=True))
-    shared = [min(end) - max(start) for start, end in zip(starts, ends, strict=True)]
-    return one.bright == other.bright and min(shared) > -0.2 * longest and max(shared) > 0.2 * longest
+    gaps = [max(start) - min(end) for start, end in zip(starts, ends, strict=True)]
+    return one.bright == other.bright and max(gaps) < WIDEST_GAP * longest
 
 
 @torch.no_grad()
@@ -182,7 +191,8 @@ def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) 
     energy = float(guide(image[None]).logsumexp(dim=1))
     drawn = vae.relabel(image[None], label, label).cpu()
     missed = _smooth(drawn - image).square().sum() / _smooth(image[None]).square().sum().clamp_min(1e-6)
-    confidence = float(belief[label]) * _sigmoid(3 * (energy - 0.9 * usual)) * _sigmoid(40 * (0.2 - float(missed)))
+    known = _sigmoid(3 * (energy - LEAST_ENERGY * usual))
+    confidence = float(belief[label]) * known * _sigmoid(40 * (0.2 - float(missed)))
     return Reading(found, image, label, confidence if _holes(found.ink) <= MOST_HOLES else 0.0)
 
 

@@ -32,6 +32,9 @@ WIDEST_STROKE = 0.28
 FAINTEST = 0.07
 """Least contrast between ink and paper."""
 
+FAINTEST_DIGIT = 0.15
+"""Least contrast of a digit's strokes as a whole; creases of the paper are fainter."""
+
 FAINTEST_BRIGHT = 0.15
 """Least contrast between bright strokes and their board; light on paper is often uneven by less."""
 
@@ -127,7 +130,7 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         place = bounds([boxes[index] for index in members])
         if not drawn_inside(labels[place], members):
             found.append(cut_out(ink, labels, place, members, bright, scale))
-    found = [one for one in found if _unevenness(one) < MOST_UNEVEN]
+    found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
