@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -171,7 +171,8 @@ def _read(
     values: list[int] | None = None,
 ) -> MaskedImages:
     wanted = None if size is None else as_size("size", size)
-    images, masks = [], []
+    images: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
     for image, mask in _pixels(pairs, wanted):
         if images and image.shape != images[0].shape:
             first, other = (f"{each.shape[0]}x{each.shape[1]}" for each in (images[0], image))
@@ -213,11 +214,10 @@ def _pixels(
         yield np.asarray(image), np.asarray(mask)
 
 
-def _opened(path: Path, read: object) -> Image.Image:
+def _opened(path: Path, read: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with open_image(path) as opened:
-            picture: Image.Image = read(opened)  # type: ignore[operator]
-            return picture
+            return read(opened)
     except UNREADABLE as error:
         raise ValueError(f"{path}: not an image that can be read ({error})") from error
 

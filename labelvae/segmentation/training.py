@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, get_args
 
 import torch
@@ -137,8 +138,12 @@ def mirrored(images: Tensor, masks: Tensor, left_right: bool, turn: bool) -> tup
     def half() -> Tensor:
         return torch.rand(len(images), device=images.device) < 0.5
 
-    changes = [(left_right, lambda maps: maps.flip(-1)), (turn, lambda maps: maps.flip(-2))]
-    changes += [(turn and images.shape[2] == images.shape[3], lambda maps: maps.mT)]
+    square = images.shape[2] == images.shape[3]
+    changes: list[tuple[bool, Callable[[Tensor], Tensor]]] = [
+        (left_right, lambda maps: maps.flip(-1)),
+        (turn, lambda maps: maps.flip(-2)),
+        (turn and square, lambda maps: maps.mT),
+    ]
     for wanted, change in changes:
         if wanted:
             chosen = half()

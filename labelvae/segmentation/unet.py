@@ -124,7 +124,7 @@ class UNet(Pretrained):
         return self.probabilities(images, chunk_size).argmax(dim=1)
 
     def mask(self, images: Tensor, classes: Sequence[int | str] | int | str, chunk_size: int = 64) -> Tensor:
-        """Return a mask for `labelvae.relabel_inside`: the probability that a pixel is of one of some classes.
+        """Return a mask for `ConditionalVAE.relabel`: the probability that a pixel is of one of some classes.
 
         Args:
             images: `(B, C, H, W)` in [0, 1].
