@@ -220,3 +220,62 @@ def test_bad_draws_are_refused(vae, images, arguments, says):
 
 def test_forms_of_masks_alone():
     assert as_masks(np.eye(16, dtype=bool), (5, 3, 16, 16)).sum() == 16
+
+
+# the command
+
+
+def run(*words):
+    from labelvae.__main__ import main
+
+    main([str(word) for word in words])
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A smooth picture in colour, wider than high, and a mask of its left."""
+    rows, columns = np.mgrid[:48, :64]
+    pixels = np.stack([rows * 4, columns * 3, 255 - columns * 2], axis=2).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    mask = np.zeros((48, 64), dtype=np.uint8)
+    mask[8:40, 12:36] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path, pixels, mask
+
+
+@pytest.fixture
+def model(tmp_path, vae):
+    vae.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_command_changes_a_picture_inside_the_mask_alone(picture, model):
+    folder, pixels, mask = picture
+    run("relabel", "--model", model, "--to", 1, folder / "photo.png", folder / "plain.png")
+    run("relabel", "--model", model, "--to", 1, f"--mask={folder / 'mask.png'}", folder / "photo.png", folder / "m.png")
+    plain, made = (np.asarray(Image.open(folder / name)) for name in ("plain.png", "m.png"))
+    assert np.array_equal(made[mask == 0], pixels[mask == 0])
+    assert np.array_equal(made[16:32, 18:30], plain[16:32, 18:30])
+    assert not np.array_equal(made, plain)
+
+
+@pytest.mark.parametrize("kind", ["size", "none", "sheet", "enlarge", "broken"])
+def test_the_command_refuses_masks_in_words(picture, model, capsys, kind):
+    folder, _, mask = picture
+    path, words, to, says = folder / "mask.png", [], 1, "mask: "
+    if kind == "size":
+        Image.fromarray(mask[:20]).save(path)
+        says = "mask: expected the size of photo.png, 64x48, got 64x20"
+    elif kind == "none":
+        path = folder / "nothing.png"
+    elif kind == "broken":
+        path.write_bytes(path.read_bytes()[:50])
+    elif kind == "sheet":
+        to = "all"
+    else:
+        words = ["--enlarge=2"]
+    with pytest.raises(SystemExit) as stopped:
+        run("relabel", "--model", model, "--to", to, f"--mask={path}", *words, folder / "photo.png", folder / "m.png")
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+    assert not (folder / "m.png").exists()
