@@ -53,6 +53,7 @@ ROOMS = [
     "photos",
     "evaluation",
     "training",
+    "segmentation",
     "runs",
     "page",
     "cli",

@@ -29,6 +29,7 @@ def relabel(
     skip_unreadable: bool = False,
     debug: bool = False,
     refine: float | None = None,
+    mask: Path | None = None,
 ) -> None:
     """Photographs or images as another label, in their own style.
 
@@ -55,6 +56,8 @@ def relabel(
         debug: Write what the model sees beside each result, and list every picture.
         refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
             colour; 0 for none. Without it, what is saved beside the model.
+        mask: A picture as large as the image, bright where it may change; the rest stays as it is. For one image and
+            one label.
     """
     if "" in paths:  # which a shell makes of a variable that is not set
         raise ValueError("paths: expected images and last the output, got an empty name")
@@ -84,12 +87,14 @@ def relabel(
 
         vae, names = load_model(model)
     labels = labels_of(to, names)
+    if mask is not None and not (one and len(labels) == len(pictures.paths) == 1):
+        raise ValueError("mask: is for one image as one label, into one picture; give those")
     mine = label_of(own, names) if own is not None else None
     guide = guide_beside(model, vae) if fit in ("auto", "strokes") else None
     put_back = paste and enlarge is None
     better = refining(vae, model, refine)
     work = Relabelling(
-        better, names, labels, mine, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug
+        better, names, labels, mine, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug, mask=mask
     )
     try:
         if not one:

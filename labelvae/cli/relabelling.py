@@ -20,6 +20,7 @@ from labelvae.inputs.class_names import file_names, printable
 from labelvae.inputs.tensors import Labels
 from labelvae.losses.refinement import Refined
 from labelvae.models.vae import ConditionalVAE
+from labelvae.photos.masking import keep_outside, read_mask
 from labelvae.photos.photographs import AUTO, unread_picture
 from labelvae.photos.picture_files import Pictures, is_whole, refuse_other_picture, result_path, save_picture
 from labelvae.photos.picture_inputs import Input, PictureReader
@@ -64,6 +65,7 @@ class Relabelling:
         skip_unreadable: Go on without pictures that cannot be read.
         debug: Write what the model sees beside each result.
         chunk: Pictures that are in memory at a time.
+        mask: Where a picture may change, of `into_picture` alone.
         written: Files that were written.
         kept: Files that were there.
         broken: Why a picture cannot be read, by its file.
@@ -82,6 +84,7 @@ class Relabelling:
     skip_unreadable: bool = False
     debug: bool = False
     chunk: int = CHUNK
+    mask: Path | None = None
     written: int = 0
     kept: int = 0
     broken: dict[str, str] = field(default_factory=dict)
@@ -148,9 +151,12 @@ class Relabelling:
         _, height, width = self.vae.image_shape
         refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
         form = self._common_form(pictures)
+        (path,) = pictures.paths
+        mask = None if self.mask is None or path in self.broken else read_mask(self.mask, path)
         for _, read, row in self._relabelled(pictures.paths, [0], form, self._sights(pictures, out)):
             deep = read.white if out.suffix.lower() in DEEP_ENDINGS else 255
-            save_picture(self._reader.result(read, row[0], deep), out)
+            result = self._reader.result(read, row[0], deep)
+            save_picture(result if mask is None else keep_outside(path, result, mask), out)
             self.written += 1
         self._end(out)
 

@@ -19,6 +19,7 @@ from labelvae.inputs.checks import check_count, check_kind, check_number
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_images, check_labels
 from labelvae.losses.terms import label_loss
 from labelvae.models.classifier import LabelClassifier
+from labelvae.models.edits import confined
 from labelvae.models.frozen import Classifier
 from labelvae.models.hub import locate
 from labelvae.models.inference import evaluation_mode
@@ -164,7 +165,12 @@ class Refined:
         return self.vae.reconstruct(images, labels, chunk_size)
 
     def relabel(
-        self, images: Images, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+        self,
+        images: Images,
+        labels: Labels,
+        own_labels: Labels | None = None,
+        chunk_size: int = 1024,
+        mask: Images | None = None,
     ) -> Tensor:
         """Return the refined counterfactuals of images; arguments and result are those of `ConditionalVAE.relabel`.
 
@@ -172,7 +178,8 @@ class Refined:
             ValueError: images or labels of another shape, type or range; labels that blend classes.
         """
         images = as_images(images, self.image_shape)
-        return self.refine(self.vae.relabel(images, labels, own_labels, chunk_size), labels, chunk_size)
+        made = self.refine(self.vae.relabel(images, labels, own_labels, chunk_size), labels, chunk_size)
+        return made if mask is None else confined(images, made, mask)
 
     @property
     def decoder_sees_label(self) -> bool:

@@ -5,7 +5,12 @@ from .classifier import Whitening as Whitening
 from .conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
 from .conditioning import LabelPlanes as LabelPlanes
 from .conditioning import LatentShift as LatentShift
+from .counterfactuals import counterfactuals as counterfactuals
 from .discriminator import Discriminator as Discriminator
+from .edits import as_masks as as_masks
+from .edits import confined as confined
+from .edits import soft_edge as soft_edge
+from .edits import with_residual as with_residual
 from .export import Relabelling as Relabelling
 from .export import export_onnx as export_onnx
 from .export import export_program as export_program
@@ -17,6 +22,7 @@ from .frozen import FrozenNorm as FrozenNorm
 from .hub import locate as locate
 from .hub import upload as upload
 from .inference import Network as Network
+from .inference import chunks as chunks
 from .inference import evaluation_mode as evaluation_mode
 from .inference import shallow_copy as shallow_copy
 from .latent import DiagonalGaussian as DiagonalGaussian

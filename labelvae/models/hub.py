@@ -11,7 +11,7 @@ from pathlib import Path
 from labelvae.system.whole_files import user_path
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
-PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide"}
+PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide", "UNet": "unet"}
 """The folder of each kind of model in a run."""
 
 FILES = ["config.json", "model.safetensors", "classes.json"]

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
+from labelvae.inputs.checks import check_count
 from labelvae.system.compiling import uncompiled
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -82,3 +83,13 @@ def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> nn.Module:
 
 def _compiled(module: nn.Module) -> bool:
     return module._compiled_call_impl is not None or uncompiled(module) is not module
+
+
+def chunks(length: int, size: int) -> list[slice]:
+    """Return the places of `length` things, at most `size` at a time.
+
+    >>> chunks(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    size = check_count("chunk_size", size)
+    return [slice(start, start + size) for start in range(0, length, size)]

@@ -36,7 +36,8 @@ from labelvae.inputs.tensors import (
     label_weights,
     moved,
 )
-from labelvae.models.inference import evaluation_mode
+from labelvae.models.edits import confined, own_for_residual, with_residual
+from labelvae.models.inference import chunks, evaluation_mode
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
@@ -182,8 +183,7 @@ class ConditionalVAE(Pretrained):
         check_images(images, self.image_shape)
         label = None
         if self.encoder_label != "none" and labels is not None:
-            weights = self.label_weights(labels, len(images), device=images.device)
-            label = self._entered(weights, self.encoder_label)
+            label = self._entered(self.label_weights(labels, len(images), device=images.device), self.encoder_label)
         posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
         return posterior
 
@@ -230,12 +230,16 @@ class ConditionalVAE(Pretrained):
 
         Images and labels may be in any form that `relabel` takes.
         """
-        images = as_images(images, self.image_shape)
-        labels = self.label_weights(labels, len(images))
         return self.relabel(images, labels, labels, chunk_size)
 
     def relabel(
-        self, images: Images, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+        self,
+        images: Images,
+        labels: Labels,
+        own_labels: Labels | None = None,
+        chunk_size: int = 1024,
+        mask: Images | None = None,
+        residual: bool = False,
     ) -> Tensor:
         """Return the counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
 
@@ -243,9 +247,11 @@ class ConditionalVAE(Pretrained):
             images: `(B, C, H, W)` or `(B, H, W, C)`, floats in [0, 1] or 8-bit integers: a tensor, an array, a PIL
                 image or a list of them. One image without B is a batch of one.
             labels: what each image is asked to be.
-            own_labels: what each image is; only an encoder that sees the label needs it, and not beside a
-                decoder that does not: it is then given the asked one.
+            own_labels: what each image is; `residual` needs it, and an encoder that sees the label, unless the decoder
+                does not: it is then given the asked one.
             chunk_size: images decoded at a time.
+            mask: where images may change, see `edits.confined`; None for everywhere.
+            residual: carry over what the model does not draw of each image, see `edits.with_residual`.
 
         Returns:
             `(B, C, H, W)` in [0, 1], on the device of `images`; `(1, C, H, W)` for one image.
@@ -256,7 +262,11 @@ class ConditionalVAE(Pretrained):
         images = as_images(images, self.image_shape)
         asked = self.label_weights(labels, len(images))
         codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
-        return self._images(codes, asked, chunk_size, images.device)
+        made = self._images(codes, asked, chunk_size, images.device)
+        if check_flag("residual", residual):
+            own = self.label_weights(own_for_residual(own_labels), len(images), "own_labels")
+            made = with_residual(images, made, self._images(codes, own, chunk_size, images.device))
+        return made if mask is None else confined(images, made, mask)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
         """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
@@ -294,13 +304,13 @@ class ConditionalVAE(Pretrained):
         with evaluation_mode(self) as model:
             means = [
                 model.encode(moved(images[part], self.device, "images"), None if own is None else own[part]).mean
-                for part in _chunks(len(images), chunk_size)
+                for part in chunks(len(images), chunk_size)
             ]
         return torch.cat(means)
 
     def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
         """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
-        parts = _chunks(len(codes), chunk_size)
+        parts = chunks(len(codes), chunk_size)
         with evaluation_mode(self) as model:
             if len(parts) == 1:
                 return model.decode(codes.to(self.device), label.to(self.device)).to(device, self.dtype)
@@ -308,8 +318,3 @@ class ConditionalVAE(Pretrained):
             for part in parts:
                 images[part] = model.decode(codes[part].to(self.device), label[part].to(self.device))
         return images
-
-
-def _chunks(length: int, size: int) -> list[slice]:
-    size = check_count("chunk_size", size)
-    return [slice(start, start + size) for start in range(0, length, size)]

@@ -8,6 +8,8 @@ from .found import joined as joined
 from .found import turned as turned
 from .frames import Fitted as Fitted
 from .frames import fit_ink as fit_ink
+from .masking import keep_outside as keep_outside
+from .masking import read_mask as read_mask
 from .morphology import closed as closed
 from .morphology import highest as highest
 from .morphology import lowest as lowest

@@ -1,0 +1,71 @@
+"""Several counterfactuals of one image, and how sure the model is of each pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labelvae.inputs.checks import check_count, check_flag, check_kind
+from labelvae.inputs.tensors import Images, Labels, as_images
+from labelvae.models.edits import as_masks, confined, own_for_residual, with_residual
+from labelvae.models.inference import chunks, evaluation_mode
+from labelvae.models.vae import ConditionalVAE
+
+
+def counterfactuals(
+    vae: ConditionalVAE,
+    images: Images,
+    labels: Labels,
+    own_labels: Labels | None = None,
+    *,
+    draws: int = 8,
+    mask: Images | None = None,
+    residual: bool = False,
+    generator: torch.Generator | None = None,
+    chunk_size: int = 1024,
+) -> Tensor:
+    """Return several counterfactuals of each image, from codes drawn from its posterior.
+
+    The variance over the draws, `.var(dim=1)`, says of every pixel how sure the model is of it.
+
+    Args:
+        vae: The model.
+        images: The images, in any form that `ConditionalVAE.relabel` takes.
+        labels: What each image is asked to be.
+        own_labels: What each image is; needed as in `ConditionalVAE.relabel`.
+        draws: Counterfactuals of an image.
+        mask: Where images may change, see `confined`; None for everywhere.
+        residual: Carry over what the model does not draw of each image, see `with_residual`.
+        generator: Of the draws, on the model's device; None takes torch's own.
+        chunk_size: Images decoded at a time.
+
+    Returns:
+        `(B, draws, C, H, W)` in [0, 1], on the device of `images`.
+
+    Raises:
+        ValueError: images, labels or a mask of another shape, type or range; a number out of range.
+    """
+    draws = check_count("draws", draws)
+    check_kind("generator", generator, torch.Generator, optional=True)
+    images = as_images(images, vae.image_shape)
+    asked = vae.label_weights(labels, len(images))
+    seen = own_labels if vae.decoder_sees_label else asked
+    own = None if seen is None else vae.label_weights(seen, len(images), "own_labels", vae.device)
+    mine = None
+    if check_flag("residual", residual):
+        mine = vae.label_weights(own_for_residual(own_labels), len(images), "own_labels", vae.device)
+    masks = None if mask is None else as_masks(mask, tuple(images.shape)).expand(len(images), -1, -1, -1)
+    made = torch.empty(len(images), draws, *vae.image_shape, dtype=vae.dtype, device=images.device)
+    with evaluation_mode(vae) as model:
+        for part in chunks(len(images), chunk_size):
+            some = images[part].to(vae.device)
+            posterior = model.encode(some, None if own is None else own[part])
+            for draw in range(draws):
+                codes = posterior.rsample(generator)
+                changed = model.decode(codes, asked[part].to(vae.device))
+                if mine is not None:
+                    changed = with_residual(some, changed, model.decode(codes, mine[part]))
+                if masks is not None:
+                    changed = confined(some, changed, masks[part].to(vae.device))
+                made[part, draw] = changed.to(images.device, vae.dtype)
+    return made

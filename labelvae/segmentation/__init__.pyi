@@ -1,0 +1,15 @@
+from .losses import PixelLoss as PixelLoss
+from .losses import dice_loss as dice_loss
+from .losses import pixel_cross_entropy as pixel_cross_entropy
+from .losses import pixel_loss as pixel_loss
+from .masked_images import MaskedImages as MaskedImages
+from .masked_images import read_masked_folder as read_masked_folder
+from .masked_images import read_pets as read_pets
+from .pictures import learning_curves as learning_curves
+from .pictures import segmentation_grid as segmentation_grid
+from .scores import SegmentationScores as SegmentationScores
+from .scores import segmentation_scores as segmentation_scores
+from .training import SegmentationTraining as SegmentationTraining
+from .unet import Downsampling as Downsampling
+from .unet import Expanding as Expanding
+from .unet import UNet as UNet

@@ -1,0 +1,73 @@
+"""How good a segmentation is: accuracy, intersection over union, and Dice, over the pixels of all images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from labelvae.segmentation.unet import UNet
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """Scores of one segmentation; a class that neither the truth nor the prediction has is NaN.
+
+    Attributes:
+        pixel_accuracy: Share of pixels whose class is right.
+        mean_iou: Mean of `iou` over the classes.
+        iou: Intersection over union of each class.
+        dice: Dice coefficient of each class, 2 x intersection / (pixels of the truth + pixels of the prediction).
+    """
+
+    pixel_accuracy: float
+    mean_iou: float
+    iou: list[float]
+    dice: list[float]
+
+    @classmethod
+    def from_confusion(cls, counts: Tensor) -> SegmentationScores:
+        """Compute the scores from counts of pixels `(K, K)`, a row for each true class.
+
+        Raises:
+            ValueError: counts of another shape, or no pixel.
+
+        >>> scores = SegmentationScores.from_confusion(torch.tensor([[6, 2], [0, 2]]))
+        >>> scores.pixel_accuracy, scores.iou, [round(value, 3) for value in scores.dice]
+        (0.8, [0.75, 0.5], [0.857, 0.667])
+        """
+        if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not int(counts.sum()):
+            raise ValueError(f"counts: expected counts of pixels, shape (K, K), got {tuple(counts.shape)} without any")
+        counts = counts.double()
+        right, either = counts.diagonal(), counts.sum(dim=0) + counts.sum(dim=1)
+        iou, dice = right / (either - right), 2.0 * right / either
+        accuracy = float(right.sum() / counts.sum())
+        return cls(accuracy, float(iou.nanmean()), iou.tolist(), dice.tolist())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain values for JSON; NaN becomes None."""
+        return {
+            name: [None if math.isnan(each) else each for each in value] if isinstance(value, list) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def segmentation_scores(network: UNet, batches: Iterable[tuple[Tensor, Tensor]]) -> SegmentationScores:
+    """Score a network on batches of images `(B, C, H, W)` in [0, 1] and masks `(B, H, W)`.
+
+    Raises:
+        ValueError: no batch; masks with a class that the network does not have.
+    """
+    counts = torch.zeros(network.num_classes, network.num_classes, dtype=torch.long)
+    for images, masks in batches:
+        if int(masks.max()) >= network.num_classes or int(masks.min()) < 0:
+            found = f"{int(masks.min())} to {int(masks.max())}"
+            raise ValueError(f"masks: expected classes in [0, {network.num_classes}), got {found}")
+        found_classes = network.segment(images)
+        counts += multiclass_confusion_matrix(found_classes.cpu(), masks.long().cpu(), network.num_classes)
+    return SegmentationScores.from_confusion(counts)

@@ -1,0 +1,152 @@
+"""A thin Lightning task that trains a U-Net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from labelvae.inputs.checks import check_choice, check_count, check_flag, check_kind, check_number
+from labelvae.segmentation.losses import PixelLoss, pixel_loss
+from labelvae.segmentation.unet import UNet
+from labelvae.training.optimizers import scheduled_adamw
+
+
+class SegmentationTraining(LightningModule):
+    """Trains a U-Net with AdamW, a linear warm-up and a cosine.
+
+    Args:
+        network: What is trained, in place.
+        loss: "cross-entropy" in nats per image, or "dice".
+        learning_rate: Largest step size of AdamW.
+        weight_decay: Weight decay of AdamW.
+        flip: Mirror half of the training images left to right, with their masks.
+        turn: Also mirror them top to bottom, and square ones along the diagonal: for images without an up.
+        crop: Side, in pixels, of the squares that a step is trained on, cut at one random place a batch; None trains on
+            whole images.
+
+    Attributes:
+        history: For each epoch, the means of `train_loss`, `loss` and `pixel_accuracy`; the last two are of held-out
+            images and are there if there are any.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        network: UNet,
+        loss: PixelLoss = "cross-entropy",
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        flip: bool = True,
+        turn: bool = False,
+        crop: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_kind("network", network, UNet)
+        check_choice("loss", loss, get_args(PixelLoss))
+        self.network = network
+        self.loss = loss
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
+        self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
+        self.flip = check_flag("flip", flip)
+        self.turn = check_flag("turn", turn)
+        self.crop = None if crop is None else check_count("crop", crop, at_least=8)
+        self.history: list[dict[str, float]] = []
+        self._sums: dict[str, list[tuple[Tensor, int]]] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(B, K, H, W)` of images `(B, C, H, W)` in [0, 1]."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean loss of a batch of images `(B, C, H, W)` in [0, 1] and masks `(B, H, W)`."""
+        images, masks = batch if self.crop is None else cropped(*batch, self.crop)
+        images, masks = mirrored(images, masks, left_right=self.flip or self.turn, turn=self.turn)
+        loss = pixel_loss(self.loss, self.forward(images), masks).mean()
+        self._keep("train_loss", loss.detach(), len(images))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Keep and log the loss and the pixel accuracy of held-out images."""
+        images, masks = batch
+        logits = self.forward(images)
+        accuracy = (logits.argmax(dim=1) == masks).float().mean()
+        self._keep("loss", pixel_loss(self.loss, logits, masks).mean(), len(images))
+        self._keep("pixel_accuracy", accuracy, len(images))
+        self.log("val/pixel_accuracy", accuracy, batch_size=len(images))
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch's means into the history.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        means = {}
+        for name, kept in self._sums.items():
+            values, counts = zip(*kept, strict=True)
+            means[name] = float(torch.stack(values).cpu() @ torch.tensor(counts).float()) / sum(counts)
+        self._sums = {}
+        self.history.append(means)
+        if not all(map(math.isfinite, means.values())):
+            raise FloatingPointError("training: the loss is not finite; lower the learning rate")
+
+    def on_sanity_check_end(self) -> None:
+        """Forget what Lightning's check before the training left."""
+        self._sums = {}
+
+    def _keep(self, name: str, value: Tensor, images: int) -> None:
+        self._sums.setdefault(name, []).append((value, images))
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its schedule."""
+        groups = [{"params": list(self.network.parameters())}]
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")
+
+
+def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Cut a square out of images `(B, C, H, W)` and their masks `(B, H, W)`, at one random place.
+
+    Raises:
+        ValueError: images that are smaller.
+    """
+    height, width = masks.shape[1:]
+    if min(height, width) < side:
+        raise ValueError(f"crop: expected at most the shorter side of the images, {min(height, width)}, got {side}")
+    top, left = (int(torch.randint(size - side + 1, ())) for size in (height, width))
+    place = (..., slice(top, top + side), slice(left, left + side))
+    return images[place], masks[place]
+
+
+def mirrored(images: Tensor, masks: Tensor, left_right: bool, turn: bool) -> tuple[Tensor, Tensor]:
+    """Mirror images `(B, C, H, W)` and their masks `(B, H, W)` at random, each image by itself.
+
+    Args:
+        images: The images.
+        masks: The class of every pixel.
+        left_right: Mirror half of the images left to right.
+        turn: Mirror half of them top to bottom and, where they are square, half of them along the diagonal.
+    """
+
+    def half() -> Tensor:
+        return torch.rand(len(images), device=images.device) < 0.5
+
+    square = images.shape[2] == images.shape[3]
+    changes: list[tuple[bool, Callable[[Tensor], Tensor]]] = [
+        (left_right, lambda maps: maps.flip(-1)),
+        (turn, lambda maps: maps.flip(-2)),
+        (turn and square, lambda maps: maps.mT),
+    ]
+    for wanted, change in changes:
+        if wanted:
+            chosen = half()
+            images = torch.where(chosen[:, None, None, None], change(images), images)
+            masks = torch.where(chosen[:, None, None], change(masks), masks)
+    return images, masks
