@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from labelvae import Bernoulli, ConditionalVAE, Gaussian, GuidedELBO, ImageData, Laplace, Objective, VAETraining
 
@@ -178,7 +179,8 @@ def test_a_likelihood_of_your_own_is_trained_with_and_kept(vae, images, labels, 
     assert own.log_width.grad.abs() > 0
     assert math.isfinite(terms.total.item())
     trainer = Trainer(max_epochs=1, limit_val_batches=0, logger=False, enable_checkpointing=False, **QUICK)
-    trainer.fit(task, [(images, labels)], [(images, labels)])
+    loader = DataLoader(TensorDataset(images, labels), batch_size=6)
+    trainer.fit(task, loader, loader)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match="loss: the checkpoint was made with the likelihood Cauchy of your own"):
         VAETraining.load_from_checkpoint(tmp_path / "x.ckpt")

@@ -101,6 +101,9 @@ class Rebuildable(LightningModule):
 def plain_network(network: nn.Module) -> dict[str, Any]:
     """A network as its class and, for the classes of this package, its arguments."""
     kind = type(network)
+    own = network.own_parts() if isinstance(network, Pretrained) else {}
+    if own:
+        return {"class": f"{kind.__name__} with {' and '.join(f'{part} {name}' for part, name in own.items())}"}
     if NETWORKS.get(kind.__name__) is kind and isinstance(network, Pretrained):
         return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
     if kind is Discriminator and isinstance(network, Discriminator):
