@@ -7,7 +7,11 @@ from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.scores import Scores as Scores
 from .inputs.tensors import wrong_labels as wrong_labels
 from .losses.guided_elbo import GuidedELBO as GuidedELBO
+from .losses.likelihoods import Bernoulli as Bernoulli
+from .losses.likelihoods import Gaussian as Gaussian
+from .losses.likelihoods import Laplace as Laplace
 from .losses.objective import Objective as Objective
+from .losses.own_terms import StepRecord as StepRecord
 from .losses.record import LossTerms as LossTerms
 from .models.classifier import LabelClassifier as LabelClassifier
 from .models.conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d

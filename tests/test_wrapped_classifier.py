@@ -158,9 +158,10 @@ def test_networks_that_do_not_fit_are_named(vae, images):
     with pytest.raises(ValueError, match="guide: knows 4 classes"):
         GuidedELBO(LabelClassifier.wrap(network(4), SHAPE, 4)).check_networks(vae)
     with pytest.raises(ValueError, match="perceptual_weight"):
-        GuidedELBO(network(), objective=Objective(perceptual_weight=1.0))
+        GuidedELBO(Colour(), objective=Objective(perceptual_weight=1.0)).check_networks(vae)
+    discriminator = Discriminator(SHAPE, 3, (4, 8), beside=(5,))
     with pytest.raises(ValueError, match="discriminator: sees maps"):
-        GuidedELBO(network(), Discriminator(SHAPE, 3, (4, 8), beside=(4,)), Objective(adversarial_weight=1.0))
+        GuidedELBO(network(), discriminator, Objective(adversarial_weight=1.0)).check_networks(vae)
     for judge in (None, "judge", torch.relu):
         with pytest.raises(ValueError, match="judge: expected LabelClassifier"):
             evaluate(vae, [(images, torch.zeros(6, dtype=torch.long))], judge)
@@ -291,3 +292,98 @@ def test_a_copied_program_of_torchscript_can_guide():
     program = copy.deepcopy(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))))
     guide = LabelClassifier.wrap(program, (1, 8, 8), 3).freeze()
     assert not any(each.requires_grad for each in guide.parameters())
+
+
+def torchvision_guide():
+    from torchvision.models import resnet18
+
+    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    return LabelClassifier.wrap(resnet18(num_classes=3), SHAPE, 3, size=64, **imagenet)
+
+
+def test_a_torchvision_network_gives_maps_to_the_discriminator_and_the_perceptual_term(vae, images):
+    guide, labels = torchvision_guide(), torch.tensor([0, 1, 2] * 2)
+    net = guide.network.eval()
+    assert guide.map_widths == [64, 64, 128]
+    prepared = guide._prepared(images)
+    fine = net.relu(net.bn1(net.conv1(prepared)))
+    quarter = net.layer1(net.maxpool(fine))
+    wanted = [fine, quarter, net.layer2(quarter)]
+    for found, maps, size in zip(guide.eval().coarse_maps(images), wanted, (8, 4, 2), strict=True):
+        torch.testing.assert_close(found, nn.functional.adaptive_avg_pool2d(maps, size))
+    assert not any(part._forward_hooks for part in net.modules())
+    discriminator = Discriminator(SHAPE, 3, widths=(4, 4, 4), beside=guide.map_widths)
+    loss = GuidedELBO(guide, discriminator, Objective(perceptual_weight=0.1, adversarial_weight=1.0))
+    terms = loss(vae.train(), images, labels)
+    terms.total.backward()
+    assert terms.perceptual.shape == terms.adversarial.shape == (6,)
+    assert all(weight.grad is not None for weight in discriminator.parameters())
+
+
+def test_a_network_as_it_is_gives_maps_too_and_two_layers_give_none(vae, images):
+    labels = torch.tensor([0, 1, 2] * 2)
+    terms = GuidedELBO(network(), objective=Objective(perceptual_weight=0.1))(vae, images, labels)
+    assert terms.perceptual.shape == (6,)
+    two_layers = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+    assert evaluate(vae, [(images, labels)], two_layers, guide=two_layers, progress=False).images == 6
+    loss = GuidedELBO(two_layers, objective=Objective(perceptual_weight=0.1))
+    with pytest.raises(ValueError, match="perceptual_weight: the guide's maps are compared, this one has none"):
+        loss.check_networks(vae)
+    loss = GuidedELBO(two_layers, Discriminator(SHAPE, 3, beside=(4,)), Objective(adversarial_weight=1.0))
+    with pytest.raises(ValueError, match=r"discriminator: sees maps of .* channels, the guide has none"):
+        loss.check_networks(vae)
+
+
+def test_an_exported_program_is_a_judge_and_a_guide(vae, images, tmp_path):
+    net, labels = network().eval(), torch.tensor([0, 1, 2] * 2)
+    example, batch = (torch.rand(4, *SHAPE),), torch.export.Dim("batch", min=1)
+    torch.export.save(torch.export.export(net, example, dynamic_shapes=({0: batch},)), tmp_path / "judge.pt2")
+    program = torch.export.load(tmp_path / "judge.pt2").module()
+    scores = [evaluate(vae, [(images, labels)], judge, progress=False) for judge in (net, program)]
+    assert scores[0].effectiveness == scores[1].effectiveness
+    terms = GuidedELBO(program)(vae, images, labels)
+    terms.total.backward()
+    assert terms.counterfactual_label.shape == (6,)
+
+
+def test_an_onnx_file_is_a_judge_and_no_guide(vae, images, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    net, path, labels = network().eval(), str(tmp_path / "judge.onnx"), torch.tensor([0, 1, 2] * 2)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(net, (torch.rand(4, *SHAPE),), dynamic_shapes=({0: batch},))
+    torch.onnx.export(program, f=path, input_names=["images"], dynamo=True, verbose=False)
+
+    class Onnx(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.session = runtime.InferenceSession(path)
+
+        def forward(self, images):
+            return torch.from_numpy(self.session.run(None, {"images": images.detach().cpu().numpy()})[0])
+
+    scores = [evaluate(vae, [(images, labels)], judge, progress=False) for judge in (net, Onnx())]
+    assert scores[0].effectiveness == scores[1].effectiveness
+    with pytest.raises(
+        ValueError, match="guide: expected a network whose logits have a gradient, got Onnx without one"
+    ):
+        GuidedELBO(Onnx()).check_networks(vae)
+
+
+@pytest.mark.parametrize(
+    ("make", "widths"),
+    [
+        (
+            lambda: nn.Sequential(
+                nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)
+            ),
+            [5],
+        ),
+        (lambda: nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(80, 3)), [5, 5]),
+        (lambda: nn.Sequential(nn.Conv2d(3, 5, 3, 2), nn.Conv2d(5, 6, 3, 2), nn.Flatten(), nn.Linear(54, 3)), [5, 6]),
+    ],
+)
+def test_maps_come_in_the_sizes_of_the_images_halvings(make, widths, images):
+    guide = LabelClassifier.wrap(make(), SHAPE, 3)
+    assert guide.map_widths == widths
+    assert [maps.shape for maps in guide.coarse_maps(images)] == [(6, w, 8 >> k, 8 >> k) for k, w in enumerate(widths)]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
 
+from labelvae.data.datasets import Read, names_of
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings
@@ -131,6 +132,51 @@ class ImageData(LightningDataModule):
                 raise ValueError("labels: expected one class an image, got rows of weights that are blends")
             found = found.argmax(dim=1)
         source = Source(ImageSet(pixels, check_labels(found, len(names), len(pixels)).clone()), None, names)
+        data = cls.__new__(cls)
+        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
+        return data
+
+    @classmethod
+    def from_datasets(
+        cls,
+        train: Any,
+        test: Any = None,
+        validation: Any = None,
+        class_names: Sequence[str] | None = None,
+        batch_size: int = 128,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        memory_share: float = 0.5,
+        seed: int = 0,
+    ) -> ImageData:
+        """Take the images and labels of a torch `Dataset` or `DataLoader`, each read once.
+
+        Random transforms of a data set are drawn once; changes that shall differ in every epoch are an `Augmentation`.
+
+        Args:
+            train: images in [0, 1] or of 8 bits with labels, as tuples or dicts; see `data.datasets`.
+            test: those for the test; None holds a share of `train` out.
+            validation: those for choosing settings; None holds a share of `train` out.
+            class_names: the name of each label; None takes the data set's `classes`, else the labels themselves.
+            batch_size: images a batch.
+            validation_share: share of the training images held out for validation, by class.
+            test_share: share held out for the test, by class.
+            memory_share: largest share of the free memory that images may take; more stay in their data set.
+            seed: of the split, and of the order of the training images.
+
+        Raises:
+            ValueError: another form; images of several sizes or out of range; labels that are no classes.
+        """
+        given = {"train": train, "test": test, "validation": validation}
+        read = {name: Read(name, each, memory_share) for name, each in given.items() if each is not None}
+        names = names_of(read["train"]) if class_names is None else check_names("class_names", class_names)
+        for name, each in read.items():
+            if each.shape != read["train"].shape:
+                raise ValueError(f"{name}: expected images of shape {read['train'].shape}, got {each.shape}")
+        stored = {name: each.stored(names) for name, each in read.items()}
+        resident = all(isinstance(each, ImageSet) for each in stored.values())
+        files = "" if resident else " ".join(each.digest for each in read.values())
+        source = Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
         data = cls.__new__(cls)
         data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
         return data

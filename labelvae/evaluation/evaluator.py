@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack, suppress
+from dataclasses import fields
 from inspect import signature
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 from tqdm import tqdm
 
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
 from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Realism, Style
+from labelvae.evaluation.own_metrics import OwnMetrics
 from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
@@ -49,6 +52,7 @@ def evaluate(
     rounds: int = 1,
     seed: int = 0,
     progress: bool = True,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> Scores:
     """Relabels held-out images to seeded wrong labels and judges the result; no images are kept.
 
@@ -67,10 +71,14 @@ def evaluate(
         rounds: wrong labels drawn for each image; more than one steadies the figures of a small set.
         seed: of the wrong labels.
         progress: show a progress bar.
+        metrics: torchmetrics metrics of your own by name, whose `update` takes what it names: images, labels, asked,
+            counterfactuals, logits; or preds and target, the counterfactuals and the images. Their figures are
+            `Scores.metrics`.
 
     Raises:
         ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
-            type or range than the judge's; a guide or a model of other images or classes; a style of another form.
+            type or range than the judge's; a guide or a model of other images or classes; a style or a
+            metric of another form.
     """
     rounds = check_count("rounds", rounds)
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
@@ -89,7 +97,8 @@ def evaluate(
         None if label_free is None else _as_classifier("label_free", label_free, model, None),
     )
     with torch.device("cpu"):  # whatever the caller's default device is
-        evaluation = _Evaluation(model, *networks, style)
+        own = OwnMetrics(metrics, {each.name for each in fields(Scores)})
+        evaluation = _Evaluation(model, *networks, style, own)
     generator = torch.Generator("cpu").manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
     sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
@@ -148,7 +157,9 @@ class _Evaluation:
         guide: Classifier | None,
         label_free: Classifier | None,
         style: StyleOf,
+        own: OwnMetrics,
     ) -> None:
+        self.own = own
         self.model, self.judge, self.guide, self.style_of = model, judge, guide, style
         self.classes = judge.num_classes
         for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
@@ -197,6 +208,7 @@ class _Evaluation:
         check_images(counterfactuals, self.judge.image_shape, "model.relabel")
         logits, seen = self._seen(counterfactuals)
         self.effectiveness.update(logits, asked)
+        self.own.update(images=images, labels=labels, asked=asked, counterfactuals=counterfactuals, logits=logits)
         if self.guide is not None:
             with evaluation_mode(self.guide) as guide:
                 self.gap.update(guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
@@ -281,4 +293,5 @@ class _Evaluation:
             leakage=float(self.leakage.compute()) if self.leakage.update_count else math.nan,
             style={style: float(metric.compute()) for style, metric in self.styles.items()},
             effectiveness_by_class=tuple(by_class),
+            metrics=self.own.results(),
         )

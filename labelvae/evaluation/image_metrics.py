@@ -54,6 +54,7 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
 class Composition(Metric):
     """How near the own-label reconstruction is to its image, as the mean over images of PSNR (dB), SSIM and L1."""
 
+    higher_is_better = None
     full_state_update = False
     sums: Tensor
     count: Tensor
@@ -74,6 +75,10 @@ class Composition(Metric):
         """Return `(3,)`: PSNR in dB, SSIM in [-1, 1], L1 in [0, 1]."""
         return self.sums / self.count
 
+    def by_name(self) -> dict[str, Tensor]:
+        """Return "psnr" (dB), "ssim" and "l1", each a scalar; PSNR and SSIM are better high, L1 is better low."""
+        return dict(zip(("psnr", "ssim", "l1"), self.compute(), strict=True))
+
 
 class Reversibility(Composition):
     """How near an image is to itself after being relabelled to another label and back: the same three distances."""
@@ -82,6 +87,7 @@ class Reversibility(Composition):
 class Sharpness(Metric):
     """Energy of the Laplacian of counterfactuals over that of real images: 1 is as sharp, less is blurred."""
 
+    higher_is_better = None
     full_state_update = False
     energy: Tensor
     count: Tensor
@@ -111,6 +117,7 @@ class Specks(Metric):
     Information that a cycle hides beside the strokes shows up here.
     """
 
+    higher_is_better = False
     full_state_update = False
     regions: Tensor
     count: Tensor

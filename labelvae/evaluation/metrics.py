@@ -45,6 +45,7 @@ def correlation(values: Tensor, others: Tensor) -> Tensor:
 class Effectiveness(Metric):
     """The share of counterfactuals that a judge takes for the asked label, in [0, 1], overall and by asked class."""
 
+    higher_is_better = True
     full_state_update = False
     asked: Tensor
     agreed: Tensor
@@ -66,10 +67,16 @@ class Effectiveness(Metric):
         """`(1 + K,)`: overall, then by asked class (NaN for one that was never asked)."""
         return torch.cat([(self.agreed.sum() / self.asked.sum())[None], self.agreed / self.asked])
 
+    def by_name(self) -> dict[str, Tensor]:
+        """Return "effectiveness", and "effectiveness_class_0" and so on, each a scalar; higher is better for all."""
+        names = ["effectiveness", *(f"effectiveness_class_{label}" for label in range(self.num_classes))]
+        return dict(zip(names, self.compute(), strict=True))
+
 
 class GuideJudgeGap(Metric):
     """Guide agreement minus judge agreement with the asked label: effectiveness that only the guide believes."""
 
+    higher_is_better = False
     full_state_update = False
     difference: Tensor
     count: Tensor
@@ -97,6 +104,7 @@ class Style(Metric):
     counterfactuals of its asked class. Centring takes away what the label itself explains.
     """
 
+    higher_is_better = True
     full_state_update = False
     before: list[Tensor]
     after: list[Tensor]
@@ -131,6 +139,7 @@ class Realism(Metric):
     real images, 1 where a class is as diverse as it is, 0 where one image stands for it.
     """
 
+    higher_is_better = False
     full_state_update = False
     counts: Tensor
     sums: Tensor
@@ -166,6 +175,10 @@ class Realism(Metric):
         diversities = [fake.trace() / real.trace().clamp_min(1e-12) for _, real, _, fake in each]
         return torch.stack([pooled, torch.stack(distances).mean(), torch.stack(diversities).mean()])
 
+    def by_name(self) -> dict[str, Tensor]:
+        """Return "realism", "realism_by_class" and "diversity", each a scalar; distances are better low."""
+        return dict(zip(("realism", "realism_by_class", "diversity"), self.compute(), strict=True))
+
 
 def _moments(counts: Tensor, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mean and covariance of real images, then of counterfactuals, from counts `(2,)`, sums and sums of products."""
@@ -182,6 +195,7 @@ class Leakage(Metric):
     the other. Chance is the share of the commonest class.
     """
 
+    higher_is_better = False
     full_state_update = False
     codes: list[Tensor]
     labels: list[Tensor]

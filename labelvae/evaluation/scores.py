@@ -40,6 +40,7 @@ class Scores:
         leakage: accuracy of a linear probe reading the label from the code.
         style: class-centred correlation of each style statistic.
         effectiveness_by_class: for each asked label.
+        metrics: figures of metrics that were handed to `evaluate`, by name.
     """
 
     name: str
@@ -65,12 +66,14 @@ class Scores:
     leakage: float
     style: dict[str, float] = field(default_factory=dict)
     effectiveness_by_class: tuple[float, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """Return the scores as one flat row, with a key for each style and class; None for what does not apply."""
         row = {name: value for name, value in vars(self).items() if not isinstance(value, dict | tuple)}
         row |= {f"style_{name}": value for name, value in self.style.items()}
         row |= {f"effectiveness_class_{index}": value for index, value in enumerate(self.effectiveness_by_class)}
+        row |= self.metrics
         return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 

@@ -35,11 +35,8 @@ class Guidance(nn.Module):
 
     def __init__(self, guide: nn.Module, more_guides: Sequence[nn.Module], objective: Objective) -> None:
         super().__init__()
-        if objective.perceptual_weight > 0 and not (isinstance(guide, Classifier) and guide.map_widths):
-            raise ValueError(
-                "perceptual_weight: the guide's maps are compared, this one has none; "
-                "take a convolutional or pooled guide, or set it to 0"
-            )
+        if isinstance(guide, Classifier):
+            _check_maps(objective, guide)
         self.members = nn.ModuleList(
             each.freeze() if isinstance(each, Classifier) else each for each in (guide, *more_guides)
         )
@@ -62,6 +59,8 @@ class Guidance(nn.Module):
                 found = adopted(_named(place), each, image_shape, num_classes).freeze()
                 check_differentiable(_named(place), found)
                 self.members[place] = found
+                if place == 0:
+                    _check_maps(self.objective, found)
         if not len(self.log_change):
             self.log_change = torch.zeros(num_classes, device=self.log_change.device)
 
@@ -125,3 +124,12 @@ class Guidance(nn.Module):
 def _named(place: int) -> str:
     """The argument that a guide was given as."""
     return f"more_guides[{place - 1}]" if place else "guide"
+
+
+def _check_maps(objective: Objective, guide: Classifier) -> None:
+    """A `ValueError` where the guide's maps shall be compared and it has none."""
+    if objective.perceptual_weight > 0 and not guide.map_widths:
+        raise ValueError(
+            "perceptual_weight: the guide's maps are compared, this one has none; "
+            "take a convolutional or pooled guide, or set it to 0"
+        )

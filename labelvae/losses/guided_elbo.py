@@ -17,6 +17,7 @@ x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
                                    relabel may swap places, so a style means the same under every label
          + adversarial             -discriminator(x', y')
          + discriminator                  the discriminator's own hinge loss
+         + terms of your own       functions of what the step made (`StepRecord`)
 
 each with its weight. Of several guides the label terms are means. The weight of counterfactual_label, lambda, can be
 learned for each asked class: it grows while counterfactuals convince the guide less than real images do
@@ -29,28 +30,27 @@ parameters train everything.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
 from labelvae.data.augmentation import augment, change, draw_change, noised
 from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind
+from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import check_images, check_labels, noised_labels, wrong_labels
+from labelvae.losses.adversarial import adversarial_terms, check_maps
 from labelvae.losses.guidance import Guidance
+from labelvae.losses.likelihoods import Gaussian, PixelLikelihood, likelihood_of, settings_of
 from labelvae.losses.objective import LEAST_SCALE, Objective
+from labelvae.losses.own_terms import OwnTerms, Term, record_of
 from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import (
-    bernoulli_nll,
     class_mean_loss,
     cycle_loss,
-    gaussian_nll,
-    hinge_loss,
     kl_divergence,
-    laplace_nll,
     linear_warm_up,
     style_loss,
 )
@@ -81,11 +81,15 @@ class GuidedELBO(nn.Module):
         objective: the likelihood and the weights.
         more_guides: other classifiers beside the guide, frozen too, over all of which the label terms are means; what
             fools one network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
+        terms: terms of your own, as `{"name": (weight, function)}`: a function takes a `StepRecord` and returns `(B,)`,
+            in nats. They are warmed up and logged like the others.
+        likelihood: `Gaussian(scale)`, `Laplace(scale)`, `Bernoulli()`, or an object of your own with
+            `nll(images, logits)`, which returns `(B,)`; None takes the one that `objective` names.
 
     Raises:
         ValueError: `adversarial_weight` without a discriminator; a discriminator that sees other maps than the
             guide's; `perceptual_weight` with a guide that has no maps; more guides without a first, or one of them
-            twice; an argument of another type.
+            twice; an argument of another type; a term of your own that fails or has another shape.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class GuidedELBO(nn.Module):
         discriminator: Discriminator | None = None,
         objective: Objective | None = None,
         more_guides: Sequence[nn.Module] = (),
+        terms: Mapping[str, tuple[float, Term]] | None = None,
+        likelihood: PixelLikelihood | None = None,
     ) -> None:
         super().__init__()
         guide, discriminator = uncompiled(guide), uncompiled(discriminator)
@@ -111,29 +117,37 @@ class GuidedELBO(nn.Module):
                 "discriminator: adversarial_weight is above 0, got None; "
                 "pass discriminator=Discriminator(image_shape, num_classes)"
             )
-        if discriminator is not None and discriminator.beside:
-            there = tuple(guide.map_widths) if isinstance(guide, Classifier) else ()
-            if there[: len(discriminator.beside)] != discriminator.beside:
-                raise ValueError(
-                    f"discriminator: sees maps of {discriminator.beside} channels, the guide has {there or 'none'}; "
-                    "pass Discriminator(..., beside=guide.map_widths)"
-                )
         if guide is None and more_guides:
             raise ValueError(f"more_guides: got {len(more_guides)} beside no guide; pass the first one as guide")
         if len({id(each) for each in (guide, *more_guides)}) <= len(more_guides):
             raise ValueError("more_guides: one of them is there twice, or is the guide; each must be another network")
         self.guidance = None if guide is None else Guidance(guide, more_guides, self.objective)
         self.discriminator = discriminator if self.objective.adversarial_weight > 0 else None
+        self.own_terms = OwnTerms(terms) if terms else None
+        if likelihood is not None:
+            if not callable(getattr(likelihood, "nll", None)) or isinstance(likelihood, type):
+                raise ValueError(
+                    f"likelihood: expected an object with nll(images, logits), got {described(likelihood)}; "
+                    "Gaussian(0.1) is one"
+                )
+            self.objective = replace(self.objective, **settings_of(likelihood))
+        how = self.objective
+        self.likelihood = likelihood or likelihood_of(how.likelihood, how.scale, how.learn_scale)
+        if guide is None or isinstance(guide, Classifier):
+            check_maps(discriminator, guide)
         log_scale = torch.tensor(math.log(self.objective.scale))
         self.log_scale = nn.Parameter(log_scale, requires_grad=self.objective.learn_scale)
 
     def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
         """-log p(x | z, y) under the likelihood, `(B,)`, in nats, of images given the decoder's logits."""
         images, logits = images.float(), logits.float()
-        if self.objective.likelihood == "bernoulli":
-            return bernoulli_nll(images, logits)
-        nll = gaussian_nll if self.objective.likelihood == "gaussian" else laplace_nll
-        return nll(images, torch.sigmoid(logits), self.log_scale)
+        if isinstance(self.likelihood, Gaussian):
+            return self.likelihood.nll(images, logits, self.log_scale)
+        found = self.likelihood.nll(images, logits)
+        if not isinstance(found, Tensor) or found.shape != (len(images),):
+            got = tuple(found.shape) if isinstance(found, Tensor) else described(found)
+            raise ValueError(f"likelihood: expected nll to return {(len(images),)}, one number an image, got {got}")
+        return found.float()
 
     def forward(
         self,
@@ -202,11 +216,14 @@ class GuidedELBO(nn.Module):
                 target = change(counterfactual.detach(), style, how.style_change)
                 terms["equivariance"] = self.reconstruction(target, others[1])
             if self.discriminator is not None:
-                terms |= self._discriminated(self.discriminator, images, labels, counterfactual, wrong)
+                pair = (images, labels, counterfactual, wrong)
+                terms |= adversarial_terms(self.discriminator, self.guide, *pair, how.discriminator_augmentation)
+        made = (images, labels, wrong, posterior, z, logits, others[0] if others else None)
+        own = {} if self.own_terms is None else self.own_terms(record_of(*made, self.guide))
         weights = self._weights(warm_up, wrong)
-        total = torch.stack([(weights[name] * term).mean() for name, term in terms.items()]).sum()
+        total = torch.stack([(weights[name] * term).mean() for name, term in (terms | own).items()]).sum()
         learned = self.guidance.label_weight if self.guidance is not None and how.label_constraint else None
-        return LossTerms(total=total, label_weight=learned, **terms)
+        return LossTerms(total=total, label_weight=learned, own_terms=own, **terms)
 
     @property
     def guide(self) -> Classifier | None:
@@ -218,27 +235,8 @@ class GuidedELBO(nn.Module):
         how = self.objective
         guided = self.guidance is not None and how.label_weight > 0
         tied = max(how.cycle_weight, how.image_cycle_weight, how.style_weight, how.equivariance_weight) > 0
-        return guided or tied or self.discriminator is not None
-
-    def _discriminated(
-        self, discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor
-    ) -> dict[str, Tensor]:
-        own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
-        how = self.objective.discriminator_augmentation
-        drawn = draw_change(images, how)
-        images, counterfactual = (change(each, drawn, how) for each in (images, counterfactual))
-        fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
-        fake: list[Tensor] = []
-        real: list[Tensor] = []
-        if self.guide is not None and discriminator.beside:
-            seen = len(discriminator.beside)
-            fake = self.guide.coarse_maps(counterfactual, seen)
-            with torch.no_grad():
-                real = self.guide.coarse_maps(images, seen)
-        score = functional_call(discriminator, fixed, (counterfactual, asked, fake)).float()
-        beside = [torch.cat([maps, others.detach()]) for maps, others in zip(real, fake, strict=True)]
-        both = discriminator(torch.cat([images, counterfactual.detach()]), torch.cat([own, asked]), beside).float()
-        return {"adversarial": -score, "discriminator": hinge_loss(*both.chunk(2))}
+        own = self.own_terms is not None and bool(self.own_terms.read_counterfactuals)
+        return guided or tied or own or self.discriminator is not None
 
     def _weights(self, warm_up: float | Tensor, asked: Tensor) -> dict[str, float | Tensor]:
         how = self.objective
@@ -255,17 +253,22 @@ class GuidedELBO(nn.Module):
             "equivariance": warm_up * how.equivariance_weight,
             "adversarial": warm_up * how.adversarial_weight,
             "discriminator": 1.0,
+            **({} if self.own_terms is None else {k: warm_up * w for k, w in self.own_terms.weights.items()}),
         }
 
     def check_networks(self, vae: ConditionalVAE) -> None:
         """A `ValueError` unless the model, the guides and the discriminator are for each other."""
+        if self.guidance is not None:
+            self.guidance.adopt(vae.image_shape, vae.num_classes)
+        check_maps(self.discriminator, self.guide)
+        if self.own_terms is not None:
+            self.own_terms.try_on(vae, self.guide)
         if self._needs_counterfactuals and not vae.decoder_sees_label:
             raise ValueError(
                 f"objective: a decoder with decoder_label={vae.decoder_label!r} has no counterfactuals to train on; "
-                "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0"
+                "set label_weight, both cycle weights, and the weights of style, equivariance and adversarial to 0, "
+                "and take no terms of your own that read it"
             )
-        if self.guidance is not None:
-            self.guidance.adopt(vae.image_shape, vae.num_classes)
         guides = [] if self.guidance is None else self.guidance.guides
         names = ["guide", *(f"more_guides[{place}]" for place in range(len(guides)))]
         for name, network in [*zip(names, guides, strict=False), ("discriminator", self.discriminator)]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ class LossTerms:
     Attributes:
         total: the weighted sum, mean over the batch, a scalar: what is minimized.
         label_weight: lambda where it is learned, of each asked class, `(K,)` without unit.
+        own_terms: the terms from outside, by name.
     """
 
     total: Tensor
@@ -30,8 +31,10 @@ class LossTerms:
     adversarial: Tensor | None = None
     discriminator: Tensor | None = None
     label_weight: Tensor | None = None
+    own_terms: dict[str, Tensor] = field(default_factory=dict)
 
     def means(self) -> dict[str, Tensor]:
         """Every used term's mean over the batch, by name: detached scalars."""
-        used = {term.name: getattr(self, term.name) for term in fields(self)}
+        used = {term.name: getattr(self, term.name) for term in fields(self) if term.name != "own_terms"}
+        used |= self.own_terms
         return {name: value.detach().mean() for name, value in used.items() if value is not None}

@@ -12,13 +12,16 @@ import io
 import os
 import tempfile
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelvae.models.own_networks import posterior_of
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
 from labelvae.system.whole_files import write_whole
 
 
@@ -40,13 +43,14 @@ class Relabelling(nn.Module):
                 f"encoder_label={vae.encoder_label!r} and decoder_label={vae.decoder_label!r}; only those are exported"
             )
         self.encoder, self.decoder = vae.encoder, vae.decoder
-        self.num_classes = vae.num_classes
+        self.num_classes, self.latent_dim = vae.num_classes, vae.latent_dim
         self.eval()
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """`(B, C, H, W)` in [0, 1] and class indices `(B,)` to the images as those labels, `(B, C, H, W)`."""
         weights = F.one_hot(labels, self.num_classes).to(images.dtype)
-        relabelled: Tensor = torch.sigmoid(self.decoder(self.encoder(images).mean, weights))
+        code = posterior_of(self.encoder(images), images.shape[0], self.latent_dim).mean
+        relabelled: Tensor = torch.sigmoid(self.decoder(code, weights))
         return relabelled
 
 
@@ -56,7 +60,8 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
     """
-    alone = ConditionalVAE(**vae.config)
+    own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts()}
+    alone = ConditionalVAE(**vae.config, **own)
     alone.load_state_dict(vae.state_dict())
     graph = Relabelling(alone)
     example = (torch.zeros(2, *vae.image_shape), torch.zeros(2, dtype=torch.long))

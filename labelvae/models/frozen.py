@@ -110,7 +110,13 @@ class Classifier(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode as `nn.Module.train` does; a frozen classifier stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        mode = mode and not self.frozen
+        try:
+            return super().train(mode)
+        except NotImplementedError:  # a program of torch.export has one mode, that of its export
+            for part in self.modules():
+                part.training = mode
+            return self
 
     def apply(self, fn: Any) -> Self:
         """Apply a function to every submodule, as `nn.Module.apply` does; a frozen classifier stays as it is."""

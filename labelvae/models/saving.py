@@ -20,6 +20,7 @@ from torch import nn
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
 from labelvae.models.hub import locate, upload
+from labelvae.models.own_networks import check_given
 from labelvae.models.packing import pack, unpack
 from labelvae.system.whole_files import user_path, write_whole
 
@@ -67,10 +68,15 @@ class Pretrained(nn.Module):
         """The floating-point type of the weights."""
         return next(self.parameters()).dtype
 
+    def own_parts(self) -> dict[str, str]:
+        """Return the parts that the arguments alone do not build: the names of their classes, by part."""
+        return {}
+
     def save_pretrained(self, folder: str | Path, bits: int | None = None) -> None:
         """Write `config.json`, `model.safetensors` and, with class names, `classes.json` under `folder`.
 
-        The folder is made if it is missing. Weights have the names of a model that was not compiled.
+        The folder is made if it is missing. Weights have the names of a model that was not compiled. An encoder or a
+        decoder of your own is saved as weights alone: `from_pretrained` must be given one, into which they are loaded.
 
         Args:
             folder: where to.
@@ -82,7 +88,8 @@ class Pretrained(nn.Module):
         if bits is not None:
             check_count("bits", bits, at_least=2, at_most=8)
         folder = user_path(folder)
-        header = {"format": FORMAT_VERSION, "model": self.kind, **self.config}
+        own = self.own_parts()
+        header = {"format": FORMAT_VERSION, "model": self.kind, **self.config, **({"own_parts": own} if own else {})}
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         weights = {plain_name(name): value for name, value in weights.items()}
         write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
@@ -123,25 +130,29 @@ class Pretrained(nn.Module):
             upload(Path(folder), repository, private)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **parts: nn.Module | None) -> Self:
         """The model saved under `folder`, in evaluation mode, on `device`.
 
         Args:
             folder: a folder; or the name of a model that comes with the package, such as "mnist"; or "user/name"
                 on the Hugging Face Hub (the `hub` extra).
             device: where the weights go.
+            **parts: `encoder` and `decoder` of a `ConditionalVAE` that was saved with its own; the saved weights are
+                loaded into them.
 
         Raises:
-            ValueError: no such folder or file; a file that is truncated or of another kind, another
-                version or another model; no such device. The message says which, and what to do.
+            ValueError: no such folder or file; a part that is missing or has other weights; a file that is truncated,
+                or of another kind, version or model; no such device. The message says which, and what to do.
         """
         folder = locate(folder, cls.kind)
         weights, header = _read(folder, cls.kind)
         weights = {plain_name(name): value for name, value in weights.items()}
-        arguments = {name: value for name, value in header.items() if name not in ("format", "model")}
+        arguments = {name: value for name, value in header.items() if name not in ("format", "model", "own_parts")}
+        said = header.get("own_parts")
+        check_given(said if isinstance(said, dict) else {}, parts, folder)
         try:
             with torch.device("meta"):  # shapes without memory, however large a configuration asks
-                expected = cls(**arguments).state_dict()
+                expected = cls(**arguments, **parts).state_dict()
         except (TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{folder}: not a configuration of {cls.kind}: {error}") from error
         wrong = sorted(set(expected) ^ set(weights)) or sorted(
@@ -158,7 +169,7 @@ class Pretrained(nn.Module):
         broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
         if broken:
             raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
-        model = cls(**arguments)
+        model = cls(**arguments, **parts)
         model.load_state_dict(weights)
         if (folder / "classes.json").is_file():
             model.class_names = read_classes(folder, model.num_classes)

@@ -41,6 +41,7 @@ from labelvae.models.inference import chunks, evaluation_mode
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
+from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
 from labelvae.models.pyramids import check_places, default_widths
 from labelvae.models.saving import Pretrained
 
@@ -76,9 +77,13 @@ class ConditionalVAE(Pretrained):
         spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
             than pass through hidden units; for images whose layout shall stay.
         upsampling: "subpixel", the fastest, or "nearest", less prone to checkerboards; see `Decoder`.
+        encoder: an encoder of your own, called as `encoder(images)`, or as `encoder(images, label)` where
+            `encoder_label` is not "none"; it returns mean and log-variance, as `(B, 2D)` or as two tensors `(B, D)`.
+        decoder: a decoder of your own, called as `decoder(z, label)`; it returns pixel logits `(B, C, H, W)`. The label
+            is weights over the classes, `(B, K)`, or the embedding with the label way "embedding".
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range; an encoder or decoder that fails or answers another shape.
 
     >>> vae = ConditionalVAE(image_shape=(1, 28, 28), num_classes=10)
     >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
@@ -99,7 +104,10 @@ class ConditionalVAE(Pretrained):
         embedding_dim: int = 8,
         spatial_latent: bool = False,
         upsampling: Upsampling = "subpixel",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
+        own = {"encoder": check_part("encoder", encoder), "decoder": check_part("decoder", decoder)}
         image_shape = check_image_shape(image_shape)
         encoder_widths = check_widths(
             "encoder_widths", default_widths(image_shape) if encoder_widths is None else encoder_widths, at_least=0
@@ -118,22 +126,8 @@ class ConditionalVAE(Pretrained):
         check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
             check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
-        super().__init__(
-            {
-                "image_shape": image_shape,
-                "num_classes": num_classes,
-                "latent_dim": latent_dim,
-                "encoder_widths": encoder_widths,
-                "decoder_widths": decoder_widths,
-                "hidden_dim": hidden_dim,
-                "blocks": blocks,
-                "encoder_label": encoder_label,
-                "decoder_label": decoder_label,
-                "embedding_dim": embedding_dim,
-                "spatial_latent": spatial_latent,
-                "upsampling": upsampling,
-            }
-        )
+        aside = {"self", "__class__", "own", "encoder", "decoder"}  # what is saved are the other arguments, as checked
+        super().__init__({name: value for name, value in locals().items() if name not in aside | {"aside"}})
         self.image_shape = image_shape
         self.num_classes = num_classes
         self.latent_dim = latent_dim
@@ -142,7 +136,7 @@ class ConditionalVAE(Pretrained):
         embedded = "embedding" in (encoder_label, decoder_label)
         self.embedding = nn.Linear(num_classes, embedding_dim, bias=False) if embedded else None
         entries = {"onehot": num_classes, "embedding": embedding_dim, "batchnorm": num_classes}
-        self.encoder = Encoder(
+        self.encoder = own["encoder"] or Encoder(
             image_shape,
             latent_dim,
             encoder_widths,
@@ -153,7 +147,7 @@ class ConditionalVAE(Pretrained):
             spatial=spatial_latent,
         )
         normed = decoder_label.startswith("batchnorm")
-        self.decoder = Decoder(
+        self.decoder = own["decoder"] or Decoder(
             image_shape,
             latent_dim,
             label_dim=num_classes if normed else entries.get(decoder_label, 0),
@@ -165,6 +159,8 @@ class ConditionalVAE(Pretrained):
             spatial=spatial_latent,
             upsampling=upsampling,
         )
+        for name in [name for name, part in own.items() if part is not None]:
+            try_part(name, self)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles both halves in place, as `nn.Module.compile` does; the names of the weights stay as they are."""
@@ -181,11 +177,11 @@ class ConditionalVAE(Pretrained):
             ValueError: images or labels of another shape, type or range.
         """
         check_images(images, self.image_shape)
-        label = None
+        label, sees = None, isinstance(self.encoder, Encoder) or self.encoder_label != "none"
         if self.encoder_label != "none" and labels is not None:
             label = self._entered(self.label_weights(labels, len(images), device=images.device), self.encoder_label)
-        posterior: DiagonalGaussian = self.encoder(images.to(self.dtype), label)
-        return posterior
+        seen = [images.to(self.dtype), label] if sees else [images.to(self.dtype)]
+        return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
 
     def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
         """Pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; the image is their sigmoid."""
@@ -196,7 +192,11 @@ class ConditionalVAE(Pretrained):
             raise ValueError("z: expected finite latent codes, got NaN or infinity")
         label = self._entered(self.label_weights(labels, len(z), device=z.device), self.decoder_label)
         logits: Tensor = self.decoder(z.to(self.dtype), label)
-        return logits
+        return logits if isinstance(self.decoder, Decoder) else check_logits(logits, z.shape[0], self.image_shape)
+
+    def own_parts(self) -> dict[str, str]:
+        """Return the classes of an encoder and a decoder that were given or changed, by name; see `save_pretrained`."""
+        return own_parts(self)
 
     def label_weights(
         self, labels: Labels, batch: int, name: str = "labels", device: torch.device | str = "cpu"

@@ -19,6 +19,8 @@ from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode, shallow_copy
+from labelvae.models.pyramids import pyramid
+from labelvae.models.watching import fitted, maps_seen, octaves
 
 Features = Callable[[Tensor], Tensor]
 
@@ -26,7 +28,8 @@ Features = Callable[[Tensor], Tensor]
 class WrappedClassifier(Classifier):
     """A network of one's own, with what it wants done to an image first; see `LabelClassifier.wrap`.
 
-    Features are the input of the fully connected layer that gives the logits, or else the logits.
+    Features are the input of the fully connected layer that gives the logits, or else the logits. Its maps are those of
+    its convolutions, see `octaves`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class WrappedClassifier(Classifier):
         self.size = None if size is None else list(as_size("size", size))
         self._features = features
         self._layer = ""
+        self._octaves: list[tuple[str, int]] = []
         self.training = network.training
         self._try(num_classes)
 
@@ -79,6 +83,29 @@ class WrappedClassifier(Classifier):
         with _watched(self.network) as (watched, seen):
             logits = _logits(watched(prepared))
         return logits, seen[self._layer].flatten(1)
+
+    @property
+    def map_widths(self) -> list[int]:
+        """Channels of each of `coarse_maps`; none of a network whose layers cannot be watched, or without maps."""
+        return [channels for _, channels in self._octaves]
+
+    def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
+        """Return the maps after each halving of the resolution, finest first, see `octaves`.
+
+        They have the sizes of the image's halvings, rounded up, whatever size the network takes.
+
+        Raises:
+            ValueError: images of another shape, type or range; `most` below 1.
+        """
+        super().coarse_maps(images, most)
+        wanted = self._octaves[:most]
+        if not wanted:
+            return []
+        names = {name for name, _ in wanted}
+        with maps_seen(shallow_copy(self.network), names) as (watched, seen):
+            watched(self._prepared(images))
+        sizes = pyramid(self.image_shape, len(wanted))[1:]
+        return [fitted(seen[name], size) for (name, _), size in zip(wanted, sizes, strict=True)]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Refuse: how to build the network is known to its owner alone.
@@ -141,6 +168,9 @@ class WrappedClassifier(Classifier):
             )
         if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
             raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
+        with evaluation_mode(self.network) as network, maps_seen(network) as (watched, maps):
+            watched(prepared)
+            self._octaves = octaves(maps, tuple(prepared.shape[2:]), self.image_shape)
         self.num_classes = check_count("num_classes", logits.shape[1], at_least=1, at_most=LARGEST_SIZE)
         if self._features is None and seen:
             self._layer, features = next(reversed(seen.items()))

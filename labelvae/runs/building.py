@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from labelvae.data.image_data import ImageData
+from labelvae.data.settings import DataSettings
 from labelvae.inputs.tensors import ImageShape
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.models.classifier import LabelClassifier
@@ -21,6 +23,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 MOST_PARAMETERS = 2**31
 """More weights than this, 8 GB, and a configuration is broken."""
+
+
+def image_data(data: Any, how: DataSettings) -> ImageData:
+    """Return the images of a run: an `ImageData` as it is, or one of a `Dataset`, a `DataLoader` or a dict of them.
+
+    Raises:
+        ValueError: another form; a dict without train.
+    """
+    if isinstance(data, ImageData):
+        return data
+    splits = data if isinstance(data, Mapping) else {"train": data}
+    unknown = sorted(set(splits) - {"train", "test", "validation"}, key=str)
+    if unknown or "train" not in splits:
+        raise ValueError(f"data: expected the keys train, test and validation, got {', '.join(map(str, splits))}")
+    return ImageData.from_datasets(
+        **splits,
+        validation_share=how.validation_share,
+        test_share=how.test_share,
+        memory_share=how.memory_share,
+        seed=how.seed,
+    )
 
 
 def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes: int) -> LabelClassifier:

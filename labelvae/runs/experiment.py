@@ -33,6 +33,7 @@ from labelvae.photos.picture_files import save_picture
 from labelvae.runs.building import (
     check_networks,
     classifier_task,
+    image_data,
     new_classifier,
     new_vae,
     vae_task,
@@ -54,12 +55,13 @@ from labelvae.visual.contact_sheets import failures, sheets
 from labelvae.visual.grids import one_of_each
 
 
-def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Scores]:
+def run_experiment(settings: Settings, data: Any = None) -> list[Scores]:
     """Trains guide, judge, model and reference, evaluates them on the test images, and draws.
 
     Args:
         settings: everything.
-        data: the images; None reads what `settings.data` names.
+        data: the images: an `ImageData`; a torch `Dataset` or `DataLoader`; or a dict of them with the keys train, test
+            and validation, see `ImageData.from_datasets`. None reads what `settings.data` names.
 
     Raises:
         ValueError: settings or data that cannot be; a folder that holds another run.
@@ -70,11 +72,12 @@ def run_experiment(settings: Settings, data: ImageData | None = None) -> list[Sc
         return _run(settings, data)
 
 
-def _run(settings: Settings, data: ImageData | None) -> list[Scores]:
+def _run(settings: Settings, data: Any) -> list[Scores]:
     named = data is None  # so that another process can read them
     if data is None:
         order = class_order(settings.out) if settings.resume else None
         data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
+    data = image_data(data, settings.data)
     check_networks(settings, data.image_shape, data.num_classes)
     experiment = Experiment(settings, data)
     with threads_at_work(experiment.choice.threads):
@@ -111,7 +114,7 @@ class Experiment:
 
     Args:
         settings: everything.
-        data: the images.
+        data: the images, in a form that `run_experiment` takes.
         claim: whether it is the first process of the run, which owns the folder and the log.
 
     Attributes:
@@ -122,7 +125,8 @@ class Experiment:
             and images, or overwritten.
     """
 
-    def __init__(self, settings: Settings, data: ImageData, claim: bool = True) -> None:
+    def __init__(self, settings: Settings, data: Any, claim: bool = True) -> None:
+        data = image_data(data, settings.data)
         self.settings = settings
         self.data = data
         self.device = device_of(settings.accelerator)

@@ -8,11 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
-"""Keys under which the images of a batch that is a dict may stand."""
-
-LABEL_KEYS = ("labels", "label", "targets", "target", "y")
-"""Keys under which the labels of a batch that is a dict may stand."""
+from labelvae.data.datasets import IMAGE_KEYS, LABEL_KEYS
 
 
 def unpack(batch: Any, num_classes: int) -> tuple[Tensor, Tensor]:

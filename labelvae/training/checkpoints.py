@@ -17,6 +17,7 @@ from torch import nn
 
 from labelvae.data.settings import Augmentation
 from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.losses.likelihoods import settings_of
 from labelvae.losses.objective import Objective
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
@@ -37,6 +38,13 @@ class Rebuildable(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds `hyperparameters`. What a subclass saved by `save_hyperparameters` stands above them."""
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters() | dict(self.hparams)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compares the task with the one that was saved, see `compare`."""
+        self.compare(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+
+    def compare(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Say in a warning what a checkpoint was made with and this task lacks."""
 
     @classmethod
     def load_from_checkpoint(
@@ -64,6 +72,7 @@ class Rebuildable(LightningModule):
         """
         checkpoint = _read(checkpoint_path, weights_only)
         known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        said = dict(known)
         if hparams_file is None and "_instantiator" not in known:  # that of LightningCLI makes everything itself
             known |= arguments
             parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -85,12 +94,16 @@ class Rebuildable(LightningModule):
                 f"{checkpoint_path}: its weights are not those of this {cls.__name__} ({first}); "
                 "pass the networks that it was saved with"
             ) from error
+        task.compare(said)  # Lightning has put the arguments in the place of what the file says
         return task
 
 
 def plain_network(network: nn.Module) -> dict[str, Any]:
     """Return a network as its class and, for the classes of this package, its arguments."""
     kind = type(network)
+    own = network.own_parts() if isinstance(network, Pretrained) else {}
+    if own:
+        return {"class": f"{kind.__name__} with {' and '.join(f'{part} {name}' for part, name in own.items())}"}
     if NETWORKS.get(kind.__name__) is kind and isinstance(network, Pretrained):
         return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
     if kind is Discriminator and isinstance(network, Discriminator):
@@ -104,14 +117,26 @@ def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
     if type(loss) is not GuidedELBO:
         return {"class": type(loss).__name__}
     guides: Sequence[nn.Module] = loss.guidance.guides if loss.guidance is not None else []
+    own: dict[str, Any] = {} if loss.own_terms is None else {"terms": dict(loss.own_terms.weights)}
+    if not settings_of(loss.likelihood):
+        own["likelihood"] = type(loss.likelihood).__name__
     return {
         "class": "GuidedELBO",
         "arguments": {
             "objective": asdict(loss.objective),
             "guides": [plain_network(guide) for guide in guides],
             "discriminator": None if loss.discriminator is None else plain_network(loss.discriminator),
+            **own,
         },
     }
+
+
+def own_parts(loss: Any) -> list[str]:
+    """Return what was not made here in a loss that `plain_loss` describes: its terms by name, its likelihood."""
+    arguments = loss.get("arguments") if isinstance(loss, Mapping) else None
+    known: Mapping[str, Any] = arguments if isinstance(arguments, Mapping) else {}
+    terms = [f"the term {name!r}" for name in known.get("terms", {})]
+    return terms + ([f"the likelihood {known['likelihood']}"] if "likelihood" in known else [])
 
 
 def _built(name: str, value: Mapping[str, Any]) -> Any:
@@ -126,6 +151,12 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
         )
     try:
         if kind == "GuidedELBO":
+            own = own_parts(value)
+            if own:
+                raise ValueError(
+                    f"loss: the checkpoint was made with {' and '.join(own)} of your own, which cannot be rebuilt from "
+                    "it; pass loss=GuidedELBO(...) with them"
+                )
             how: dict[str, Any] = {
                 key: Augmentation(**part) if isinstance(part, Mapping) else part
                 for key, part in arguments["objective"].items()

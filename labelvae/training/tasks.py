@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labelvae.data.augmentation import augment
 from labelvae.data.settings import Augmentation
@@ -21,7 +23,7 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
 from labelvae.training.batches import unpack_images
-from labelvae.training.checkpoints import plain_loss, plain_network
+from labelvae.training.checkpoints import own_parts, plain_loss, plain_network
 from labelvae.training.options import Schedule
 
 
@@ -173,6 +175,17 @@ class VAETraining(Task):
         own |= {"augmentation": asdict(self.augmentation)}
         return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
 
+    def compare(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Says in a warning which terms and likelihood of your own a checkpoint was made with, and this loss lacks."""
+        before = own_parts(hyperparameters.get("loss"))
+        missing = [part for part in before if part not in own_parts(plain_loss(self.loss))]
+        if missing:
+            warnings.warn(
+                f"loss: the checkpoint was made with {' and '.join(missing)} of your own, which this loss does not "
+                "have; training would go on without",
+                stacklevel=2,
+            )
+
     @property
     def network(self) -> ConditionalVAE:
         """The model."""
@@ -212,6 +225,9 @@ class VAETraining(Task):
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
         if self.loss.log_scale.requires_grad:
             groups += [{"params": [self.loss.log_scale], "weight_decay": 0.0}]
+        own = [part for part in (self.loss.own_terms, self.loss.likelihood) if isinstance(part, nn.Module)]
+        trained = [weight for part in own for weight in part.parameters() if weight.requires_grad]
+        groups += [{"params": trained, "weight_decay": 0.0}] if trained else []
         if self.loss.discriminator is not None:
             weights = [*self.loss.discriminator.parameters()]
             own = {"lr": self.discriminator_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}

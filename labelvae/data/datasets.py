@@ -1,0 +1,166 @@
+"""Images and labels of a torch `Dataset` or `DataLoader`, read once and kept as 8-bit integers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from labelvae.data.forms import progress
+from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
+from labelvae.inputs.conversions import described, image_bytes
+from labelvae.inputs.labels import label_tensor
+from labelvae.inputs.tensors import check_labels
+from labelvae.system.memory import fits
+
+IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
+"""Keys under which the images of a batch that is a dict may stand."""
+
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+"""Keys under which the labels of a batch that is a dict may stand."""
+
+
+class Positions(Sequence[str]):
+    """The positions in a data set, as the names of its images."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        if not 0 <= index < self.count:
+            raise IndexError(f"index: expected 0 to {self.count - 1}, got {index}")
+        return str(index)
+
+
+class Read:
+    """What one pass over a data set found.
+
+    Args:
+        name: of the argument, "train" or another split.
+        given: a `Dataset` of images and labels, or a `DataLoader` of batches of them; each a tuple, or a dict with one
+            of `IMAGE_KEYS` and one of `LABEL_KEYS`.
+        memory_share: largest share of the free memory that the images may take; those of more stay in the data set, if
+            it has a length and positions, and are asked for again whenever a batch needs them.
+
+    Attributes:
+        labels: the labels as they were given.
+        digest: a hash of all pixels.
+
+    Raises:
+        ValueError: another form; images that differ in size, or are no 8-bit integers or floats in [0, 1].
+    """
+
+    def __init__(self, name: str, given: Any, memory_share: float) -> None:
+        self.name, self.given = name, given
+        self.labels: list[Any] = []
+        hashed = hashlib.sha256()
+        kept: list[Tensor] = []
+        self.images: Tensor | None = None
+        self.shape: tuple[int, ...] = ()
+        positions = isinstance(given, Dataset) and hasattr(given, "__len__") and hasattr(given, "__getitem__")
+        keep = True
+        for images, labels in _pieces(name, given):
+            if not self.shape:
+                self.shape = tuple(images.shape[1:])
+                size = 2 * images[0].numel() * (len(given) if positions else 1)  # type: ignore[arg-type]
+                keep = not positions or fits(size, torch.device("cpu"), memory_share)  # splits copy
+            if tuple(images.shape[1:]) != self.shape:
+                raise ValueError(
+                    f"{name}: expected images of one size, got {self.shape} and {tuple(images.shape[1:])} (image "
+                    f"{len(self.labels)}); resize them in the data set"
+                )
+            self.labels += labels
+            hashed.update(images.numpy().tobytes())
+            kept += [images] if keep else []
+        if not self.labels:
+            raise ValueError(f"{name}: expected images and labels, got none")
+        self.images = torch.cat(kept) if keep else None
+        self.digest = hashed.hexdigest()[:16]
+
+    def stored(self, class_names: Sequence[str]) -> StoredImages:
+        """Return the images with their labels, in memory or in the data set.
+
+        Raises:
+            ValueError: labels that are no classes.
+        """
+        count = len(self.labels)
+        each = [label.tolist() if isinstance(label, Tensor) else label for label in self.labels]
+        found = label_tensor(each, len(class_names), count, class_names=class_names)
+        if found.ndim == 2:
+            if not bool((found.amax(dim=1) == 1).all()):
+                raise ValueError("labels: expected one class an image, got rows of weights that are blends")
+            found = found.argmax(dim=1)
+        labels = check_labels(found, len(class_names), count).clone()
+        if self.images is not None:
+            return ImageSet(self.images, labels)
+        channels, height, width = self.shape
+        return FileImages(Positions(count), self._again, (channels, height, width), torch.arange(count), labels)
+
+    def _again(self, position: str) -> Tensor:
+        return _bytes(self.name, self.given[int(position)], single=True)[0][0]
+
+
+def names_of(read: Read) -> list[str]:
+    """Return the names of the classes: a data set's own `classes`, else the labels themselves in their order."""
+    source: Any = read.given
+    while source is not None:
+        names = getattr(source, "classes", None)
+        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            return list(names)
+        source = getattr(source, "dataset", None)
+    if all(isinstance(label, str) for label in read.labels):
+        return sorted(set(read.labels))
+    first = torch.as_tensor(read.labels[0])
+    if first.ndim:
+        return [str(k) for k in range(first.numel())]
+    return [str(k) for k in range(1 + max(int(label) for label in read.labels))]
+
+
+def is_data(given: Any) -> bool:
+    """Whether something is a `Dataset` or a `DataLoader`, or anything that gives batches again and again."""
+    return isinstance(given, Dataset | DataLoader) or (
+        isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | Tensor | Iterator)
+    )
+
+
+def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:
+    """Images uint8 `(B, C, H, W)` and their labels, batch by batch, or image by image."""
+    if not is_data(given):
+        raise ValueError(f"{name}: expected a torch Dataset or DataLoader of images and labels, got {described(given)}")
+    single = isinstance(given, Dataset)
+    if single and hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+        for position in progress(range(len(given)), f"reading {name}"):
+            yield _bytes(name, given[position], single)
+    else:
+        for piece in given:
+            yield _bytes(name, piece, single)
+
+
+def _bytes(name: str, piece: Any, single: bool) -> tuple[Tensor, list[Any]]:
+    if isinstance(piece, Mapping):
+        parts = [next((piece[key] for key in keys if key in piece), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
+    else:
+        parts = list(piece[:2]) if isinstance(piece, tuple | list) else [piece]
+    if len(parts) < 2 or any(part is None for part in parts):
+        raise ValueError(
+            f"{name}: expected images and labels, as a tuple or as a dict of image and label, got {described(piece)}"
+        )
+    images, labels = parts
+    try:
+        found = image_bytes([images] if single else images).cpu()
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: {error}; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
+            "LabelClassifier.wrap"
+        ) from error
+    each = [labels] if single else list(labels)
+    if len(each) != len(found):
+        raise ValueError(f"{name}: expected a label an image, got {len(found)} images and {len(each)} labels")
+    return found, each

@@ -1,0 +1,176 @@
+"""Loss terms from outside: functions of what a training step made, by name, each with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.inputs.checks import check_number
+from labelvae.inputs.conversions import described
+from labelvae.losses.record import LossTerms
+from labelvae.models.frozen import Classifier
+from labelvae.models.latent import DiagonalGaussian
+from labelvae.models.vae import ConditionalVAE
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one training step made of a batch; a loss term from outside is a function of this.
+
+    Attributes:
+        images: the batch, `(B, C, H, W)` in [0, 1].
+        labels: their own labels, int64 `(B,)`.
+        wrong: the labels asked of the counterfactuals, int64 `(B,)`.
+        posterior: q(z | x), over codes `(B, D)`.
+        code: z, the code that was drawn from it, `(B, D)`.
+        reconstruction: the images decoded under their own labels, `(B, C, H, W)` in [0, 1].
+        made_counterfactual: the images decoded under the wrong labels, or None where no term asked for them.
+        guide: the frozen guide, from images to logits `(B, K)`; None without one.
+    """
+
+    images: Tensor
+    labels: Tensor
+    wrong: Tensor
+    posterior: DiagonalGaussian
+    code: Tensor
+    reconstruction: Tensor
+    made_counterfactual: Tensor | None = field(repr=False)
+    guide: Classifier | None = None
+
+    @property
+    def counterfactual(self) -> Tensor:
+        """The images decoded under the wrong labels, `(B, C, H, W)` in [0, 1]; from the same code and forward pass."""
+        if self.made_counterfactual is None:
+            raise ValueError(
+                "terms: a term that reads the counterfactual at some steps alone must read it when it is tried; "
+                "read record.counterfactual at its beginning"
+            )
+        return self.made_counterfactual
+
+
+def record_of(
+    images: Tensor,
+    labels: Tensor,
+    wrong: Tensor,
+    posterior: DiagonalGaussian,
+    code: Tensor,
+    logits: Tensor,
+    wrong_logits: Tensor | None,
+    guide: Classifier | None,
+) -> StepRecord:
+    """Return the record of a step, whose images are the decoder's logits `(B, C, H, W)` through a sigmoid, float32."""
+    made = None if wrong_logits is None else torch.sigmoid(wrong_logits.float())
+    return StepRecord(images, labels, wrong, posterior, code, torch.sigmoid(logits.float()), made, guide)
+
+
+@dataclass(frozen=True)
+class _Trial(StepRecord):
+    """A record that notes whether the counterfactual was read."""
+
+    reads: list[str] = field(default_factory=list)
+
+    @property
+    def counterfactual(self) -> Tensor:
+        self.reads.append("counterfactual")
+        return super().counterfactual
+
+
+Term = Callable[[StepRecord], Tensor]
+"""Nats of each image of a step, `(B,)`."""
+
+
+class OwnTerms(nn.Module):
+    """Terms from outside, by name.
+
+    A term that is an `nn.Module` moves with the loss; its weights that require a gradient are trained with the model.
+
+    Args:
+        terms: the weight, at least 0, and the function of each term, by name.
+
+    Raises:
+        ValueError: another form; a name that is no identifier, or that a term of the objective has.
+    """
+
+    def __init__(self, terms: Mapping[str, tuple[float, Term]]) -> None:
+        super().__init__()
+        form = 'terms: expected {"name": (weight, function)}'
+        if not isinstance(terms, Mapping):
+            raise ValueError(f"{form}, got {described(terms)}; the function takes a StepRecord and returns (B,)")
+        self.weights: dict[str, float] = {}
+        self.functions: dict[str, Term] = {}
+        for name, given in terms.items():
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"{form}, got the name {name!r}; take letters, digits and underscores")
+            if name in LossTerms.__dataclass_fields__:
+                raise ValueError(f"terms: {name!r} is the name of a term of the objective; take another name")
+            if not isinstance(given, tuple | list) or len(given) != 2:
+                raise ValueError(f"{form}, got {described(given)} as {name}")
+            weight, function = given
+            if not callable(function) or isinstance(function, type):
+                raise ValueError(f"{form}, got {described(function)} as the function of {name}")
+            self.weights[name] = check_number(f"terms[{name!r}]", weight, at_least=0)
+            self.functions[name] = function
+        self.modules_ = nn.ModuleList(each for each in self.functions.values() if isinstance(each, nn.Module))
+        self.read_counterfactuals: bool | None = None
+        """Whether a term reads the counterfactual; None before they were tried."""
+
+    def forward(self, record: StepRecord) -> dict[str, Tensor]:
+        """Return the terms with a weight, by name, each `(B,)`.
+
+        Raises:
+            ValueError: a term of another shape.
+        """
+        found = {}
+        for name, function in self.functions.items():
+            if self.weights[name] > 0:
+                value = function(record)
+                _check(name, value, len(record.images))
+                found[name] = value.float()
+        return found
+
+    def try_on(self, vae: ConditionalVAE, guide: Classifier | None) -> None:
+        """Try the terms once, on grey images of a model's form: do they give `(B,)`, and what do they read?
+
+        Raises:
+            ValueError: a term that fails, or gives anything else.
+        """
+        if self.read_counterfactuals is not None or vae.device.type == "meta" or torch.compiler.is_compiling():
+            return
+        device, reads = vae.device, list[str]()
+        zeros = torch.zeros(3, vae.latent_dim, device=device)
+        grey = torch.full((3, *vae.image_shape), 0.5, device=device)
+        own, asked = torch.tensor([0, 1, 0], device=device), torch.tensor([1, 0, 1], device=device)
+        posterior = DiagonalGaussian(zeros, zeros)
+        trial = _Trial(grey, own, asked, posterior, zeros, grey.clone(), grey.clone(), guide, reads)
+        before = {name: value.clone() for name, value in self.state_dict().items()}
+        cards = [device.index or 0] if device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices=cards):
+            for name, function in self.functions.items():
+                if self.weights[name] > 0:
+                    _check(name, _tried(name, function, trial), len(grey))
+        self.load_state_dict(before)  # statistics that a trial moved
+        self.read_counterfactuals = bool(reads)
+
+
+def _tried(name: str, function: Term, trial: StepRecord) -> Any:
+    try:
+        return function(trial)
+    except Exception as error:  # code from outside may raise anything
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"terms: {name} fails on three grey images of shape {tuple(trial.images.shape)} on "
+            f"{trial.images.device} ({why:.200}); see StepRecord for what it is given"
+        ) from error
+
+
+def _check(name: str, value: Any, count: int) -> None:
+    if not isinstance(value, Tensor) or value.shape != (count,):
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else described(value)
+        raise ValueError(
+            f"terms: expected {name} to return one number an image, of shape ({count},), got {got}; "
+            "sum over pixels with .flatten(1).sum(dim=1), not over the batch"
+        )

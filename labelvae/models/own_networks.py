@@ -1,0 +1,156 @@
+"""An encoder or a decoder of one's own in a `ConditionalVAE`: what it must answer, and how a saved model says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.inputs.conversions import described
+from labelvae.inputs.tensors import ImageShape
+from labelvae.models.inference import evaluation_mode
+from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+from labelvae.system.compiling import uncompiled
+
+PARTS = ("encoder", "decoder")
+
+
+def posterior_of(answer: Any, count: int, latent_dim: int) -> DiagonalGaussian:
+    """Return what an encoder of one's own answers as a posterior.
+
+    Args:
+        answer: a `DiagonalGaussian`, which is returned as it is; mean and log-variance, each `(B, D)`; or both in one
+            tensor `(B, 2D)`.
+        count: B.
+        latent_dim: D.
+
+    Raises:
+        ValueError: another form.
+    """
+    if isinstance(answer, DiagonalGaussian):
+        return answer
+    if isinstance(answer, Tensor) and answer.shape == (count, 2 * latent_dim):
+        mean, log_variance = answer.chunk(2, dim=1)
+    elif isinstance(answer, tuple | list) and len(answer) == 2:
+        mean, log_variance = answer
+    else:
+        mean = log_variance = answer
+    wanted = (count, latent_dim)
+    if mean is answer or any(not isinstance(each, Tensor) or each.shape != wanted for each in (mean, log_variance)):
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else described(each) for each in (mean, log_variance)]
+        got = shapes[0] if mean is answer else f"{shapes[0]} and {shapes[1]}"
+        raise ValueError(
+            f"encoder: expected mean and log-variance, (B, 2D) = {(count, 2 * latent_dim)} or two of {wanted}, got "
+            f"{got} for {count} images; latent_dim says what D is"
+        )
+    return DiagonalGaussian(mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+
+def check_logits(answer: Any, count: int, image_shape: ImageShape) -> Tensor:
+    """Return what a decoder of one's own answers, if it is pixel logits `(B, C, H, W)`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    wanted = (count, *image_shape)
+    if not isinstance(answer, Tensor) or answer.shape != wanted:
+        got = tuple(answer.shape) if isinstance(answer, Tensor) else described(answer)
+        raise ValueError(f"decoder: expected pixel logits of shape {wanted}, got {got} for {count} codes")
+    return answer
+
+
+def check_part(name: str, part: Any) -> nn.Module | None:
+    """Return a part of one's own, without what `torch.compile` put around it; None for none.
+
+    Raises:
+        ValueError: no `nn.Module`, or one without weights.
+    """
+    if part is None:
+        return None
+    if not isinstance(part, nn.Module):
+        hint = f"; make one: {name}={part.__name__}(...)" if isinstance(part, type) else ""
+        raise ValueError(f"{name}: expected a torch.nn.Module, got {described(part)}{hint}")
+    found: nn.Module = uncompiled(part)
+    return found
+
+
+def try_part(name: str, model: Any) -> None:
+    """Try a part of one's own on three grey images or codes, in evaluation mode; nothing changes.
+
+    Raises:
+        ValueError: it fails, or answers something of another form.
+    """
+    part = getattr(model, name)
+    weight = next(part.parameters(), None)
+    device = torch.device("cpu") if weight is None else weight.device
+    if device.type == "meta":
+        return
+    label = torch.eye(model.num_classes, device=device)[[0, 1, 0]]
+    given = torch.full((3, *model.image_shape), 0.5, device=device)
+    cards = [device.index or 0] if device.type == "cuda" else []
+    with torch.device(device), evaluation_mode(model) as twin, torch.random.fork_rng(devices=cards):
+        try:
+            if name == "encoder":
+                twin.encode(given, label)
+            else:
+                given = torch.zeros(3, model.latent_dim, device=device)
+                twin.decode_logits(given, label)
+        except ValueError as error:
+            if str(error).startswith(f"{name}:"):
+                raise
+            raise _failing(name, given, error) from error
+        except Exception as error:  # code from outside may raise anything
+            raise _failing(name, given, error) from error
+
+
+def _failing(name: str, given: Tensor, error: Exception) -> ValueError:
+    why = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kind, called = ("images", "encoder(images)") if name == "encoder" else ("codes", "decoder(z, label)")
+    return ValueError(
+        f"{name}: fails on {kind} of shape {tuple(given.shape)} ({why:.200}); it is called as {called}, and an encoder "
+        'with the label beside it where encoder_label is not "none"'
+    )
+
+
+def own_parts(model: Any) -> dict[str, str]:
+    """Return the parts of a `ConditionalVAE` that its arguments do not build: the names of their classes, by part."""
+    try:
+        with torch.device("meta"):
+            built = type(model)(**model.config)
+    except TypeError:  # of a subclass with arguments of its own
+        return {}
+    return {
+        name: type(uncompiled(getattr(model, name))).__name__
+        for name in PARTS
+        if _form(getattr(model, name)) != _form(getattr(built, name))
+    }
+
+
+def _form(part: nn.Module) -> list[Any]:
+    """The classes of a network's modules, and the names and shapes of its weights."""
+    part = uncompiled(part)
+    kinds: list[Any] = [(name, type(each)) for name, each in part.named_modules()]
+    return kinds + [(name, value.shape) for name, value in part.state_dict().items()]
+
+
+def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None], folder: Any) -> None:
+    """Make sure that exactly the parts of one's own that a model was saved with are given when it is loaded.
+
+    Raises:
+        ValueError: one is missing, or was not saved.
+    """
+    unknown = sorted(set(given) - set(PARTS))
+    if unknown:
+        raise ValueError(f"{unknown[0]}: no such argument; from_pretrained takes device, encoder and decoder")
+    for name in PARTS:
+        if name in saved and given.get(name) is None:
+            raise ValueError(
+                f"{folder}: the model was saved with a {name} of your own ({saved[name]}), which a folder cannot hold; "
+                f"pass from_pretrained(..., {name}={saved[name]}(...)), whose weights are then loaded"
+            )
+        if name not in saved and given.get(name) is not None:
+            raise ValueError(
+                f"{name}: the model under {folder} was saved with the library's own {name}; leave {name}= out"
+            )

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from labelvae import ImageData
+from labelvae.data import datasets
+from labelvae.data.image_sets import FileImages
+from labelvae.runs.experiment import Experiment, run_experiment
+from labelvae.runs.presets import DIGITS
+
+PIXELS = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(60) % 3
+
+
+class Dicts(Dataset):
+    classes = ("cat", "dog", "bird")
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        if index >= 60:
+            raise IndexError
+        return {"image": PIXELS[index], "label": self.classes[int(LABELS[index])]}
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(PIXELS[k].float() / 255.0, int(LABELS[k])) for k in range(60)])
+
+
+class Pictures(Dataset):
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        from PIL import Image
+
+        return Image.fromarray(PIXELS[index, 0].numpy()), LABELS[index]
+
+
+def wanted():
+    return ImageData.from_tensors(PIXELS, LABELS, ["0", "1", "2"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TensorDataset(PIXELS, LABELS),
+        lambda: TensorDataset(PIXELS.float() / 255.0, nn.functional.one_hot(LABELS)),
+        lambda: DataLoader(TensorDataset(PIXELS, LABELS), batch_size=7),
+        lambda: Subset(Dicts(), range(60)),
+        lambda: DataLoader(Dicts(), batch_size=8),
+        Stream,
+        lambda: DataLoader(Stream(), batch_size=8),
+        Pictures,
+        lambda: [(PIXELS[:30], LABELS[:30]), (PIXELS[30:], LABELS[30:])],
+    ],
+)
+def test_any_data_set_or_loader_gives_the_same_splits(make):
+    data, expected = ImageData.from_datasets(make()), wanted()
+    for name, split in expected.splits.items():
+        assert torch.equal(data.splits[name].images, split.images)
+    assert all(torch.equal(data.splits[name].labels, split.labels) for name, split in expected.splits.items()) or (
+        data.class_names == ["cat", "dog", "bird"]
+    )
+
+
+def test_more_than_memory_holds_stays_in_the_data_set(monkeypatch):
+    monkeypatch.setattr(datasets, "fits", lambda *_: False)
+    data, expected = ImageData.from_datasets(TensorDataset(PIXELS, LABELS)), wanted()
+    assert isinstance(data.splits["train"], FileImages)
+    for (images, labels), (want, own) in zip(
+        data.loader("train", 9, shuffle=True), expected.loader("train", 9, shuffle=True), strict=True
+    ):
+        assert torch.equal(images, want)
+        assert torch.equal(labels, own)
+    assert data.fingerprint() != ImageData.from_datasets(TensorDataset(PIXELS.flip(0), LABELS)).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (TensorDataset(PIXELS), "train: expected images and labels"),
+        (TensorDataset(PIXELS.float() - 128.0, LABELS), "train: .*without Normalize"),
+        ([(PIXELS, LABELS), (PIXELS[..., :7, :], LABELS)], "train: expected images of one size"),
+        ([], "train: expected images and labels, got none"),
+        (5, "train: expected a torch Dataset or DataLoader"),
+        (iter([(PIXELS, LABELS)]), "train: expected a torch Dataset or DataLoader"),
+        (TensorDataset(PIXELS, LABELS + 0.5), "labels: expected"),
+    ],
+)
+def test_other_forms_are_refused_in_words(given, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData.from_datasets(given)
+
+
+def test_an_experiment_takes_a_data_set_and_a_loader(tmp_path):
+    settings = replace(DIGITS, out=tmp_path, log="none", fast_dev_run=True, accelerator="cpu")
+    scores = run_experiment(settings, TensorDataset(PIXELS, LABELS))
+    assert 0 <= scores[0].effectiveness <= 1
+    own = {"train": DataLoader(Dicts(), batch_size=8), "test": Dicts()}
+    experiment = Experiment(replace(settings, out=tmp_path / "b"), own)
+    assert {name: len(split) for name, split in experiment.data.splits.items()} == {
+        "train": 54,
+        "validation": 6,
+        "test": 60,
+    }
+    with pytest.raises(ValueError, match="data: expected the keys train, test and validation, got training"):
+        run_experiment(settings, {"training": Dicts()})
