@@ -37,7 +37,7 @@ HANDS = (1, 4, 7, 8)
 
 
 def main(runs: list[Path], model: str, out: Path) -> None:
-    """Four hands of the benchmark's sheet; the photograph, relabelled; the comparison of the runs; the page to play with after two clicks."""
+    """Four hands of a sheet; the photograph, relabelled; runs compared; the page to play with after two clicks."""
     rows_of(out / "mnist_every_class.png", HANDS).save(out / "mnist_hands.png", optimize=True)
     drawn_photo().save(out / "photo.jpg", quality=90)
     for label, name in (("8", "photo_as_8.jpg"), ("all", "photo_sheet.jpg")):

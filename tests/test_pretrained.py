@@ -99,7 +99,7 @@ def test_the_model_of_cifar10_is_small_on_disk_and_whole_in_memory(colour):
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 10_000_000
     for part, model in (("vae", colour.vae), ("guide", colour.guide)):
         stored = load_file(folder / part / "model.safetensors")
-        assert {value.dtype for value in stored.values()} == {torch.float16, torch.int64}
+        assert {value.dtype for value in stored.values()} == {torch.uint8, torch.float16, torch.int64}
         assert model.dtype == torch.float32
         assert model.class_names == CLASSES
     card = (folder / "vae" / "README.md").read_text()
