@@ -105,8 +105,8 @@ def test_an_experiment_takes_a_data_set_and_a_loader(tmp_path):
     own = {"train": DataLoader(Dicts(), batch_size=8), "test": Dicts()}
     experiment = Experiment(replace(settings, out=tmp_path / "b"), own)
     assert {name: len(split) for name, split in experiment.data.splits.items()} == {
-        "train": 54,
-        "validation": 6,
+        "train": 48,
+        "validation": 12,
         "test": 60,
     }
     with pytest.raises(ValueError, match="data: expected the keys train, test and validation, got training"):

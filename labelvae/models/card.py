@@ -88,7 +88,7 @@ def model_card(run: str | Path, name: str | None = None, refined: bool = False) 
     lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
     styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
     for figure, meaning in {**FIGURES, **styles}.items():
-        if any(figure in row for row in rows):
+        if any(row.get(figure) is not None for row in rows):
             lines += [f"| {figure} | {' | '.join(_cell(row.get(figure)) for row in rows)} | {meaning} |"]
     pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
     return CARD.format(
