@@ -11,6 +11,7 @@ and `mask.png` (the image, a mask in its middle, the image as asked, and as aske
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 ROWS = 6
 
@@ -29,10 +30,7 @@ def main() -> None:
 
     from labelvae import ConditionalVAE, ImageData, LabelClassifier, wrong_labels
     from labelvae.evaluation import peak_signal_to_noise, regions
-    from labelvae.losses.refinement import refining
-    from labelvae.models import counterfactuals, soft_edge
     from labelvae.system.whole_files import write_whole
-    from labelvae.visual.grids import grid
 
     vae = ConditionalVAE.from_pretrained(options.model)
     judge = LabelClassifier.from_pretrained(options.judge)
@@ -61,20 +59,31 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     write_whole(options.out / "table.md", table + "\n")
-    draws = counterfactuals(vae, images[:ROWS], asked[:ROWS], generator=torch.Generator().manual_seed(2))
+    draw(vae, options, images[:ROWS], asked[:ROWS], {name: made[:ROWS] for name, made in changed.items()})
+
+
+def draw(vae: Any, options: argparse.Namespace, images: Any, asked: Any, changed: dict[str, Any]) -> None:
+    """Draw the two pictures."""
+    import torch
+
+    from labelvae.losses.refinement import refining
+    from labelvae.models import counterfactuals, soft_edge
+    from labelvae.visual.grids import grid
+
+    draws = counterfactuals(vae, images, asked, generator=torch.Generator().manual_seed(2))
     spread = draws.var(dim=1).mean(dim=1, keepdim=True)
     spread = (spread / spread.amax(dim=(1, 2, 3), keepdim=True)).expand(-1, vae.image_shape[0], -1, -1)
-    columns = [images[:ROWS], *(made[:ROWS] for made in changed.values()), draws[:, 0], draws[:, 1], spread]
+    columns = [images, *(made for made in changed.values()), draws[:, 0], draws[:, 1], spread]
     titles = ["image", *changed, "a draw", "another", "variance"]
     grid([list(row) for row in zip(*columns, strict=True)], column_titles=titles).save(options.out / "residual.png")
     height, width = vae.image_shape[1:]
     y, x = torch.linspace(-1.15, 1.15, height)[:, None], torch.linspace(-1.15, 1.15, width)
     mask = soft_edge(((x**2 + y**2) < 1).float()[None, None], height / 16)
     model = refining(vae, options.model)
-    whole, inside = model.relabel(images[:ROWS], asked[:ROWS]), model.relabel(images[:ROWS], asked[:ROWS], mask=mask)
-    columns = [images[:ROWS], mask.expand_as(images[:ROWS]), whole, inside]
+    whole, inside = model.relabel(images, asked), model.relabel(images, asked, mask=mask)
+    columns = [images, mask.expand_as(images), whole, inside]
     names = vae.class_names or [str(label) for label in range(vae.num_classes)]
-    captions = [["", "", f"as {names[int(label)]}", ""] for label in asked[:ROWS]]
+    captions = [["", "", f"as {names[int(label)]}", ""] for label in asked]
     rows = [list(row) for row in zip(*columns, strict=True)]
     grid(rows, captions, column_titles=["image", "mask", "everywhere", "in the mask"]).save(options.out / "mask.png")
 
