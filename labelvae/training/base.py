@@ -15,6 +15,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.loaders import ImageLoader
 from labelvae.inputs.checks import check_choice, check_flag, check_number
 from labelvae.inputs.tensors import check_images, check_labels
@@ -85,6 +86,20 @@ class Task(Rebuildable):
         """The network that is trained, with its `image_shape` and `num_classes`."""
         raise NotImplementedError
 
+    @property
+    def label_form(self) -> int | Attributes:
+        """What a label of a batch is: one of so many classes, or a row of attributes."""
+        return self.network.num_classes  # type: ignore[no-any-return]
+
+    def check_labels(self, labels: Tensor, batch: int) -> Tensor:
+        """Return labels of a batch, checked: int64 `(B,)`, or float rows `(B, A)`.
+
+        Raises:
+            ValueError: labels of another shape, type or range.
+        """
+        form = self.label_form
+        return form.rows(labels, batch) if isinstance(form, Attributes) else check_labels(labels, form, batch)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What is optimized."""
         raise NotImplementedError
@@ -113,14 +128,14 @@ class Task(Rebuildable):
         Raises:
             ValueError: a batch of another form, or of one image that is not the last of several.
         """
-        images, labels = unpack(batch, self.network.num_classes)
+        images, labels = unpack(batch, self.label_form)
         if len(images) == 1:
             self._skip(batch_idx)
             return None
         if self._to_check:  # on an accelerator, once: the host waits
             with torch.no_grad():
                 check_images(images, self.network.image_shape)
-                check_labels(labels, self.network.num_classes, len(images))
+                self.check_labels(labels, len(images))
             self._to_check = False
         progress = min(1.0, self.global_step / self.steps)
         if self.channels_last and images.ndim == 4:
@@ -143,7 +158,7 @@ class Task(Rebuildable):
         self._log_held_out("test", batch)
 
     def _log_held_out(self, split: str, batch: Any) -> None:
-        images, labels = unpack(batch, self.network.num_classes)
+        images, labels = unpack(batch, self.label_form)
         terms = self.held_out_terms(images, labels)
         if not (self._trainer and self._trainer.barebones):
             values = {f"{self.prefix}{split}/{name}": value for name, value in terms.items()}

@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.augmentation import augment
 from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind, check_number
-from labelvae.inputs.tensors import Labels, check_images, check_labels
+from labelvae.inputs.tensors import Labels, check_images
 from labelvae.losses.attack import noise_step
+from labelvae.losses.attribute_elbo import AttributeELBO, AttributeTerms
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import label_loss
+from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
@@ -29,7 +32,8 @@ class ClassifierTraining(Task):
     """Pretrains a guide or a judge with cross-entropy on augmented images.
 
     Args:
-        classifier: what is trained, in place.
+        classifier: what is trained, in place: a `LabelClassifier`, or an `AttributeClassifier`, each of whose heads
+            has its own likelihood.
         augmentation: changes to the training images; with noise among them the guide becomes robust.
         label_smoothing: of the cross-entropy, in [0, 1).
         learning_rate: largest step size of AdamW.
@@ -48,7 +52,7 @@ class ClassifierTraining(Task):
 
     def __init__(
         self,
-        classifier: LabelClassifier,
+        classifier: LabelClassifier | AttributeClassifier,
         augmentation: Augmentation | None = None,
         label_smoothing: float = 0.0,
         learning_rate: float = 2e-3,
@@ -64,7 +68,12 @@ class ClassifierTraining(Task):
         label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         classifier = uncompiled(classifier)
         adversarial = check_number("adversarial", adversarial, at_least=0, below=1)
-        check_kind("classifier", classifier, LabelClassifier)
+        if isinstance(classifier, AttributeClassifier):
+            for name, value in (("label_smoothing", label_smoothing), ("adversarial", adversarial)):
+                if value:
+                    raise ValueError(f"{name}: expected 0 for an AttributeClassifier, got {value}")
+        else:
+            check_kind("classifier", classifier, LabelClassifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
@@ -80,9 +89,15 @@ class ClassifierTraining(Task):
         )
 
     @property
-    def network(self) -> LabelClassifier:
+    def network(self) -> LabelClassifier | AttributeClassifier:
         """The classifier."""
         return self.classifier
+
+    @property
+    def label_form(self) -> int | Attributes:
+        """The number of classes, or the classifier's attributes."""
+        found = self.classifier
+        return found.attributes if isinstance(found, AttributeClassifier) else found.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
@@ -96,27 +111,39 @@ class ClassifierTraining(Task):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Before the first step, whitens with its images, unless that was done before."""
         if self.global_step == 0:
-            self.classifier.whiten(unpack_images(batch, self.classifier.num_classes)[0])
+            self.classifier.whiten(unpack_images(batch, self.label_form)[0])
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The mean cross-entropy."""
         check_images(images, self.classifier.image_shape)
-        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        labels = self.check_labels(labels, len(images))
         seen = augment(images, self.augmentation)
+        if isinstance(self.classifier, AttributeClassifier):
+            return _summed(self.classifier.nll(seen, labels))
         if self.adversarial:
             seen = noise_step(self.classifier, seen, labels, self.adversarial)
         return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Accuracy and cross-entropy on held-out images."""
-        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        labels = self.check_labels(labels, len(images))
+        if isinstance(self.classifier, AttributeClassifier):
+            return _summed(self.classifier.nll(images, labels))
         logits = self.classifier(images)
         return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
-        images, _ = unpack_images(batch, self.classifier.num_classes)
+        """Probabilities of the classes, `(B, K)`, of a batch with or without labels; or what is read, rows `(B, A)`."""
+        images, _ = unpack_images(batch, self.label_form)
+        if isinstance(self.classifier, AttributeClassifier):
+            return self.classifier.rows(images)
         return self.forward(images).softmax(dim=1)
+
+
+def _summed(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean of each attribute's loss, and their sum."""
+    means = {name: loss.mean() for name, loss in losses.items()}
+    return means | {"total": torch.stack(list(means.values())).sum()}
 
 
 class VAETraining(Task):
@@ -124,7 +151,7 @@ class VAETraining(Task):
 
     Args:
         vae: what is trained, in place.
-        loss: the objective; its guide stays as it is.
+        loss: the objective; its guide stays as it is. `AttributeELBO` is that of a model of several attributes.
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
@@ -178,6 +205,12 @@ class VAETraining(Task):
         """The model."""
         return self.vae
 
+    @property
+    def label_form(self) -> int | Attributes:
+        """The number of classes, or the model's attributes."""
+        attributes = self.vae.attributes
+        return attributes if attributes is not None and isinstance(self.loss, AttributeELBO) else self.vae.num_classes
+
     def forward(self, images: Tensor, labels: Labels, own_labels: Labels | None = None) -> Tensor:
         """Images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
         return self.vae.relabel(images, labels, own_labels)
@@ -221,7 +254,7 @@ class VAETraining(Task):
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The weighted objective and the means of its terms."""
         check_images(images, self.vae.image_shape)
-        terms: LossTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
+        terms: LossTerms | AttributeTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -236,5 +269,9 @@ class VAETraining(Task):
             batch_idx: number of the batch.
             dataloader_idx: number of its loader.
         """
-        images, own = unpack_images(batch, self.vae.num_classes)
+        images, own = unpack_images(batch, self.label_form)
+        if isinstance(self.label_form, Attributes):
+            raise ValueError(
+                "predict: a model of several attributes has no list of all labels; call vae.relabel(images, {...})"
+            )
         return torch.stack([self.forward(images, label, own) for label in range(self.vae.num_classes)], dim=1)
