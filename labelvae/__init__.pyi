@@ -1,8 +1,8 @@
 __version__: str
 
-from .attributes.kinds import Binary as Binary
-from .attributes.kinds import Category as Category
-from .attributes.kinds import Continuous as Continuous
+from .attributes.choices import Binary as Binary
+from .attributes.choices import Category as Category
+from .attributes.continuous import Continuous as Continuous
 from .attributes.rows import Attributes as Attributes
 from .data.augmentation import augment as augment
 from .data.image_data import ImageData as ImageData

@@ -1,7 +1,7 @@
-from .kinds import Binary as Binary
-from .kinds import Category as Category
-from .kinds import Continuous as Continuous
-from .kinds import Kind as Kind
+from .choices import Binary as Binary
+from .choices import Category as Category
+from .continuous import Continuous as Continuous
+from .kind import Kind as Kind
 from .kinds import kind_of as kind_of
 from .likelihoods import binary_nll as binary_nll
 from .likelihoods import category_nll as category_nll

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelvae.attributes.kinds import Category, Kind, kind_of
+from labelvae.attributes.choices import Category
+from labelvae.attributes.kind import Kind
+from labelvae.attributes.kinds import kind_of
 from labelvae.inputs.conversions import described, imported, plain_tensor
 from labelvae.inputs.peeking import readable
 
@@ -28,7 +30,7 @@ class Attributes(Mapping[str, Kind]):
     Raises:
         ValueError: no attribute, a name that is no plain text, or another kind.
 
-    >>> from labelvae.attributes.kinds import Continuous
+    >>> from labelvae.attributes.continuous import Continuous
     >>> labels = Attributes({"object": Category(3), "angle": Continuous(0, 360, "degrees", periodic=True)})
     >>> labels.rows({"object": 2, "angle": [0, 90]})
     tensor([[ 2.,  0.],
@@ -138,7 +140,7 @@ class Attributes(Mapping[str, Kind]):
                 )
 
     def _from_columns(self, given: Any, batch: int | None, name: str) -> Tensor:
-        there = [each for each in (given if isinstance(given, Mapping) else given.columns)]
+        there = list(given if isinstance(given, Mapping) else given.columns)
         unknown = [each for each in there if each not in self]
         if unknown or not there:
             what = repr(unknown[0]) if unknown else "none"

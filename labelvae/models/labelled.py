@@ -69,7 +69,11 @@ class Labelled(Pretrained):
         return self._num_classes
 
     def label_weights(
-        self, labels: Labels | Mapping[str, Any], batch: int, name: str = "labels", device: torch.device | str = "cpu"
+        self,
+        labels: Labels | Mapping[str, Any] | Weights,
+        batch: int,
+        name: str = "labels",
+        device: torch.device | str = "cpu",
     ) -> Tensor:
         """Return labels in any accepted form, names of classes among them, as weights `(B, L)` that a network sees.
 
@@ -125,7 +129,7 @@ class Labelled(Pretrained):
         if own_labels is None or self.attributes is None:
             return None
         if isinstance(own_labels, torch.nn.Module) and hasattr(own_labels, "read"):
-            theirs = own_labels.attributes
+            theirs: Any = own_labels.attributes
             if theirs != self.attributes:
                 raise ValueError(
                     f"own_labels: expected a classifier of the model's attributes {', '.join(self.attributes)}, got "
@@ -145,9 +149,7 @@ class Labelled(Pretrained):
         rows = self.attributes.known(self.attributes.rows(labels))
         return rows, len(rows)
 
-    def label_way(
-        self, images: Tensor, start: Any, end: Any, steps: int, own_labels: Any
-    ) -> tuple[list[Tensor], Any]:
+    def label_way(self, images: Tensor, start: Any, end: Any, steps: int, own_labels: Any) -> tuple[list[Tensor], Any]:
         """Return the weights `(B, L)` of each step from one label to another, and the images' own labels.
 
         Numbers move in their own unit; an angle goes the shorter way round, or as it is written where the way is a
@@ -172,12 +174,12 @@ class Labelled(Pretrained):
                 way = finish[:, place] - begin[:, place]
                 shorter = torch.remainder(way + turn / 2, turn) - turn / 2
                 finish[:, place] = begin[:, place] + torch.where(way.abs() < turn, shorter, way)
-        first, last = (labels.split(labels.weights(each)) for each in (begin, finish))
+        ends = [labels.split(labels.weights(each)) for each in (begin, finish)]
         found = []
         for share in shares:
             between = labels.split(labels.weights(torch.lerp(begin, finish, share)))
             parts = [
-                between[name] if hasattr(kind, "span") else torch.lerp(first[name], last[name], share)
+                between[name] if hasattr(kind, "span") else torch.lerp(ends[0][name], ends[1][name], share)
                 for name, kind in labels.items()
             ]
             found.append(torch.cat(parts, dim=1))

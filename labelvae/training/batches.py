@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from labelvae.attributes.rows import Attributes
+from labelvae.inputs.tensors import check_labels
 
 IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
 """Keys under which the images of a batch that is a dict may stand."""
@@ -30,7 +32,8 @@ def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
         num_classes: K; or the attributes that a label is made of. Labels are then rows `(B, A)`, or a dict of columns.
 
     Returns:
-        Images `(B, C, H, W)` and int64 labels `(B,)`, or float rows `(B, A)`. Shapes and ranges are left to `check_images` and `check_labels`.
+        Images `(B, C, H, W)` and int64 labels `(B,)`, or float rows `(B, A)`.
+        Shapes and ranges are left to `check_images` and `check_labels`.
 
     Raises:
         ValueError: a batch of another form, without labels, or with labels that are no class indices.
@@ -62,7 +65,30 @@ def _labels(labels: Any, form: int | Attributes) -> Tensor:
         if missing:
             raise ValueError(f"labels: expected columns {', '.join(form)}, got {', '.join(map(str, labels))}")
         labels = torch.stack([torch.as_tensor(labels[name]).float().reshape(-1) for name in form], dim=1)
-    return labels.float()[:, None] if labels.ndim == 1 and len(form) == 1 else labels.float()
+    rows: Tensor = labels.float()
+    return rows[:, None] if rows.ndim == 1 and len(form) == 1 else rows
+
+
+def check_batch_labels(labels: Tensor, form: int | Attributes, batch: int) -> Tensor:
+    """Return labels of a batch, checked: int64 `(B,)` of so many classes, or float rows `(B, A)` of attributes.
+
+    Raises:
+        ValueError: labels of another shape, type or range.
+    """
+    return form.rows(labels, batch) if isinstance(form, Attributes) else check_labels(labels, form, batch)
+
+
+def skip_one_image(last: bool) -> None:
+    """Warn that the last batch of an epoch is skipped, because it has one image.
+
+    Raises:
+        ValueError: it is not the last of several batches.
+    """
+    if not last:
+        raise ValueError(
+            "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
+        )
+    warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=3)
 
 
 def class_indices(labels: Tensor, num_classes: int) -> Tensor:

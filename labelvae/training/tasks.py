@@ -23,7 +23,7 @@ from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
-from labelvae.training.batches import unpack_images
+from labelvae.training.batches import check_batch_labels, unpack_images
 from labelvae.training.checkpoints import plain_loss, plain_network
 from labelvae.training.options import Schedule
 
@@ -116,7 +116,7 @@ class ClassifierTraining(Task):
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The mean cross-entropy."""
         check_images(images, self.classifier.image_shape)
-        labels = self.check_labels(labels, len(images))
+        labels = check_batch_labels(labels, self.label_form, len(images))
         seen = augment(images, self.augmentation)
         if isinstance(self.classifier, AttributeClassifier):
             return _summed(self.classifier.nll(seen, labels))
@@ -126,7 +126,7 @@ class ClassifierTraining(Task):
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Accuracy and cross-entropy on held-out images."""
-        labels = self.check_labels(labels, len(images))
+        labels = check_batch_labels(labels, self.label_form, len(images))
         if isinstance(self.classifier, AttributeClassifier):
             return _summed(self.classifier.nll(images, labels))
         logits = self.classifier(images)
@@ -254,7 +254,8 @@ class VAETraining(Task):
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """The weighted objective and the means of its terms."""
         check_images(images, self.vae.image_shape)
-        terms: LossTerms | AttributeTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
+        seen = augment(images, self.augmentation)
+        terms: LossTerms | AttributeTerms = self.loss(self.vae, seen, labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
