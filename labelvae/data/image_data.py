@@ -7,18 +7,20 @@ per-image Python. Three splits: train; validation, for choosing settings; test, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings
-from labelvae.data.sources import Source, read_digits, read_folder, read_torchvision
-from labelvae.inputs.checks import as_size, check_choice, check_count
+from labelvae.data.sources import Source, read_digits, read_folder, read_table_folder, read_torchvision
+from labelvae.data.tables import inferred_attributes, table_rows
+from labelvae.inputs.checks import as_list, as_size, check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
 from labelvae.inputs.labels import label_tensor
@@ -56,7 +58,8 @@ class ImageData(LightningDataModule):
 
     Attributes:
         class_names: the name of each label.
-        num_classes: K.
+        attributes: what a label is made of, with `from_table`; else None.
+        num_classes: K; 0 where a label is made of attributes.
         image_shape: `(C, H, W)`.
         splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
 
@@ -68,6 +71,9 @@ class ImageData(LightningDataModule):
     >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
     ((1, 8, 8), 10, {'train': 1295, 'validation': 143, 'test': 359})
     """
+
+    attributes: Attributes | None = None
+    splits: dict[Split, StoredImages]
 
     def __init__(
         self,
@@ -135,12 +141,59 @@ class ImageData(LightningDataModule):
         data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
         return data
 
+    @classmethod
+    def from_table(
+        cls,
+        images: Any,
+        table: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+        image_size: tuple[int, int] | int | str | None = None,
+        batch_size: int = 128,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> ImageData:
+        """Take images whose labels are several attributes or numbers, in three splits.
+
+        Args:
+            images: a folder with `labels.csv`, whose first column is the file and every other one an attribute; or
+                images as `from_tensors` takes them.
+            table: of images that are no folder, a dict from attribute to N values, or a data frame.
+            attributes: what the columns are; None infers it, see `inferred_attributes`. An angle must be declared.
+            image_size: `(H, W)` that the images of a folder are resized to, see `ImageData`.
+            batch_size: images a batch.
+            validation_share: share of the training images held out for validation.
+            test_share: share held out for the test.
+            seed: of the split, and of the order of the training images.
+
+        Returns:
+            The data. `data.attributes` says what was inferred; labels of a split are rows `(N, A)`, NaN where a value
+            is not known.
+
+        Raises:
+            ValueError: a table that is missing or broken, named by file, row and column; images that cannot be read.
+        """
+        if isinstance(images, str | Path):
+            pixels, found, rows = read_table_folder(user_path(images), image_size, attributes)
+        else:
+            pixels = image_bytes(images)
+            columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
+            found = inferred_attributes(columns) if attributes is None else Attributes(attributes)
+            rows = table_rows(columns, found)
+        if len(rows) != len(pixels):
+            raise ValueError(f"table: expected {len(pixels)} rows, one an image, got {len(rows)}")
+        data = cls.__new__(cls)
+        source = Source(ImageSet(pixels, rows), None, [])
+        data.attributes = found
+        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, 0.5, seed))
+        return data
+
     def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
         super().__init__()
         batch_size = check_count("batch_size", batch_size)
         self.class_names = source.class_names
         self.num_classes = len(self.class_names)
-        if self.num_classes < 2:
+        if self.attributes is None and self.num_classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
         self.image_shape: ImageShape = check_image_shape(source.train.image_shape)
         self.batch_size = batch_size
@@ -149,12 +202,17 @@ class ImageData(LightningDataModule):
         split = (how.validation_share, how.test_share, how.seed)
         self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
+        if self.attributes is not None:
+            train, test = _split(train, how.test_share, how.seed, None)
+            train, validation = _split(train, how.validation_share, how.seed + 1, None)
+            self.splits = {"train": train, "validation": validation, "test": test}
+            return
         _check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
         if test is None:
             train, test = _split(train, how.test_share, how.seed, self.class_names)
         if validation is None:
             train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
-        self.splits: dict[Split, StoredImages] = {"train": train, "validation": validation, "test": test}
+        self.splits = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
@@ -241,14 +299,18 @@ def _check_enough(images: StoredImages, class_names: Sequence[str], least: int) 
 
 
 def _split(
-    images: StoredImages, share: float, seed: int, class_names: Sequence[str]
+    images: StoredImages, share: float, seed: int, class_names: Sequence[str] | None
 ) -> tuple[StoredImages, StoredImages]:
-    """The images in two, `share` of every class (at least one image) in the second."""
+    """The images in two, `share` of every class, or of all (at least one image), in the second."""
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = [], []
-    for label in range(len(class_names)):
-        members = (images.labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
+    if class_names is None and len(images) < 2:
+        raise ValueError(f"images: expected at least 3, to train, validate and test, got {len(images)} too few")
+    groups = [torch.arange(len(images))]
+    if class_names is not None:
+        groups = [(images.labels == label).nonzero().flatten() for label in range(len(class_names))]
+    for group in groups:
+        members = group[torch.randperm(len(group), generator=generator)]
         count = max(1, round(share * len(members)))
         held_out.append(members[:count])
         kept.append(members[count:])

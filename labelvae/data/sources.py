@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.folders import list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
+from labelvae.data.tables import read_labels
+from labelvae.inputs.checks import as_size
 from labelvae.system.memory import fits
 
 
@@ -138,6 +141,28 @@ def read_folder(
         }
     say_skipped(broken)
     return Source(sets["train"], sets.get("test"), listing.class_names, sets.get("validation"), files)
+
+
+def read_table_folder(
+    root: Path, image_size: Any = None, attributes: Mapping[str, Any] | None = None
+) -> tuple[Tensor, Attributes, Tensor]:
+    """Read a folder of images with `labels.csv`: uint8 images `(N, C, H, W)`, the attributes, and rows `(N, A)`.
+
+    Raises:
+        ValueError: no such table, or a broken one; a file that is missing or no image, named by its row.
+    """
+    table = root / "labels.csv"
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute")
+    files, found, rows = read_labels(table, attributes)
+    paths = [str(root / file) for file in files]
+    missing = next((file for file, path in zip(files, paths, strict=True) if not Path(path).is_file()), None)
+    if missing is not None:
+        raise ValueError(f"{table}: column file: there is no {missing!r} under {root}")
+    form, unreadable = common_form(paths, None if image_size is None else as_size("image_size", image_size))
+    broken = {paths[place]: reason for place, reason in unreadable.items()}
+    refuse(broken)
+    return _read(paths, form, broken, skip_unreadable=False), found, rows
 
 
 def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:

@@ -140,7 +140,7 @@ class AttributeELBO(GuidedELBO):
         self.guidance = None if guide is None else AttributeGuidance(guide, objective)  # type: ignore[assignment]
 
     @property
-    def guide(self) -> AttributeClassifier | None:  # type: ignore[override]
+    def guide(self) -> AttributeClassifier | None:
         """The classifier in the loss."""
         return None if self.guidance is None else self.guidance.members[0]  # type: ignore[return-value]
 
