@@ -86,8 +86,9 @@ def scores(vae: ConditionalVAE, images: Tensor, rows: Tensor, train: Tensor, thi
     own = rows[:, 0] == thing
     views, held_out = images[own & train], images[own & ~train]
     angles = rows[own & ~train, 1]
-    made = [vae.relabel(v.expand(len(angles), -1, -1, -1), {"object": thing, "angle": angles}) for v in views[:, None]]
-    ours = torch.stack([psnr(each, held_out).mean() for each in made]).mean()
+    asked = {"object": thing, "angle": angles.repeat(len(views))}
+    made = vae.relabel(views.repeat_interleave(len(angles), dim=0), asked)
+    ours = psnr(made, held_out.repeat(len(views), 1, 1, 1)).mean()
     blended, nearest = [], []
     for angle, truth in zip(angles, held_out, strict=True):
         away = vae.attributes["angle"].distance(rows[own & train, 1], angle)  # type: ignore[index]

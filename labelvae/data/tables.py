@@ -93,9 +93,8 @@ def table_rows(columns: Mapping[str, Sequence[Any]], attributes: Attributes, pla
     """
     missing = [name for name in attributes if name not in columns]
     if missing:
-        raise ValueError(
-            f"columns: expected {', '.join(attributes)}, got {', '.join(columns)}; {missing[0]} is missing"
-        )
+        there = ", ".join(columns)
+        raise ValueError(f"columns: expected {', '.join(attributes)}, got {there}; {missing[0]} is missing")
     found = torch.full((len(columns[next(iter(attributes))]), len(attributes)), math.nan)
     for column, (name, kind) in enumerate(attributes.items()):
         for row, value in enumerate(map(cell, columns[name])):
@@ -145,9 +144,8 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
     first: dict[str, int] = {}
     for number, name in zip(numbers, files, strict=True):
         if name in first:
-            raise ValueError(
-                f"{path}: row {number}, column {names[0]}: {name!r} is there twice, also in row {first[name]}"
-            )
+            where = f"{path}: row {number}, column {names[0]}"
+            raise ValueError(f"{where}: {name!r} is there twice, also in row {first[name]}")
         first[name] = number
     columns = {name: [line[place] for _, line in lines[1:]] for place, name in enumerate(names) if place}
     try:
