@@ -100,8 +100,9 @@ def table_rows(columns: Mapping[str, Sequence[Any]], attributes: Attributes, pla
         for row, value in enumerate(map(cell, columns[name])):
             if value is None:
                 continue
-            whole = isinstance(kind, Category) and isinstance(value, int | float) and not isinstance(value, bool)
-            given = f"{value:g}" if whole and f"{value:g}" in kind.names else value  # the number is its name
+            named = kind.names if isinstance(kind, Category) else ()
+            whole = isinstance(value, int | float) and not isinstance(value, bool)
+            given = f"{value:g}" if whole and f"{value:g}" in named else value  # the number is its name
             number = kind.number(given)
             if number is None:
                 where = place.format(row)

@@ -83,7 +83,7 @@ class Labelled(Pretrained):
         if isinstance(labels, Weights):
             return labels.weights.to(device)
         if self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping)):
-            return label_weights(labels, self.num_classes, batch, device, name, self.class_names)  # type: ignore[arg-type]
+            return label_weights(labels, self.num_classes, batch, device, name, self.class_names)
         return self.attributes.weights(self.attributes.rows(labels, batch, name).to(device))
 
     def weighed(self, weights: Tensor) -> Any:

@@ -227,7 +227,7 @@ class ConditionalVAE(Labelled):
         return self.relabel(images, own, own, chunk_size)
 
     def relabel(
-        self, images: Images, labels: Labels, own_labels: Labels | None = None, chunk_size: int = 1024
+        self, images: Images, labels: Labels, own_labels: Labels | nn.Module | None = None, chunk_size: int = 1024
     ) -> Tensor:
         """Return the counterfactuals of `images`: as `labels`, in their own style, from the posterior mean.
 
@@ -272,7 +272,7 @@ class ConditionalVAE(Labelled):
         end: Labels,
         steps: int = 9,
         chunk_size: int = 1024,
-        own_labels: Labels | None = None,
+        own_labels: Labels | nn.Module | None = None,
     ) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
 
