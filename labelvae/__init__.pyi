@@ -1,11 +1,16 @@
 __version__: str
 
+from .attributes.choices import Binary as Binary
+from .attributes.choices import Category as Category
+from .attributes.continuous import Continuous as Continuous
+from .attributes.rows import Attributes as Attributes
 from .data.augmentation import augment as augment
 from .data.image_data import ImageData as ImageData
 from .data.settings import Augmentation as Augmentation
 from .evaluation.evaluator import evaluate as evaluate
 from .evaluation.scores import Scores as Scores
 from .inputs.tensors import wrong_labels as wrong_labels
+from .losses.attribute_elbo import AttributeELBO as AttributeELBO
 from .losses.guided_elbo import GuidedELBO as GuidedELBO
 from .losses.likelihoods import Bernoulli as Bernoulli
 from .losses.likelihoods import Gaussian as Gaussian
@@ -13,6 +18,7 @@ from .losses.likelihoods import Laplace as Laplace
 from .losses.objective import Objective as Objective
 from .losses.own_terms import StepRecord as StepRecord
 from .losses.record import LossTerms as LossTerms
+from .models.attribute_classifier import AttributeClassifier as AttributeClassifier
 from .models.classifier import LabelClassifier as LabelClassifier
 from .models.conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
 from .models.conditioning import LabelPlanes as LabelPlanes

@@ -26,7 +26,9 @@ def run(script, *words, cwd):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in ("explain.py", "workspace.py")])
+@pytest.mark.parametrize(
+    "script", [script for script in SCRIPTS if script not in ("angle.py", "explain.py", "workspace.py")]
+)
 def test_help(script, tmp_path):
     code, out, _ = run(script, "--help", cwd=tmp_path)
     assert code == 0
@@ -152,3 +154,18 @@ def test_explain_draws_the_image_its_reconstruction_and_its_counterfactual(tmp_p
     code, _, err = run("explain.py", "--to=1", *words, cwd=tmp_path)
     assert code == 2
     assert "yours.pt2: not a file that torch.export.save wrote" in err
+
+
+def test_angle(tmp_path):
+    objects, degrees = (each.ravel() for each in np.meshgrid(np.arange(20), 5 * np.arange(72), indexing="ij"))
+    across = np.arange(32)[None, None, :] - 16 - 10 * np.cos(np.radians(degrees))[:, None, None]
+    images = (
+        255 * np.exp(-0.1 * (across**2 + (np.arange(32)[None, :, None] - objects[:, None, None] - 6) ** 2))
+    ).round()
+    np.savez(tmp_path / "coil.npz", images=images.astype(np.uint8), objects=objects, degrees=degrees)
+    code, out, err = run("angle.py", "coil.npz", "--every", "6", "--epochs", "1", "1", cwd=tmp_path)
+    assert code == 0, err
+    means = [float(word) for word in out.splitlines()[-1].split()[1:4]]
+    assert means[1] > means[2] > 5  # a blend of neighbours is nearer than the nearest one
+    with Image.open(tmp_path / "runs" / "angle" / "turned.png") as picture:
+        assert picture.width > 13 * 32

@@ -46,6 +46,7 @@ def test_unknown_names_are_attribute_errors():
 ROOMS = [
     "system",
     "inputs",
+    "attributes",
     "data",
     "models",
     "losses",

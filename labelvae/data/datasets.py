@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from labelvae.data.forms import progress
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
+from labelvae.data.sources import Source
+from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import described, image_bytes
 from labelvae.inputs.labels import label_tensor
 from labelvae.inputs.tensors import check_labels
@@ -28,14 +30,14 @@ class Positions(Sequence[str]):
     """The positions in a data set, as the names of its images."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self._number = count
 
     def __len__(self) -> int:
-        return self.count
+        return self._number
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        if not 0 <= index < self.count:
-            raise IndexError(f"index: expected 0 to {self.count - 1}, got {index}")
+        if not 0 <= index < self._number:
+            raise IndexError(f"index: expected 0 to {self._number - 1}, got {index}")
         return str(index)
 
 
@@ -69,7 +71,7 @@ class Read:
         for images, labels in _pieces(name, given):
             if not self.shape:
                 self.shape = tuple(images.shape[1:])
-                size = 2 * images[0].numel() * (len(given) if positions else 1)  # type: ignore[arg-type]
+                size = 2 * images[0].numel() * (len(given) if positions else 1)
                 keep = not positions or fits(size, torch.device("cpu"), memory_share)  # splits copy
             if tuple(images.shape[1:]) != self.shape:
                 raise ValueError(
@@ -123,6 +125,23 @@ def names_of(read: Read) -> list[str]:
     return [str(k) for k in range(1 + max(int(label) for label in read.labels))]
 
 
+def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, memory_share: float) -> Source:
+    """Read data sets or loaders by split, of which all but "train" may be None.
+
+    Raises:
+        ValueError: another form; images of several sizes or out of range; labels that are no classes.
+    """
+    read = {name: Read(name, each, memory_share) for name, each in given.items() if each is not None}
+    names = names_of(read["train"]) if class_names is None else check_names("class_names", class_names)
+    for name, each in read.items():
+        if each.shape != read["train"].shape:
+            raise ValueError(f"{name}: expected images of shape {read['train'].shape}, got {each.shape}")
+    stored = {name: each.stored(names) for name, each in read.items()}
+    resident = all(isinstance(each, ImageSet) for each in stored.values())
+    files = "" if resident else " ".join(each.digest for each in read.values())
+    return Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
+
+
 def is_data(given: Any) -> bool:
     """Whether something is a `Dataset` or a `DataLoader`, or anything that gives batches again and again."""
     return isinstance(given, Dataset | DataLoader) or (
@@ -145,7 +164,9 @@ def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:
 
 def _bytes(name: str, piece: Any, single: bool) -> tuple[Tensor, list[Any]]:
     if isinstance(piece, Mapping):
-        parts = [next((piece[key] for key in keys if key in piece), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
+        parts: list[Any] = [
+            next((piece[key] for key in keys if key in piece), None) for keys in (IMAGE_KEYS, LABEL_KEYS)
+        ]
     else:
         parts = list(piece[:2]) if isinstance(piece, tuple | list) else [piece]
     if len(parts) < 2 or any(part is None for part in parts):

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ DEFAULT_SIZE = 64
 
 LARGEST_OWN_SIZE = 128
 """Images larger than this are not kept at their own size unless it is asked for."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ def say_skipped(broken: Mapping[str, str]) -> None:
         )
 
 
-def progress(paths: Sequence[str], title: str) -> tqdm[str]:
-    """Go through paths with a bar that appears after two seconds."""
+def progress(paths: Sequence[Item], title: str) -> tqdm[Item]:
+    """Go through paths, or other things, with a bar that appears after two seconds."""
     return tqdm(paths, desc=title, unit="image", leave=False, delay=2)
 
 

@@ -7,18 +7,20 @@ per-image Python. Three splits: train; validation, for choosing settings; test, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
 
-from labelvae.data.datasets import Read, names_of
+from labelvae.attributes.rows import Attributes
+from labelvae.data.datasets import read_datasets
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings
-from labelvae.data.sources import Source, read_digits, read_folder, read_torchvision
+from labelvae.data.sources import Source, read_digits, read_folder, read_table, read_torchvision
+from labelvae.data.splits import check_enough, split_off
 from labelvae.inputs.checks import as_size, check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
@@ -57,7 +59,8 @@ class ImageData(LightningDataModule):
 
     Attributes:
         class_names: the name of each label.
-        num_classes: K.
+        attributes: what a label is made of, with `from_table`; else None.
+        num_classes: K; 0 where a label is made of attributes.
         image_shape: `(C, H, W)`.
         splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
 
@@ -69,6 +72,9 @@ class ImageData(LightningDataModule):
     >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
     ((1, 8, 8), 10, {'train': 1295, 'validation': 143, 'test': 359})
     """
+
+    attributes: Attributes | None = None
+    splits: dict[Split, StoredImages]
 
     def __init__(
         self,
@@ -137,7 +143,7 @@ class ImageData(LightningDataModule):
         return data
 
     @classmethod
-    def from_datasets(
+    def from_datasets(  # type: ignore[override]
         cls,
         train: Any,
         test: Any = None,
@@ -167,18 +173,44 @@ class ImageData(LightningDataModule):
         Raises:
             ValueError: another form; images of several sizes or out of range; labels that are no classes.
         """
-        given = {"train": train, "test": test, "validation": validation}
-        read = {name: Read(name, each, memory_share) for name, each in given.items() if each is not None}
-        names = names_of(read["train"]) if class_names is None else check_names("class_names", class_names)
-        for name, each in read.items():
-            if each.shape != read["train"].shape:
-                raise ValueError(f"{name}: expected images of shape {read['train'].shape}, got {each.shape}")
-        stored = {name: each.stored(names) for name, each in read.items()}
-        resident = all(isinstance(each, ImageSet) for each in stored.values())
-        files = "" if resident else " ".join(each.digest for each in read.values())
-        source = Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
+        source = read_datasets({"train": train, "test": test, "validation": validation}, class_names, memory_share)
         data = cls.__new__(cls)
         data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
+        return data
+
+    @classmethod
+    def from_table(
+        cls,
+        images: Any,
+        table: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+        image_size: tuple[int, int] | int | str | None = None,
+        batch_size: int = 128,
+        validation_share: float = 0.1,
+        test_share: float = 0.2,
+        seed: int = 0,
+    ) -> ImageData:
+        """Take images whose labels are several attributes or numbers, in three splits.
+
+        Labels of a split are rows `(N, A)`, NaN where a value is not known.
+
+        Args:
+            images: a folder with `labels.csv`, whose first column is the file and every other one an attribute; or
+                images as `from_tensors` takes them.
+            table: of images that are no folder, a dict from attribute to N values, or a data frame.
+            attributes: what the columns are; None infers it, see `inferred_attributes`. An angle must be declared.
+            image_size: `(H, W)` that the images of a folder are resized to, see `ImageData`.
+            batch_size: images a batch.
+            validation_share: share of the training images held out for validation.
+            test_share: share held out for the test.
+            seed: of the split, and of the order of the training images.
+
+        Raises:
+            ValueError: a table that is missing or broken, named by file, row and column; images that cannot be read.
+        """
+        data = cls.__new__(cls)
+        source, data.attributes = read_table(images, table, attributes, image_size)
+        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, 0.5, seed))
         return data
 
     def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
@@ -186,7 +218,7 @@ class ImageData(LightningDataModule):
         batch_size = check_count("batch_size", batch_size)
         self.class_names = source.class_names
         self.num_classes = len(self.class_names)
-        if self.num_classes < 2:
+        if self.attributes is None and self.num_classes < 2:
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
         self.image_shape: ImageShape = check_image_shape(source.train.image_shape)
         self.batch_size = batch_size
@@ -195,12 +227,17 @@ class ImageData(LightningDataModule):
         split = (how.validation_share, how.test_share, how.seed)
         self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
-        _check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
+        if self.attributes is not None:
+            train, test = split_off(train, how.test_share, how.seed, None)
+            train, validation = split_off(train, how.validation_share, how.seed + 1, None)
+            self.splits = {"train": train, "validation": validation, "test": test}
+            return
+        check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
         if test is None:
-            train, test = _split(train, how.test_share, how.seed, self.class_names)
+            train, test = split_off(train, how.test_share, how.seed, self.class_names)
         if validation is None:
-            train, validation = _split(train, how.validation_share, how.seed + 1, self.class_names)
-        self.splits: dict[Split, StoredImages] = {"train": train, "validation": validation, "test": test}
+            train, validation = split_off(train, how.validation_share, how.seed + 1, self.class_names)
+        self.splits = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
@@ -276,26 +313,3 @@ class ImageData(LightningDataModule):
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
-
-def _check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:
-    """A `ValueError` unless every class has an image for each split that is taken from these."""
-    for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
-        if count < least:
-            aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
-            raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
-
-
-def _split(
-    images: StoredImages, share: float, seed: int, class_names: Sequence[str]
-) -> tuple[StoredImages, StoredImages]:
-    """The images in two, `share` of every class (at least one image) in the second."""
-    generator = torch.Generator().manual_seed(seed)
-    kept, held_out = [], []
-    for label in range(len(class_names)):
-        members = (images.labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
-        count = max(1, round(share * len(members)))
-        held_out.append(members[:count])
-        kept.append(members[count:])
-    return images.subset(torch.cat(kept).sort().values), images.subset(torch.cat(held_out).sort().values)

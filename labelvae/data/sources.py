@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,15 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.folders import list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
+from labelvae.data.tables import inferred_attributes, read_labels, table_rows
+from labelvae.inputs.checks import as_list, as_size
+from labelvae.inputs.conversions import image_bytes
 from labelvae.system.memory import fits
+from labelvae.system.whole_files import user_path
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,28 @@ def read_folder(
     return Source(sets["train"], sets.get("test"), listing.class_names, sets.get("validation"), files)
 
 
+def read_table_folder(
+    root: Path, image_size: Any = None, attributes: Mapping[str, Any] | None = None
+) -> tuple[Tensor, Attributes, Tensor]:
+    """Read a folder of images with `labels.csv`: uint8 images `(N, C, H, W)`, the attributes, and rows `(N, A)`.
+
+    Raises:
+        ValueError: no such table, or a broken one; a file that is missing or no image, named by its row.
+    """
+    table = root / "labels.csv"
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute")
+    files, found, rows = read_labels(table, attributes)
+    paths = [str(root / file) for file in files]
+    missing = next((file for file, path in zip(files, paths, strict=True) if not Path(path).is_file()), None)
+    if missing is not None:
+        raise ValueError(f"{table}: column file: there is no {missing!r} under {root}")
+    form, unreadable = common_form(paths, None if image_size is None else as_size("image_size", image_size))
+    broken = {paths[place]: reason for place, reason in unreadable.items()}
+    refuse(broken)
+    return _read(paths, form, broken, skip_unreadable=False), found, rows
+
+
 def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
     """All images; those that cannot be read are added to `broken`, and refused unless they may be skipped."""
     images = torch.empty(len(paths), *form.image_shape, dtype=torch.uint8)
@@ -152,3 +179,23 @@ def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreada
     if not skip_unreadable:
         refuse(broken)
     return images
+
+
+def read_table(
+    images: Any, table: Any, attributes: Mapping[str, Any] | None, image_size: tuple[int, int] | int | str | None
+) -> tuple[Source, Attributes]:
+    """Read images with a table of their labels, or a folder that holds one; see `ImageData.from_table`.
+
+    Raises:
+        ValueError: a table that is missing or broken, named by file, row and column; images that cannot be read.
+    """
+    if isinstance(images, str | Path):
+        pixels, found, rows = read_table_folder(user_path(images), image_size, attributes)
+    else:
+        pixels = image_bytes(images)
+        columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
+        found = inferred_attributes(columns) if attributes is None else Attributes(attributes)
+        rows = table_rows(columns, found)
+    if len(rows) != len(pixels):
+        raise ValueError(f"table: expected {len(pixels)} rows, one an image, got {len(rows)}")
+    return Source(ImageSet(pixels, rows), None, []), found

@@ -1,3 +1,5 @@
+from .attribute_scores import attribute_scores as attribute_scores
+from .attribute_scores import label_scores as label_scores
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import agreement as agreement
 from .diagnosis import beats_chance as beats_chance

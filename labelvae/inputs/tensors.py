@@ -5,7 +5,7 @@ Each check names what came, what was expected, and what to do. Values are read w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -25,9 +25,12 @@ Images: TypeAlias = "Tensor | numpy.ndarray | Image | Sequence[Tensor | numpy.nd
 """What users may give as images where a model is used: `(B, C, H, W)`, `(B, H, W, C)` or one image without B, as floats
 in [0, 1] or 8-bit integers; a picture; or a list of images or pictures."""
 
-Labels: TypeAlias = "Tensor | numpy.ndarray | Sequence[int] | Sequence[str] | Sequence[Sequence[float]] | int | str"
+Labels: TypeAlias = (
+    "Tensor | numpy.ndarray | Sequence[int] | Sequence[str] | Sequence[Sequence[float]] | int | str | Mapping[str, Any]"
+)
 """What users may give as labels: an index or a name for all images; `(B,)` indices or names as a tensor, list, array or
-column of a table; or `(B, K)` non-negative weights over the classes that sum to one in each row, one-hot or a blend."""
+column of a table; or `(B, K)` non-negative weights over the classes that sum to one in each row, one-hot or a blend.
+For a model of several attributes, a dict from their names to values, or rows of values `(B, A)`."""
 
 _ROUNDING = 1e-3  # resizing and bfloat16 leave values this far outside [0, 1]
 

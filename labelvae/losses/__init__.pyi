@@ -2,6 +2,9 @@ from .adversarial import adversarial_terms as adversarial_terms
 from .adversarial import check_maps as check_maps
 from .attack import noise_step as noise_step
 from .attack import projected_gradient as projected_gradient
+from .attribute_elbo import AttributeELBO as AttributeELBO
+from .attribute_elbo import AttributeTerms as AttributeTerms
+from .attribute_elbo import label_covariance as label_covariance
 from .guidance import Guidance as Guidance
 from .guided_elbo import GuidedELBO as GuidedELBO
 from .likelihoods import Bernoulli as Bernoulli

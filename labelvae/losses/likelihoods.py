@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ def likelihood_of(name: str, scale: float, learn_scale: bool) -> Bernoulli | Gau
     return Bernoulli() if name == "bernoulli" else (Laplace if name == "laplace" else Gaussian)(scale, learn_scale)
 
 
-def settings_of(likelihood: object) -> dict[str, object]:
+def settings_of(likelihood: object) -> dict[str, Any]:
     """Return the settings of an objective that name a likelihood; none for one of your own."""
     name = next((name for name, kind in NAMED.items() if type(likelihood) is kind), None)
     if name is None:

@@ -1,3 +1,4 @@
+from .attribute_classifier import AttributeClassifier as AttributeClassifier
 from .card import model_card as model_card
 from .card import write_model_card as write_model_card
 from .classifier import LabelClassifier as LabelClassifier
@@ -25,6 +26,7 @@ from .inference import Network as Network
 from .inference import chunks as chunks
 from .inference import evaluation_mode as evaluation_mode
 from .inference import shallow_copy as shallow_copy
+from .labelled import Labelled as Labelled
 from .latent import DiagonalGaussian as DiagonalGaussian
 from .networks import ConditionalResidualBlock as ConditionalResidualBlock
 from .networks import Decoder as Decoder

@@ -149,10 +149,11 @@ class Pretrained(nn.Module):
         weights = {plain_name(name): value for name, value in weights.items()}
         arguments = {name: value for name, value in header.items() if name not in ("format", "model", "own_parts")}
         said = header.get("own_parts")
+        given: dict[str, Any] = dict(parts)
         check_given(said if isinstance(said, dict) else {}, parts, folder)
         try:
             with torch.device("meta"):  # shapes without memory, however large a configuration asks
-                expected = cls(**arguments, **parts).state_dict()
+                expected = cls(**(arguments | given)).state_dict()
         except (TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{folder}: not a configuration of {cls.kind}: {error}") from error
         wrong = sorted(set(expected) ^ set(weights)) or sorted(
@@ -169,7 +170,7 @@ class Pretrained(nn.Module):
         broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
         if broken:
             raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
-        model = cls(**arguments, **parts)
+        model = cls(**(arguments | given))
         model.load_state_dict(weights)
         if (folder / "classes.json").is_file():
             model.class_names = read_classes(folder, model.num_classes)

@@ -9,7 +9,7 @@ Relabelling decodes the latent of an image under another label; the result is it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -24,7 +24,6 @@ from labelvae.inputs.checks import (
     check_kind,
     check_widths,
 )
-from labelvae.inputs.labels import counted
 from labelvae.inputs.peeking import readable
 from labelvae.inputs.tensors import (
     Images,
@@ -33,20 +32,18 @@ from labelvae.inputs.tensors import (
     as_images,
     check_image_shape,
     check_images,
-    label_weights,
-    moved,
 )
 from labelvae.models.edits import confined, own_for_residual, with_residual
-from labelvae.models.inference import chunks, evaluation_mode
+from labelvae.models.labelled import Labelled, label_arguments
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
 from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
+from labelvae.models.passes import codes_of, images_of
 from labelvae.models.pyramids import check_places, default_widths
-from labelvae.models.saving import Pretrained
 
 
-class ConditionalVAE(Pretrained):
+class ConditionalVAE(Labelled):
     """A label-conditional variational autoencoder.
 
     `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
@@ -56,11 +53,12 @@ class ConditionalVAE(Pretrained):
     bfloat16 and return the model's own type.
 
     Labels may be an index or, once `class_names` is set, a name for the whole batch; `(B,)` of them; or `(B, K)`
-    weights over the classes, one-hot or a blend.
+    weights over the classes, one-hot or a blend. A model of several attributes takes a dict from their names to
+    values, or rows `(B, A)`, see `Attributes`.
 
     Args:
         image_shape: `(C, H, W)`, any size from 8x8, square or not.
-        num_classes: K, at least 2.
+        num_classes: K, at least 2, where a label is one class.
         latent_dim: D.
         encoder_widths: channels after each halving of the resolution; None chooses by the image's size, an
             empty list leaves fully connected layers alone.
@@ -81,6 +79,8 @@ class ConditionalVAE(Pretrained):
             `encoder_label` is not "none"; it returns mean and log-variance, as `(B, 2D)` or as two tensors `(B, D)`.
         decoder: a decoder of your own, called as `decoder(z, label)`; it returns pixel logits `(B, C, H, W)`. The label
             is weights over the classes, `(B, K)`, or the embedding with the label way "embedding".
+        attributes: what a label is made of, in place of `num_classes`: a dict from names to `Category`, `Binary` and
+            `Continuous`.
 
     Raises:
         ValueError: an argument out of range; an encoder or decoder that fails or answers another shape.
@@ -93,7 +93,7 @@ class ConditionalVAE(Pretrained):
     def __init__(
         self,
         image_shape: ImageShape,
-        num_classes: int,
+        num_classes: int | None = None,
         latent_dim: int = 16,
         encoder_widths: Sequence[int] | None = None,
         decoder_widths: Sequence[int] | None = None,
@@ -104,6 +104,7 @@ class ConditionalVAE(Pretrained):
         embedding_dim: int = 8,
         spatial_latent: bool = False,
         upsampling: Upsampling = "subpixel",
+        attributes: Mapping[str, Any] | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
     ) -> None:
@@ -115,7 +116,7 @@ class ConditionalVAE(Pretrained):
         decoder_widths = check_widths(
             "decoder_widths", encoder_widths[::-1] if decoder_widths is None else decoder_widths, at_least=0
         )
-        num_classes = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        label, found, entries = label_arguments(num_classes, attributes)
         latent_dim = check_count("latent_dim", latent_dim, at_most=LARGEST_SIZE)
         hidden_dim = check_count("hidden_dim", hidden_dim, at_most=LARGEST_SIZE)
         blocks = check_count("blocks", blocks, at_least=0, at_most=LARGEST_DEPTH)
@@ -126,33 +127,45 @@ class ConditionalVAE(Pretrained):
         check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
             check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
-        aside = {"self", "__class__", "own", "encoder", "decoder"}  # what is saved are the other arguments, as checked
-        super().__init__({name: value for name, value in locals().items() if name not in aside | {"aside"}})
+        aside = {
+            "self",
+            "__class__",
+            "own",
+            "encoder",
+            "decoder",
+            "label",
+            "found",
+            "entries",
+            "num_classes",
+            "attributes",
+        }
+        others = {name: value for name, value in locals().items() if name not in aside | {"aside"}}
+        super().__init__({"image_shape": image_shape, **label, **others})  # the arguments, as checked
         self.image_shape = image_shape
-        self.num_classes = num_classes
+        self._set_label(num_classes, found)
         self.latent_dim = latent_dim
         self.encoder_label = encoder_label
         self.decoder_label = decoder_label
         embedded = "embedding" in (encoder_label, decoder_label)
-        self.embedding = nn.Linear(num_classes, embedding_dim, bias=False) if embedded else None
-        entries = {"onehot": num_classes, "embedding": embedding_dim, "batchnorm": num_classes}
+        self.embedding = nn.Linear(entries, embedding_dim, bias=False) if embedded else None
+        beside = {"onehot": entries, "embedding": embedding_dim}
         self.encoder = own["encoder"] or Encoder(
             image_shape,
             latent_dim,
             encoder_widths,
             hidden_dim,
             blocks,
-            label_dim=entries.get(encoder_label, 0),
-            shift_classes=num_classes if encoder_label == "shift" else None,
+            label_dim=beside.get(encoder_label, 0),
+            shift_classes=entries if encoder_label == "shift" else None,
             spatial=spatial_latent,
         )
         normed = decoder_label.startswith("batchnorm")
         self.decoder = own["decoder"] or Decoder(
             image_shape,
             latent_dim,
-            label_dim=num_classes if normed else entries.get(decoder_label, 0),
-            norm_classes=num_classes if normed else None,
-            plane_dim=num_classes if decoder_label == "batchnorm-planes" else 0,
+            label_dim=entries if normed else beside.get(decoder_label, 0),
+            norm_classes=entries if normed else None,
+            plane_dim=entries if decoder_label == "batchnorm-planes" else 0,
             widths=decoder_widths,
             hidden_dim=hidden_dim,
             blocks=blocks,
@@ -198,16 +211,6 @@ class ConditionalVAE(Pretrained):
         """Return the classes of an encoder and a decoder that were given or changed, by name; see `save_pretrained`."""
         return own_parts(self)
 
-    def label_weights(
-        self, labels: Labels, batch: int, name: str = "labels", device: torch.device | str = "cpu"
-    ) -> Tensor:
-        """Return labels in any accepted form, names of classes among them, as weights over the classes, `(B, K)`.
-
-        Raises:
-            ValueError: labels of another number, type or range, or names that are not known.
-        """
-        return label_weights(labels, self.num_classes, batch, device, name, self.class_names)
-
     def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
         """Label weights `(B, K)` as they enter a network that takes them by `way`, `(B, L)`."""
         return self.embedding(label.to(self.dtype)) if self.embedding and way == "embedding" else label
@@ -230,13 +233,14 @@ class ConditionalVAE(Pretrained):
 
         Images and labels may be in any form that `relabel` takes.
         """
-        return self.relabel(images, labels, labels, chunk_size)
+        own = self.weighed(self.label_weights(labels, len(as_images(images, self.image_shape))))
+        return self.relabel(images, own, own, chunk_size)
 
     def relabel(
         self,
         images: Images,
         labels: Labels,
-        own_labels: Labels | None = None,
+        own_labels: Labels | nn.Module | None = None,
         chunk_size: int = 1024,
         mask: Images | None = None,
         residual: bool = False,
@@ -246,9 +250,9 @@ class ConditionalVAE(Pretrained):
         Args:
             images: `(B, C, H, W)` or `(B, H, W, C)`, floats in [0, 1] or 8-bit integers: a tensor, an array, a PIL
                 image or a list of them. One image without B is a batch of one.
-            labels: what each image is asked to be.
-            own_labels: what each image is; `residual` needs it, and an encoder that sees the label, unless the decoder
-                does not: it is then given the asked one.
+            labels: what each image is asked to be. Of several attributes, those that are left out stay as they are.
+            own_labels: what each image is, or an `AttributeClassifier` that reads it; attributes that stay need it,
+                `residual`, and an encoder that sees the label, unless the decoder does not.
             chunk_size: images decoded at a time.
             mask: where images may change, see `edits.confined`; None for everywhere.
             residual: carry over what the model does not draw of each image, see `edits.with_residual`.
@@ -260,12 +264,14 @@ class ConditionalVAE(Pretrained):
             ValueError: images or labels of another shape, type or range.
         """
         images = as_images(images, self.image_shape)
-        asked = self.label_weights(labels, len(images))
-        codes = self._codes(images, own_labels if self.decoder_sees_label else asked, "own_labels", chunk_size)
-        made = self._images(codes, asked, chunk_size, images.device)
+        asked, own = self.asked_and_own(images, labels, own_labels)
+        codes = codes_of(
+            self, images, own if self.decoder_sees_label else self.weighed(asked), "own_labels", chunk_size
+        )
+        made = images_of(self, codes, asked, chunk_size, images.device)
         if check_flag("residual", residual):
-            own = self.label_weights(own_for_residual(own_labels), len(images), "own_labels")
-            made = with_residual(images, made, self._images(codes, own, chunk_size, images.device))
+            weights = self.label_weights(own_for_residual(own), len(images), "own_labels")
+            made = with_residual(images, made, images_of(self, codes, weights, chunk_size, images.device))
         return made if mask is None else confined(images, made, mask)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
@@ -274,47 +280,34 @@ class ConditionalVAE(Pretrained):
         Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
         """
         check_kind("generator", generator, torch.Generator, optional=True)
-        labels, count = counted(labels)
+        labels, count = self.counted_labels(labels)
         asked = self.label_weights(labels, count)
         if not self.decoder_sees_label:
             raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
         where = generator.device if generator is not None else "cpu"
         codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
-        return self._images(codes, asked, chunk_size, self.device)
+        return images_of(self, codes, asked, chunk_size, self.device)
 
-    def interpolate(self, images: Images, start: Labels, end: Labels, steps: int = 9, chunk_size: int = 1024) -> Tensor:
+    def interpolate(
+        self,
+        images: Images,
+        start: Labels,
+        end: Labels,
+        steps: int = 9,
+        chunk_size: int = 1024,
+        own_labels: Labels | nn.Module | None = None,
+    ) -> Tensor:
         """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
 
         The label's weights move linearly from `start` to `end` in `steps` images, at least 2; `start` is what the
-        images are, for an encoder that sees the label.
+        images are, for an encoder that sees the label. A number moves in its own unit, and an angle the shorter way
+        round, or as it is written where that is a whole turn or more: from 0 to 360 degrees is once around. Attributes
+        that are left out stay as `own_labels` says.
         """
         steps = check_count("steps", steps, at_least=2)
         images = as_images(images, self.image_shape)
-        first = self.label_weights(start, len(images), "start")
-        last = self.label_weights(end, len(images), "end")
-        way = [torch.lerp(first, last, float(share)) for share in torch.linspace(0, 1, steps, device="cpu")]
+        way, own = self.label_way(images, start, end, steps, own_labels)
         if not self.decoder_sees_label:
-            return torch.stack([self.relabel(images, label, first, chunk_size) for label in way], dim=1)
-        codes = self._codes(images, first, "start", chunk_size)
-        return torch.stack([self._images(codes, label, chunk_size, images.device) for label in way], dim=1)
-
-    def _codes(self, images: Tensor, own_labels: Labels | None, name: str, chunk_size: int) -> Tensor:
-        """Posterior means `(B, D)` on the model's device, in evaluation mode."""
-        own = None if own_labels is None else self.label_weights(own_labels, len(images), name, self.device)
-        with evaluation_mode(self) as model:
-            means = [
-                model.encode(moved(images[part], self.device, "images"), None if own is None else own[part]).mean
-                for part in chunks(len(images), chunk_size)
-            ]
-        return torch.cat(means)
-
-    def _images(self, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
-        """Images `(B, C, H, W)` of codes under label weights, each chunk brought to `device`, in evaluation mode."""
-        parts = chunks(len(codes), chunk_size)
-        with evaluation_mode(self) as model:
-            if len(parts) == 1:
-                return model.decode(codes.to(self.device), label.to(self.device)).to(device, self.dtype)
-            images = torch.empty(len(codes), *self.image_shape, dtype=self.dtype, device=device)
-            for part in parts:
-                images[part] = model.decode(codes[part].to(self.device), label[part].to(self.device))
-        return images
+            return torch.stack([self.relabel(images, self.weighed(each), own, chunk_size) for each in way], dim=1)
+        codes = codes_of(self, images, own, "start", chunk_size)
+        return torch.stack([images_of(self, codes, each, chunk_size, images.device) for each in way], dim=1)

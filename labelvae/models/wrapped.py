@@ -170,7 +170,7 @@ class WrappedClassifier(Classifier):
             raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
         with evaluation_mode(self.network) as network, maps_seen(network) as (watched, maps):
             watched(prepared)
-            self._octaves = octaves(maps, tuple(prepared.shape[2:]), self.image_shape)
+            self._octaves = octaves(maps, (prepared.shape[2], prepared.shape[3]), self.image_shape)
         self.num_classes = check_count("num_classes", logits.shape[1], at_least=1, at_most=LARGEST_SIZE)
         if self._features is None and seen:
             self._layer, features = next(reversed(seen.items()))

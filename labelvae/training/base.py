@@ -15,12 +15,13 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.loaders import ImageLoader
 from labelvae.inputs.checks import check_choice, check_flag, check_number
-from labelvae.inputs.tensors import check_images, check_labels
+from labelvae.inputs.tensors import check_images
 from labelvae.system.compiling import compiled_or_eager
 from labelvae.system.process import environment
-from labelvae.training.batches import unpack
+from labelvae.training.batches import check_batch_labels, skip_one_image, unpack
 from labelvae.training.checkpoints import Rebuildable
 from labelvae.training.graphs import GraphedStep
 from labelvae.training.optimizers import clip_gradients, lay_out_like_weights, scheduled_adamw
@@ -85,6 +86,11 @@ class Task(Rebuildable):
         """The network that is trained, with its `image_shape` and `num_classes`."""
         raise NotImplementedError
 
+    @property
+    def label_form(self) -> int | Attributes:
+        """What a label of a batch is: one of so many classes, or a row of attributes."""
+        return self.network.num_classes  # type: ignore[no-any-return]
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what is optimized, as AdamW takes it."""
         raise NotImplementedError
@@ -119,14 +125,14 @@ class Task(Rebuildable):
         Raises:
             ValueError: a batch of another form, or of one image that is not the last of several.
         """
-        images, labels = unpack(batch, self.network.num_classes)
+        images, labels = unpack(batch, self.label_form)
         if len(images) == 1:
-            self._skip(batch_idx)
+            skip_one_image(last=batch_idx > 0 and self.trainer.is_last_batch)
             return None
         if self._to_check:  # on an accelerator, once: the host waits
             with torch.no_grad():
                 check_images(images, self.network.image_shape)
-                check_labels(labels, self.network.num_classes, len(images))
+                check_batch_labels(labels, self.label_form, len(images))
             self._to_check = False
         progress = min(1.0, self.global_step / self.steps)
         if self.channels_last and images.ndim == 4:
@@ -149,18 +155,11 @@ class Task(Rebuildable):
         self._log_held_out("test", batch)
 
     def _log_held_out(self, split: str, batch: Any) -> None:
-        images, labels = unpack(batch, self.network.num_classes)
+        images, labels = unpack(batch, self.label_form)
         terms = self.held_out_terms(images, labels)
         if not (self._trainer and self._trainer.barebones):
             values = {f"{self.prefix}{split}/{name}": value for name, value in terms.items()}
             self.log_dict(values, batch_size=len(images), sync_dist=True)
-
-    def _skip(self, batch_idx: int) -> None:
-        if batch_idx == 0 or not self.trainer.is_last_batch:
-            raise ValueError(
-                "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
-            )
-        warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=2)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with its schedule, as Lightning takes them.

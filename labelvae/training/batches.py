@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.datasets import IMAGE_KEYS, LABEL_KEYS
+from labelvae.inputs.tensors import check_labels
 
 
-def unpack(batch: Any, num_classes: int) -> tuple[Tensor, Tensor]:
+def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
     """Read a batch as images and class indices.
 
     A batch is a tuple or a list, of which the first two parts are taken, or a dict with one of `IMAGE_KEYS` and one of
@@ -21,10 +24,11 @@ def unpack(batch: Any, num_classes: int) -> tuple[Tensor, Tensor]:
 
     Args:
         batch: what a loader gives.
-        num_classes: K.
+        num_classes: K; or the attributes that a label is made of. Labels are then rows `(B, A)`, or a dict of columns.
 
     Returns:
-        Images `(B, C, H, W)` and int64 labels `(B,)`. Shapes and ranges are left to `check_images` and `check_labels`.
+        Images `(B, C, H, W)` and int64 labels `(B,)`, or float rows `(B, A)`.
+        Shapes and ranges are left to `check_images` and `check_labels`.
 
     Raises:
         ValueError: a batch of another form, without labels, or with labels that are no class indices.
@@ -39,13 +43,47 @@ def unpack(batch: Any, num_classes: int) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"batch: expected images and labels, got images alone ({_form(batch)}); add the labels to the data set"
         )
-    return _scaled(images), class_indices(labels, num_classes)
+    return _scaled(images), _labels(labels, num_classes)
 
 
-def unpack_images(batch: Any, num_classes: int) -> tuple[Tensor, Tensor | None]:
+def unpack_images(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor | None]:
     """Read a batch as `unpack` does; a batch may also be images alone, whose labels are None."""
     images, labels = _parts(batch)
-    return _scaled(images), None if labels is None else class_indices(labels, num_classes)
+    return _scaled(images), None if labels is None else _labels(labels, num_classes)
+
+
+def _labels(labels: Any, form: int | Attributes) -> Tensor:
+    if not isinstance(form, Attributes):
+        return class_indices(labels, form)
+    if isinstance(labels, Mapping):
+        missing = [name for name in form if name not in labels]
+        if missing:
+            raise ValueError(f"labels: expected columns {', '.join(form)}, got {', '.join(map(str, labels))}")
+        labels = torch.stack([torch.as_tensor(labels[name]).float().reshape(-1) for name in form], dim=1)
+    rows: Tensor = labels.float()
+    return rows[:, None] if rows.ndim == 1 and len(form) == 1 else rows
+
+
+def check_batch_labels(labels: Tensor, form: int | Attributes, batch: int) -> Tensor:
+    """Return labels of a batch, checked: int64 `(B,)` of so many classes, or float rows `(B, A)` of attributes.
+
+    Raises:
+        ValueError: labels of another shape, type or range.
+    """
+    return form.rows(labels, batch) if isinstance(form, Attributes) else check_labels(labels, form, batch)
+
+
+def skip_one_image(last: bool) -> None:
+    """Warn that the last batch of an epoch is skipped, because it has one image.
+
+    Raises:
+        ValueError: it is not the last of several batches.
+    """
+    if not last:
+        raise ValueError(
+            "batch_size: a training step needs at least 2 images, for batch normalization, got 1; enlarge batches"
+        )
+    warnings.warn("training: the last batch of an epoch is skipped: it has one image, a step needs 2", stacklevel=3)
 
 
 def class_indices(labels: Tensor, num_classes: int) -> Tensor:
@@ -103,7 +141,7 @@ def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
     else:
         raise ValueError(f"batch: expected images and labels, got {_form(batch)}; see torch.utils.data.DataLoader")
     for name, part in zip(("images", "labels"), found, strict=False):
-        if not isinstance(part, Tensor):
+        if not isinstance(part, Tensor) and not (name == "labels" and isinstance(part, Mapping)):
             raise ValueError(
                 f"batch: expected a tensor of {name}, got {_kind(part)} in {_form(batch)}; have one loader give "
                 "tensors, such as torchvision.transforms.v2.functional.to_image makes of a picture"

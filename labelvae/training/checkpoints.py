@@ -16,15 +16,19 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from labelvae.data.settings import Augmentation
+from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.likelihoods import settings_of
 from labelvae.losses.objective import Objective
+from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
 from labelvae.models.saving import Pretrained
 from labelvae.models.vae import ConditionalVAE
 
-NETWORKS: dict[str, type[Pretrained]] = {"ConditionalVAE": ConditionalVAE, "LabelClassifier": LabelClassifier}
+NETWORKS: dict[str, type[Pretrained]] = {
+    each.__name__: each for each in (ConditionalVAE, LabelClassifier, AttributeClassifier)
+}
 """Networks that can be rebuilt from their configuration."""
 
 
@@ -114,6 +118,9 @@ def plain_network(network: nn.Module) -> dict[str, Any]:
 
 def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
     """Return a loss as its objective and the networks in it."""
+    if type(loss) is AttributeELBO:
+        guide = None if loss.guide is None else plain_network(loss.guide)
+        return {"class": "AttributeELBO", "arguments": {"objective": asdict(loss.objective), "guide": guide}}
     if type(loss) is not GuidedELBO:
         return {"class": type(loss).__name__}
     guides: Sequence[nn.Module] = loss.guidance.guides if loss.guidance is not None else []
@@ -150,7 +157,7 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
             f"pass {'loss' if name in ('guide', 'discriminator') else name}=..."
         )
     try:
-        if kind == "GuidedELBO":
+        if kind in ("GuidedELBO", "AttributeELBO"):
             own = own_parts(value)
             if own:
                 raise ValueError(
@@ -161,6 +168,8 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
                 key: Augmentation(**part) if isinstance(part, Mapping) else part
                 for key, part in arguments["objective"].items()
             }
+            if kind == "AttributeELBO":
+                return AttributeELBO(arguments["guide"] and _built("guide", arguments["guide"]), Objective(**how))
             guide, *more = [_built("guide", each) for each in arguments["guides"]] or [None]
             other = arguments["discriminator"]
             return GuidedELBO(guide, other and _built("discriminator", other), Objective(**how), more)

@@ -10,19 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.augmentation import augment
 from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind, check_number
-from labelvae.inputs.tensors import Labels, check_images, check_labels
+from labelvae.inputs.tensors import Labels, check_images
 from labelvae.losses.attack import noise_step
+from labelvae.losses.attribute_elbo import AttributeELBO, AttributeTerms
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import label_loss
+from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
-from labelvae.training.batches import unpack_images
+from labelvae.training.batches import check_batch_labels, unpack_images
 from labelvae.training.checkpoints import own_parts, plain_loss, plain_network
 from labelvae.training.options import Schedule
 
@@ -31,7 +34,8 @@ class ClassifierTraining(Task):
     """Pretrain a guide or a judge with cross-entropy on augmented images.
 
     Args:
-        classifier: what is trained, in place.
+        classifier: what is trained, in place: a `LabelClassifier`, or an `AttributeClassifier`, each of whose heads
+            has its own likelihood.
         augmentation: changes to the training images; with noise among them the guide becomes robust.
         label_smoothing: of the cross-entropy, in [0, 1).
         learning_rate: largest step size of AdamW.
@@ -50,7 +54,7 @@ class ClassifierTraining(Task):
 
     def __init__(
         self,
-        classifier: LabelClassifier,
+        classifier: LabelClassifier | AttributeClassifier,
         augmentation: Augmentation | None = None,
         label_smoothing: float = 0.0,
         learning_rate: float = 2e-3,
@@ -66,7 +70,12 @@ class ClassifierTraining(Task):
         label_smoothing = check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         classifier = uncompiled(classifier)
         adversarial = check_number("adversarial", adversarial, at_least=0, below=1)
-        check_kind("classifier", classifier, LabelClassifier)
+        if isinstance(classifier, AttributeClassifier):
+            for name, value in (("label_smoothing", label_smoothing), ("adversarial", adversarial)):
+                if value:
+                    raise ValueError(f"{name}: expected 0 for an AttributeClassifier, got {value}")
+        else:
+            check_kind("classifier", classifier, LabelClassifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
@@ -82,9 +91,15 @@ class ClassifierTraining(Task):
         )
 
     @property
-    def network(self) -> LabelClassifier:
+    def network(self) -> LabelClassifier | AttributeClassifier:
         """The classifier."""
         return self.classifier
+
+    @property
+    def label_form(self) -> int | Attributes:
+        """The number of classes, or the classifier's attributes."""
+        found = self.classifier
+        return found.attributes if isinstance(found, AttributeClassifier) else found.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
@@ -98,27 +113,39 @@ class ClassifierTraining(Task):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Whiten with the images of the first step, unless that was done before."""
         if self.global_step == 0:
-            self.classifier.whiten(unpack_images(batch, self.classifier.num_classes)[0])
+            self.classifier.whiten(unpack_images(batch, self.label_form)[0])
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """Compute the mean cross-entropy; see `Task.step`."""
         check_images(images, self.classifier.image_shape)
-        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        labels = check_batch_labels(labels, self.label_form, len(images))
         seen = augment(images, self.augmentation)
+        if isinstance(self.classifier, AttributeClassifier):
+            return _summed(self.classifier.nll(seen, labels))
         if self.adversarial:
             seen = noise_step(self.classifier, seen, labels, self.adversarial)
         return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute accuracy and cross-entropy on held-out images; see `Task.held_out_terms`."""
-        labels = check_labels(labels, self.classifier.num_classes, len(images))
+        labels = check_batch_labels(labels, self.label_form, len(images))
+        if isinstance(self.classifier, AttributeClassifier):
+            return _summed(self.classifier.nll(images, labels))
         logits = self.classifier(images)
         return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return probabilities of the classes, `(B, K)`, of a batch of images with or without labels."""
-        images, _ = unpack_images(batch, self.classifier.num_classes)
+        """Return probabilities `(B, K)` of a batch with or without labels; of attributes, the rows `(B, A)` read."""
+        images, _ = unpack_images(batch, self.label_form)
+        if isinstance(self.classifier, AttributeClassifier):
+            return self.classifier.rows(images)
         return self.forward(images).softmax(dim=1)
+
+
+def _summed(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean of each attribute's loss, and their sum."""
+    means = {name: loss.mean() for name, loss in losses.items()}
+    return means | {"total": torch.stack(list(means.values())).sum()}
 
 
 class VAETraining(Task):
@@ -126,7 +153,7 @@ class VAETraining(Task):
 
     Args:
         vae: what is trained, in place.
-        loss: the objective; its guide stays as it is.
+        loss: the objective; its guide stays as it is. `AttributeELBO` is that of a model of several attributes.
         learning_rate: largest step size of AdamW.
         weight_decay: of AdamW.
         discriminator_learning_rate: the discriminator's largest step size.
@@ -191,6 +218,12 @@ class VAETraining(Task):
         """The model."""
         return self.vae
 
+    @property
+    def label_form(self) -> int | Attributes:
+        """The number of classes, or the model's attributes."""
+        attributes = self.vae.attributes
+        return attributes if attributes is not None and isinstance(self.loss, AttributeELBO) else self.vae.num_classes
+
     def forward(self, images: Tensor, labels: Labels, own_labels: Labels | None = None) -> Tensor:
         """Return images `(B, C, H, W)` as other labels; see `ConditionalVAE.relabel`."""
         return self.vae.relabel(images, labels, own_labels)
@@ -230,14 +263,15 @@ class VAETraining(Task):
         groups += [{"params": trained, "weight_decay": 0.0}] if trained else []
         if self.loss.discriminator is not None:
             weights = [*self.loss.discriminator.parameters()]
-            own = {"lr": self.discriminator_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}
-            groups += [{"params": weights, **own}]
+            how = {"lr": self.discriminator_learning_rate, "betas": (0.0, 0.99), "weight_decay": 0.0}
+            groups += [{"params": weights, **how}]
         return groups
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """Compute the weighted objective and the means of its terms; see `Task.step`."""
         check_images(images, self.vae.image_shape)
-        terms: LossTerms = self.loss(self.vae, augment(images, self.augmentation), labels, progress=progress)
+        seen = augment(images, self.augmentation)
+        terms: LossTerms | AttributeTerms = self.loss(self.vae, seen, labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -255,5 +289,9 @@ class VAETraining(Task):
         Returns:
             `(B, K, C, H, W)` in [0, 1].
         """
-        images, own = unpack_images(batch, self.vae.num_classes)
+        images, own = unpack_images(batch, self.label_form)
+        if isinstance(self.label_form, Attributes):
+            raise ValueError(
+                "predict: a model of several attributes has no list of all labels; call vae.relabel(images, {...})"
+            )
         return torch.stack([self.forward(images, label, own) for label in range(self.vae.num_classes)], dim=1)

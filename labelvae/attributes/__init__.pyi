@@ -1,0 +1,11 @@
+from .choices import Binary as Binary
+from .choices import Category as Category
+from .continuous import Continuous as Continuous
+from .kind import Kind as Kind
+from .kinds import kind_of as kind_of
+from .likelihoods import binary_nll as binary_nll
+from .likelihoods import category_nll as category_nll
+from .likelihoods import normal_nll as normal_nll
+from .likelihoods import von_mises_nll as von_mises_nll
+from .rows import Attributes as Attributes
+from .rows import asked_rows as asked_rows

@@ -1,0 +1,154 @@
+"""Attributes that are chosen: one of several names, and yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from labelvae.attributes.kind import Kind
+from labelvae.attributes.likelihoods import binary_nll, category_nll
+from labelvae.inputs.checks import LARGEST_SIZE, plain_number
+from labelvae.inputs.class_names import check_names, label_of
+
+YES, NO = ("yes", "true", "y", "1", "on"), ("no", "false", "n", "0", "off")
+
+
+@dataclass(frozen=True, init=False)
+class Category(Kind):
+    """One of several classes.
+
+    Args:
+        names: the name of each class, or how many there are, at least 2.
+
+    Raises:
+        ValueError: fewer than 2 classes, or a name that is there twice.
+
+    >>> Category(["cat", "dog"]).weights(torch.tensor([1.0, float("nan")]))
+    tensor([[0.0000, 1.0000],
+            [0.5000, 0.5000]])
+    """
+
+    names: tuple[str, ...]
+    word: ClassVar[str] = "category"
+
+    def __init__(self, names: Sequence[str] | int) -> None:
+        count = plain_number(names)
+        if isinstance(count, int) and not isinstance(count, bool):
+            if not 2 <= count <= LARGEST_SIZE:
+                raise ValueError(f"names: expected 2 to {LARGEST_SIZE:,} classes, got {count}")
+            found = [str(index) for index in range(count)]
+        else:
+            found = check_names("names", names)  # type: ignore[arg-type]
+            if not 2 <= len(found) <= LARGEST_SIZE:
+                raise ValueError(f"names: expected at least 2 classes, got {found}")
+        object.__setattr__(self, "names", tuple(found))
+
+    @property
+    def entries(self) -> int:
+        """As many as there are classes."""
+        return len(self.names)
+
+    @property
+    def outputs(self) -> int:
+        """As many as there are classes."""
+        return len(self.names)
+
+    @property
+    def expected(self) -> str:
+        """The names, the first of many."""
+        shown = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        return f"one of {shown} (or an index from 0 to {len(self.names) - 1})"
+
+    def weights(self, values: Tensor) -> Tensor:
+        """One-hot rows; an unknown class has equal weights."""
+        hot = (values[:, None] == torch.arange(self.entries, device=values.device)).float()
+        return torch.where(values.isnan()[:, None], torch.full_like(hot, 1.0 / self.entries), hot)
+
+    def values(self, weights: Tensor) -> Tensor:
+        """The heaviest class."""
+        return weights.argmax(dim=1).float()
+
+    def reading(self, outputs: Tensor) -> Tensor:
+        """The most likely class."""
+        return outputs.argmax(dim=1).float()
+
+    def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return category_nll(outputs, values)
+
+    def number(self, value: Any) -> float | None:
+        """The index that a name or a whole number means."""
+        value = plain_number(value)
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return float(label_of(value, list(self.names)))
+            return None
+        whole = isinstance(value, int | float) and not isinstance(value, bool) and value == round(value)
+        return float(value) if whole and 0 <= value < self.entries else None
+
+    def fits(self, values: Tensor) -> Tensor:
+        """Whole numbers below the number of classes."""
+        return (values == values.round()) & (values >= 0) & (values < self.entries)
+
+    def text(self, value: float) -> str:
+        """The name."""
+        return self.names[round(value)]
+
+    def plain(self) -> dict[str, Any]:
+        """Its names."""
+        return {"kind": self.word, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Binary(Kind):
+    """Yes or no: True or False, 1 or 0, "yes" or "no"."""
+
+    word: ClassVar[str] = "binary"
+
+    @property
+    def expected(self) -> str:
+        """Both words."""
+        return "True or False (also 1 or 0, yes or no)"
+
+    def weights(self, values: Tensor) -> Tensor:
+        """1 for yes, -1 for no, 0 for unknown."""
+        return torch.nan_to_num(2.0 * values - 1.0, nan=0.0)[:, None]
+
+    def values(self, weights: Tensor) -> Tensor:
+        """1 above the middle, else 0."""
+        return (weights[:, 0] > 0).float()
+
+    def reading(self, outputs: Tensor) -> Tensor:
+        """The likelier of both."""
+        return (outputs[:, 0] > 0).float()
+
+    def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """Binary cross-entropy."""
+        return binary_nll(outputs, values)
+
+    def number(self, value: Any) -> float | None:
+        """1 for yes, 0 for no."""
+        value = plain_number(value)
+        if isinstance(value, str):
+            word = value.strip().casefold()
+            return 1.0 if word in YES else 0.0 if word in NO else None
+        return float(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+    def fits(self, values: Tensor) -> Tensor:
+        """0 and 1."""
+        return (values == 0) | (values == 1)
+
+    def text(self, value: float) -> str:
+        """Yes or no."""
+        return "yes" if value else "no"
+
+    def plain(self) -> dict[str, Any]:
+        """Its kind."""
+        return {"kind": self.word}

@@ -1,0 +1,151 @@
+"""Attributes that are numbers, some of which go round like an angle."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelvae.attributes.kind import Kind
+from labelvae.attributes.likelihoods import normal_nll, von_mises_nll
+from labelvae.inputs.checks import check_flag, check_number, plain_number
+from labelvae.inputs.conversions import described
+
+
+@dataclass(frozen=True)
+class Continuous(Kind):
+    """A number.
+
+    It enters a network scaled to [-1, 1]. A periodic one enters as sine and cosine, so that 359 and 1 degrees are
+    neighbours, and may be given as any number: 361 degrees are 1 degree.
+
+    Args:
+        low: smallest value.
+        high: largest value; of a periodic one, where it begins again.
+        unit: for people, such as "degrees".
+        periodic: whether `high` is `low` again.
+
+    Raises:
+        ValueError: bounds that are not finite numbers, or `high` not above `low`.
+
+    >>> Continuous(0, 10).weights(torch.tensor([0.0, 5.0, 10.0])).flatten()
+    tensor([-1.,  0.,  1.])
+    >>> Continuous(0, 360, "degrees", periodic=True).distance(torch.tensor([359.0]), torch.tensor([1.0]))
+    tensor([2.])
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+    periodic: bool = False
+    word: ClassVar[str] = "continuous"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", float(check_number("low", self.low)))
+        object.__setattr__(self, "high", float(check_number("high", self.high)))
+        object.__setattr__(self, "periodic", check_flag("periodic", self.periodic))
+        if not isinstance(self.unit, str):
+            raise ValueError(f"unit: expected text such as 'degrees', got {described(self.unit)}")
+        if not self.span > 1e-6 * max(abs(self.low), abs(self.high)):
+            raise ValueError(f"high: expected a number above low={self.low:g}, got {self.high:g}")
+
+    @property
+    def span(self) -> float:
+        """From the smallest value to the largest; of a periodic one, a whole turn."""
+        return self.high - self.low
+
+    @property
+    def entries(self) -> int:
+        """One, or sine and cosine."""
+        return 2 if self.periodic else 1
+
+    @property
+    def outputs(self) -> int:
+        """Mean and log scale; of a periodic one, the natural parameters of a von Mises distribution."""
+        return 2
+
+    @property
+    def expected(self) -> str:
+        """The range, or any number."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.periodic:
+            return f"finite numbers, a turn from {self.low:g} to {self.high:g}{unit}"
+        return f"numbers from {self.low:g} to {self.high:g}{unit}"
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Values as [-1, 1]; of a periodic one, as radians from `low` on."""
+        share = (values - self.low) / self.span
+        return share * (2.0 * math.pi) if self.periodic else 2.0 * share - 1.0
+
+    def unscaled(self, scaled: Tensor) -> Tensor:
+        """The inverse of `scaled`; whole turns are taken off."""
+        if not self.periodic:
+            return self.low + self.span * 0.5 * (scaled + 1.0)
+        return self.low + self.span * torch.remainder(scaled / (2.0 * math.pi), 1.0)
+
+    def weights(self, values: Tensor) -> Tensor:
+        """The scaled number, or its sine and cosine; an unknown one is 0, or both are."""
+        scaled = self.scaled(values)
+        parts = [torch.sin(scaled), torch.cos(scaled)] if self.periodic else [scaled]
+        return torch.nan_to_num(torch.stack(parts, dim=1), nan=0.0)
+
+    def values(self, weights: Tensor) -> Tensor:
+        """The number, in its unit."""
+        return self.unscaled(torch.atan2(weights[:, 0], weights[:, 1]) if self.periodic else weights[:, 0])
+
+    def reading(self, outputs: Tensor) -> Tensor:
+        """The mean of the head's distribution, held within the range."""
+        if self.periodic:
+            return self.unscaled(torch.atan2(outputs[:, 1], outputs[:, 0]))
+        return self.unscaled(outputs[:, 0].clamp(-1.0, 1.0))
+
+    def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """Normal, of the scaled number; of a periodic one, von Mises, of the angle in radians."""
+        return (von_mises_nll if self.periodic else normal_nll)(outputs, self.scaled(values))
+
+    def distance(self, values: Tensor, others: Tensor) -> Tensor:
+        """The absolute difference; of a periodic one, the shorter way round."""
+        difference = (values - others).abs()
+        if not self.periodic:
+            return difference
+        difference = torch.remainder(difference, self.span)
+        return torch.minimum(difference, self.span - difference)
+
+    def number(self, value: Any) -> float | None:
+        """A finite number within the range; text that spells one too."""
+        value = plain_number(value)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)
+        if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not math.isfinite(value):
+            return None
+        return float(value) if self.periodic or self._inside(float(value)) else None
+
+    def _inside(self, value: float) -> bool:
+        rounding = 1e-6 * self.span
+        return self.low - rounding <= value <= self.high + rounding
+
+    def fits(self, values: Tensor) -> Tensor:
+        """Numbers within the range, or any finite ones where it goes round."""
+        rounding = 1e-6 * max(self.span, abs(self.low), abs(self.high))
+        inside = (values >= self.low - rounding) & (values <= self.high + rounding)
+        return values.isfinite() if self.periodic else inside
+
+    def text(self, value: float) -> str:
+        """The number and its unit."""
+        return f"{value:.4g} {self.unit}".strip()
+
+    def plain(self) -> dict[str, Any]:
+        """Its arguments."""
+        return {
+            "kind": self.word,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+            "periodic": self.periodic,
+        }

@@ -1,0 +1,247 @@
+"""The objective of a model whose label is several attributes: an evidence lower bound, and labels that are followed.
+
+For an image x with a row y of attributes, a code z ~ q(z | x) and another row y' drawn for it, in which some
+attributes or all have the values of other images of the batch,
+
+    loss = reconstruction          -log p(x | z, y)
+         + beta kl                 KL(q(z | x) || N(0, I))
+         + counterfactual_label    -log p(y' | x') of the guide on x' = decode(z, y'), over all attributes
+         + own_label               -log p(y | x~) of the guide on x~ = decode(z, y)
+         + class_mean              the squared covariance of z with the row: the label is stripped from z
+         + cycle                   -log q(z | x'): x' is encoded to the code it came from
+         + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
+
+each with its weight in `Objective`. The label loss asks for every attribute of y': those that changed are followed, and
+those that did not are kept. Its weight, lambda, can be learned for each attribute (`label_constraint`). A value that is
+not known leaves its part out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from labelvae.attributes.rows import asked_rows
+from labelvae.data.augmentation import augment, noised
+from labelvae.data.settings import Augmentation
+from labelvae.inputs.checks import check_kind
+from labelvae.inputs.tensors import check_images
+from labelvae.losses.guidance import CONSTRAINT_RATE, LARGEST_LOG_CHANGE
+from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.losses.objective import LEAST_SCALE, Objective
+from labelvae.losses.terms import cycle_loss, kl_divergence, linear_warm_up
+from labelvae.models.attribute_classifier import AttributeClassifier
+from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
+
+OF_ONE_CLASS = ("perceptual_weight", "style_weight", "equivariance_weight", "adversarial_weight")
+"""Weights of terms that know one class only."""
+
+
+@dataclass(frozen=True)
+class AttributeTerms:
+    """The terms of a batch.
+
+    Attributes:
+        total: the weighted sum, mean over the batch, a scalar: what is minimized.
+        terms: each used term, `(B,)`, unweighted, in nats per image.
+        by_attribute: the guide's loss on counterfactuals by attribute, `(B,)`, in nats.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    by_attribute: dict[str, Tensor]
+
+    def means(self) -> dict[str, Tensor]:
+        """Return each term's mean over the batch, by name: detached scalars."""
+        named = self.terms | {f"counterfactual_label/{name}": loss for name, loss in self.by_attribute.items()}
+        return {"total": self.total.detach()} | {name: value.detach().mean() for name, value in named.items()}
+
+
+class AttributeGuidance(nn.Module):
+    """The guide, frozen, and lambda of each attribute."""
+
+    def __init__(self, guide: AttributeClassifier, objective: Objective) -> None:
+        super().__init__()
+        self.members = nn.ModuleList([guide.freeze()])
+        self.objective = objective
+        self.log_change: Tensor
+        zeros = torch.zeros(len(guide.attributes))
+        self.register_buffer("log_change", zeros, persistent=objective.label_constraint)
+
+    @property
+    def guide(self) -> AttributeClassifier:
+        """The classifier."""
+        return self.members[0]  # type: ignore[return-value]
+
+    @property
+    def label_weight(self) -> Tensor:
+        """Lambda of each attribute as it is now, `(A,)`."""
+        return self.objective.label_weight * self.log_change.exp()
+
+    def nll(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Return the guide's loss on changed images, asked for rows `(B, A)`: `(B, A)`, in nats."""
+        seen = augment(images, self.objective.guide_augmentation)
+        return torch.stack(list(self.guide.nll(seen, rows).values()), dim=1)
+
+    def move_label_weight(self, images: Tensor, rows: Tensor, loss: Tensor, warm_up: float | Tensor) -> None:
+        """One step of dual ascent on mean(loss) <= mean(loss of real images) for each attribute, where it is learned.
+
+        Args:
+            images: `(B, C, H, W)` in [0, 1], as they are.
+            rows: theirs, `(B, A)`.
+            loss: that of the counterfactuals, `(B, A)`, in nats.
+            warm_up: from 0 to 1.
+        """
+        if not (self.objective.label_constraint and self.training):
+            return
+        quarter = math.ceil(len(images) / 4)
+        with torch.no_grad():
+            real = self.nll(images[:quarter], rows[:quarter])
+            excess = (loss.mean(dim=0) - real.mean(dim=0)).to(self.log_change.dtype)
+            moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
+            self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
+
+
+class AttributeELBO(GuidedELBO):
+    """Computes the terms for a batch whose labels are rows of attributes, and weighs them.
+
+    >>> from labelvae.attributes import Category, Continuous
+    >>> attributes = {"object": Category(3), "angle": Continuous(0, 360, "degrees", periodic=True)}
+    >>> vae = ConditionalVAE((1, 8, 8), attributes=attributes)
+    >>> loss = AttributeELBO(AttributeClassifier((1, 8, 8), attributes))
+    >>> terms = loss(vae, torch.rand(4, 1, 8, 8), torch.tensor([[0, 10], [1, 20], [2, 30], [0, 40]]))
+    >>> terms.total.backward()
+
+    Args:
+        guide: a pretrained classifier of the same images and attributes, which is frozen here for good; None leaves
+            the label terms out.
+        objective: the likelihood and the weights; `label_weight` is that of each attribute.
+
+    Raises:
+        ValueError: a guide of another kind; a weight above 0 of a term that knows one class only.
+    """
+
+    def __init__(self, guide: AttributeClassifier | None = None, objective: Objective | None = None) -> None:
+        objective = objective or Objective()
+        check_kind("objective", objective, Objective)
+        guide = uncompiled(guide)
+        check_kind("guide", guide, AttributeClassifier, optional=True)
+        for name in OF_ONE_CLASS:
+            if getattr(objective, name) > 0:
+                raise ValueError(f"{name}: expected 0 with several attributes, got {getattr(objective, name)}")
+        for name in ("label_noise", "label_smoothing"):
+            if getattr(objective, name) > 0:
+                raise ValueError(f"{name}: expected 0 with several attributes, got {getattr(objective, name)}")
+        super().__init__(objective=objective)
+        self.guidance = None if guide is None else AttributeGuidance(guide, objective)  # type: ignore[assignment]
+
+    @property
+    def guide(self) -> AttributeClassifier | None:
+        """The classifier in the loss."""
+        return None if self.guidance is None else self.guidance.members[0]  # type: ignore[return-value]
+
+    def forward(  # type: ignore[override]
+        self,
+        vae: ConditionalVAE,
+        images: Tensor,
+        labels: Tensor,
+        wrong: Tensor | None = None,
+        progress: float | Tensor = 1.0,
+    ) -> AttributeTerms:
+        """Compute the terms for a batch.
+
+        Args:
+            vae: the model.
+            images: `(B, C, H, W)` in [0, 1].
+            labels: their own rows, `(B, A)`, NaN where a value is not known.
+            wrong: the rows asked of the counterfactuals, `(B, A)`; None draws them, see `asked_rows`.
+            progress: share of the training that is done, in [0, 1], for the warm-up.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range; a guide of other images or attributes.
+        """
+        how = self.objective
+        if how.learn_scale and self.training:
+            with torch.no_grad():
+                self.log_scale.clamp_min_(math.log(LEAST_SCALE))
+        self.check_networks(vae)
+        check_images(images, vae.image_shape)
+        assert vae.attributes is not None
+        rows = vae.attributes.rows(labels, len(images))
+        asked = asked_rows(rows)[0] if wrong is None else vae.attributes.rows(wrong, len(images), "wrong")
+        own_weights, asked_weights = (vae.weighed(vae.attributes.weights(each)) for each in (rows, asked))
+        both = vae.weighed(torch.cat([own_weights.weights, asked_weights.weights]))
+
+        posterior = vae.encode(images, own_weights)
+        z = posterior.rsample()
+        codes = noised(torch.cat([z, z]), how.latent_noise)
+        logits, other = vae.decode_logits(codes, both).chunk(2)
+        warm_up = linear_warm_up(progress, how.warm_up_share)
+        terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
+        weighted = [terms["reconstruction"], warm_up * how.beta * terms["kl"]]
+
+        def add(name: str, weight: float, term: Tensor) -> None:
+            terms[name] = term
+            weighted.append(warm_up * weight * term)
+
+        counterfactual = torch.sigmoid(other)
+        by_attribute: dict[str, Tensor] = {}
+        guidance: AttributeGuidance | None = self.guidance  # type: ignore[assignment]
+        if guidance is not None and how.label_weight > 0:
+            nll = guidance.nll(counterfactual, asked)
+            guidance.move_label_weight(images, rows, nll, warm_up)
+            by_attribute = dict(zip(vae.attributes, nll.unbind(dim=1), strict=True))
+            terms["counterfactual_label"] = nll.sum(dim=1)
+            weighted.append(warm_up * (guidance.label_weight * nll).sum(dim=1))
+        if guidance is not None and how.own_label_weight > 0:
+            add("own_label", how.own_label_weight, guidance.nll(torch.sigmoid(logits), rows).sum(dim=1))
+        if how.class_mean_weight > 0:
+            add("class_mean", how.class_mean_weight, label_covariance(posterior.mean, own_weights.weights))
+        if how.cycle_weight > 0 or how.image_cycle_weight > 0:
+            again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), asked_weights)
+            if how.cycle_weight > 0:
+                add("cycle", how.cycle_weight, cycle_loss(z.detach(), again))
+            if how.image_cycle_weight > 0:
+                back = vae.decode_logits(again.rsample(), own_weights)
+                add("image_cycle", how.image_cycle_weight, self.reconstruction(images, back))
+        return AttributeTerms(torch.stack([term.mean() for term in weighted]).sum(), terms, by_attribute)
+
+    def check_networks(self, vae: ConditionalVAE) -> None:
+        """A `ValueError` unless the model and the guide are for each other."""
+        if vae.attributes is None:
+            raise ValueError(
+                "vae: expected a model of attributes, got one of one class; make it with attributes={...}, or "
+                "use GuidedELBO"
+            )
+        if not vae.decoder_sees_label:
+            raise ValueError(
+                f"decoder_label: expected a decoder that sees the label, got {vae.decoder_label!r}; use 'batchnorm'"
+            )
+        guide = self.guide
+        if guide is not None and (guide.attributes, guide.image_shape) != (vae.attributes, vae.image_shape):
+            raise ValueError(
+                f"guide: reads {', '.join(guide.attributes)} from images {guide.image_shape}, the model has "
+                f"{', '.join(vae.attributes)} and images {vae.image_shape}; make one for the same data and ranges"
+            )
+
+
+def label_covariance(means: Tensor, weights: Tensor) -> Tensor:
+    """Estimate half the squared covariance of codes with labels, without bias, `(B,)`.
+
+    Where it is 0, no linear probe reads the label from the code. Each image is compared with the others of the batch.
+
+    Args:
+        means: of the posterior, `(B, D)`.
+        weights: of the labels, `(B, L)`.
+    """
+    means, weights = means.float(), weights.float()
+    centred = weights - weights.mean(dim=0)
+    centred = centred / centred.square().sum(dim=1).mean().sqrt().clamp_min(1e-3)
+    with torch.autocast(means.device.type, enabled=False):
+        alike = (centred @ centred.T) * (means @ means.T)
+    off = alike - torch.diag(alike.diagonal())
+    return 0.5 * off.sum(dim=1) / max(1, len(means) - 1)

@@ -1,0 +1,186 @@
+"""What a model's label is, one class or several attributes, and how what users give becomes what a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelvae.attributes.rows import Attributes
+from labelvae.inputs.checks import LARGEST_SIZE, check_count
+from labelvae.inputs.labels import counted
+from labelvae.inputs.tensors import Labels, label_weights
+from labelvae.models.saving import Pretrained
+
+
+def label_arguments(num_classes: int | None, attributes: Any) -> tuple[dict[str, Any], Attributes | None, int]:
+    """Return what describes a model's label in its configuration, its attributes if it has any, and its weights L.
+
+    Raises:
+        ValueError: both, or neither of them; one that is out of range.
+    """
+    if (num_classes is None) == (attributes is None):
+        got = "neither" if attributes is None else "both"
+        raise ValueError(f"num_classes: expected num_classes=K for one class, or attributes={{...}}, got {got}")
+    if attributes is None:
+        count = check_count("num_classes", num_classes, at_least=2, at_most=LARGEST_SIZE)
+        return {"num_classes": count}, None, count
+    found = Attributes(attributes)
+    return {"attributes": found.plain()}, found, found.entries
+
+
+class Weights:
+    """Weights `(B, L)` of several attributes, told apart from rows of values, which may have the same shape."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights = weights
+
+
+class Labelled(Pretrained):
+    """A network whose label is one class, or several attributes.
+
+    Attributes:
+        attributes: what a label is made of; None where it is one of `num_classes` classes.
+    """
+
+    attributes: Attributes | None = None
+
+    def _set_label(self, num_classes: int | None, attributes: Attributes | None) -> None:
+        self.attributes = attributes
+        one = attributes.one_class if attributes is not None else None
+        self._num_classes = num_classes if one is None else one.entries
+        if one is not None:
+            self.class_names = list(one.names)
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """K, where a label is one class.
+
+        Raises:
+            ValueError: a label is made of several attributes.
+        """
+        if self._num_classes is None:
+            raise ValueError(
+                f"num_classes: expected a {type(self).__name__} of one class, got one of the attributes "
+                f"{', '.join(self.attributes or ())}; use what takes attributes (see docs/labels.md)"
+            )
+        return self._num_classes
+
+    def label_weights(
+        self,
+        labels: Labels | Mapping[str, Any] | Weights,
+        batch: int,
+        name: str = "labels",
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Return labels in any accepted form, names of classes among them, as weights `(B, L)` that a network sees.
+
+        Raises:
+            ValueError: labels of another number, type or range, or names that are not known.
+        """
+        if isinstance(labels, Weights):
+            return labels.weights.to(device)
+        if self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping)):
+            return label_weights(labels, self.num_classes, batch, device, name, self.class_names)
+        return self.attributes.weights(self.attributes.rows(labels, batch, name).to(device))
+
+    def weighed(self, weights: Tensor) -> Any:
+        """Return weights `(B, L)` as labels, which `label_weights` gives back."""
+        return weights if self.attributes is None else Weights(weights)
+
+    def asked_and_own(self, images: Tensor, labels: Any, own_labels: Any) -> tuple[Tensor, Any]:
+        """Return the weights `(B, L)` that images are asked to have, and their own labels if they are told.
+
+        Attributes that are not asked for are those of `own_labels`.
+
+        Args:
+            images: `(B, C, H, W)`.
+            labels: what is asked.
+            own_labels: what the images are; or a classifier that reads them (`AttributeClassifier`).
+
+        Raises:
+            ValueError: an attribute that is neither asked for nor known.
+        """
+        plain = self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping))
+        if plain or self.attributes is None or isinstance(labels, Weights):
+            return self.label_weights(labels, len(images)), own_labels
+        own = self._own_rows(images, own_labels)
+        asked = self.attributes.rows(labels, len(images))
+        if isinstance(labels, Mapping):
+            told = [name in labels for name in self.attributes]
+        else:
+            told = [True] * len(self.attributes)
+        told_here = torch.tensor(told, device=asked.device)
+        self.attributes.known(torch.where(told_here, asked, torch.zeros_like(asked)))
+        missing = [name for name, known in zip(self.attributes, told, strict=True) if not known]
+        if missing and own is None:
+            raise ValueError(
+                f"own_labels: expected what each image is, to keep its {', '.join(missing)}, got None; pass "
+                "own_labels={...}, or own_labels=classifier to have an AttributeClassifier read it"
+            )
+        if own is not None:
+            asked = torch.where(told_here, asked, own.to(asked.device))
+            self.attributes.known(asked, "own_labels")
+        return self.attributes.weights(asked), own
+
+    def _own_rows(self, images: Tensor, own_labels: Any) -> Tensor | None:
+        if own_labels is None or self.attributes is None:
+            return None
+        if isinstance(own_labels, torch.nn.Module) and hasattr(own_labels, "read"):
+            theirs: Any = own_labels.attributes
+            if theirs != self.attributes:
+                raise ValueError(
+                    f"own_labels: expected a classifier of the model's attributes {', '.join(self.attributes)}, got "
+                    f"one of {', '.join(theirs)} or of other ranges"
+                )
+            return own_labels.rows(images)  # type: ignore[no-any-return,operator]
+        return self.attributes.rows(own_labels, len(images), "own_labels")
+
+    def counted_labels(self, labels: Any) -> tuple[Any, int]:
+        """Return labels of images that are not there yet, and how many there are.
+
+        Raises:
+            ValueError: an attribute that is not told.
+        """
+        if self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping)):
+            return counted(labels)
+        rows = self.attributes.known(self.attributes.rows(labels))
+        return rows, len(rows)
+
+    def label_way(self, images: Tensor, start: Any, end: Any, steps: int, own_labels: Any) -> tuple[list[Tensor], Any]:
+        """Return the weights `(B, L)` of each step from one label to another, and the images' own labels.
+
+        Numbers move in their own unit; an angle goes the shorter way round, or as it is written where the way is a
+        whole turn or more. Classes are blended.
+        """
+        shares = [float(share) for share in torch.linspace(0, 1, steps, device="cpu")]
+        plain = self.attributes is None or (self.attributes.one_class and not isinstance(start, Mapping))
+        if plain or self.attributes is None:
+            first = self.label_weights(start, len(images), "start")
+            last = self.label_weights(end, len(images), "end")
+            return [torch.lerp(first, last, share) for share in shares], self.weighed(first)
+        labels = self.attributes
+        own = self._own_rows(images, own_labels)
+        begin = labels.rows(start, len(images), "start")
+        begin = begin if own is None else torch.where(begin.isnan(), own.to(begin.device), begin)
+        labels.known(begin, "start")
+        finish = labels.rows(end, len(images), "end")
+        finish = torch.where(finish.isnan(), begin.to(finish.device), finish)
+        for place, kind in enumerate(labels.values()):
+            turn = getattr(kind, "span", 0.0) if getattr(kind, "periodic", False) else 0.0
+            if turn:
+                way = finish[:, place] - begin[:, place]
+                shorter = torch.remainder(way + turn / 2, turn) - turn / 2
+                finish[:, place] = begin[:, place] + torch.where(way.abs() < turn, shorter, way)
+        ends = [labels.split(labels.weights(each)) for each in (begin, finish)]
+        found = []
+        for share in shares:
+            between = labels.split(labels.weights(torch.lerp(begin, finish, share)))
+            parts = [
+                between[name] if hasattr(kind, "span") else torch.lerp(ends[0][name], ends[1][name], share)
+                for name, kind in labels.items()
+            ]
+            found.append(torch.cat(parts, dim=1))
+        return found, begin if own is None else own

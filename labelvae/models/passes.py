@@ -1,0 +1,59 @@
+"""The two halves of a model over many images, some at a time, in evaluation mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labelvae.inputs.tensors import moved
+from labelvae.models.inference import chunks, evaluation_mode
+
+
+def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: int) -> Tensor:
+    """Encode images.
+
+    Args:
+        vae: the model.
+        images: `(B, C, H, W)` in [0, 1].
+        own_labels: what they are, for an encoder that sees the label; None for none.
+        name: what errors call the labels.
+        chunk_size: images at a time.
+
+    Returns:
+        Posterior means `(B, D)`, on the model's device.
+    """
+    own = None if own_labels is None else vae.label_weights(own_labels, len(images), name, vae.device)
+    with evaluation_mode(vae) as model:
+        means = [
+            model.encode(
+                moved(images[part], vae.device, "images"), None if own is None else vae.weighed(own[part])
+            ).mean
+            for part in chunks(len(images), chunk_size)
+        ]
+    return torch.cat(means)
+
+
+def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: torch.device) -> Tensor:
+    """Decode codes.
+
+    Args:
+        vae: the model.
+        codes: `(B, D)`.
+        label: weights `(B, L)`.
+        chunk_size: images at a time.
+        device: where each chunk is brought.
+
+    Returns:
+        `(B, C, H, W)` in [0, 1], on `device`.
+    """
+    parts = chunks(len(codes), chunk_size)
+    with evaluation_mode(vae) as model:
+        if len(parts) == 1:
+            made: Tensor = model.decode(codes.to(vae.device), vae.weighed(label.to(vae.device)))
+            return made.to(device, vae.dtype)
+        images = torch.empty(len(codes), *vae.image_shape, dtype=vae.dtype, device=device)
+        for part in parts:
+            images[part] = model.decode(codes[part].to(vae.device), vae.weighed(label[part].to(vae.device)))
+    return images
