@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from inspect import Parameter, signature
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,8 +43,9 @@ class OwnMetrics:
         for name, metric in (metrics or {}).items():
             if not isinstance(name, str) or not name or name in taken or name.startswith(("style_", "effectiveness_")):
                 raise ValueError(f"metrics: {name!r} is no name for a figure, or another figure has it; take another")
-            if not isinstance(cast("object", metric), Metric):
-                hint = "; make one: its class was given" if isinstance(metric, type) else ""
+            given: Any = metric
+            if not isinstance(given, Metric):
+                hint = "; make one: its class was given" if isinstance(given, type) else ""
                 raise ValueError(f"metrics: expected a torchmetrics Metric as {name}, got {described(metric)}{hint}")
             self.metrics[name] = (deepcopy(metric).cpu(), _asked_for(name, metric))
             self.metrics[name][0].reset()
