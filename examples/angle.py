@@ -66,7 +66,10 @@ def main() -> None:
         encoder_widths=(32, 64, 64),
         decoder_widths=(128, 64, 48),
     )
-    fit(VAETraining(vae, AttributeELBO(guide, Objective("gaussian", scale=0.1)), learning_rate=3e-3), given.epochs[1])
+    fit(
+        VAETraining(vae, AttributeELBO(guide, Objective("gaussian", scale=0.1, beta=30.0)), learning_rate=3e-3),
+        given.epochs[1],
+    )
     vae.save_pretrained(given.out)
 
     print(f"{'object':>6} {'ours':>6} {'blend':>6} {'nearest':>7}   PSNR in dB at the angles in between")
