@@ -1,5 +1,6 @@
 """The example scripts as a user runs them."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -27,13 +28,19 @@ def run(script, *words, cwd):
 
 
 @pytest.mark.parametrize(
-    "script", [script for script in SCRIPTS if script not in ("angle.py", "explain.py", "workspace.py")]
+    "script", [script for script in SCRIPTS if script not in ("explain.py", "own_parts.py", "workspace.py")]
 )
 def test_help(script, tmp_path):
     code, out, _ = run(script, "--help", cwd=tmp_path)
     assert code == 0
     assert "--data-dir" in out
     assert "--fast-dev-run" in out
+
+
+def test_parts_of_your_own(tmp_path):
+    code, out, err = run("own_parts.py", cwd=tmp_path)
+    assert code == 0, err
+    assert re.search(r"'near': \d", out), out
 
 
 def test_a_folder_of_jpegs(tmp_path):
@@ -154,18 +161,3 @@ def test_explain_draws_the_image_its_reconstruction_and_its_counterfactual(tmp_p
     code, _, err = run("explain.py", "--to=1", *words, cwd=tmp_path)
     assert code == 2
     assert "yours.pt2: not a file that torch.export.save wrote" in err
-
-
-def test_angle(tmp_path):
-    objects, degrees = (each.ravel() for each in np.meshgrid(np.arange(20), 5 * np.arange(72), indexing="ij"))
-    across = np.arange(32)[None, None, :] - 16 - 10 * np.cos(np.radians(degrees))[:, None, None]
-    images = (
-        255 * np.exp(-0.1 * (across**2 + (np.arange(32)[None, :, None] - objects[:, None, None] - 6) ** 2))
-    ).round()
-    np.savez(tmp_path / "coil.npz", images=images.astype(np.uint8), objects=objects, degrees=degrees)
-    code, out, err = run("angle.py", "coil.npz", "--every", "6", "--epochs", "1", "1", cwd=tmp_path)
-    assert code == 0, err
-    means = [float(word) for word in out.splitlines()[-1].split()[1:4]]
-    assert means[1] > means[2] > 5  # a blend of neighbours is nearer than the nearest one
-    with Image.open(tmp_path / "runs" / "angle" / "turned.png") as picture:
-        assert picture.width > 13 * 32

@@ -142,7 +142,7 @@ class ConditionalVAE(Labelled):
         others = {name: value for name, value in locals().items() if name not in aside | {"aside"}}
         super().__init__({"image_shape": image_shape, **label, **others})  # the arguments, as checked
         self.image_shape = image_shape
-        self._set_label(num_classes, found)
+        self._set_label(label.get("num_classes"), found)
         self.latent_dim = latent_dim
         self.encoder_label = encoder_label
         self.decoder_label = decoder_label
