@@ -1,8 +1,12 @@
-"""What is kept: sheets in few files, the weights in half precision, and the table of figures."""
+"""What is kept: sheets in few files, the weights in half precision, and the table of figures.
+
+python benchmarks/gpu_report.py OUT RUN     a folder of CIFAR10's model and guide, of what benchmarks/gpu.py left
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +98,12 @@ def whole(folder: Path, name: str) -> tuple[ConditionalVAE, LabelClassifier]:
     return models
 
 
+def run_folder(out: Path, run: Path) -> None:
+    """Makes a folder of CIFAR10's model and guide, as other commands take it, of what a run on a GPU left."""
+    for part, model in zip(("vae", "guide"), whole(out, "cifar10"), strict=True):
+        model.save_pretrained(run / part)
+
+
 FIGURES: dict[str, str] = {
     "check: bfloat16 and float32, every preset, finite": "check > finite",
     "check: largest difference between CPU and GPU, same weights": "check > agreement > float32",
@@ -145,3 +155,9 @@ def table(summary: Mapping[str, Any]) -> str:
         shown = NOT_MEASURED if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value}"
         lines.append(f"| {title} | {shown} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python benchmarks/gpu_report.py OUT RUN")
+    run_folder(Path(sys.argv[1]), Path(sys.argv[2]))

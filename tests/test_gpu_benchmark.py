@@ -16,7 +16,7 @@ from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from labelvae import ConditionalVAE, GuidedELBO, ImageData, VAETraining
+from labelvae import ConditionalVAE, GuidedELBO, ImageData, LabelClassifier, VAETraining
 from labelvae.runs.building import new_classifier, new_vae, vae_task
 from labelvae.runs.presets import CIFAR10
 from labelvae.training.options import Optimization
@@ -247,6 +247,9 @@ def test_weights_in_half_precision_come_back_from_small_files(tmp_path, gpu):
         found = again.state_dict()
         for name, value in model.state_dict().items():
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-6)
+    gpu["report"].run_folder(tmp_path, tmp_path / "run")
+    for part, kind, model in zip(("vae", "guide"), (ConditionalVAE, LabelClassifier), models, strict=True):
+        assert kind.from_pretrained(tmp_path / "run" / part).config == model.config
 
 
 def test_sheets_stand_under_each_other_in_one_file(tmp_path, gpu):
