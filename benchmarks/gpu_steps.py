@@ -43,14 +43,12 @@ class Step:
         seconds: Its limit; what it leaves of it falls to the last steps.
         work: "module:function", called with a `Job`.
         before: A function called with the same job before the step's time begins; it reads images.
-        beside: Runs beside the steps that follow, from the start.
     """
 
     name: str
     seconds: float
     work: str
     before: str = ""
-    beside: bool = False
 
 
 class _Running:
@@ -167,12 +165,8 @@ class Runner:
             self.summary["steps"][step.name] = {"status": "not reached"}
         self._write()
         try:
-            for step in steps:
-                if step.beside:
-                    self._start(step)
-            queue = [step for step in steps if not step.beside]
-            for place, step in enumerate(queue):
-                self._one(step, [*queue[place + 1 :], *then][:1])
+            for place, step in enumerate(steps):
+                self._one(step, [*steps[place + 1 :], *then][:1])
             for place, step in enumerate(then):
                 share = replace(step, seconds=self.left() / GRACE / (len(then) - place))
                 self._one(share, then[place + 1 : place + 2])

