@@ -111,7 +111,7 @@ def test_without_a_judge_and_pictures(models):
 
 
 def test_a_judge_of_other_images_is_refused(models):
-    with pytest.raises(ValueError, match="give a judge for the same data"):
+    with pytest.raises(ValueError, match="give one for the same data"):
         Player(models[0], NAMES, LabelClassifier((3, 8, 8), 10))
 
 

@@ -556,7 +556,7 @@ def test_a_learned_scale_comes_back_from_its_least(vae, images, labels):
     [
         (LabelClassifier((1, 8, 8), 5), "knows 5 classes of images"),
         (LabelClassifier((3, 8, 8), 3), r"images \(3, 8, 8\)"),
-        (LabelClassifier((1, 9, 8), 3), "make one for the same data"),
+        (LabelClassifier((1, 9, 8), 3), "give one for the same data"),
     ],
 )
 def test_a_guide_of_other_images_or_classes_is_refused(vae, images, labels, guide, says):
@@ -566,7 +566,7 @@ def test_a_guide_of_other_images_or_classes_is_refused(vae, images, labels, guid
 
 def test_a_discriminator_of_other_images_is_refused(vae, images, labels):
     loss = GuidedELBO(discriminator=Discriminator((3, 8, 8), 3), objective=Objective(adversarial_weight=1.0))
-    with pytest.raises(ValueError, match="discriminator: knows 3 classes.*make one for the same data"):
+    with pytest.raises(ValueError, match="discriminator: knows 3 classes.*give one for the same data"):
         loss(vae, images, labels)
 
 

@@ -151,7 +151,7 @@ def test_a_guide_that_is_missing_or_another_is_refused(run):
         refining(vae, run, -1)
     (run / "guide" / "model.safetensors").unlink()
     with pytest.raises(
-        ValueError, match=r"refine: expected the guide of the model's run at .*guide, got nothing there"
+        ValueError, match=r"expected the guide of the model's run beside .*vae, in .*, got nothing there"
     ):
         refining(vae, run, 1.0)
     assert refining(vae, run) is vae

@@ -18,10 +18,10 @@ def load_model(name: str) -> tuple[Any, list[str]]:
 def guide_beside(model: str, vae: Any) -> Any:
     """The guide that a model of grey images was trained with, if it lies beside the model."""
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import guide_folder
 
-    folder = locate(model, vae.kind).parent / "guide"
-    if vae.image_shape[0] != 1 or not (folder / "model.safetensors").is_file():
+    folder = guide_folder(model)
+    if vae.image_shape[0] != 1 or folder is None:
         return None
     guide = LabelClassifier.from_pretrained(folder)
     return guide if (guide.image_shape, guide.num_classes) == (vae.image_shape, vae.num_classes) else None

@@ -24,7 +24,7 @@ from labelvae.evaluation.own_metrics import OwnMetrics
 from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
-from labelvae.inputs.checks import check_count
+from labelvae.inputs.checks import check_count, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
 from labelvae.models.frozen import Classifier
@@ -163,11 +163,8 @@ class _Evaluation:
         self.model, self.judge, self.guide, self.style_of = model, judge, guide, style
         self.classes = judge.num_classes
         for name, other in (("guide", guide), ("model", model if isinstance(model, ConditionalVAE) else None)):
-            if other is not None and (other.num_classes, other.image_shape) != (judge.num_classes, judge.image_shape):
-                raise ValueError(
-                    f"{name}: knows {other.num_classes} classes of images {other.image_shape}, the judge "
-                    f"{judge.num_classes} classes of images {judge.image_shape}; they must be for the same data"
-                )
+            if other is not None:
+                check_same_data(name, other, judge, "the judge")
         if label_free is not None and label_free.image_shape != judge.image_shape:
             raise ValueError(
                 f"label_free: knows images {label_free.image_shape}, the judge {judge.image_shape}; "

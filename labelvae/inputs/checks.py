@@ -169,3 +169,22 @@ def check_kind(name: str, value: Any, kind: type, optional: bool = False) -> Non
         if expected == got:
             expected, got = f"{kind.__module__}.{expected}", f"{type(value).__module__}.{got}"
         raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
+def check_same_data(name: str, network: Any, other: Any, whose: str = "the model") -> None:
+    """Check that two networks are for images of one shape and one number of classes.
+
+    Args:
+        name: argument that `network` was given as.
+        network: has `num_classes` and `image_shape`.
+        other: has them too.
+        whose: what `other` is.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if (network.num_classes, network.image_shape) != (other.num_classes, other.image_shape):
+        raise ValueError(
+            f"{name}: knows {network.num_classes} classes of images {network.image_shape}, {whose} "
+            f"{other.num_classes} classes of images {other.image_shape}; give one for the same data"
+        )

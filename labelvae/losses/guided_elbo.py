@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from labelvae.data.augmentation import augment, change, draw_change, noised
 from labelvae.data.settings import Augmentation
-from labelvae.inputs.checks import check_kind
+from labelvae.inputs.checks import check_kind, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import check_images, check_labels, noised_labels, wrong_labels
 from labelvae.losses.adversarial import adversarial_terms, check_maps
@@ -272,10 +272,5 @@ class GuidedELBO(nn.Module):
         guides = [] if self.guidance is None else self.guidance.guides
         names = ["guide", *(f"more_guides[{place}]" for place in range(len(guides)))]
         for name, network in [*zip(names, guides, strict=False), ("discriminator", self.discriminator)]:
-            if network is None:
-                continue
-            if (network.num_classes, network.image_shape) != (vae.num_classes, vae.image_shape):
-                raise ValueError(
-                    f"{name}: knows {network.num_classes} classes of images {network.image_shape}, the model has "
-                    f"{vae.num_classes} classes of images {vae.image_shape}; make one for the same data"
-                )
+            if network is not None:
+                check_same_data(name, network, vae)

@@ -15,13 +15,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from labelvae.inputs.checks import check_count, check_kind, check_number
+from labelvae.inputs.checks import check_count, check_kind, check_number, check_same_data
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_images, check_labels
 from labelvae.losses.terms import label_loss
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.edits import confined
 from labelvae.models.frozen import Classifier
-from labelvae.models.hub import locate
+from labelvae.models.hub import guide_folder, locate
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.whole_files import write_whole
@@ -114,11 +114,7 @@ class Refined:
     def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 10) -> None:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
-        if (guide.image_shape, guide.num_classes) != (vae.image_shape, vae.num_classes):
-            raise ValueError(
-                f"guide: knows {guide.num_classes} classes of images {guide.image_shape}, the model {vae.num_classes} "
-                f"of {vae.image_shape}; give a guide for the same data"
-            )
+        check_same_data("guide", guide, vae)
         names = getattr(guide, "class_names", None)
         if names and vae.class_names and names != vae.class_names:
             raise ValueError(
@@ -233,19 +229,19 @@ def guide_of(name: str | Path, device: torch.device | str = "cpu") -> LabelClass
     Raises:
         ValueError: there is none beside the model.
     """
-    run = locate(name, ConditionalVAE.kind).parent
-    if not (run / "guide" / "model.safetensors").is_file():
+    folder = guide_folder(name)
+    if folder is None:
         raise ValueError(
-            f"refine: expected the guide of the model's run at {run / 'guide'}, got nothing there; copy it there, or "
-            "relabel without it (--refine 0)"
+            f"refine: expected the guide of the model's run beside {locate(name, ConditionalVAE.kind)}, in a folder "
+            "named guide, got nothing there; copy it there, or relabel without it (--refine 0)"
         )
-    if _was_attacked(run / "settings.yaml") is False:
+    if _was_attacked(folder.parent / "settings.yaml") is False:
         warnings.warn(
-            f"refine: the guide at {run / 'guide'} was not trained on attacked images (guide.adversarial is 0), so "
+            f"refine: the guide at {folder} was not trained on attacked images (guide.adversarial is 0), so "
             "refining may draw noise that only the guide sees",
             stacklevel=3,
         )
-    return LabelClassifier.from_pretrained(run / "guide", device)
+    return LabelClassifier.from_pretrained(folder, device)
 
 
 def save_radius(folder: str | Path, radius: float) -> None:

@@ -6,6 +6,7 @@ huggingface_hub is imported only where a name is not found on this machine (the 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from labelvae.system.whole_files import user_path
@@ -54,6 +55,20 @@ def locate(name: str | Path, kind: str) -> Path:
     return folder
 
 
+def guide_folder(name: str | Path) -> Path | None:
+    """Return the folder of the guide of the run that a model is from; None where it is not there.
+
+    Args:
+        name: the folder of a model or of a run, or the name of a model; see `locate`.
+
+    Raises:
+        ValueError: a name that cannot be found.
+    """
+    folder = locate(name, "ConditionalVAE").parent / PARTS["LabelClassifier"]
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
+@cache
 def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.inputs.checks import check_same_data
 from labelvae.inputs.tensors import label_weights
 from labelvae.models.inference import evaluation_mode
 
@@ -110,11 +111,8 @@ class Player:
         pictures: Tensor | None = None,
         who: str = "judge",
     ) -> None:
-        if judge is not None and (judge.num_classes, judge.image_shape) != (vae.num_classes, vae.image_shape):
-            raise ValueError(
-                f"judge: knows {judge.num_classes} classes of images {judge.image_shape}, the model "
-                f"{vae.num_classes} of {vae.image_shape}; give a judge for the same data"
-            )
+        if judge is not None:
+            check_same_data("judge", judge, vae)
         if not vae.decoder_sees_label:
             raise ValueError(
                 f"model: a decoder with decoder_label={vae.decoder_label!r} shows no other label here; "

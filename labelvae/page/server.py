@@ -134,14 +134,13 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
     from labelvae.inputs.class_names import read_classes
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import guide_folder, locate
     from labelvae.models.vae import ConditionalVAE
     from labelvae.page.player import MOST_PICTURES, Player
 
     vae = ConditionalVAE.from_pretrained(model)
-    folder = locate(model, vae.kind)
-    names, guide = read_classes(folder, vae.num_classes), folder.parent / "guide"
-    asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
+    names = read_classes(locate(model, vae.kind), vae.num_classes)
+    asked = judge or guide_folder(model)
     opinion = LabelClassifier.from_pretrained(asked) if asked else None
     pictures = None
     if images is not None:
