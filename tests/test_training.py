@@ -11,6 +11,7 @@ from labelvae import (
     ConditionalVAE,
     Discriminator,
     GuidedELBO,
+    ImageData,
     LabelClassifier,
     Objective,
     VAETraining,
@@ -69,6 +70,17 @@ def test_a_classifier_learns_digits(digits, tmp_path):
     fit = trainer(tmp_path, 6)
     fit.fit(task, datamodule=digits)
     assert fit.callback_metrics["val/accuracy"] > 0.9
+
+
+def test_a_network_takes_the_names_of_the_classes_it_is_trained_on(tmp_path):
+    data = ImageData.from_tensors(torch.rand(40, 1, 8, 8), [0, 1] * 20, ["cat", "dog"], batch_size=8)
+    named = LabelClassifier((1, 8, 8), 2, widths=(4,))
+    named.class_names = ["a", "b"]
+    classifier, vae = LabelClassifier((1, 8, 8), 2, widths=(4,)), ConditionalVAE((1, 8, 8), 2, latent_dim=2)
+    for task in (ClassifierTraining(classifier), ClassifierTraining(named), VAETraining(vae, GuidedELBO())):
+        trainer(tmp_path, 1).fit(task, datamodule=data)
+    assert classifier.class_names == vae.class_names == ["cat", "dog"]
+    assert named.class_names == ["a", "b"]
 
 
 def test_a_pooled_classifier_is_whitened_once_by_its_first_batch(digits, tmp_path):

@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from labelvae import (
+    Augmentation,
+    ClassifierTraining,
     ConditionalVAE,
     Discriminator,
     GuidedELBO,
@@ -387,3 +389,24 @@ def test_maps_come_in_the_sizes_of_the_images_halvings(make, widths, images):
     guide = LabelClassifier.wrap(make(), SHAPE, 3)
     assert guide.map_widths == widths
     assert [maps.shape for maps in guide.coarse_maps(images)] == [(6, w, 8 >> k, 8 >> k) for k, w in enumerate(widths)]
+
+
+@pytest.mark.parametrize("how", [{}, {"adversarial": 0.02}])
+def test_a_network_of_ones_own_is_trained_as_a_guide(how):
+    torch.manual_seed(0)
+    colours = torch.tensor([0, 1, 2] * 40)
+    images = (torch.eye(3)[colours][:, :, None, None] * torch.rand(120, 1, 16, 16)).clamp(0, 1)
+    data = ImageData.from_tensors(images, colours, ["red", "green", "blue"], batch_size=12)
+    guide = LabelClassifier.wrap(network(), SHAPE, 3, mean=0.5, std=0.5, size=20)
+    task = ClassifierTraining(guide, Augmentation(noise=0.05), learning_rate=1e-2, **how)
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=8, enable_checkpointing=False, **options)
+    trainer.fit(task, datamodule=data)
+    assert trainer.validate(task, datamodule=data, verbose=False)[0]["val/accuracy"] > 0.9
+    assert guide.frozen is False
+    assert GuidedELBO(guide).guide.frozen is True
+
+
+def test_a_network_that_was_not_wrapped_is_not_trained():
+    with pytest.raises(ValueError, match=r"got Sequential; LabelClassifier\.wrap\(network, image_shape, num_classes\)"):
+        ClassifierTraining(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)))

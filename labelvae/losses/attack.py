@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from labelvae.losses.terms import label_loss
-from labelvae.models.classifier import LabelClassifier
+from labelvae.models.frozen import Classifier
 
 
-def noise_step(classifier: LabelClassifier, images: Tensor, labels: Tensor, largest: float) -> Tensor:
+def noise_step(classifier: Classifier, images: Tensor, labels: Tensor, largest: float) -> Tensor:
     """Attack images in one step, for adversarial training.
 
     From uniform noise of up to twice `largest`, one step of `largest` along the sign of the gradient. The noise keeps
@@ -30,7 +30,7 @@ def noise_step(classifier: LabelClassifier, images: Tensor, labels: Tensor, larg
 
 
 def projected_gradient(
-    classifier: LabelClassifier, images: Tensor, labels: Tensor, largest: float, steps: int = 10
+    classifier: Classifier, images: Tensor, labels: Tensor, largest: float, steps: int = 10
 ) -> Tensor:
     """Attack images in many steps, for testing how robust a classifier is (PGD, Madry et al., 2017, arXiv 1706.06083).
 
@@ -52,7 +52,7 @@ def projected_gradient(
     return torch.clamp(attacked, low, high)
 
 
-def _uphill(classifier: LabelClassifier, images: Tensor, labels: Tensor) -> Tensor:
+def _uphill(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
     """Where the loss rises: the sign of its gradient, `(B, C, H, W)`."""
     images = images.detach().clamp(0.0, 1.0).requires_grad_()
     with torch.enable_grad():

@@ -68,7 +68,7 @@ def record_of(
 
 
 @dataclass(frozen=True)
-class _Trial(StepRecord):
+class _Tried(StepRecord):
     """A record that notes whether the counterfactual was read."""
 
     reads: list[str] = field(default_factory=list)
@@ -145,7 +145,7 @@ class OwnTerms(nn.Module):
         grey = torch.full((3, *vae.image_shape), 0.5, device=device)
         own, asked = torch.tensor([0, 1, 0], device=device), torch.tensor([1, 0, 1], device=device)
         posterior = DiagonalGaussian(zeros, zeros)
-        trial = _Trial(grey, own, asked, posterior, zeros, grey.clone(), grey.clone(), guide, reads)
+        trial = _Tried(grey, own, asked, posterior, zeros, grey.clone(), grey.clone(), guide, reads)
         before = {name: value.clone() for name, value in self.state_dict().items()}
         cards = [device.index or 0] if device.type == "cuda" else []
         with torch.no_grad(), torch.random.fork_rng(devices=cards):
@@ -160,10 +160,11 @@ def _tried(name: str, function: Term, trial: StepRecord) -> Any:
     try:
         return function(trial)
     except Exception as error:  # code from outside may raise anything
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].replace(_Tried.__name__, StepRecord.__name__)
         raise ValueError(
-            f"terms: {name} fails on three grey images of shape {tuple(trial.images.shape)} on "
-            f"{trial.images.device} ({why:.200}); see StepRecord for what it is given"
+            f"terms: {name} fails on three grey images of shape {tuple(trial.images.shape)} on {trial.images.device} "
+            f"({why:.200}); a StepRecord has images, labels, wrong, posterior, code, reconstruction, counterfactual "
+            "and guide"
         ) from error
 
 

@@ -95,6 +95,9 @@ class Classifier(nn.Module):
         check_rows("images", images, *self.image_shape)
         return []
 
+    def whiten(self, images: Tensor) -> None:
+        """Prepare the first layer for a training that begins with these images, `(B, C, H, W)`; most have none such."""
+
     def freeze(self) -> Self:
         """Freeze the weights and the batch statistics, for good; gradients still reach the images."""
         self.frozen = True

@@ -21,7 +21,7 @@ from labelvae.inputs.checks import check_choice, check_flag, check_number
 from labelvae.inputs.tensors import check_images
 from labelvae.system.compiling import compiled_or_eager
 from labelvae.system.process import environment
-from labelvae.training.batches import check_batch_labels, skip_one_image, unpack
+from labelvae.training.batches import check_batch_labels, skip_one_image, take_names, unpack
 from labelvae.training.checkpoints import Rebuildable
 from labelvae.training.graphs import GraphedStep
 from labelvae.training.optimizers import clip_gradients, lay_out_like_weights, scheduled_adamw
@@ -182,10 +182,11 @@ class Task(Rebuildable):
         return scheduled_adamw(self.parameter_groups(), self.learning_rate, self.weight_decay, steps, self.schedule)
 
     def on_fit_start(self) -> None:
-        """Take up training mode, which a model that was loaded or used is not in; a frozen guide keeps its own."""
+        """Take up training mode, but for a frozen guide, and the names of the classes of a `datamodule`."""
         self.train()
         self._to_check = True
         self._window = TermWindow()
+        take_names(self.network, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_train_end(self) -> None:
         """Hide a warning about the frozen guide until the training starts, also again, as after a range test."""

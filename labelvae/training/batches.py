@@ -159,3 +159,15 @@ def _form(batch: Any) -> str:
     if isinstance(batch, list | tuple):
         return f"a {type(batch).__name__} of {len(batch)} parts"
     return _kind(batch)
+
+
+def take_names(network: Any, datamodule: Any) -> None:
+    """Give a network without names of its classes those of the data that it is trained on.
+
+    Args:
+        network: has `num_classes` and, unless it keeps no names, `class_names`.
+        datamodule: the trainer's, such as an `ImageData`; None, or one without `class_names`, changes nothing.
+    """
+    names = getattr(datamodule, "class_names", None)
+    if names and getattr(network, "class_names", names) is None and len(names) == network.num_classes:
+        network.class_names = names

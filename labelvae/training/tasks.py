@@ -21,7 +21,7 @@ from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import label_loss
 from labelvae.models.attribute_classifier import AttributeClassifier
-from labelvae.models.classifier import LabelClassifier
+from labelvae.models.frozen import Classifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
@@ -34,8 +34,8 @@ class ClassifierTraining(Task):
     """Pretrain a guide or a judge with cross-entropy on augmented images.
 
     Args:
-        classifier: what is trained, in place: a `LabelClassifier`, or an `AttributeClassifier`, each of whose heads
-            has its own likelihood.
+        classifier: what is trained, in place: a `LabelClassifier`, a network of your own in `LabelClassifier.wrap`, or
+            an `AttributeClassifier`, each of whose heads has its own likelihood.
         augmentation: changes to the training images; with noise among them the guide becomes robust.
         label_smoothing: of the cross-entropy, in [0, 1).
         learning_rate: largest step size of AdamW.
@@ -54,7 +54,7 @@ class ClassifierTraining(Task):
 
     def __init__(
         self,
-        classifier: LabelClassifier | AttributeClassifier,
+        classifier: Classifier | AttributeClassifier,
         augmentation: Augmentation | None = None,
         label_smoothing: float = 0.0,
         learning_rate: float = 2e-3,
@@ -75,7 +75,12 @@ class ClassifierTraining(Task):
                 if value:
                     raise ValueError(f"{name}: expected 0 for an AttributeClassifier, got {value}")
         else:
-            check_kind("classifier", classifier, LabelClassifier)
+            if isinstance(classifier, nn.Module) and not isinstance(classifier, Classifier):
+                raise ValueError(
+                    f"classifier: expected a LabelClassifier, got {type(classifier).__name__}; "
+                    "LabelClassifier.wrap(network, image_shape, num_classes) makes one of it"
+                )
+            check_kind("classifier", classifier, Classifier)
         if classifier.frozen:
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
@@ -91,7 +96,7 @@ class ClassifierTraining(Task):
         )
 
     @property
-    def network(self) -> LabelClassifier | AttributeClassifier:
+    def network(self) -> Classifier | AttributeClassifier:
         """The classifier."""
         return self.classifier
 
