@@ -1,5 +1,4 @@
-"""What frozen classifiers say about an image: the label loss, the comparison of maps, and the weight of the label loss.
-"""
+"""What frozen classifiers say about an image: the label loss, its weight, and the comparison of maps."""
 
 from __future__ import annotations
 
