@@ -285,11 +285,7 @@ class Task(Rebuildable):
         self.check_finite()
 
     def check_finite(self) -> None:
-        """Make sure that the last terms and all weights are finite. The host waits for the device.
-
-        Raises:
-            FloatingPointError: a term or a weight is NaN or infinite.
-        """
+        """Raise `FloatingPointError` if a term or a weight is not finite. The host waits for the device."""
         if self._window.unread:
             self._read_window()
         weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}

@@ -153,8 +153,7 @@ class MovingAverage(WeightAveraging):
 
 
 class Diagnosed(Callback):
-    """Check after each validation that the label is followed, that the code is used, and that the guide knows the
-    labels.
+    """Check after each validation: is the label followed, is the code used, does the guide know the labels?
 
     The measures are logged. From the middle of the training on, each problem is said once, in a warning.
 

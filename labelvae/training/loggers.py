@@ -88,8 +88,7 @@ def wandb_mode(mode: WandbMode) -> str:
 
 
 def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
-    """Return a logger with a run of its own. A run that is open in this process stays open, and stays the current one.
-    """
+    """Return a logger with a run of its own. A run that is open in this process stays open and current."""
     import wandb
 
     if mode in ("online", "shared") and not _has_account():  # it would ask
