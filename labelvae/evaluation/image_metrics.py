@@ -55,11 +55,7 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
 
 
 class Composition(Metric):
-    """How close the reconstruction under the own label is to its image: PSNR (dB), SSIM and L1, each as a mean over
-    images.
-
-    Args:
-        **kwargs: arguments of `torchmetrics.Metric`.
+    """How close the reconstruction under the own label is to its image: mean PSNR (dB), SSIM and L1 over images.
 
     >>> metric = Composition()
     >>> metric.update(torch.zeros(2, 1, 8, 8), torch.full((2, 1, 8, 8), 0.1))
@@ -99,16 +95,11 @@ class Composition(Metric):
 
 
 class Reversibility(Composition):
-    """How close an image is to itself after it was relabelled to another label and back: the distances of
-    `Composition`.
-    """
+    """How close an image is to itself after it was relabelled and back: the distances of `Composition`."""
 
 
 class Sharpness(Metric):
     """Energy of the Laplacian of counterfactuals over that of real images. 1 is as sharp, less is blurred.
-
-    Args:
-        **kwargs: arguments of `torchmetrics.Metric`.
 
     >>> metric, images = Sharpness(), torch.rand(4, 1, 8, 8)
     >>> metric.update(images, real=True)
@@ -150,9 +141,6 @@ class Specks(Metric):
     """The number of separate bright regions in a counterfactual minus that in a real image, on average.
 
     Extra regions are marks next to the stroke. A model can hide information there to satisfy a cycle term.
-
-    Args:
-        **kwargs: arguments of `torchmetrics.Metric`.
 
     >>> metric, stroke = Specks(), torch.zeros(1, 1, 8, 8)
     >>> stroke[..., 2:6, 3] = 1.0

@@ -100,8 +100,7 @@ class Effectiveness(Metric):
         self.agreed += (one_hot * (logits.argmax(dim=1) == labels)[:, None]).sum(dim=0)
 
     def compute(self) -> Tensor:
-        """Return the shares, `(1 + K,)` in [0, 1]: overall, then by asked class. NaN for a class that was never asked.
-        """
+        """Return the shares, `(1 + K,)` in [0, 1]: overall, then by asked class; NaN for a class never asked."""
         return torch.cat([(self.agreed.sum() / self.asked.sum())[None], self.agreed / self.asked])
 
     def by_name(self) -> dict[str, Tensor]:
@@ -112,9 +111,6 @@ class Effectiveness(Metric):
 
 class GuideJudgeGap(Metric):
     """Guide agreement minus judge agreement with the asked label: effectiveness that only the guide believes.
-
-    Args:
-        **kwargs: arguments of `torchmetrics.Metric`.
 
     >>> metric = GuideJudgeGap()
     >>> metric.update(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
@@ -283,9 +279,6 @@ class Leakage(Metric):
 
     The probe is a logistic regression on standardized codes. It is fitted on a random half of the images, with a fixed
     seed, and scored on the other half. Chance is the share of the most common class.
-
-    Args:
-        **kwargs: arguments of `torchmetrics.Metric`.
 
     >>> metric, labels = Leakage(), torch.arange(40) % 2
     >>> metric.update(labels[:, None], labels)
