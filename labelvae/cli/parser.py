@@ -26,7 +26,11 @@ class DashParser(ArgumentParser):
     """A parser of options with dashes (`--data-dir`), and of flags without a value (`--resume`, `--no-resume`)."""
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """Add an argument, as `argparse` does. Return its action."""
+        """Add an argument, as `argparse` does.
+
+        Returns:
+            The action of the argument.
+        """
         if kwargs.get("type") is bool:
             del kwargs["type"]
             kwargs["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")

@@ -62,7 +62,7 @@ _ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 @contextmanager
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image file. Its header is read now, and its pixels when they are asked for.
+    """Yield an opened image file. Its header is read now, and its pixels when they are asked for.
 
     Args:
         path: the path, or an open file.

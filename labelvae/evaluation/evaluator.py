@@ -197,7 +197,7 @@ class _Evaluation:
         self.known: dict[int, Mapping[str, Tensor]] = {}
 
     def networks(self) -> ExitStack:
-        """Switch all networks to evaluation mode, without gradients, until the returned stack is closed."""
+        """Return a context in which all networks are in evaluation mode, without gradients."""
         stack = ExitStack()
         self.seeing = {name: stack.enter_context(evaluation_mode(each)) for name, each in self.seeing.items()}
         self.judge = self.seeing["judge"]
