@@ -270,6 +270,8 @@ class ImageData(LightningDataModule):
     ) -> ImageLoader:
         """Return batches of a split: float images `(B, C, H, W)` in [0, 1] and int64 labels `(B,)`, on `device`.
 
+        With `shuffle`, `seed` and the epoch decide the order. `drop_last` leaves out a last batch that is not full.
+
         Raises:
             ValueError: a split that is not train, validation or test.
         """

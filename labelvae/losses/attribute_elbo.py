@@ -100,16 +100,17 @@ class AttributeELBO(GuidedELBO):
     """The objective of a model whose label is made of several attributes.
 
     For an image x with a row y of attributes, draw a code z ~ q(z | x), and another row y' in which some or all
-    attributes have the values of other images of the batch. The loss is the sum of these terms, each times its weight
-    in `Objective`:
+    attributes have the values of other images of the batch. Let x~ = decode(z, y) and x' = decode(z, y'). The loss is
+    the sum of these terms, each times its weight, a field of `Objective`:
 
-        reconstruction          -log p(x | z, y)
-        kl                      KL(q(z | x) || N(0, I))
-        counterfactual_label    -log p(y' | x') of the guide, with x' = decode(z, y'), over all attributes
-        own_label               -log p(y | x~) of the guide, with x~ = decode(z, y)
-        class_mean              half the squared covariance of z with the row: removes the label from z
-        cycle                   -log q(z | x'): x' is encoded to the code it came from
-        image_cycle             -log p(x | z', y) with z' ~ q(z | x'): relabelled back, the image returns
+        term                  weight              is
+        reconstruction        1                   -log p(x | z, y)
+        kl                    beta                KL(q(z | x) || N(0, I))
+        counterfactual_label  label_weight        -log p(y' | x') of the guide, over all attributes
+        own_label             own_label_weight    -log p(y | x~) of the guide
+        class_mean            class_mean_weight   half the squared covariance of z with the row: removes y from z
+        cycle                 cycle_weight        -log q(z | x'): x' is encoded to the code it came from
+        image_cycle           image_cycle_weight  -log p(x | z', y), z' ~ q(z | x'): relabelled back, x returns
 
     With `label_constraint`, the weight of counterfactual_label is learned for each attribute. An unknown value (NaN)
     leaves its part of the loss out.

@@ -40,30 +40,31 @@ class GuidedELBO(nn.Module):
     """The guided evidence lower bound: the terms of a batch, and their weighted sum.
 
     For an image x with label y, draw a code z ~ q(z | x) and a wrong label y'. Let x~ = decode(z, y) be the
-    reconstruction and x' = decode(z, y') the counterfactual. The loss is the sum of these terms, each times its weight
-    in `Objective`:
+    reconstruction and x' = decode(z, y') the counterfactual. The loss is the sum of these terms, each times its weight,
+    a field of `Objective`:
 
-        reconstruction          -log p(x | z, y)
-        kl                      KL(q(z | x) || N(0, I))
-        counterfactual_label    cross-entropy of the guide on x' for y'; its weight is lambda
-        own_label               cross-entropy of the guide on x~ for y
-        perceptual              |f(x~) - f(x)|^2 / 2, f the finest maps of the guide, in standard deviations
-        class_mean              |m_y|^2 / 2, m_y the mean code of the class: removes the label from z
-        cycle                   -log q(z | x'): x' is encoded to the code it came from
-        image_cycle             -log p(x | z', y) with z' ~ q(z | x'): relabelled back, the image returns
-        style                   |s(x') - s(x)|^2 / 2 in standard deviations, s the colours of windows, or
-                                thickness and slant of strokes, each against the mean of its class
-        equivariance            -log p(T x' | z_T, y') with z_T ~ q(z | T x), T a random change of style:
-                                a style means the same under every label
-        adversarial             -discriminator(x', y')
-        discriminator           the discriminator's own hinge loss
-        terms of your own       functions of a `StepRecord`
+        term                  weight               is
+        reconstruction        1                    -log p(x | z, y)
+        kl                    beta                 KL(q(z | x) || N(0, I))
+        counterfactual_label  label_weight         cross-entropy of the guide on x' for y'; the weight is lambda
+        own_label             own_label_weight     cross-entropy of the guide on x~ for y
+        perceptual            perceptual_weight    |f(x~) - f(x)|^2 / 2, f the finest maps of the guide
+        class_mean            class_mean_weight    |m_y|^2 / 2, m_y the mean code of the class: removes y from z
+        cycle                 cycle_weight         -log q(z | x'): x' is encoded to the code it came from
+        image_cycle           image_cycle_weight   -log p(x | z', y), z' ~ q(z | x'): relabelled back, x returns
+        style                 style_weight         |s(x') - s(x)|^2 / 2, s the thickness and slant of strokes, each
+                                                   minus the mean of its class, or the colours of windows
+        equivariance          equivariance_weight  -log p(T x' | z_T, y'), z_T ~ q(z | T x), T a random change of
+                                                   style: a style means the same under every label
+        adversarial           adversarial_weight   -discriminator(x', y')
+        discriminator         1                    the discriminator's own hinge loss
+        terms of your own     yours                functions of a `StepRecord`
 
-    Terms are in nats per image; a discriminator's scores have no unit. Nothing compares the pixels of a counterfactual
-    with those of its image: z and the style tie the two. With `label_constraint`, lambda is learned for each asked
-    class: it grows while counterfactuals convince the guide less than real images do. The discriminator's own loss
-    trains the discriminator only, and the other terms never train it. So one backward pass and one optimizer train
-    everything.
+    Terms are in nats per image; f and s are in standard deviations, and a discriminator's scores have no unit. Nothing
+    compares the pixels of a counterfactual with those of its image: z and the style tie the two. With
+    `label_constraint`, lambda is learned for each asked class: it grows while counterfactuals convince the guide less
+    than real images do. The discriminator's own loss trains the discriminator only, and the other terms never train it.
+    So one backward pass and one optimizer train everything.
 
     Args:
         guide: a pretrained classifier of the same images and classes: a `LabelClassifier`, or any network from images
@@ -169,10 +170,10 @@ class GuidedELBO(nn.Module):
         """Compute the terms of a batch.
 
         Args:
-            vae: the model.
-            images: the images, `(B, C, H, W)` in [0, 1].
-            labels: their own labels, int64 `(B,)`.
-            wrong: the labels asked of the counterfactuals, int64 `(B,)`. None draws them uniformly.
+            vae: the model, with the encoder q(z | x) and the decoder.
+            images: the images x, `(B, C, H, W)` in [0, 1].
+            labels: their own labels y, int64 `(B,)`.
+            wrong: the labels y' asked of the counterfactuals, int64 `(B,)`. None draws them uniformly.
             progress: the share of the training that is done, in [0, 1], for the warm-up.
 
         Returns:

@@ -23,10 +23,22 @@ from labelvae.inputs.tensors import check_rows
 
 
 class LabelPlanes(nn.Module):
-    """Concatenate the label to the channels of a map: one plane for each entry of the label or of its embedding."""
+    """Concatenate the label to the channels of a map: one plane for each entry of the label or of its embedding.
+
+    >>> LabelPlanes()(torch.zeros(2, 3, 8, 8), torch.eye(10)[:2]).shape
+    torch.Size([2, 13, 8, 8])
+    """
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """Return maps `(B, C + L, H, W)`, given maps `(B, C, H, W)` and a label `(B, L)`."""
+        """Concatenate the label to maps.
+
+        Args:
+            maps: the maps, `(B, C, H, W)`.
+            label: the label, `(B, L)`.
+
+        Returns:
+            The maps with the planes, `(B, C + L, H, W)`.
+        """
         check_rows("maps", maps, None, None, None)
         check_rows("label", label, None, batch=maps.shape[0])
         height, width = maps.shape[-2:]
@@ -82,7 +94,15 @@ class ConditionalBatchNorm2d(nn.Module):
             nn.init.zeros_(self.scale_and_shift.weight)
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """Return maps `(B, C, H, W)`, given maps of this shape and label weights `(B, K)`."""
+        """Normalize maps, and scale and shift them by their label.
+
+        Args:
+            maps: the maps, `(B, C, H, W)`.
+            label: the label weights, `(B, K)`.
+
+        Returns:
+            The maps, `(B, C, H, W)`.
+        """
         check_rows("maps", maps, self.norm.num_features, None, None)
         if self.scale_and_shift is None:
             plain: Tensor = self.norm(maps)

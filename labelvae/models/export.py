@@ -88,6 +88,10 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
 def export_program(vae: ConditionalVAE, path: str | Path) -> None:
     """Write the relabelling of a model as a .pt2 file. `torch.export.load(path).module()` reads it.
 
+    Args:
+        vae: the model. It stays as it is.
+        path: the file.
+
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
@@ -100,6 +104,10 @@ def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
     """Write the relabelling of a model as an ONNX file that holds the weights (the `export` extra).
 
     The inputs are `images` and `labels`, the output is `relabelled`.
+
+    Args:
+        vae: the model. It stays as it is.
+        path: the file.
 
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it;

@@ -17,7 +17,7 @@ class FrozenNorm(nn.Module):
 
     Callbacks that average weights visit all submodules, reset the statistics of each batch normalization, and estimate
     them again. This module has the same tensors under the same names, and gives the same values to the last bit. But it
-    is not a batch normalization, and the one it holds is in no list of submodules.
+    is not a batch normalization, and the inner batch normalization is in no list of submodules.
 
     Args:
         norm: the batch normalization.

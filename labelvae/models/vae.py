@@ -1,9 +1,5 @@
-"""The model: an image and a label in, the image as that label out:
+"""The model: an image and a label in, the image as that label out.
 
-    z ~ q(z | x)            the encoder: what this image has apart from its label
-    x ~ p(x | z, y)         the decoder: the image with that style, as label y
-
-Relabelling decodes the latent code of an image under another label. The result is the image's counterfactual.
 (Conditional VAE: Kingma et al., 2014, arXiv 1406.5298, model M2; Sohn et al., 2015.)
 """
 
@@ -44,7 +40,12 @@ from labelvae.models.pyramids import check_places, default_widths
 
 
 class ConditionalVAE(Labelled):
-    """A label-conditional variational autoencoder.
+    """A label-conditional variational autoencoder:
+
+        z ~ q(z | x)            the encoder: what an image x has apart from its label
+        x ~ p(x | z, y)         the decoder: the image with that style, as label y
+
+    Relabelling decodes the latent code z of an image under another label. The result is the image's counterfactual.
 
     `encode` and `decode` are the differentiable halves, for training. `reconstruct`, `relabel`, `sample` and
     `interpolate` are for use. They run in evaluation mode, without gradients, in chunks, and on the model's device, and
