@@ -253,8 +253,8 @@ class Task(Rebuildable):
     def log_terms(self, terms: dict[str, Tensor]) -> None:
         """Keep a step's scalars, and send their means to the loggers every `log_every_n_steps`.
 
-        At the same times, before a validation and at the end of the epoch, `trainer.callback_metrics` has the means
-        over the epoch so far, such as "train/total".
+        At these steps, before a validation and at the end of the epoch, `trainer.callback_metrics` gets the means over
+        the epoch so far, such as "train/total".
 
         Raises:
             FloatingPointError: a scalar is not finite.

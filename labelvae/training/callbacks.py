@@ -20,7 +20,7 @@ from labelvae.training.base import Task
 from labelvae.training.tasks import VAETraining
 
 SELDOM = 4
-"""On a GPU, only the weights of every so-many-th step enter a moving average."""
+"""On a GPU, the weights of every fourth step enter a moving average."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
