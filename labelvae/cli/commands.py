@@ -89,7 +89,9 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
 
 
 def export(out: Path, *, model: str) -> None:
-    """Write a model's relabelling as a file for other programs: images and labels in, images out, any batch size.
+    """Write a model's relabelling as a file for other programs.
+
+    The file takes images and labels, and gives images, for any batch size.
 
     Args:
         out: A file ending in .onnx, or in .pt2 for torch.export.
@@ -115,7 +117,9 @@ def demo(
     port: int = 7860,
     host: str = "127.0.0.1",
 ) -> None:
-    """Open a page in the browser: draw or upload an image, pick a label, see it relabelled. All stays on this machine.
+    """Open a page in the browser: draw or upload an image, and see it relabelled.
+
+    Nothing leaves this machine.
 
     Args:
         model: Folder of a trained model, or its name; mnist comes with the package.

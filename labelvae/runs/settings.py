@@ -144,7 +144,7 @@ class VAESettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run: what decides its result, and where and how it runs.
+    """The settings of a run, and of where and how it runs.
 
     Attributes:
         data_dir: Folder of the data set's files. Missing files are downloaded to it.
