@@ -34,7 +34,7 @@ class Objective:
         learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
         beta: Weight of the KL divergence of the posterior from the prior.
         free_bits: Nats that each latent dimension may hold at no cost.
-        label_weight: Lambda: weight of the guide's cross-entropy on counterfactuals, under the wrong label.
+        label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
         label_constraint: Learn lambda for each asked class, starting from label_weight. It grows while counterfactuals
             of the class convince the guide less than real images do, and shrinks while they convince it more. So it
             suits any likelihood.
