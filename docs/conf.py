@@ -24,13 +24,22 @@ nitpicky = False
 
 
 def as_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are plain text with `code`: what reStructuredText would take for something else is escaped."""
-    parts = [re.split(r"(`+[^`]*`+)", line) for line in lines]
-    for index, line in enumerate(parts):
-        if not lines[index].lstrip().startswith((">>>", ":")):
-            lines[index] = "".join(
-                f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in line
-            )
+    """Docstrings are plain text with `code`: what reStructuredText would take for something else is escaped.
+
+    An indented block after a line that ends with a colon is a formula, which is shown as it is.
+    """
+    formula = False
+    for index, line in enumerate(lines):
+        formula = line.startswith("    ") and (formula or lines[max(0, index - 2)].endswith("::")) if line else formula
+        if formula or line.lstrip().startswith((">>>", ":")):
+            continue
+        parts = re.split(r"(`+[^`]*`+)", line)
+        lines[index] = "".join(
+            f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts
+        )
+        after = [each[:4] for each in lines[index + 1 : index + 3]]
+        if line.endswith(":") and line[0] not in " ." and after == ["", " " * 4]:
+            lines[index] += ":"
 
 
 def setup(app: Any) -> None:

@@ -1,4 +1,4 @@
-"""`labelvae COMMAND ...`, for people who do not write Python; the same as `python -m labelvae COMMAND ...`."""
+"""`labelvae COMMAND ...`, for people who do not write Python. It is the same as `python -m labelvae COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
     "export": (commands.export, {"out": ""}),
     "demo": (commands.demo, {}),
 }
-"""Each command's function, and its arguments that stand without a name; "+" for one or more."""
+"""The function of each command, and its positional arguments; "+" for one or more."""
 
 USAGE = """usage: labelvae COMMAND [options]
 
@@ -44,7 +44,7 @@ labelvae COMMAND --help lists the options of a command.
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs a command. What cannot be leaves one sentence on standard error and exit status 2."""
+    """Run a command. Invalid input prints one line to standard error and exits with status 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name must not stop a command
         sys.stdout.reconfigure(errors="backslashreplace")
     command, *words = list(sys.argv[1:] if args is None else args) or ["--help"]

@@ -1,4 +1,4 @@
-"""What `labelvae COMMAND` does: a function a command, whose signature is the command line and docstring its help.
+"""The commands of `labelvae`, one function each. The signature is the command line, and the docstring is its help.
 
 Nothing here imports torch before a command runs, so that `--help` answers at once.
 """
@@ -23,22 +23,22 @@ def run_evaluate(
     skip_unreadable: bool = False,
     refine: float | None = None,
 ) -> None:
-    """Judge a model on the held-out test images of its data.
+    """Score a model on the held-out test images of its data.
 
-    Without --data the images are those of the run that the model is from, by the settings.yaml beside its folder.
-    Images of that name are split as the run split them, so that none is scored that was trained on.
+    Without --data the images are those of the run that made the model, by the settings.yaml next to the model's folder.
+    They are split as in the run, so that no image is scored that the model was trained on.
 
     Args:
         model: Folder of a trained model, or its name.
         judge: Folder of an independent classifier.
-        guide: Folder of the classifier that was in the loss, for the guide-judge gap.
-        data: Which images; those of a folder are brought to the model's size.
-        data_dir: Where the files of the data set are.
+        guide: Folder of the classifier in the loss, for the guide-judge gap.
+        data: Data set to score on. Images of a folder are brought to the model's size.
+        data_dir: Folder of the data set's files.
         rounds: Wrong labels drawn for each test image.
-        out: A .json file that the scores are written to as well.
-        skip_unreadable: Go on without images of a folder that cannot be read.
-        refine: Judge counterfactuals refined by this radius as well; 0 for none. Without it, what is saved beside the
-            model.
+        out: A .json file that the scores are also written to.
+        skip_unreadable: Leave out images of a folder that cannot be read.
+        refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
+            saved with the model is used.
     """
     from dataclasses import asdict, replace
 
@@ -71,11 +71,11 @@ def run_evaluate(
 
 
 def compare(runs: list[Path], *, html: Path | None = None) -> None:
-    """What runs scored, side by side.
+    """Print the scores of several runs, side by side.
 
     Args:
         runs: Folders of finished runs.
-        html: A file for scores and pictures as one page that loads nothing from elsewhere.
+        html: A file for scores and pictures, as one page that loads nothing from elsewhere.
     """
     from labelvae.models.finished_run import read_run
     from labelvae.runs.comparison import comparison_page, comparison_table
@@ -89,7 +89,9 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
 
 
 def export(out: Path, *, model: str) -> None:
-    """A model's relabelling as a file for other programs: images and labels in, images out, any batch size.
+    """Write a model's relabelling as a file for other programs.
+
+    The file takes images and labels, and gives images, for any batch size.
 
     Args:
         out: A file ending in .onnx, or in .pt2 for torch.export.
@@ -115,15 +117,18 @@ def demo(
     port: int = 7860,
     host: str = "127.0.0.1",
 ) -> None:
-    """A page in the browser: draw or upload an image, pick a label, see it relabelled. Nothing leaves the machine.
+    """Open a page in the browser: draw or upload an image, and see it relabelled.
+
+    Nothing leaves this machine.
 
     Args:
         model: Folder of a trained model, or its name; mnist comes with the package.
-        judge: Folder of an independent classifier, whose opinion is shown; else the guide's, if it is at hand.
+        judge: Folder of an independent classifier, whose opinion is shown. Without it, the guide's is shown if there is
+            one.
         images: A folder of images to pick from.
-        port: Where the page is served; 0 takes a free one.
-        host: The address that is listened on: this machine only, or 0.0.0.0 in a container. Elsewhere than on this
-            machine the page asks for the token that stands in the printed address.
+        port: Port of the page; 0 takes a free one.
+        host: Address to listen on: this machine only, or 0.0.0.0 in a container. From other machines, the page asks for
+            the token in the printed address.
     """
     from labelvae.page.server import serve
 
@@ -131,7 +136,7 @@ def demo(
 
 
 def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
-    """The data that a run's settings.yaml names, and where they are; or others that are asked for."""
+    """Return the data that a run's settings.yaml names, and their folder; or other data that are asked for."""
     import yaml
 
     if path.is_file():

@@ -16,7 +16,7 @@ def load_model(name: str) -> tuple[Any, list[str]]:
 
 
 def guide_beside(model: str, vae: Any) -> Any:
-    """The guide that a model of grey images was trained with, if it lies beside the model."""
+    """Return the guide that a model of grey images was trained with, if it is in the model's run; else None."""
     from labelvae.models.classifier import LabelClassifier
     from labelvae.models.hub import guide_folder
 

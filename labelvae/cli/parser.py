@@ -1,6 +1,6 @@
-"""A command line from the settings: every field is an option, its docstring the help.
+"""A command line from the settings: every field is an option, and its description is the option's help.
 
-Nothing here imports torch before a run is asked for, so that `--help` answers at once.
+Nothing here imports torch before a run starts, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from labelvae.system.allocator import keep_freed_memory
 
 
 class DashParser(ArgumentParser):
-    """Options with dashes (`--data-dir`), and flags that need no value (`--resume`, `--no-resume`)."""
+    """A parser of options with dashes (`--data-dir`), and of flags without a value (`--resume`, `--no-resume`)."""
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """As argparse's."""
+        """Add an argument, as `argparse` does.
+
+        Returns:
+            The action of the argument.
+        """
         if kwargs.get("type") is bool:
             del kwargs["type"]
             kwargs["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
@@ -38,9 +42,9 @@ class DashParser(ArgumentParser):
 
 @contextmanager
 def quick_start() -> Iterator[None]:
-    """Import torch in a tenth less time, without collecting garbage, of which imports make little.
+    """Import torch in a tenth less time in this context, by not collecting garbage: imports make little.
 
-    Idle threads sleep rather than spin afterwards, unless the environment says otherwise; see `run`.
+    Idle threads then sleep instead of spinning, unless the environment says otherwise; see `run`.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     was_on = gc.isenabled()
@@ -59,19 +63,19 @@ def run(
     args: Sequence[str] | None = None,
     usage: str = "python %(prog)s [options]",
 ) -> None:
-    """Reads settings from the command line and calls `main` with them.
+    """Read settings from the command line, and call `main` with them.
 
-    Idle threads sleep rather than spin (OMP_WAIT_POLICY), unless the environment says otherwise: where another program
-    is busy, a spinning thread takes the processor from the one it waits for.
+    Idle threads sleep instead of spinning (OMP_WAIT_POLICY), unless the environment says otherwise. On a busy machine a
+    spinning thread takes the processor from the thread that it waits for.
 
-    What cannot be leaves one sentence on standard error and exit status 2; Ctrl-C leaves what is made and
-    exit status 130, and so does SIGTERM, with 143.
+    Invalid input prints one line to standard error and exits with status 2. Ctrl-C exits with status 130, and SIGTERM
+    with 143. What was made until then is kept.
 
     Args:
-        main: the run.
-        defaults: a preset.
-        description: the head of the help.
-        args: the words; None takes the command line's.
+        main: the function to call.
+        defaults: the settings to start from, such as a preset.
+        description: the first text of the help.
+        args: the words of the command line. None takes `sys.argv`.
         usage: the first line of the help.
     """
     parser = DashParser(description=description, usage=usage)

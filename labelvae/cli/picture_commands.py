@@ -9,10 +9,10 @@ from typing import Literal
 from labelvae.cli.loading import guide_beside, load_model
 
 SAMPLED_AT_ONCE = 256
-"""Images that `sample` holds in memory; a multiple of 16, so that the draws are those of one large batch."""
+"""Most images that `sample` holds in memory. A multiple of 16 draws the same as one large batch."""
 
 WIDEST_SHEET = 50_000
-"""Pixels; JPEG allows 65,500."""
+"""Most pixels across a sheet. JPEG allows 65,500."""
 
 
 def relabel(
@@ -31,33 +31,33 @@ def relabel(
     refine: float | None = None,
     mask: Path | None = None,
 ) -> None:
-    """Photographs or images as another label, in their own style.
+    """Relabel photographs or images, in their own style.
 
-    Give pictures, folders of them, or globs, and last where the results go: a picture for one, else a folder. A picture
-    with `--to all` is a sheet, a row an image or a digit; a folder gets a file for each picture and label, each written
-    when it is made.
+    Give pictures, folders of them, or globs. Last, say where the results go: a picture for one result, else a folder.
+    One picture with `--to all` is a sheet with a row for each image or digit. A folder gets a file for each picture and
+    label, written as soon as it is made.
 
     A picture comes back at its own size. A model of pen strokes finds the written digits, dark on bright or bright on
-    dark, and the new ones are written in their places; another model gets the middle of the picture. Images of the
-    model's own size are taken as they are. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
+    dark, and writes the new ones in their places. Another model takes the middle of the picture. Images of the model's
+    own size are used as they are. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
 
     Args:
         paths: Pictures, and last the output.
         model: Folder of a trained model, or its name; mnist comes with the package.
-        to: The label: the name of a class, its index, or all for each of them; * where a class is called all.
-        own: What the images are; only a model whose encoder sees the label needs it.
-        invert: Ink is dark on bright; found out where it is not said.
-        fit: strokes finds written digits, crop cuts off at the sides, pad fills up with the colour of the edge; auto
-            takes strokes for a model of strokes, else crop.
+        to: The label: the name of a class, its index, or all for every class; * if a class is called all.
+        own: The label that the images have. Needed only by a model whose encoder sees the label.
+        invert: The ink is dark on bright. Without it, the command finds out.
+        fit: strokes finds written digits, crop cuts off the sides, pad fills up with the colour of the edge; auto takes
+            strokes for a model of strokes, else crop.
         paste: Put results back into their pictures; --no-paste gives the model's images.
-        enlarge: Whole factor that the model's images are enlarged by; they are then not put back.
-        resume: Go on with a folder of results: those that are there and whole are kept.
-        skip_unreadable: Go on without pictures that cannot be read, and say how many there are.
-        debug: Write what the model sees beside each result, and list every picture.
+        enlarge: Whole factor that the model's images are enlarged by. They are then not put back.
+        resume: Continue a folder of results. Whole results that are there are kept.
+        skip_unreadable: Leave out pictures that cannot be read, and print their number.
+        debug: Also write what the model sees, next to each result, and list every picture.
         refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
-            colour; 0 for none. Without it, what is saved beside the model.
-        mask: A picture as large as the image, bright where it may change; the rest stays as it is. For one image and
-            one label.
+            colour; 0 for none. Without it, the radius saved with the model is used.
+        mask: A picture as large as the image, bright where the image may change. The rest stays as it is. For one image
+            and one label.
     """
     if "" in paths:  # which a shell makes of a variable that is not set
         raise ValueError("paths: expected images and last the output, got an empty name")
@@ -125,17 +125,17 @@ def sample(
     enlarge: int = 1,
     refine: float | None = None,
 ) -> None:
-    """New images of a label.
+    """Draw new images of a label.
 
     Args:
-        out: A picture, for a sheet with a row a label; or a folder, for a file an image.
+        out: A picture, for a sheet with one row for each label; or a folder, for one file for each image.
         model: Folder of a trained model, or its name.
-        label: The name of a class, its index, or all for each of them; * where a class is called all.
+        label: The name of a class, its index, or all for every class; * if a class is called all.
         count: Images of each label.
-        seed: Of the draw; the same numbers are used for every label.
+        seed: Seed of the draw. Every label uses the same random numbers.
         enlarge: Whole factor that the files in a folder are enlarged by.
         refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
-            it, what is saved beside the model.
+            it, the radius saved with the model is used.
     """
     import torch
     from tqdm import tqdm

@@ -1,4 +1,4 @@
-"""The program that trains the reference of a run beside the run itself."""
+"""The program that trains the reference of a run next to the run itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labelvae.system.process import quiet
 
 
 def main() -> None:
-    """Train the reference of the run whose settings.yaml the command line names; end when the first process does."""
+    """Train the reference of the run whose settings.yaml is in `sys.argv`. End when the first process does."""
     threading.Thread(target=_end_with_the_first_process, daemon=True).start()
     from labelvae.cli.parser import run
 

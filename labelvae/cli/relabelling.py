@@ -1,4 +1,4 @@
-"""Picture files relabelled in chunks: any number of them in little memory, each result written when it is made."""
+"""Picture files relabelled in chunks: any number of them in little memory. Each result is written when it is made."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ from labelvae.photos.reading import UnreadError
 from labelvae.visual.grids import CELL, grid, to_picture
 
 CHUNK = 64
-"""Pictures that are in memory at a time."""
+"""Most pictures in memory at a time."""
 
 MOST_ROWS = 300
-"""Pictures on one sheet."""
+"""Most pictures on one sheet."""
 
 LARGE_CELL, MOST_LARGE_ROWS = 168, 30
-"""Pixels of an image on a sheet of few rows, and how many rows are few."""
+"""Pixels of an image on a sheet with few rows, and the largest number of rows that are few."""
 
 MOST_COLUMNS = 6
 """Images side by side on the sheet of a single picture."""
 
 MOST_LINES = 20
-"""Pictures of which a line says what was found in them."""
+"""Most pictures for which a line says what was found in them."""
 
 DEEP_ENDINGS = (".png", ".tif", ".tiff", ".pgm", ".pnm")
-"""Files that hold 16 bits."""
+"""Endings of files that hold 16 bits."""
 
 
 @dataclass
 class Relabelling:
-    """How pictures are relabelled, and what became of them.
+    """The way to relabel pictures, and what became of them.
 
     Attributes:
         vae: The model, or the model with its guide.
         names: The name of each class.
-        labels: The labels that each picture is asked as.
-        own: The label that the pictures have; needed by a model whose encoder sees it.
+        labels: The labels to relabel each picture to.
+        own: The label of the pictures. Needed by a model whose encoder sees the label.
         guide: A classifier of the model's images, which reads the digits in photographs.
-        invert: Swap dark and bright first; otherwise a model of strokes finds it out.
+        invert: Swap dark and bright first. Otherwise a model of strokes finds out.
         fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
-        paste: Put what is relabelled back into its picture; a picture of the model's size keeps its dark and bright.
-        enlarge: Pixels for each pixel of a result that is not put back; None makes those of photographs large
+        paste: Put results back into their pictures. A picture of the model's size keeps its dark and bright.
+        enlarge: Pixels for each pixel of a result that is not put back. None makes results from photographs large
             enough to be seen.
-        resume: Leave results that are there and whole as they are.
-        skip_unreadable: Go on without pictures that cannot be read.
-        debug: Write what the model sees beside each result.
-        chunk: Pictures that are in memory at a time.
-        mask: Where a picture may change, of `into_picture` alone.
-        written: Files that were written.
-        kept: Files that were there.
-        broken: Why a picture cannot be read, by its file.
+        resume: Keep results that are there and whole.
+        skip_unreadable: Leave out pictures that cannot be read.
+        debug: Also write what the model sees, next to each result.
+        chunk: Most pictures in memory at a time.
+        mask: Where a picture may change; for `into_picture` only.
+        written: Number of files that were written.
+        kept: Number of files that were there.
+        broken: The reason why a picture cannot be read, by its file.
     """
 
     vae: ConditionalVAE | Refined
@@ -96,11 +96,12 @@ class Relabelling:
         return PictureReader(model, self.guide, self.invert, self.fit, self.paste, self.enlarge)
 
     def into_folder(self, pictures: Pictures, out: Path) -> None:
-        """Write a PNG for each picture and label under `out`, named after both.
+        """Write a PNG for each picture and label in the folder `out`, named after both.
 
         Raises:
-            ValueError: A result that would lie over a picture; a picture that cannot be read, unless it is skipped:
-                before anything is written where its header says so, else when all others are written.
+            ValueError: A result that would replace a picture; a picture that cannot be read, unless it is skipped. A
+                picture with a broken header is refused before anything is written, any other after all others are
+                written.
         """
         stems = pictures.result_names()
         tails = [f"_as_{name}.png" for name in file_names(self.names)]
@@ -143,7 +144,7 @@ class Relabelling:
         self._end(out)
 
     def into_picture(self, pictures: Pictures, out: Path) -> None:
-        """Write one result in the format that the ending of `out` says.
+        """Write one result, in the format of the ending of `out`.
 
         Raises:
             ValueError: Another picture is there; the picture cannot be read.
@@ -161,10 +162,10 @@ class Relabelling:
         self._end(out)
 
     def into_sheet(self, pictures: Pictures, out: Path) -> None:
-        """Write one picture with a row for each image, or each digit: itself, and itself as each label.
+        """Write one picture with a row for each image, or each digit: the image, and its counterfactual for each label.
 
         Raises:
-            ValueError: Another picture is there; more than `MOST_ROWS` images; one that cannot be read.
+            ValueError: Another picture is there; more than `MOST_ROWS` images; an image that cannot be read.
         """
         if len(pictures.paths) > MOST_ROWS:
             raise ValueError(
@@ -190,7 +191,7 @@ class Relabelling:
         self._end(out)
 
     def _sights(self, pictures: Pictures, out: Path) -> dict[str, Path]:
-        """Where a picture of what was seen goes, by the file that it was seen in; nothing else lies there."""
+        """Return the file for the picture of what was seen in each input. Nothing else may be there."""
         if not self.debug:
             return {}
         tails = ["_seen.png"] if len(pictures.paths) == 1 else [f"_{name}_seen.png" for name in _each_name(pictures)]
@@ -209,7 +210,7 @@ class Relabelling:
     def _relabelled(
         self, paths: Sequence[str], places: list[int], form: Form, sights: dict[str, Path]
     ) -> Iterator[tuple[int, Input, Tensor]]:
-        """Each readable picture's place, what was read, and its images under each label, `(K, N, C, H, W)`."""
+        """Yield each readable picture's place, its input, and its images under each label, `(K, N, C, H, W)`."""
         read: list[tuple[int, Input]] = []
         for place in places:
             path = paths[place]
@@ -263,7 +264,7 @@ class Relabelling:
         return True
 
     def _end(self, out: Path) -> None:
-        """Say what could not be read; without leave to skip it, as an error."""
+        """Report what could not be read; as an error, unless it may be skipped."""
         if not self.broken:
             return
         if self.skip_unreadable and (self.written or self.kept):
@@ -278,5 +279,5 @@ class Relabelling:
 
 
 def _each_name(pictures: Pictures) -> list[str]:
-    """The name of each picture's result, without folders."""
+    """Return the name of each picture's result, without folders."""
     return [name.replace(os.sep, "_") for name in pictures.result_names()]

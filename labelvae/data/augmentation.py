@@ -1,8 +1,8 @@
-"""Random changes that keep the label, drawn for every image of a batch on its own and differentiable.
+"""Random changes that keep the label. Each image of a batch gets its own change, and gradients pass through.
 
-A classifier that has seen shifted, sheared and noisy images is *robust*: its gradients mean something to a
-person, and ghost strokes do not fool it (Engstrom et al., 2019, arXiv 1906.00945; Ganz et al., 2022,
-arXiv 2207.11378). torchvision's transforms draw one change for a whole batch.
+A classifier that has seen shifted, sheared and noisy images is *robust*: its gradients mean something to a person, and
+ghost strokes do not fool it (Engstrom et al., 2019, arXiv 1906.00945; Ganz et al., 2022, arXiv 2207.11378).
+torchvision's transforms draw one change for a whole batch.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from labelvae.data.settings import Augmentation
 from labelvae.inputs.tensors import check_rows
 
 FINE = 2
-"""By how much images are enlarged while the thickness of their strokes changes."""
+"""Factor by which images are enlarged while the thickness of their strokes changes."""
 
 MOST_GROWTH = 1 / 7
-"""By how much a stroke may grow at either edge, as a share of the shorter side; it shrinks by at most half of that."""
+"""Largest growth of a stroke at each edge, as a share of the shorter side. It shrinks by at most half of that."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One drawn change an image: the same can be done to several images alike.
+    """One drawn change for each image. It can be made to several images alike.
 
     Attributes:
-        maps: affine maps `(B, 2, 3)` from output to input coordinates in [-1, 1]; None leaves the pixels in place.
-        thickening: `(B, 1, 1, 1)`, the share of a pixel by which bright strokes grow, or shrink where it is
-            negative; None leaves them.
-        strokes: `(B, 1, 1, 1)`, by what the thickness of bright strokes is multiplied; None leaves it.
-        chosen: `(B, 1, 1, 1)`, the images that are changed; None changes all.
+        maps: affine maps `(B, 2, 3)` from output to input coordinates in [-1, 1]. None leaves the pixels in place.
+        thickening: the share of a pixel by which bright strokes grow (or shrink, if negative), `(B, 1, 1, 1)`, or None.
+        strokes: the factor of the thickness of bright strokes, `(B, 1, 1, 1)`, or None.
+        chosen: which images are changed, bool `(B, 1, 1, 1)`. None changes all.
     """
 
     maps: Tensor | None
@@ -44,18 +43,18 @@ class Change:
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Tensor:
-    """Change images at random, each by its own draw; edges are repeated.
+    """Change images at random, each by its own draw. Edges are repeated.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1].
         how: the largest changes.
-        generator: of the draws; None is torch's own.
+        generator: the random number generator. None takes torch's own.
 
     Returns:
-        `(B, C, H, W)` in [0, 1].
+        The changed images, `(B, C, H, W)` in [0, 1].
 
     Raises:
-        ValueError: images of another shape or type; their range is not looked at.
+        ValueError: images of another shape or type. Their range is not checked.
 
     >>> augment(torch.rand(4, 1, 8, 8), Augmentation(rotation=10, noise=0.1)).shape
     torch.Size([4, 1, 8, 8])
@@ -71,15 +70,15 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
 
 
 def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
-    """Blur each image by a Gaussian of its own; edges are repeated.
+    """Blur each image with a Gaussian of its own. Edges are repeated.
 
     Args:
-        images: `(B, C, H, W)`.
-        deviations: standard deviations of the Gaussians, `(B,)`, in pixels.
-        radius: pixels from its centre at which a Gaussian is cut off.
+        images: the images, `(B, C, H, W)`.
+        deviations: the standard deviations of the Gaussians, `(B,)`, in pixels.
+        radius: the distance from its centre, in pixels, at which a Gaussian is cut off.
 
     Returns:
-        `(B, C, H, W)`.
+        The blurred images, `(B, C, H, W)`.
     """
     steps = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.softmax(-0.5 * (steps / deviations.clamp_min(1e-3)[:, None]).square(), dim=1)
@@ -95,15 +94,15 @@ def blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
 
 
 def noised(rows: Tensor, largest: float, generator: torch.Generator | None = None) -> Tensor:
-    """Add Gaussian noise to rows, to each of its own standard deviation.
+    """Add Gaussian noise to rows. Each row has noise of its own standard deviation.
 
     Args:
-        rows: `(B, ...)`.
-        largest: up to which the standard deviations are drawn.
-        generator: of the draws; None is torch's own.
+        rows: the rows, `(B, ...)`.
+        largest: the largest standard deviation, in the unit of the rows. Each row draws one from 0 to this.
+        generator: the random number generator. None takes torch's own.
 
     Returns:
-        `(B, ...)`.
+        The noisy rows, `(B, ...)`.
     """
     if not largest:
         return rows
@@ -112,15 +111,15 @@ def noised(rows: Tensor, largest: float, generator: torch.Generator | None = Non
 
 
 def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | None = None) -> Change:
-    """Draw one change an image, without blur and noise.
+    """Draw one change for each image, without blur and noise.
 
     Args:
-        images: `(B, C, H, W)`; their size and device count.
+        images: images `(B, C, H, W)` of the same size and device.
         how: the largest changes.
-        generator: of the draws; None is torch's own.
+        generator: the random number generator. None takes torch's own.
 
     Returns:
-        The changes, which `change` makes.
+        The drawn changes, for `change`.
     """
 
     def draw(largest: float) -> Tensor:
@@ -147,19 +146,20 @@ def draw_change(images: Tensor, how: Augmentation, generator: torch.Generator | 
 
 
 def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
-    """Change images by what was drawn.
+    """Make drawn changes to images.
 
-    Maps are applied in float32: bfloat16 would miss by half a pixel. Strokes grow towards the brightest pixel, and
-    shrink towards the darkest one, of each 3x3 neighbourhood (grey-scale dilation and erosion). Their thickness is
-    changed on the enlarged image, and the brightest pixel stays as bright, so that thin lines are no paler.
+    Strokes grow towards the brightest pixel, and shrink towards the darkest pixel, of each 3x3 neighbourhood
+    (grey-scale dilation and erosion). A factor of their thickness is applied to the enlarged image. The brightest pixel
+    stays as bright, so that thin lines do not become paler. Positions are computed in float32: bfloat16 would be off by
+    half a pixel.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
-        drawn: one change an image.
-        how: what the changes were drawn from.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        drawn: one change for each image.
+        how: the settings that the changes were drawn from.
 
     Returns:
-        `(B, C, H, W)` in [0, 1].
+        The changed images, `(B, C, H, W)` in [0, 1].
     """
     before, fine = images, 1 if drawn.strokes is None else FINE
     if drawn.maps is not None or fine > 1:
@@ -177,7 +177,7 @@ def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
 
 
 def _sampled(images: Tensor, maps: Tensor | None, fine: int, how: Augmentation) -> Tensor:
-    """Images under affine maps, enlarged `fine` times."""
+    """Return images under affine maps, enlarged `fine` times."""
     with torch.autocast(images.device.type, enabled=False):
         if maps is None:
             maps = torch.eye(2, 3, device=images.device).expand(len(images), -1, -1)
@@ -187,10 +187,10 @@ def _sampled(images: Tensor, maps: Tensor | None, fine: int, how: Augmentation) 
 
 
 def _drawn_again(images: Tensor, factors: Tensor) -> Tensor:
-    """Images `(B, C, H, W)` whose strokes are `factors` `(B, 1, 1, 1)` times as thick.
+    """Return images `(B, C, H, W)` with strokes `factors` `(B, 1, 1, 1)` times as thick.
 
-    A stroke grows, or shrinks, by the same distance at every edge, measured in the mean thickness of the image's
-    strokes. Where that would take all of a stroke, its middle stays: what an opening removes from what is left.
+    A stroke grows or shrinks by the same distance at every edge, measured in the mean thickness of the image's strokes.
+    If a stroke would vanish, its middle stays: the part that an opening removes from the rest.
     """
     width = stroke_thickness(images.detach().mean(dim=1, keepdim=True))[:, None, None, None]
     reach = 0.5 * width * (factors - 1.0)
@@ -208,13 +208,13 @@ def _drawn_again(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def _brightest(images: Tensor, step: int) -> Tensor:
-    """The brightest of each pixel and its neighbours: of 8 and, at every other step, of 4, so that edges stay round."""
+    """Return the brightest of each pixel and its 8 neighbours, or 4 at every other step, to keep edges round."""
     across = _brighter(images, dim=3)
     return _brighter(across, dim=2) if step % 2 else torch.maximum(across, _brighter(images, dim=2))
 
 
 def _brighter(images: Tensor, dim: int) -> Tensor:
-    """The brightest of each pixel and the two beside it along a side; several times as fast as `max_pool2d`."""
+    """Return the brightest of each pixel and its two neighbours along a side, several times as fast as `max_pool2d`."""
     size = images.shape[dim]
     first, last = images.narrow(dim, 0, 1), images.narrow(dim, size - 1, 1)
     after = torch.cat([images.narrow(dim, 1, size - 1), last], dim=dim)

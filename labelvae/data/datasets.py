@@ -1,4 +1,4 @@
-"""Images and labels of a torch `Dataset` or `DataLoader`, read once and kept as 8-bit integers."""
+"""The images and labels of a torch `Dataset` or `DataLoader`, read once and kept as 8-bit integers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from labelvae.inputs.tensors import check_labels
 from labelvae.system.memory import fits
 
 IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
-"""Keys under which the images of a batch that is a dict may stand."""
+"""Keys that a batch in the form of a dict may have for its images."""
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
-"""Keys under which the labels of a batch that is a dict may stand."""
+"""Keys that a batch in the form of a dict may have for its labels."""
 
 
 class Positions(Sequence[str]):
-    """The positions in a data set, as the names of its images."""
+    """The positions in a data set, as the names of its images.
+
+    Args:
+        count: the length of the data set.
+    """
 
     def __init__(self, count: int) -> None:
         self._number = count
@@ -42,21 +46,21 @@ class Positions(Sequence[str]):
 
 
 class Read:
-    """What one pass over a data set found.
+    """The images and labels found in one pass over a data set.
 
     Args:
-        name: of the argument, "train" or another split.
-        given: a `Dataset` of images and labels, or a `DataLoader` of batches of them; each a tuple, or a dict with one
-            of `IMAGE_KEYS` and one of `LABEL_KEYS`.
-        memory_share: largest share of the free memory that the images may take; those of more stay in the data set, if
-            it has a length and positions, and are asked for again whenever a batch needs them.
+        name: the name of the argument: "train", or another split.
+        given: a `Dataset` of images and labels, or a `DataLoader` of batches of them: tuples, or dicts with one of
+            `IMAGE_KEYS` and one of `LABEL_KEYS`.
+        memory_share: the largest share of the free memory that the images may take. More images stay in the data set,
+            if it has a length and positions, and are read again whenever a batch needs them.
 
     Attributes:
-        labels: the labels as they were given.
+        labels: the labels, as they were given.
         digest: a hash of all pixels.
 
     Raises:
-        ValueError: another form; images that differ in size, or are no 8-bit integers or floats in [0, 1].
+        ValueError: another form; images that differ in size, or that are neither 8-bit integers nor floats in [0, 1].
     """
 
     def __init__(self, name: str, given: Any, memory_share: float) -> None:
@@ -110,7 +114,7 @@ class Read:
 
 
 def names_of(read: Read) -> list[str]:
-    """Return the names of the classes: a data set's own `classes`, else the labels themselves in their order."""
+    """Return the names of the classes: the data set's own `classes`, or else the labels themselves, in their order."""
     source: Any = read.given
     while source is not None:
         names = getattr(source, "classes", None)
@@ -126,7 +130,15 @@ def names_of(read: Read) -> list[str]:
 
 
 def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, memory_share: float) -> Source:
-    """Read data sets or loaders by split, of which all but "train" may be None.
+    """Read data sets or loaders by split. All but "train" may be None.
+
+    Args:
+        given: the data sets or loaders: "train", "test" and "validation".
+        class_names: the name of each class. None takes them from the data.
+        memory_share: the largest share of the free memory that the images of a split may take.
+
+    Returns:
+        The images and labels of each split.
 
     Raises:
         ValueError: another form; images of several sizes or out of range; labels that are no classes.
@@ -143,14 +155,14 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
 
 
 def is_data(given: Any) -> bool:
-    """Whether something is a `Dataset` or a `DataLoader`, or anything that gives batches again and again."""
+    """Return whether something is a `Dataset`, a `DataLoader`, or any object that gives batches repeatedly."""
     return isinstance(given, Dataset | DataLoader) or (
         isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | Tensor | Iterator)
     )
 
 
 def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:
-    """Images uint8 `(B, C, H, W)` and their labels, batch by batch, or image by image."""
+    """Yield images uint8 `(B, C, H, W)` and their labels, batch by batch, or image by image."""
     if not is_data(given):
         raise ValueError(f"{name}: expected a torch Dataset or DataLoader of images and labels, got {described(given)}")
     single = isinstance(given, Dataset)

@@ -1,7 +1,7 @@
-"""Images with more than 8 bits: their levels, and the range that is black to white.
+"""Images with more than 8 bits: their levels, and the range from black to white.
 
-A file may hold 10 or 12 bits in numbers of 16. Where it does not say how many bits are meant, the images that belong
-together say it: the largest of their levels decides, so that all are scaled alike.
+A file may hold 10 or 12 bits in numbers of 16. If it does not say how many bits are meant, all images of a data set
+decide together: their largest level sets the range, so that all are scaled alike.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _BITS, _PHOTOMETRIC, _MOST, _SIGN, _MOST_OF_SAMPLES = 258, 262, 281, 339, 341
 """Tags of TIFF."""
 
 _HALVES = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-"""The order of bytes by which the lower half of 16-bit colours is read."""
+"""The order of bytes with which the lower half of 16-bit colours is read."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The levels that are black and white.
+    """The levels of black and white.
 
     Attributes:
-        low: Becomes 0.
-        high: Becomes 1.
+        low: the level that becomes 0.
+        high: the level that becomes 1.
     """
 
     low: float = 0.0
     high: float = 65535.0
 
     def shares(self, levels: np.ndarray) -> np.ndarray:
-        """Return levels of any shape as float32 in [0, 1]; those outside of the range are clipped."""
+        """Return levels of any shape as float32 in [0, 1]. Levels outside the range are clipped."""
         scaled = (levels.astype(np.float64) - self.low) / max(self.high - self.low, 1e-12)
         return scaled.clip(0.0, 1.0).astype(np.float32)
 
@@ -44,7 +44,7 @@ UNIT = Levels(high=1.0)
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return whether an image that was opened, but not yet read, has more than 8 bits a channel."""
+    """Return whether an image that is opened, but not yet read, has more than 8 bits a channel."""
     return image.mode.startswith(("I", "F")) or _colour_order(image) is not None
 
 
@@ -54,7 +54,7 @@ def is_float(image: Image.Image) -> bool:
 
 
 def stated_levels(image: Image.Image) -> Levels | None:
-    """Return the range where the file says it: by the largest value of a PGM, or by fewer than 16 bits in a TIFF."""
+    """Return the range that a file states, by a PGM's largest value or fewer than 16 bits in a TIFF; else None."""
     if image.format == "PPM" and image.mode == "I":
         return Levels()  # Pillow has brought the file's largest value to 65535
     bits = _tag(image, _BITS)
@@ -64,10 +64,10 @@ def stated_levels(image: Image.Image) -> Levels | None:
 
 
 def read_levels(image: Image.Image) -> np.ndarray:
-    """Return the levels of a deep image, `(h, w)` or `(h, w, 3 or 4)`; black is the smaller one.
+    """Return the levels of a deep image, `(h, w)` or `(h, w, 3 or 4)`. The smaller level is darker.
 
     Raises:
-        ValueError: Levels that are not finite.
+        ValueError: levels that are not finite.
     """
     order = _colour_order(image)
     levels = _sixteen_bit_colours(image, order) if order else np.asarray(image)
@@ -79,16 +79,16 @@ def read_levels(image: Image.Image) -> np.ndarray:
 
 
 def is_white_zero(image: Image.Image) -> bool:
-    """Return whether the file's smallest level is white, which Pillow undoes for 8 bits only."""
+    """Return whether the file's smallest level is white. (Pillow undoes this for 8 bits only.)"""
     return image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == 0 and is_deep(image)
 
 
 def range_of(image: Image.Image, levels: np.ndarray | None = None) -> tuple[float, float]:
-    """Return the smallest level and the largest, read or said by the file, of a deep image.
+    """Return the smallest and the largest level of a deep image. The file may state the largest.
 
     Args:
-        image: The image.
-        levels: What `read_levels` returned, if it was called: an image is read once.
+        image: the image.
+        levels: the result of `read_levels`, if it was called. An image is read only once.
     """
     levels = read_levels(image) if levels is None else levels
     low, high = float(levels.min()), float(levels.max())
@@ -99,8 +99,9 @@ def range_of(image: Image.Image, levels: np.ndarray | None = None) -> tuple[floa
 def common_levels(ranges: Iterable[tuple[float, float]], floats: bool) -> Levels:
     """Return the range that images share.
 
-    Integers begin at 0 and have the fewest bits, 8 or more, that hold them all. Floating-point numbers begin at 0 and
-    end at 1 where none is larger, else at the largest. Where levels are negative, the smallest is black.
+    Integers start at 0, and end at the largest number of the fewest bits (8 or more) that hold them all. Floating-point
+    numbers start at 0, and end at 1 or at the largest level above 1. If a level is negative, the range is from the
+    smallest to the largest level.
 
     >>> common_levels([(0, 3000), (12, 4000)], floats=False)
     Levels(low=0.0, high=4095.0)
@@ -115,7 +116,7 @@ def common_levels(ranges: Iterable[tuple[float, float]], floats: bool) -> Levels
 
 
 def _colour_order(image: Image.Image) -> str | None:
-    """The order of bytes in 16-bit colours whose upper half alone Pillow reads."""
+    """Return the order of bytes in 16-bit colours, if Pillow reads only their upper half; else None."""
     tile = getattr(image, "tile", None)
     if not tile or image.mode not in ("RGB", "RGBA"):
         return None
@@ -124,7 +125,7 @@ def _colour_order(image: Image.Image) -> str | None:
 
 
 def _sixteen_bit_colours(image: Image.Image, order: str) -> np.ndarray:
-    """The colours with all their bits: Pillow reads the upper halves, and in the other order of bytes the lower."""
+    """Return colours with all their bits, read as upper and lower halves."""
     with Image.open(getattr(image, "filename", "") or image.fp) as other:  # type: ignore[attr-defined]
         other.tile = [_in_order(tile, _HALVES[order]) for tile in other.tile]
         lower = np.asarray(other).astype(np.uint16)
@@ -138,7 +139,7 @@ def _in_order(tile: Any, order: str) -> Any:
 
 
 def _tag(image: Image.Image, number: int, missing: int = 0) -> int:
-    """The first value of a TIFF's tag."""
+    """Return the first value of a TIFF's tag."""
     value = getattr(image, "tag_v2", {}).get(number, missing) if image.format == "TIFF" else missing
     value = value[0] if isinstance(value, tuple) and value else value
     return int(value) if isinstance(value, int | float) else missing

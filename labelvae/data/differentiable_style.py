@@ -1,7 +1,8 @@
-"""What a counterfactual keeps, as differentiable functions for the objective: of strokes, and of images in colour.
+"""The style that a counterfactual keeps, as differentiable functions for the objective.
 
-For strokes they are other estimators than those of `style`, which evaluate, though the two agree closely; in colour
-they hold what `style` scores. A good score for style does not replace a look at the pictures.
+For strokes, these are other estimators than those of `evaluation.style`, which score a model, though the two agree
+closely. For images in colour, they include what `evaluation.style` scores. So a good score for style does not replace a
+look at the pictures.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from torch.nn import functional as F
 def stroke_thickness(images: Tensor) -> Tensor:
     """Measure the width of strokes: their area over half their outline.
 
-    The outline is the total variation: a stroke of length L and width w has the area L w and the outline 2 L.
+    The outline is the total variation. A stroke of length L and width w has the area L w and the outline 2 L.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: the images, `(B, 1, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`, in pixels.
+        The width, `(B,)`, in pixels.
     """
     images = F.pad(images.float(), (1, 1, 1, 1))
     across = 0.5 * (images[..., 1:-1, 2:] - images[..., 1:-1, :-2])
@@ -32,13 +33,13 @@ def stroke_thickness(images: Tensor) -> Tensor:
 def stroke_slant(images: Tensor) -> Tensor:
     """Measure how strokes lean: the slope of the line through the rows' centres of mass.
 
-    Every row with ink counts alike, however much there is of it, so that a long bar weighs no more than a thin stem.
+    Each row with ink counts the same, however much ink it has. So a long bar does not weigh more than a thin stem.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: the images, `(B, 1, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`, in columns a row.
+        The slope, `(B,)`, in columns a row. It is positive for strokes that lean to the right.
     """
     rows = images.float().sum(dim=1)
     height, width = rows.shape[1:]
@@ -53,25 +54,25 @@ def stroke_slant(images: Tensor) -> Tensor:
 
 
 def window_colours(images: Tensor) -> Tensor:
-    """Measure mean colours of 7x7 windows, each a quarter of the size and half over the next one.
+    """Measure the mean colours of 7x7 windows. Each has a quarter of the image's size, and overlaps the next by half.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1].
 
     Returns:
-        `(B, 49 C)`, in [0, 1].
+        The colours, `(B, 49 C)`, in [0, 1].
     """
     return F.avg_pool2d(F.adaptive_avg_pool2d(images.float(), 8), 2, 1).flatten(1)
 
 
 def style_of(images: Tensor) -> Tensor:
-    """Measure what a counterfactual keeps.
+    """Measure the style that a counterfactual keeps.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1]. Strokes are bright on dark.
 
     Returns:
-        `(B, S)`: of one channel, strokes bright on dark, thickness in pixels and slant in columns a row; in colour
+        The style, `(B, S)`: thickness in pixels and slant in columns a row for images of one channel, else
         `window_colours`.
     """
     if images.shape[1] != 1:
@@ -80,15 +81,15 @@ def style_of(images: Tensor) -> Tensor:
 
 
 def class_centred(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Subtract from each value the mean of its class.
+    """Subtract from each value the mean of its class in the batch.
 
     Args:
-        values: `(B, S)`.
-        labels: `(B,)`.
+        values: the values, `(B, S)`.
+        labels: the labels, int64 `(B,)`.
         num_classes: K.
 
     Returns:
-        `(B, S)`.
+        The differences, `(B, S)`.
     """
     one_hot = F.one_hot(labels, num_classes).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):  # a sum in bfloat16 would miss by tenths of a pixel

@@ -1,4 +1,4 @@
-"""A folder of images as a data set: its splits, its classes, and the files of each; no pixel is read."""
+"""A folder of images as a data set: its splits, its classes, and the files of each. No pixel is read."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SPLITS: dict[str, SplitName] = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""What a folder's name, in lower case, says of the images in it."""
+"""The split that a folder's name, in lower case, stands for."""
 
 LOOKED_AT = 100
-"""Test files that are compared with the training files."""
+"""Number of test files that are compared with the training files."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ class Listing:
     """The image files of a data set.
 
     Attributes:
-        class_names: The name of each label.
-        paths: The files of all splits.
-        labels: Their labels, int64 `(N,)`.
-        splits: Which files are in each split, int64 `(M,)`; a split that the folder does not have is missing.
+        class_names: the name of each class.
+        paths: the files of all splits.
+        labels: the label of each file, int64 `(N,)`.
+        splits: the places in `paths` of each split's files, int64 `(M,)`. A split that the folder does not have is
+            missing.
     """
 
     class_names: list[str]
@@ -53,7 +54,7 @@ class Listing:
         return replace(self, splits={name: index[kept[index]] for name, index in self.splits.items()})
 
     def fingerprint(self, root: str | Path) -> str:
-        """Hash the files' names under `root`, their sizes and labels, as hexadecimal digits; no file is read."""
+        """Return a hash, in hexadecimal, of the files' names under `root`, their sizes and labels. No file is read."""
         digest = hashlib.sha256()
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             name = os.path.relpath(path, os.path.expanduser(root))
@@ -63,7 +64,7 @@ class Listing:
 
 @dataclass
 class _Seen:
-    """What was passed over."""
+    """The files that were found: images, and others that are skipped."""
 
     others: int = 0
     example: str = ""
@@ -73,18 +74,21 @@ class _Seen:
 def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> Listing:
     """List the images under a folder by split and class.
 
-    The folder holds a folder for each class, or first the folders `train` (or `training`), and, if there are any,
-    `val` (or `valid`, `validation`) and `test` (or `testing`), in any case. Images in sub-folders of a class belong to
-    the class. Files that are no images are passed over and counted in one warning.
+    The folder holds either one folder for each class, or the folders `train` (or `training`) and, optionally, `val` (or
+    `valid`, `validation`) and `test` (or `testing`), in upper or lower case, with the classes inside. Images in
+    sub-folders of a class belong to the class. Other files are skipped, and counted in one warning.
 
     Args:
-        root: The folder.
-        class_names: The order of the labels, where a model has one already. Other classes than the folder's are
-            ignored. By default names are sorted, numbers in them by their value.
+        root: the folder.
+        class_names: the order of the classes, if a model has one already. It is ignored unless the folder has the same
+            classes. By default names are sorted, with the numbers in them by value.
+
+    Returns:
+        The files, by split and class.
 
     Raises:
-        ValueError: No such folder, fewer than two classes, a training class without images, a class that the
-            training images do not have.
+        ValueError: no such folder; fewer than two classes; a training class without images; a class that the training
+            images do not have.
     """
     root = os.path.expanduser(root)
     if os.path.isfile(root):
@@ -120,7 +124,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
 
 
 def natural(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return the key that sorts names with the numbers in them by their value.
+    """Return a sort key that sorts names with the numbers in them by value.
 
     >>> sorted(["10", "b2", "1", "b10", "2"], key=natural)
     ['1', '2', '10', 'b2', 'b10']
@@ -130,7 +134,7 @@ def natural(name: str) -> tuple[tuple[str | int, ...], str]:
 
 
 def _split_folders(root: str) -> dict[SplitName, str]:
-    """The folder of each split; the root itself for training where it has no such folders."""
+    """Return the folder of each split. Without such folders, the root itself is for training."""
     found: dict[SplitName, str] = {}
     others = []
     for name in inside(root)[1]:
@@ -154,7 +158,7 @@ def _split_folders(root: str) -> dict[SplitName, str]:
 
 
 def _say_splits(root: str, names: Sequence[str]) -> None:
-    """Warn where the folders that are taken for classes hold the same folders: they may be splits of other names."""
+    """Warn if the folders that are taken for classes hold the same folders: they may be splits under other names."""
     held = {tuple(inside(os.path.join(root, name))[1]) for name in names[:LOOKED_AT]}
     if len(held) == 1 and len(names) > 1 and len(classes := held.pop()) > 1:
         warnings.warn(
@@ -178,7 +182,7 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
 
 
 def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
-    """The folder of each class in a split, in the order of the labels; "" for a class that the split does not have."""
+    """Yield the folder of each class in a split, in the order of the labels; "" for a class that is missing there."""
     there = set(inside(folder)[1])
     unknown = sorted(there - set(names))
     if unknown:
@@ -218,7 +222,7 @@ def _say_unlabelled(folder: str, split: SplitName) -> None:
 
 
 def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> None:
-    """Warn where files of a split are also among the training files, of the same name and class."""
+    """Warn if files of a split are also among the training files, with the same name and class."""
     places = listing.splits[split]
     some = places[:: max(1, len(places) // LOOKED_AT)][:LOOKED_AT].tolist()
     twins = [
@@ -234,7 +238,7 @@ def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> 
 
 
 def _size(path: str) -> int:
-    """Bytes of a file; -1 for a link that leads nowhere."""
+    """Return the size of a file in bytes; -1 for a broken link."""
     try:
         return os.path.getsize(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The one form that all images of a data set are brought to: grey or RGB, one size, one range of levels."""
+"""The form that all images of a data set are brought to: grey or RGB, one size, one range of levels."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from labelvae.inputs.class_names import printable
 from labelvae.inputs.tensors import ImageShape
 
 DEFAULT_SIZE = 64
-"""Height and width where the images differ in size and none was asked for."""
+"""Height and width of images that differ in size, if no size is asked for."""
 
 LARGEST_OWN_SIZE = 128
-"""Images larger than this are not kept at their own size unless it is asked for."""
+"""Larger images keep their own size only if it is asked for."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Form:
-    """What every image of a data set becomes.
+    """The form that every image of a data set is brought to.
 
     Attributes:
         mode: "L" for grey, "RGB" for colour.
         size: `(H, W)`.
-        integers: The range of integer levels with more than 8 bits, where a file does not say its own.
-        floats: The range of floating-point levels.
+        integers: the range of integer levels with more than 8 bits, if a file does not state its own.
+        floats: the range of floating-point levels.
     """
 
     mode: str
@@ -46,11 +46,11 @@ class Form:
 
     @property
     def image_shape(self) -> ImageShape:
-        """`(C, H, W)`."""
+        """`(C, H, W)` of the images."""
         return (1 if self.mode == "L" else 3, *self.size)
 
     def levels(self, image: Image.Image) -> Levels:
-        """Return the range of an image that has more than 8 bits."""
+        """Return the range of levels for an image that has more than 8 bits."""
         return self.floats if is_float(image) else self.integers
 
 
@@ -58,14 +58,14 @@ def decode(path: str | os.PathLike[str], form: Form) -> Tensor:
     """Read an image file.
 
     Args:
-        path: The file.
-        form: What it becomes; scaled and cropped at the centre to its size.
+        path: the file.
+        form: the form to bring the image to. It is scaled, and cropped at the centre.
 
     Returns:
-        Levels, uint8 `(C, H, W)`.
+        The pixels, uint8 `(C, H, W)`.
 
     Raises:
-        ValueError: A file that cannot be read as an image.
+        ValueError: a file that cannot be read as an image.
     """
     try:
         with open_image(path) as file:
@@ -77,16 +77,17 @@ def decode(path: str | os.PathLike[str], form: Form) -> Tensor:
 
 
 def common_form(paths: Sequence[str], image_size: tuple[int, int] | None = None) -> tuple[Form, dict[int, str]]:
-    """Find the form that suits all images; one warning says what is not as usual in them.
+    """Find the form that suits all images. One warning names what is unusual about them.
 
-    Headers are read, and pixels only of images with more than 8 bits whose files do not say how many are meant.
+    Only headers are read. Pixels are read of images with more than 8 bits whose files do not say how many are meant.
 
     Args:
-        paths: The files.
-        image_size: `(H, W)`; by default the images' own if all are alike and at most 128x128, else 64x64.
+        paths: the files.
+        image_size: `(H, W)`. By default the images' own size, if all have the same and it is at most 128x128; else
+            64x64.
 
     Returns:
-        The form, and why a file cannot be read, by its place in `paths`.
+        The form, and the reason why a file cannot be read, by its place in `paths`.
     """
     grey, sizes, broken, animated = True, set[tuple[int, int]](), dict[int, str](), list[str]()
     ranges: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
@@ -116,7 +117,7 @@ def refuse(broken: Mapping[str, str]) -> None:
     """Raise `ValueError` if there are files that cannot be read.
 
     Args:
-        broken: Why, by the file.
+        broken: the reasons, by file.
     """
     if broken:
         named = "; ".join(f"{printable(path)} ({reason})" for path, reason in list(broken.items())[:5])
@@ -137,12 +138,16 @@ def say_skipped(broken: Mapping[str, str]) -> None:
 
 
 def progress(paths: Sequence[Item], title: str) -> tqdm[Item]:
-    """Go through paths, or other things, with a bar that appears after two seconds."""
+    """Show a progress bar over items, from the second second on.
+
+    Returns:
+        The items, one by one.
+    """
     return tqdm(paths, desc=title, unit="image", leave=False, delay=2)
 
 
 def _widen(ranges: list[tuple[float, float]], found: tuple[float, float]) -> None:
-    """Keep one range that holds all that were found."""
+    """Widen the one range in the list to hold another."""
     ranges[:] = [(min(low for low, _ in (*ranges, found)), max(high for _, high in (*ranges, found)))]
 
 

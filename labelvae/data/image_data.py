@@ -1,7 +1,7 @@
 """A data set in three splits, as 8-bit integers in memory or in its files.
 
-Data sets that fit are held on the device; a batch is then one indexing operation, without workers, copies or
-per-image Python. Three splits: train; validation, for choosing settings; test, for the final table only.
+A data set that fits is held on the device. A batch is then one indexing operation, without workers, copies or Python
+code for each image. The splits are train; validation, for choosing settings; and test, for the final table only.
 """
 
 from __future__ import annotations
@@ -32,41 +32,38 @@ Split = Literal["train", "validation", "test"]
 
 
 class ImageData(LightningDataModule):
-    """A data set in three splits.
+    """A data set in three splits: train, validation and test.
 
-    `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels and needs no file. `mnist`,
-    `fashion_mnist`, `kmnist` and `cifar10` are read from torchvision's files under `data_dir`, downloaded
-    there if they are missing. `folder` reads images under `data_dir`, as `train/CLASS/*.png`,
-    `val/CLASS/*.png` and `test/CLASS/*.png`, or as `CLASS/*.png`. A split that the folder does not have is taken from
-    the training images.
+    `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels, and needs no file. `mnist`, `fashion_mnist`,
+    `kmnist` and `cifar10` are read from torchvision's files in `data_dir`, and downloaded if they are missing. `folder`
+    reads images from `data_dir`, as `CLASS/*.png`, or as `train/CLASS/*.png`, `val/CLASS/*.png` and `test/CLASS/*.png`.
+    A split that is missing is taken from the training images.
 
     Args:
-        name: which data set.
-        data_dir: where its files are.
-        batch_size: images a batch of `train_dataloader` and the like.
-        image_size: `(H, W)`, or one number for both, that the images of a folder are resized to; None keeps their own
-            where all are alike.
-        validation_share: share of the training images held out for validation, by class, below 0.5.
-        test_share: share held out for the test, by class, of data that has no test images of its own.
-        memory_share: largest share of the free memory that images may take to be held in it: of a GPU's, else they
-            are in the machine's; of the machine's, else those of a folder stay in their files, which threads decode
-            while the network trains.
-        seed: of the split, and of the order of the training images.
-        skip_unreadable: leave out images of a folder that cannot be read, with a warning, instead of raising
-            `ValueError`.
-        class_names: the order of the labels of a folder, where a model has one already; by default the classes are
-            sorted, numbers in their names by value.
+        name: the data set.
+        data_dir: the folder of its files.
+        batch_size: the images in a batch of `train_dataloader` and the like.
+        image_size: `(H, W)`, or one number for both, to resize the images of a folder to. None keeps their own size, if
+            all have the same and it is at most 128x128, and takes 64x64 otherwise.
+        validation_share: the share of the training images held out for validation, by class, in (0, 0.5).
+        test_share: the share held out for the test, by class, in (0, 0.5), if the data set has no test images.
+        memory_share: the largest share of the free memory that images may take, in [0, 1). Images that are too many for
+            a GPU stay in the machine's memory. Images of a folder that are too many for that stay in their files, and
+            threads decode them while the network trains.
+        seed: the seed of the split, and of the order of the training images.
+        skip_unreadable: leave out images of a folder that cannot be read, with a warning.
+        class_names: the order of a folder's classes, if a model has one already. By default the classes are sorted,
+            with the numbers in their names by value.
 
     Attributes:
-        class_names: the name of each label.
-        attributes: what a label is made of, with `from_table`; else None.
-        num_classes: K; 0 where a label is made of attributes.
-        image_shape: `(C, H, W)`.
-        splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
+        class_names: the name of each class.
+        attributes: the attributes of a label, with `from_table`; else None.
+        num_classes: K; 0 if a label is made of attributes.
+        image_shape: `(C, H, W)` of the images.
+        splits: each split's images: an `ImageSet`, or a `FileImages` if they stay in their files.
 
     Raises:
-        ValueError: files that are missing, broken or not of this kind; an argument out of range. The message
-            says what to do.
+        ValueError: files that are missing, broken or of another kind; an argument out of range.
 
     >>> data = ImageData("digits")
     >>> data.image_shape, data.num_classes, {name: len(split) for name, split in data.splits.items()}
@@ -113,22 +110,22 @@ class ImageData(LightningDataModule):
         memory_share: float = 0.5,
         seed: int = 0,
     ) -> ImageData:
-        """Take your own images and labels, in three splits.
+        """Return your own images and labels as a data set in three splits.
 
         Args:
             images: `(N, C, H, W)`, `(N, H, W, C)` with 1, 3 or 4 channels, `(N, H, W)` in grey, or a list of images or
-                pictures of one size: 8-bit integers, or floats in [0, 1], which are rounded to 8 bits.
-            labels: N class indices or names; one-hot rows too.
-            class_names: the name of each label.
-            batch_size: images a batch.
-            validation_share: share of the training images held out for validation, by class.
-            test_share: share held out for the test, by class.
-            memory_share: share of a GPU's free memory that a split may take to be held there.
-            seed: of the split, and of the order of the training images.
+                pictures of one size. 8-bit integers, or floats in [0, 1], which are rounded to 8 bits.
+            labels: N class indices, class names, or one-hot rows `(N, K)`.
+            class_names: the name of each class.
+            batch_size: the images in a batch.
+            validation_share: the share of the training images held out for validation, by class.
+            test_share: the share held out for the test, by class.
+            memory_share: the largest share of a GPU's free memory that a split may take.
+            seed: the seed of the split, and of the order of the training images.
 
         Raises:
-            ValueError: images of another form or smaller than 8x8, labels of another number or range, names that are
-                none or there twice.
+            ValueError: images of another form or smaller than 8x8; labels of another number or range; names that are
+                empty or there twice.
         """
         names = check_names("class_names", class_names)
         pixels = image_bytes(images)
@@ -155,20 +152,21 @@ class ImageData(LightningDataModule):
         memory_share: float = 0.5,
         seed: int = 0,
     ) -> ImageData:
-        """Take the images and labels of a torch `Dataset` or `DataLoader`, each read once.
+        """Return the images and labels of a torch `Dataset` or `DataLoader` as a data set in three splits.
 
-        Random transforms of a data set are drawn once; changes that shall differ in every epoch are an `Augmentation`.
+        Each image is read once, so random transforms are drawn once. Use an `Augmentation` for new changes in every
+        epoch.
 
         Args:
-            train: images in [0, 1] or of 8 bits with labels, as tuples or dicts; see `data.datasets`.
-            test: those for the test; None holds a share of `train` out.
-            validation: those for choosing settings; None holds a share of `train` out.
-            class_names: the name of each label; None takes the data set's `classes`, else the labels themselves.
-            batch_size: images a batch.
-            validation_share: share of the training images held out for validation, by class.
-            test_share: share held out for the test, by class.
-            memory_share: largest share of the free memory that images may take; more stay in their data set.
-            seed: of the split, and of the order of the training images.
+            train: images in [0, 1] or of 8 bits, with labels, as tuples or dicts; see `data.datasets`.
+            test: the test images. None holds out a share of `train`.
+            validation: the images for choosing settings. None holds out a share of `train`.
+            class_names: the name of each class. None takes the data set's `classes`, or else the labels themselves.
+            batch_size: the images in a batch.
+            validation_share: the share of the training images held out for validation, by class.
+            test_share: the share held out for the test, by class.
+            memory_share: the largest share of the free memory that images may take. More images stay in their data set.
+            seed: the seed of the split, and of the order of the training images.
 
         Raises:
             ValueError: another form; images of several sizes or out of range; labels that are no classes.
@@ -190,23 +188,24 @@ class ImageData(LightningDataModule):
         test_share: float = 0.2,
         seed: int = 0,
     ) -> ImageData:
-        """Take images whose labels are several attributes or numbers, in three splits.
+        """Return images whose labels are several attributes or numbers as a data set in three splits.
 
-        Labels of a split are rows `(N, A)`, NaN where a value is not known.
+        The labels of a split are rows `(N, A)`. NaN is an unknown value.
 
         Args:
-            images: a folder with `labels.csv`, whose first column is the file and every other one an attribute; or
-                images as `from_tensors` takes them.
-            table: of images that are no folder, a dict from attribute to N values, or a data frame.
-            attributes: what the columns are; None infers it, see `inferred_attributes`. An angle must be declared.
-            image_size: `(H, W)` that the images of a folder are resized to, see `ImageData`.
-            batch_size: images a batch.
-            validation_share: share of the training images held out for validation.
-            test_share: share held out for the test.
-            seed: of the split, and of the order of the training images.
+            images: a folder with `labels.csv`, whose first column is the file, and every other column an attribute; or
+                images as in `from_tensors`.
+            table: for images that are no folder: a dict from attributes to N values, or a data frame.
+            attributes: the kinds of the columns. None infers them, see `inferred_attributes`. An angle must be
+                declared.
+            image_size: `(H, W)` to resize the images of a folder to, see `ImageData`.
+            batch_size: the images in a batch.
+            validation_share: the share of the training images held out for validation.
+            test_share: the share held out for the test.
+            seed: the seed of the split, and of the order of the training images.
 
         Raises:
-            ValueError: a table that is missing or broken, named by file, row and column; images that cannot be read.
+            ValueError: a missing or broken table, named by file, row and column; images that cannot be read.
         """
         data = cls.__new__(cls)
         source, data.attributes = read_table(images, table, attributes, image_size)
@@ -240,15 +239,14 @@ class ImageData(LightningDataModule):
         self.splits = {"train": train, "validation": validation, "test": test}
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that tell these images, labels and splits from any others.
+        """Return 16 hexadecimal digits that identify these images, labels and splits.
 
-        Images of a folder are told apart by their files' names and sizes, which is the same whether memory holds them
-        or not; other images by their pixels.
+        Images of a folder are identified by their files' names and sizes, other images by their pixels.
         """
         return self._hash(self._files) if self._files else self._hash("")
 
     def is_of(self, fingerprint: str) -> bool:
-        """Return whether a fingerprint is of these data; runs of older versions have one of a folder's pixels."""
+        """Return whether a fingerprint is of these data. (Older versions hashed the pixels of a folder.)"""
         resident = all(isinstance(split, ImageSet) for split in self.splits.values())
         return fingerprint == self.fingerprint() or (resident and fingerprint == self._hash(""))
 
@@ -270,7 +268,9 @@ class ImageData(LightningDataModule):
         drop_last: bool = False,
         seed: int = 0,
     ) -> ImageLoader:
-        """The batches of a split, every image once, on `device`.
+        """Return batches of a split: float images `(B, C, H, W)` in [0, 1] and int64 labels `(B,)`, on `device`.
+
+        With `shuffle`, `seed` and the epoch decide the order. `drop_last` leaves out a last batch that is not full.
 
         Raises:
             ValueError: a split that is not train, validation or test.
@@ -293,7 +293,7 @@ class ImageData(LightningDataModule):
     def train_dataloader(self) -> ImageLoader:
         """Return the training batches on the trainer's device, in a new order every epoch.
 
-        A trainer that shall overfit some batches sees the same batches in every epoch.
+        With a trainer that overfits some batches, every epoch has the same batches.
         """
         shuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
         return self.loader("train", self.batch_size, self._device, shuffle=shuffle, drop_last=True, seed=self.seed)

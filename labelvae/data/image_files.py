@@ -1,4 +1,4 @@
-"""Which files of a folder are images, by their names and their first bytes; no pixel is read."""
+"""Which files of a folder are images, by their names and their first bytes. No pixel is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENDINGS = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".gif", ".webp", ".bmp", ".dib"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif"),
 )
-"""A file with such a name is meant as an image: it is read, or named where it is broken."""
+"""Endings of image files. Such a file is read, or named if it is broken."""
 
 _LITTER = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "__macosx", "$recycle.bin"),
@@ -21,7 +21,7 @@ _HEADS = re.compile(
     rb"|.{4}ftypavi[fs]",
     re.DOTALL,
 )
-"""How files of the formats that are read begin."""
+"""First bytes of the formats that are read."""
 
 
 def is_litter(name: str) -> bool:
@@ -30,12 +30,12 @@ def is_litter(name: str) -> bool:
 
 
 def has_image_name(name: str) -> bool:
-    """Return whether the ending is one that images have."""
+    """Return whether a name has the ending of an image."""
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
 def is_image(path: str) -> bool:
-    """Return whether a file is meant as an image: by its name, or else by its first bytes."""
+    """Return whether a file is an image, by its name or else by its first bytes."""
     if has_image_name(path):
         return True
     if not os.path.isfile(path):  # a pipe would be waited for
@@ -48,11 +48,11 @@ def is_image(path: str) -> bool:
 
 
 def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:
-    """Return the names of the files and of the folders in a folder, sorted; links are followed.
+    """Return the names of the files and of the folders in a folder, sorted. Links are followed.
 
     Args:
-        folder: Where to look.
-        litter: Keep files that are litter; folders that are never are.
+        folder: the folder.
+        litter: keep files that are litter. Folders that are litter are always left out.
     """
     files: list[str] = []
     folders: list[str] = []
@@ -65,12 +65,12 @@ def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:
 
 
 def walk(folder: str, leave_out: Sequence[str] = (), litter: bool = False) -> Iterator[str]:
-    """Yield the files under a folder relative to it, sorted, those of sub-folders last.
+    """Yield the files under a folder, relative to it and sorted. Those of sub-folders come last.
 
     Args:
-        folder: Where to look.
-        leave_out: Folders that are not entered. A link to a folder that it lies in is never entered.
-        litter: Also yield files that are litter.
+        folder: the folder.
+        leave_out: folders that are not entered. A link to a folder above it is never entered.
+        litter: also yield files that are litter.
     """
     left_out = {_identity(other) for other in leave_out}
     if _identity(folder) not in left_out:

@@ -17,16 +17,16 @@ from torch import Tensor
 from labelvae.inputs.tensors import ImageShape
 
 READ_AHEAD = 2
-"""Batches that are decoded ahead of the one in use, for each thread."""
+"""Number of batches that each thread decodes ahead of the one in use."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of a split in memory.
+    """The images of a split, in memory.
 
     Attributes:
-        images: uint8 `(N, C, H, W)`.
-        labels: int64 `(N,)`.
+        images: the images, uint8 `(N, C, H, W)`.
+        labels: the labels, int64 `(N,)`; or rows of attributes, float `(N, A)`.
     """
 
     images: Tensor
@@ -37,12 +37,12 @@ class ImageSet:
 
     @property
     def image_shape(self) -> ImageShape:
-        """`(C, H, W)`."""
+        """`(C, H, W)` of the images."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     def subset(self, index: Tensor) -> ImageSet:
-        """Return the images at `index` `(M,)`."""
+        """Return the images and labels at `index` `(M,)`."""
         return ImageSet(self.images[index], self.labels[index])
 
     def on(self, device: torch.device) -> ImageSet:
@@ -51,16 +51,17 @@ class ImageSet:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the images take in memory."""
+        """Size of the images in memory, in bytes."""
         return self.images.numel()
 
     def load(self) -> ImageSet:
-        """Return the images in memory: these."""
+        """Return the images in memory: this set itself."""
         return self
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images uint8 `(B, C, H, W)` and labels `(B,)` at each of `indices` `(B,)`, where the images are
-        held.
+        """Yield images uint8 `(B, C, H, W)` and labels `(B,)` for each index `(B,)`.
+
+        They are on the device that holds the images.
         """
         if not indices:
             return
@@ -70,12 +71,12 @@ class ImageSet:
 
 
 class Names(Sequence[str]):
-    """Many names in little memory: all their bytes in one piece, and where each begins.
+    """Many names in little memory: all their bytes in one piece, and the place where each begins.
 
-    A million paths of 40 letters take 50 MB here and 120 MB as a list of strings.
+    A million paths of 40 letters take 50 MB here, and 120 MB as a list of strings.
 
     Args:
-        names: Names, also such that hold bytes that are no UTF-8 (`os.fsdecode`).
+        names: the names. They may hold bytes that are no UTF-8 (`os.fsdecode`).
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -95,18 +96,18 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images of a split in files, for more images than memory holds.
+    """The images of a split in files, for more images than memory holds.
 
-    Threads decode the next batches while the current one is in use. The pixels are those that an `ImageSet` of the
-    same files would hold.
+    Threads decode the next batches while the current one is in use. The pixels are the same as in an `ImageSet` of
+    these files.
 
     Attributes:
-        paths: Files of the whole data set.
-        decode: Reads a file as uint8 `(C, H, W)`. It raises `ValueError` for a file that cannot be read.
-        image_shape: `(C, H, W)`.
-        index: Which of the files are in this split, int64 `(N,)`.
-        labels: Labels of the split, int64 `(N,)`.
-        skip_unreadable: Leave out files that cannot be read, with a warning, instead of raising `ValueError`.
+        paths: the files of the whole data set.
+        decode: a function that reads a file as uint8 `(C, H, W)`. It raises `ValueError` if it cannot.
+        image_shape: `(C, H, W)` of the images.
+        index: the places in `paths` of this split's files, int64 `(N,)`.
+        labels: the labels of the split, int64 `(N,)`.
+        skip_unreadable: leave out files that cannot be read, with a warning.
     """
 
     paths: Sequence[str]
@@ -121,22 +122,22 @@ class FileImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the images would take in memory."""
+        """Size of the images in memory, if they were loaded, in bytes."""
         return len(self) * math.prod(self.image_shape)
 
     def subset(self, index: Tensor) -> FileImages:
-        """The images at `index` `(M,)`."""
+        """Return the images and labels at `index` `(M,)`."""
         return replace(self, index=self.index[index], labels=self.labels[index])
 
     def on(self, device: torch.device) -> FileImages:
-        """The same images; they stay in their files, whatever the device."""
+        """Return these images. They stay in their files, whatever the device."""
         return self
 
     def load(self) -> ImageSet:
-        """All of them in memory.
+        """Return all images and labels in memory.
 
         Raises:
-            ValueError: A file that cannot be read.
+            ValueError: a file that cannot be read.
         """
         images = torch.empty(len(self), *self.image_shape, dtype=torch.uint8)
         labels, count = torch.empty_like(self.labels), 0
@@ -146,10 +147,10 @@ class FileImages:
         return ImageSet(images[:count], labels[:count])
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 `(B, C, H, W)` and labels `(B,)` at each of `indices` `(B,)`, on the CPU.
+        """Yield images uint8 `(B, C, H, W)` and labels `(B,)` for each index `(B,)`, on the CPU.
 
         Raises:
-            ValueError: A file that cannot be read.
+            ValueError: a file that cannot be read.
         """
         threads = min(8, available_cores())
         upcoming = iter(indices)
@@ -166,7 +167,7 @@ class FileImages:
                 pool.shutdown(cancel_futures=True)
 
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Images and labels at `index`; None where not one of them can be read."""
+        """Return images and labels at `index`; None if none of them can be read."""
         images, labels = [], []
         for place, label in zip(self.index[index].tolist(), self.labels[index].tolist(), strict=True):
             path = self.paths[place]
@@ -184,9 +185,9 @@ class FileImages:
 
 
 StoredImages = ImageSet | FileImages
-"""Images of a split, in memory or in files."""
+"""The images of a split, in memory or in files."""
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,8 +1,8 @@
-"""Batches of a split, in an order that the seed and the epoch decide alone.
+"""Batches of a split, in an order that depends only on the seed and the epoch.
 
-Images that fit are held in memory, on the device where it has room; a batch is then one indexing operation. Images
-that do not fit stay in their files, and threads decode the next batches while the network works on this one. Both
-give the same batches, bit for bit.
+Images that fit are held in memory, on the device if it has room. A batch is then one indexing operation. Images that do
+not fit stay in their files, and threads decode the next batches while the network works on this one. Both ways give the
+same batches, bit for bit.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from labelvae.system.memory import fits
 
 
 class EpochOrder(SequentialSampler):
-    """Tells a loader the epoch, as Lightning tells a DistributedSampler.
+    """Tell a loader the epoch, as Lightning tells a DistributedSampler.
 
-    A `SequentialSampler` for Lightning, which then leaves the loader's own order alone.
+    It is a `SequentialSampler`, so Lightning keeps the loader's own order.
+
+    Args:
+        loader: the loader.
     """
 
     def __init__(self, loader: ImageLoader) -> None:
@@ -30,29 +33,34 @@ class EpochOrder(SequentialSampler):
         self.loader = loader
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order comes next, counted from 0."""
+        """Set the epoch of the next order, counted from 0."""
         self.loader.set_epoch(epoch)
 
 
 class ImageLoader:
-    """Give batches of float images in [0, 1] `(B, C, H, W)` and labels `(B,)` on `device`.
+    """Batches of float images `(B, C, H, W)` in [0, 1] and labels `(B,)`, on a device.
 
-    The order is a permutation drawn from the seed and the epoch, so a resumed run sees the order that an uninterrupted
-    run would have seen. Each of several processes takes its share, and every image is taken once.
+    The order is a permutation drawn from the seed and the epoch, so a resumed run sees the same order as one that never
+    stopped. Each of several processes takes its share, and every image is taken once.
 
     Args:
-        images: The split.
-        batch_size: Images a batch.
-        device: Where batches are wanted.
-        shuffle: Draw a new order every epoch.
-        drop_last: Leave out a last batch that is not full, where there is a full one.
-        seed: Seed of the order.
-        rank: Number of this process among `world_size`.
-        world_size: Number of processes.
-        memory_share: An `ImageSet` moves to a GPU if it takes at most this share of the GPU's free memory.
+        images: the images of the split.
+        batch_size: the images in a batch.
+        device: the device of the batches.
+        shuffle: draw a new order every epoch.
+        drop_last: leave out a last batch that is not full, if there is a full one.
+        seed: the seed of the order.
+        rank: the number of this process among `world_size`.
+        world_size: the number of processes.
+        memory_share: an `ImageSet` moves to a GPU if it takes at most this share of the GPU's free memory.
 
     Attributes:
-        dataset: The split.
+        dataset: the images of the split.
+
+    >>> from labelvae.data import ImageSet
+    >>> images = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
+    >>> [len(labels) for _, labels in ImageLoader(images, batch_size=2)]
+    [2, 2, 1]
     """
 
     batch_sampler = None
@@ -84,7 +92,7 @@ class ImageLoader:
         self.sampler = EpochOrder(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order comes next, counted from 0."""
+        """Set the epoch of the next order, counted from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
-"""How one image file becomes pixels: opened by its content, turned upright, on white, grey or RGB, in [0, 1].
+"""How an image file becomes pixels: opened by its content, turned upright, on white, grey or RGB, in [0, 255].
 
-Pillow's warnings about broken metadata are left out: an orientation that cannot be read is none.
+Pillow's warnings about broken metadata are hidden. An orientation that cannot be read counts as upright.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from labelvae.data.depth import (
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _SAFE = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-"""What a file may hold, whatever its name says; Pillow knows other formats that start programs (EPS)."""
+"""Formats that a file may have, whatever its name says. Some other formats of Pillow start programs (EPS)."""
 
 UNREADABLE = Exception
-"""What opening an image may raise: broken files make Pillow's readers raise nearly anything."""
+"""What opening an image may raise: on broken files Pillow's readers raise nearly anything."""
 
 MOST_PIXELS = 2**28
-"""Pixels of the largest image that is read; cameras of telephones reach 200 million."""
+"""Pixels of the largest image that is read. Cameras of telephones reach 200 million."""
 
 LARGE = 2**25
-"""Pixels from which a JPEG is read at a half, a quarter or an eighth of its size, but at least `ENOUGH` a side."""
+"""Pixels from which on a JPEG is read at a half, a quarter or an eighth of its size, but at least `ENOUGH` a side."""
 
 ENOUGH = 2048
 
@@ -55,18 +55,21 @@ _TURNS = {
 """What turns an image upright, by its orientation in EXIF."""
 
 _TURNING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
-"""What may say how an image lies."""
+"""Metadata that may hold an orientation."""
 
 _ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
 
 
 @contextmanager
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image file, by its path or as an open file; its header is read, its pixels when they are asked for.
+    """Yield an opened image file. Its header is read now, and its pixels when they are asked for.
+
+    Args:
+        path: the path, or an open file.
 
     Raises:
-        ValueError: No file there; more than `MOST_PIXELS` pixels; a TIFF of several pages. What a broken or refused
-            file raises is Pillow's: catch `UNREADABLE`.
+        ValueError: no such file; more than `MOST_PIXELS` pixels; a TIFF of several pages. For a broken or refused file,
+            Pillow's own errors are raised: catch `UNREADABLE`.
     """
     path = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if isinstance(path, str) and not os.path.isfile(path):
@@ -91,11 +94,11 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image
 
 
 def orientation(image: Image.Image, header_only: bool = False) -> int:
-    """Return how an image lies, 1 to 8 as in EXIF; 1, upright, where it does not say or says nothing that can be.
+    """Return an image's orientation, 1 to 8 as in EXIF; 1, upright, if there is none or an invalid one.
 
     Args:
-        image: An image that was opened.
-        header_only: Do not read the pixels to find what stands behind them, which some PNG files have.
+        image: an opened image.
+        header_only: do not read the pixels to find metadata behind them, which some PNG files have.
     """
     value = _stated_orientation(image.info.get("exif"))
     if value is None:  # in a TIFF's tags, in XMP, behind the pixels of a PNG
@@ -107,14 +110,14 @@ def orientation(image: Image.Image, header_only: bool = False) -> int:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return `(H, W)` of an image that was opened, but not yet read, when it is turned upright."""
+    """Return `(H, W)`, after it is turned upright, of an image that is opened, but not yet read."""
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)  # some Pillows swap those of a TIFF
     return (width, height) if orientation(image, header_only=True) >= 5 else (height, width)
 
 
 def reduction(image: Image.Image) -> int:
-    """Return by how much an image that was opened is smaller than its file says: 1, or 2, 4 or 8 for a large JPEG."""
+    """Return the factor by which an opened image is smaller than in its file: 1, or 2, 4 or 8 for a large JPEG."""
     scale = getattr(image, "decoderconfig", None) if image.format in ("JPEG", "MPO") else None
     return max(1, int(scale[0])) if scale else 1
 
@@ -125,16 +128,16 @@ def is_animated(image: Image.Image) -> bool:
 
 
 def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[Image.Image]:
-    """Turn an image upright, lay it on white where it is transparent, and make it grey or RGB.
+    """Turn an image upright, put it on white where it is transparent, and make it grey or RGB.
 
     Args:
-        image: The image.
+        image: the image.
         mode: "L" or "RGB".
-        levels: The range of an image with more than 8 bits whose file does not say it; its own by default.
+        levels: the range of an image with more than 8 bits whose file does not state it. None takes the image's own.
 
     Returns:
-        One image of that mode; or, of an image with more than 8 bits, one image of mode "F" for each channel, in
-        [0, 255].
+        One image of this mode; or, for an image with more than 8 bits, one image of mode "F" for each channel, in [0,
+        255].
     """
     if is_deep(image):  # asked before pixels are read
         bands = _deep_bands(image, mode, levels)
@@ -156,7 +159,7 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
 
 
 def eight_bits(bands: list[Image.Image]) -> Image.Image:
-    """Return what `plain` returns as one image with 8 bits a channel."""
+    """Return the result of `plain` as one image with 8 bits a channel."""
     if bands[0].mode != "F":
         return bands[0]
     rounded = [np.asarray(band).round().clip(0, 255).astype(np.uint8) for band in bands]
@@ -164,7 +167,15 @@ def eight_bits(bands: list[Image.Image]) -> Image.Image:
 
 
 def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale and crop a picture at the centre to `size` (H, W), unless it has that size."""
+    """Scale a picture to cover `size`, and crop it at the centre. A picture of that size stays as it is.
+
+    Args:
+        picture: the picture.
+        size: `(H, W)`.
+
+    Returns:
+        The picture of that size.
+    """
     if picture.size == size[::-1]:
         return picture
     return ImageOps.fit(picture, size[::-1], Image.Resampling.BICUBIC)
@@ -188,7 +199,7 @@ def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Im
 
 
 def _stated_orientation(exif: Any) -> int | None:
-    """The orientation in the bytes of EXIF; 1 where it is no single whole number, None where there is none."""
+    """Return the orientation in the bytes of EXIF; 1 if it is invalid, None if there is none."""
     try:
         head = exif.removeprefix(b"Exif\0\0")
         order = {b"II": "<", b"MM": ">"}[head[:2]]
@@ -204,7 +215,7 @@ def _stated_orientation(exif: Any) -> int | None:
 
 
 def _refuse_pages(image: Image.Image) -> None:
-    """Refuse a TIFF whose pages are images of their own, and kinds of which Pillow reads noise."""
+    """Refuse a TIFF whose pages are separate images, and kinds of TIFF that Pillow reads as noise."""
     tags = getattr(image, "tag_v2", {})
     if 2 in tags.get(_FORMATS, ()) and max(tags.get(258, (8,))) <= 8:
         raise ValueError("levels of 8 bits with a sign; save it with levels from 0 to 255")
@@ -237,7 +248,7 @@ def _opened(path: str | IO[bytes]) -> Image.Image:
 
 
 def _usual(image: Image.Image) -> Image.Image:
-    """The image in a mode that has grey or RGB levels, and alpha that is not multiplied in."""
+    """Return the image in a mode with grey or RGB levels, and with alpha that is not multiplied in."""
     if image.mode in ("La", "RGBa"):
         return image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.mode != "LAB":
@@ -255,9 +266,9 @@ def _formats() -> tuple[str, ...]:
 
 
 class _Patient:
-    """While any thread is inside: none of Pillow's warnings, and no bound of Pillow's on pixels: telephones exceed it.
+    """Hide Pillow's warnings, and lift its limit on pixels (telephones exceed it), while any thread is inside.
 
-    Both are settings of the whole process; the first thread that enters changes them, the last one sets them back.
+    Both are settings of the whole process. The first thread that enters changes them, and the last one restores them.
     """
 
     def __init__(self) -> None:

@@ -21,18 +21,18 @@ DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "fol
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The images, and how they are split.
+    """The images of a run, and how they are split. A number out of range raises `ValueError`.
 
     Attributes:
-        name: Which data set; `folder` reads images in class folders.
-        image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own
-            where all are alike.
-        validation_share: Share of the training images held out for choosing settings.
-        test_share: Share held out for the final table, of data that has no test images of its own.
-        memory_share: Largest share of the free memory, of a GPU or of the machine, that images may take to be held in
-            it. Images of a folder that take more stay in their files and are decoded while the network trains.
-        seed: Of the split.
-        skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing all.
+        name: Data set; `folder` reads images in class folders.
+        image_size: Height and width to resize the images of a folder to, such as 64, 64x48 or [64, 48]; null keeps
+            their own if all have the same and it is at most 128x128, and takes 64x64 otherwise.
+        validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
+        test_share: Share of the images held out for the final table, in (0, 0.5), if the data set has no test images.
+        memory_share: Largest share of the free memory that images may take, in [0, 1). More images of a folder stay in
+            their files, and are decoded while the network trains.
+        seed: Seed of the split.
+        skip_unreadable: Leave out images of a folder that cannot be read, with a warning. Otherwise they are an error.
     """
 
     name: DataName = "digits"
@@ -59,26 +59,27 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each image of a batch may be changed, on its own, without changing its label.
+    """How far each image of a batch may be changed without changing its label. Each image draws its own change.
 
     A number out of range raises `ValueError`.
 
     Attributes:
-        rotation: Largest angle, degrees.
-        scale: Largest relative change by which a size is divided; 0.1 for 0.91 to 1.11 of it.
-        sizes: Smallest and largest size, as shares of the own one, at least 0.1 and at most 10. The logarithm is drawn
-            evenly, and `scale` comes on top.
+        rotation: Largest angle, in degrees.
+        scale: Largest relative change of the size, in [0, 1). The size is divided by 1 - scale to 1 + scale; 0.1 is
+            0.91 to 1.11.
+        sizes: Smallest and largest size, as shares of the image's own, from 0.1 to 10. The logarithm is drawn evenly;
+            scale comes on top.
         shear: Largest horizontal shear, as a share of the height.
-        shift: Largest translation, as a share of the size.
+        shift: Largest translation, as a share of the side.
         flip: Mirror half of the images left to right.
-        thickness: Largest share of a pixel by which bright strokes grow or shrink at every edge, below 1.
-        strokes: Smallest and largest thickness of bright strokes, as shares of the own one, at least 0.2 and at most 3.
-            The logarithm is drawn evenly. A stroke grows by at most a seventh of the side at either edge, and none is
-            lost where it is thinner than others.
-        blur: Largest standard deviation of a Gaussian blur, pixels, at most 100; each image draws its own.
-        noise: Largest standard deviation of Gaussian noise, of grey levels in [0, 1]; each image draws its own.
-        interpolation: "nearest" moves pixels whole, without blur.
-        share: Share of the images that are changed, in [0, 1]; the others stay as they are.
+        thickness: Largest share of a pixel, below 1, by which bright strokes grow or shrink at every edge.
+        strokes: Smallest and largest thickness of bright strokes, as shares of their own, from 0.2 to 3. The logarithm
+            is drawn evenly. A stroke grows at each edge by at most a seventh of the image's shorter side, and a thin
+            stroke never vanishes.
+        blur: Largest standard deviation of a Gaussian blur, in pixels, at most 100.
+        noise: Largest standard deviation of Gaussian noise, in the range [0, 1] of a pixel.
+        interpolation: How moved pixels are computed. nearest moves whole pixels, without blur.
+        share: Share of the images that are changed, in [0, 1].
     """
 
     rotation: float = 0.0

@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn, torchvision's files, or a folder a class; all become 8-bit integers."""
+"""Where images come from: scikit-learn, torchvision's files, folders, or tables. All become 8-bit integers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from labelvae.system.whole_files import user_path
 
 @dataclass(frozen=True)
 class Source:
-    """What was read.
+    """The images and labels that were read.
 
     Attributes:
-        train: Images for training.
-        test: Images for the test, if the data set has its own.
-        class_names: The name of each label.
-        validation: Images for choosing settings, if the data set has its own.
-        files: A hash of the files that the images are from; empty for images that are known by their pixels.
+        train: the training images.
+        test: the test images, if the data set has its own.
+        class_names: the name of each class.
+        validation: the images for choosing settings, if the data set has its own.
+        files: a hash of the files; empty for images that are identified by their pixels.
     """
 
     train: StoredImages
@@ -45,7 +45,11 @@ class Source:
 
 
 def read_digits() -> Source:
-    """Read scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998)."""
+    """Read scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak, 1998).
+
+    Returns:
+        The images and labels, without a test split.
+    """
     from sklearn.datasets import load_digits  # half a second that no other data set needs
 
     digits = load_digits()
@@ -55,7 +59,14 @@ def read_digits() -> Source:
 
 
 def read_torchvision(name: str, data_dir: Path) -> Source:
-    """MNIST, FashionMNIST, KMNIST or CIFAR10 from torchvision's files under `data_dir`, downloaded if they are missing.
+    """Read MNIST, FashionMNIST, KMNIST or CIFAR10 from torchvision's files, downloaded if they are missing.
+
+    Args:
+        name: "mnist", "fashion_mnist", "kmnist" or "cifar10".
+        data_dir: the folder of the files.
+
+    Returns:
+        The images and labels, with a test split.
 
     Raises:
         ValueError: no usable files, and no network to download them.
@@ -101,19 +112,23 @@ def read_folder(
 ) -> Source:
     """Read a folder of images: `root/CLASS/*`, or `root/train/CLASS/*`, `root/val/CLASS/*` and `root/test/CLASS/*`.
 
-    Images are turned upright, laid on white where they are transparent, made grey if all of them are, else RGB,
-    and scaled and cropped at the centre to one size. They are held in memory if they fit; else they stay in their files
-    and are decoded whenever a batch needs them, which gives the same pixels.
+    Images are turned upright, put on white where they are transparent, made grey if all of them are grey and else RGB,
+    and scaled and cropped at the centre to one size. They are held in memory if they fit. Otherwise they stay in their
+    files, and are decoded whenever a batch needs them. The pixels are the same.
 
     Args:
-        root: The folder; `list_folder` says how it is read.
-        image_size: `(H, W)`; by default the images' own if all are alike and at most 128x128, else 64x64.
-        class_names: The order of the labels, where a model has one already.
-        skip_unreadable: Leave out files that cannot be read, with a warning.
-        memory_share: Largest share of the free memory that the images may take to be held in it.
+        root: the folder; `list_folder` says how it is read.
+        image_size: `(H, W)`. By default the images' own size, if all have the same and it is at most 128x128; else
+            64x64.
+        class_names: the order of the classes, if a model has one already.
+        skip_unreadable: leave out files that cannot be read, with a warning.
+        memory_share: the largest share of the free memory that the images may take.
+
+    Returns:
+        The images and labels of each split that the folder has.
 
     Raises:
-        ValueError: No such folder, classes that are missing or empty, images that cannot be read (named).
+        ValueError: no such folder; classes that are missing or empty; images that cannot be read (named).
     """
     listing = list_folder(root, class_names)
     files = listing.fingerprint(root)
@@ -148,10 +163,18 @@ def read_folder(
 def read_table_folder(
     root: Path, image_size: Any = None, attributes: Mapping[str, Any] | None = None
 ) -> tuple[Tensor, Attributes, Tensor]:
-    """Read a folder of images with `labels.csv`: uint8 images `(N, C, H, W)`, the attributes, and rows `(N, A)`.
+    """Read a folder of images with `labels.csv`.
+
+    Args:
+        root: the folder.
+        image_size: `(H, W)` to resize the images to, or None.
+        attributes: the kinds of the columns. None infers them.
+
+    Returns:
+        The images, uint8 `(N, C, H, W)`; the attributes; and the rows, `(N, A)`.
 
     Raises:
-        ValueError: no such table, or a broken one; a file that is missing or no image, named by its row.
+        ValueError: no such table, or a broken one; a file that is missing or no image.
     """
     table = root / "labels.csv"
     if not table.is_file():
@@ -168,7 +191,7 @@ def read_table_folder(
 
 
 def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
-    """All images; those that cannot be read are added to `broken`, and refused unless they may be skipped."""
+    """Read all images. Unreadable ones are added to `broken`, and refused unless they may be skipped."""
     images = torch.empty(len(paths), *form.image_shape, dtype=torch.uint8)
     for place, path in enumerate(progress(paths, "reading images")):
         if path not in broken:
@@ -186,8 +209,11 @@ def read_table(
 ) -> tuple[Source, Attributes]:
     """Read images with a table of their labels, or a folder that holds one; see `ImageData.from_table`.
 
+    Returns:
+        The images with rows `(N, A)` as labels, and the attributes.
+
     Raises:
-        ValueError: a table that is missing or broken, named by file, row and column; images that cannot be read.
+        ValueError: a missing or broken table, named by file, row and column; images that cannot be read.
     """
     if isinstance(images, str | Path):
         pixels, found, rows = read_table_folder(user_path(images), image_size, attributes)

@@ -1,4 +1,4 @@
-"""Training images in two: those that stay, and those that are held out."""
+"""Training images in two parts: those that stay, and those that are held out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from labelvae.data.image_sets import StoredImages
 
 
 def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:
-    """Raise a `ValueError` unless every class has an image for each split that is taken from these."""
+    """Make sure that every class has an image for each split that is taken from these images.
+
+    Raises:
+        ValueError: a class with fewer images than `least`.
+    """
     for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
         if count < least:
             aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
@@ -20,7 +24,20 @@ def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -
 def split_off(
     images: StoredImages, share: float, seed: int, class_names: Sequence[str] | None
 ) -> tuple[StoredImages, StoredImages]:
-    """Return the images in two, `share` of every class, or of all (at least one image), in the second."""
+    """Split images in two: those that stay, and a share that is held out.
+
+    Args:
+        images: the images.
+        share: the share that is held out, at least one image.
+        seed: the seed of the draw.
+        class_names: the name of each class; the share is then held out of every class. None holds it out of all images.
+
+    Returns:
+        The images that stay, and those that are held out.
+
+    Raises:
+        ValueError: fewer than two images.
+    """
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = [], []
     if class_names is None and len(images) < 2:

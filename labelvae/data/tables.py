@@ -1,4 +1,4 @@
-"""Tables of labels: `labels.csv` beside images, one row an image and one column an attribute."""
+"""Tables of labels: `labels.csv` with one row for each image and one column for each attribute."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ from labelvae.inputs.checks import plain_number
 from labelvae.inputs.conversions import described
 
 MOST_CLASSES = 20
-"""Different whole numbers of a column that still count as names of classes."""
+"""Largest number of different whole numbers in a column that still count as names of classes."""
 
 UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "?")
-"""Words of a cell whose value is not known, in any case."""
+"""Words for an unknown value, in upper or lower case."""
 
 
 def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
-    """Infer what each column is: yes or no, a number, or a category.
+    """Infer the kind of each column: a yes or no, a number, or a category.
 
-    Words for yes and no, or 0 and 1, are `Binary`. Numbers that are not all whole, or of more than `MOST_CLASSES`
-    values, are `Continuous` from the smallest to the largest. Everything else is a `Category` of what is there, sorted.
-    An angle cannot be told from other numbers: declare it.
+    Words for yes and no, or 0 and 1, are `Binary`. Numbers that are not all whole, or have more than `MOST_CLASSES`
+    different values, are `Continuous` from the smallest to the largest. Everything else is a `Category` of the values,
+    sorted. An angle looks like other numbers: declare it.
 
     Args:
-        columns: name to values; None, NaN and `UNKNOWN` words are not known.
+        columns: the values by name. None, NaN and the words in `UNKNOWN` are unknown values.
+
+    Returns:
+        The attributes, by column.
 
     Raises:
         ValueError: a column with fewer than two different values.
@@ -64,7 +67,7 @@ def _inferred(name: str, values: list[Any]) -> Kind:
 
 
 def cell(value: Any) -> Any:
-    """Return a value of a table, None where it is not known."""
+    """Return a value of a table; None if it is unknown."""
     value = plain_number(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -81,15 +84,15 @@ def _as_number(value: Any) -> float | None:
 
 
 def table_rows(columns: Mapping[str, Sequence[Any]], attributes: Attributes, place: str = "row {}") -> Tensor:
-    """Return the columns of a table as rows `(N, A)`, NaN where a value is not known.
+    """Return the columns of a table as rows `(N, A)`. NaN is an unknown value.
 
     Args:
-        columns: name to values.
-        attributes: what they are; columns of other names are left out.
+        columns: the values by name.
+        attributes: the kinds of the columns. Other columns are left out.
         place: how an error names a row, with its number from 0.
 
     Raises:
-        ValueError: a missing column, or a value of another kind or range, named by its row and column.
+        ValueError: a missing column; a value of another kind or range, named by its row and column.
     """
     missing = [name for name in attributes if name not in columns]
     if missing:
@@ -115,14 +118,14 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
     """Read `labels.csv`.
 
     Args:
-        path: a table with a line of names, of which the first column is "file".
-        attributes: what the columns are; those that are not named here are left out. None infers all.
+        path: the table. Its first line has the names of the columns, and its first column is "file".
+        attributes: the kinds of the columns. Other columns are left out. None infers all.
 
     Returns:
-        The files, the attributes, and rows `(N, A)`.
+        The files, the attributes, and the rows, `(N, A)`.
 
     Raises:
-        ValueError: a table that is missing or broken, named by its row (from 1, the names are row 1) and column.
+        ValueError: a missing or broken table, named by its row (the line of names is row 1) and column.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

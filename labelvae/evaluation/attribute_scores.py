@@ -1,4 +1,4 @@
-"""Scores of a model of several attributes: what was asked is followed, and what was not asked is left alone."""
+"""Scores of a model of several attributes: are the asked values followed, and are the other values kept?"""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from labelvae.models.vae import ConditionalVAE
 
 
 def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
-    """Compare rows with the true ones.
+    """Compare rows of attributes with the true rows.
 
     Args:
-        attributes: what the rows are of.
-        found: `(N, A)`.
-        truth: `(N, A)`; a value that is not known is left out.
+        attributes: the attributes of the rows.
+        found: the rows to score, `(N, A)`.
+        truth: the true rows, `(N, A)`. NaN is an unknown value, and is left out.
 
     Returns:
-        By attribute: `accuracy` and `balanced_accuracy` (the mean over the classes) of a category and of yes or no;
-        `mean_absolute_error` of a number, in its unit, and round an angle. NaN where no value is known.
+        The scores by attribute: `accuracy` and `balanced_accuracy` (the mean over the classes) of a category or a yes
+        or no; `mean_absolute_error` of a number, in its unit, and the shorter way round for an angle. NaN if no value
+        is known.
     """
     scores: dict[str, dict[str, float]] = {}
     for place, (name, kind) in enumerate(attributes.items()):
@@ -47,20 +48,20 @@ def attribute_scores(
     labels: Any,
     generator: torch.Generator | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Score how a model follows each attribute, and how it leaves the others alone.
+    """Score how a model follows each attribute, and how it keeps the others.
 
-    Each attribute by itself is asked to have the value of another image, drawn from these images. The judge reads what
-    comes back.
+    Each attribute in turn is asked to have the value of another image, drawn from these images. The judge then reads
+    the relabelled images.
 
     Args:
         vae: the model.
         judge: a classifier of the same attributes that was in no loss.
-        images: in any form that `ConditionalVAE.relabel` takes.
-        labels: what they are, in any form that `Attributes.rows` takes, each value known.
-        generator: of the values that are asked.
+        images: the images, in any form that `ConditionalVAE.relabel` accepts.
+        labels: their own labels, in any form that `Attributes.rows` accepts. Each value must be known.
+        generator: the random number generator of the asked values.
 
     Returns:
-        By attribute, the scores of `label_scores` where it is asked for, and where another one is, as `kept_...`.
+        By attribute, the scores of `label_scores` if it is the asked one, and as `kept_...` if another one is.
 
     Raises:
         ValueError: a model or a judge of one class, or of other attributes; images or labels of another form.

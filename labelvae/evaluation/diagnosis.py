@@ -1,8 +1,8 @@
-"""What goes wrong in silence: a label that is ignored, a code that says nothing, a guide that knows nothing.
+"""Failures that happen in silence: a label that is ignored, a code that says nothing, a guide that knows nothing.
 
-None of them shows in a falling loss. A model with a rich code can copy the image whatever label it is asked
-for; with too little of a code it answers with the mean of the class (posterior collapse: Bowman et al., 2016,
-arXiv 1511.06349); and a guide that guesses teaches guesses.
+None of them shows in a falling loss. A model with a rich code can copy the image, whatever label it is asked for. A
+model with too poor a code returns the mean of the class (posterior collapse: Bowman et al., 2016, arXiv 1511.06349).
+And a guide that guesses teaches guesses.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
 
 LEAST_LABEL_CHANGE = 0.05
-"""Counterfactuals that differ less from reconstructions than this share of what two images differ by are copies."""
+"""Smallest `label_change` of a model that follows the label. Below it, counterfactuals are copies."""
 
 LEAST_KL = 1.0
-"""A code of fewer nats tells fewer than three images apart."""
+"""Smallest KL divergence, in nats, of a code that says something. Fewer nats tell fewer than three images apart."""
 
 
 def label_change(reconstructions: Tensor, counterfactuals: Tensor) -> float:
-    """Measure how far relabelling moves an image, as a share of how far two images are apart.
+    """Measure how far relabelling moves an image, as a share of the distance between two images.
 
     Args:
         reconstructions: images under their own labels, `(B, C, H, W)`.
-        counterfactuals: the same under other labels.
+        counterfactuals: the same images under other labels, `(B, C, H, W)`.
 
     Returns:
-        The mean absolute difference of the two, over that of each reconstruction and the next one's; 0 where nothing
-        moves.
+        The mean absolute difference of the two, over that of each reconstruction and the next one. 0 if nothing moves.
 
     >>> label_change(torch.eye(4).view(4, 1, 2, 2), torch.eye(4).view(4, 1, 2, 2))
     0.0
@@ -45,30 +44,27 @@ def label_change(reconstructions: Tensor, counterfactuals: Tensor) -> float:
 
 
 def agreement(logits: Tensor, labels: Tensor) -> float:
-    """Measure how often a classifier agrees with the labels.
+    """Measure how often a classifier agrees with labels.
 
     Args:
-        logits: `(B, K)`.
-        labels: `(B,)`.
+        logits: the classifier's logits, `(B, K)`.
+        labels: the labels, int64 `(B,)`.
 
     Returns:
-        The share of rows whose largest logit is the label's, in [0, 1].
+        The share of images whose largest logit is that of the label, in [0, 1].
     """
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
 def beats_chance(share: float, chance: float, count: int) -> bool:
-    """Say whether a share of right answers is more than guessing would give.
+    """Return whether a share of right answers is above chance.
 
-    That is by three standard errors. Of few answers it is enough to be right on half of what chance leaves.
+    It must be above chance by three standard errors. With few answers, half of the way from chance to 1 is enough.
 
     Args:
-        share: of right answers, in [0, 1].
-        chance: probability that a guess is right.
-        count: number of answers.
-
-    Returns:
-        Whether it is more.
+        share: the share of right answers, in [0, 1].
+        chance: the probability that a guess is right.
+        count: the number of answers.
 
     >>> beats_chance(0.12, chance=0.1, count=300), beats_chance(0.9, chance=0.1, count=300)
     (False, True)
@@ -79,16 +75,16 @@ def beats_chance(share: float, chance: float, count: int) -> bool:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a model makes of held-out images.
+    """The measures of a model on held-out images.
 
     Attributes:
-        images: how many were looked at.
-        label_change: how far relabelling moves them, see `label_change`.
-        kl: mean divergence of the posterior from the prior, nats per image.
-        asked_agreement: share of counterfactuals that the guide takes for the asked label; NaN without a guide.
-        asked_chance: the same for guessing.
-        guide_accuracy: the guide's on the images themselves; NaN without a guide.
-        commonest: share of the commonest label, what always answering it scores.
+        images: the number of images.
+        label_change: how far relabelling moves an image, see `label_change`.
+        kl: the mean divergence of the posterior from the prior, in nats per image.
+        asked_agreement: the share of counterfactuals that the guide takes for the asked label; NaN without a guide.
+        asked_chance: the same share for guessing.
+        guide_accuracy: the guide's accuracy on the images themselves; NaN without a guide.
+        commonest: the share of the most common label. Always answering this label scores so much.
     """
 
     images: int
@@ -100,7 +96,7 @@ class Diagnosis:
     commonest: float
 
     def warnings(self) -> dict[str, str]:
-        """Say what is wrong, by name, in words: the measure, and what to try. Nothing where all is well."""
+        """Return the problems by name, each in words: the measure, and what to try. Empty if all is well."""
         found = {}
         guided = not math.isnan(self.guide_accuracy)
         if guided and self.commonest < 1 and not beats_chance(self.guide_accuracy, self.commonest, self.images):
@@ -140,16 +136,20 @@ def diagnose(
 
     Args:
         vae: the model.
-        images: held-out images `(B, C, H, W)` in [0, 1], of several labels, B at least 2; some hundred are enough.
-        labels: their labels `(B,)`.
-        guide: the classifier in the loss; None leaves out what only it can say.
-        seed: of the wrong labels.
+        images: held-out images of several labels, `(B, C, H, W)` in [0, 1], at least 2. A few hundred are enough.
+        labels: their labels, int64 `(B,)`.
+        guide: the classifier in the loss. None leaves its measures out.
+        seed: the seed of the wrong labels.
 
     Returns:
-        The measures; `warnings()` puts them into words.
+        The measures. `warnings()` puts them into words.
 
     Raises:
         ValueError: images or labels of another shape, type or range.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
+    >>> diagnose(vae, torch.rand(6, 1, 8, 8), torch.arange(6) % 3).images
+    6
     """
     check_images(images, vae.image_shape)
     labels = check_labels(labels, vae.num_classes, len(images)).cpu()

@@ -1,7 +1,7 @@
-"""`evaluate`: everything a relabelling model is judged by, in one pass over held-out images.
+"""`evaluate`: everything that a relabelling model is judged by, in one pass over held-out images.
 
-The judge is never in a loss, never picks a checkpoint, and differs from the guide in architecture and seed.
-Beside the model stand references that keep the numbers honest: the image itself, and the mean of the class.
+The judge is never in a loss, never picks a checkpoint, and differs from the guide in architecture and seed. References
+keep the numbers honest: the image itself, and the mean of the class.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from labelvae.system.compiling import uncompiled
 __all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
 
 StyleOf: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
-"""Measures statistics of images `(B, C, H, W)`: by name, each `(B, S)`."""
+"""A function from images `(B, C, H, W)` to style statistics by name, each `(B, S)`."""
 
 
 def evaluate(
@@ -54,31 +54,40 @@ def evaluate(
     progress: bool = True,
     metrics: Mapping[str, Metric] | None = None,
 ) -> Scores:
-    """Relabels held-out images to seeded wrong labels and judges the result; no images are kept.
+    """Relabel held-out images to wrong labels, and score the result. No images are kept.
 
     Args:
-        model: what is judged, a `ConditionalVAE` or anything with its `relabel` and `reconstruct`.
-        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`.
-        judge: an independent classifier, used in evaluation mode: a `LabelClassifier`, what its `wrap` makes, or, for a
-            model with an `image_shape`, any network from its images to logits.
-        real: real images that realism compares with, best training ones; None takes `batches`, whose floor is then 0.
-        guide: the classifier that was in the loss, for the guide-judge gap.
-        label_free: a network of the same images that never saw labels, such as one that tells how far an image is
-            turned, for a realism that a guided model cannot flatter.
-        style: a function from images `(B, C, H, W)` to what should survive a change of label: statistics by name, each
-            `(B, S)`.
-        name: of the row.
-        rounds: wrong labels drawn for each image; more than one steadies the figures of a small set.
-        seed: of the wrong labels.
+        model: the model to score: a `ConditionalVAE`, or an object with its methods `relabel` and `reconstruct`.
+        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`, for example a DataLoader. They must allow
+            more than one pass.
+        judge: an independent classifier. It is used in evaluation mode. A `LabelClassifier`, the result of its `wrap`,
+            or, if the model has an `image_shape`, any network from images to logits.
+        real: real images and labels for realism to compare with, at best training images. None takes `batches`; the
+            floor of realism is then 0.
+        guide: the classifier in the loss, for the guide-judge gap.
+        label_free: a network on the same images that never saw labels, such as one that recognizes how far an image is
+            turned. A guided model cannot flatter the realism in its features.
+        style: a function from images `(B, C, H, W)` to the statistics that should survive a change of label, by name,
+            each `(B, S)`.
+        name: the name of the row.
+        rounds: the number of wrong labels drawn for each image. More rounds give steadier figures for a small set.
+        seed: the seed of the wrong labels.
         progress: show a progress bar.
-        metrics: torchmetrics metrics of your own by name, whose `update` takes what it names: images, labels, asked,
-            counterfactuals, logits; or preds and target, the counterfactuals and the images. Their figures are
-            `Scores.metrics`.
+        metrics: torchmetrics metrics of your own, by name. Their `update` may name these arguments: images, labels,
+            asked, counterfactuals, logits; or preds and target for the counterfactuals and the images. Their results
+            are in `Scores.metrics`.
+
+    Returns:
+        The scores.
 
     Raises:
-        ValueError: no batches, or batches that can be gone through only once; images or labels of another shape,
-            type or range than the judge's; a guide or a model of other images or classes; a style or a
-            metric of another form.
+        ValueError: no batches, or batches for one pass only; images or labels of another shape, type or range than the
+            judge's; a guide or a model of other images or classes; a style or a metric of another form.
+
+    >>> from labelvae import LabelClassifier
+    >>> vae, judge = ConditionalVAE((1, 8, 8), 3), LabelClassifier((1, 8, 8), 3)
+    >>> evaluate(vae, [(torch.rand(12, 1, 8, 8), torch.arange(12) % 3)], judge, progress=False).images
+    12
     """
     rounds = check_count("rounds", rounds)
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
@@ -117,7 +126,7 @@ def evaluate(
 
 
 def _check_model(model: Any) -> None:
-    """A `ValueError` unless the model relabels and reconstructs."""
+    """Raise `ValueError` unless the model has `relabel` and `reconstruct`."""
     for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
         method = getattr(model, name, None)
         fits = callable(method) and not isinstance(model, type)
@@ -136,7 +145,7 @@ def _check_model(model: Any) -> None:
 
 
 def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: int | None) -> Classifier:
-    """Return a classifier, or make one of a network that is given as it is, for the images of the model."""
+    """Return a classifier, or wrap a plain network as one for the images of the model."""
     given = uncompiled(given)
     if isinstance(given, Classifier):
         return given
@@ -148,7 +157,7 @@ def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: 
 
 
 class _Evaluation:
-    """The metrics of one evaluation, updated batch by batch, on the CPU: some devices know no float64."""
+    """The metrics of one evaluation, updated batch by batch on the CPU, because some devices have no float64."""
 
     def __init__(
         self,
@@ -185,7 +194,7 @@ class _Evaluation:
         self.known: dict[int, Mapping[str, Tensor]] = {}
 
     def networks(self) -> ExitStack:
-        """All of them in evaluation mode, without gradients."""
+        """Return a context in which all networks are in evaluation mode, without gradients."""
         stack = ExitStack()
         self.seeing = {name: stack.enter_context(evaluation_mode(each)) for name, each in self.seeing.items()}
         self.judge = self.seeing["judge"]
@@ -234,7 +243,7 @@ class _Evaluation:
             self.leakage.update(posterior.mean.cpu(), labels)
 
     def _style(self, images: Tensor) -> Mapping[str, Tensor]:
-        """The style of images, which is measured once for the same images in several rounds."""
+        """Return the style of images. In several rounds, that of the same images is measured once."""
         known = self.known.get(hash(images.numpy().tobytes()))
         return self._measured(images) if known is None else known
 
@@ -249,12 +258,12 @@ class _Evaluation:
         return measured
 
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The judge's logits of images, and the features of all that see them, by name."""
+        """Return the judge's logits of images, and the features of all networks that see them, by name."""
         both = {name: each.logits_and_features(images.to(each.device)) for name, each in self.seeing.items()}
         return both["judge"][0].cpu(), {name: features.cpu() for name, (_, features) in both.items()}
 
     def checked(self, batch: object) -> tuple[Tensor, Tensor]:
-        """The images and labels of a batch, if they are those of the judge."""
+        """Return the images and labels of a batch, checked against the judge."""
         names = getattr(self.model, "class_names", None)
         return checked_pair(batch, self.judge.image_shape, self.classes, names)
 

@@ -1,4 +1,4 @@
-"""Metrics of images alone, without a judge: how near two are, how sharp, and how many marks lie beside a stroke."""
+"""Metrics of images alone, without a judge: how close two images are, how sharp, and how many stray marks they have."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from labelvae.evaluation.style import regions
 
 
 def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
-    """Compare each pair of images by the peak signal-to-noise ratio.
+    """Compare each pair of images by the peak signal-to-noise ratio, -10 log10 of the mean squared difference.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
-        others: what they are compared with, of the same shape.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        others: the images to compare with, of the same shape.
 
     Returns:
-        `(B,)`, in dB; at most 100 dB, for equal images.
+        The ratios, `(B,)`, in dB. Equal images have 100 dB, the largest value.
+
+    >>> peak_signal_to_noise(torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 0.1))
+    tensor([20.0000], dtype=torch.float64)
     """
     squared = (images - others).double().square().flatten(1).mean(dim=1)
     decibel: Tensor = -10.0 * torch.log10(squared.clamp_min(1e-10))
@@ -32,11 +35,11 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
     """Compare each pair of images by SSIM with a uniform 7x7 window (Wang et al., 2004).
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
-        others: what they are compared with, of the same shape.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        others: the images to compare with, of the same shape.
 
     Returns:
-        `(B,)`, in [-1, 1].
+        The similarities, `(B,)`, in [-1, 1].
     """
     _, maps = structural_similarity_index_measure(
         images.double(),
@@ -52,7 +55,13 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
 
 
 class Composition(Metric):
-    """How near the own-label reconstruction is to its image, as the mean over images of PSNR (dB), SSIM and L1."""
+    """How close the reconstruction under the own label is to its image: mean PSNR (dB), SSIM and L1 over images.
+
+    >>> metric = Composition()
+    >>> metric.update(torch.zeros(2, 1, 8, 8), torch.full((2, 1, 8, 8), 0.1))
+    >>> metric.by_name()["psnr"]
+    tensor(20.0000, dtype=torch.float64)
+    """
 
     higher_is_better = None
     full_state_update = False
@@ -65,7 +74,12 @@ class Composition(Metric):
         self.add_state("count", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, reconstructions: Tensor) -> None:
-        """Add images and what they are compared with, both `(B, C, H, W)` in [0, 1]."""
+        """Add a batch of images.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            reconstructions: the images to compare with, of the same shape.
+        """
         distance = (images - reconstructions).double().abs().flatten(1).mean(dim=1)
         each = [peak_signal_to_noise(images, reconstructions), structural_similarity(images, reconstructions), distance]
         self.sums += torch.stack(each).sum(dim=1)
@@ -76,16 +90,23 @@ class Composition(Metric):
         return self.sums / self.count
 
     def by_name(self) -> dict[str, Tensor]:
-        """Return "psnr" (dB), "ssim" and "l1", each a scalar; PSNR and SSIM are better high, L1 is better low."""
+        """Return "psnr" (dB), "ssim" and "l1", each a scalar. High PSNR and SSIM and low L1 are better."""
         return dict(zip(("psnr", "ssim", "l1"), self.compute(), strict=True))
 
 
 class Reversibility(Composition):
-    """How near an image is to itself after being relabelled to another label and back: the same three distances."""
+    """How close an image is to itself after it was relabelled and back: the distances of `Composition`."""
 
 
 class Sharpness(Metric):
-    """Energy of the Laplacian of counterfactuals over that of real images: 1 is as sharp, less is blurred."""
+    """Energy of the Laplacian of counterfactuals over that of real images. 1 is as sharp, less is blurred.
+
+    >>> metric, images = Sharpness(), torch.rand(4, 1, 8, 8)
+    >>> metric.update(images, real=True)
+    >>> metric.update(0.5 * images, real=False)
+    >>> metric.compute()
+    tensor(0.2500, dtype=torch.float64)
+    """
 
     higher_is_better = None
     full_state_update = False
@@ -98,7 +119,12 @@ class Sharpness(Metric):
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """Add images `(B, C, H, W)` in [0, 1], real ones or counterfactuals."""
+        """Add a batch of images.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            real: whether they are real images or counterfactuals.
+        """
         kernel = images.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
         edges = F.conv2d(images.flatten(0, 1)[:, None], kernel[None, None])
         row = 0 if real else 1
@@ -106,15 +132,23 @@ class Sharpness(Metric):
         self.count[row] += len(edges)
 
     def compute(self) -> Tensor:
-        """Return the ratio, above 0."""
+        """Return the ratio, a scalar above 0."""
         mean = self.energy / self.count
         return mean[1] / mean[0]
 
 
 class Specks(Metric):
-    """How many separate regions counterfactuals have more than real images do, on average: marks beside the stroke.
+    """The number of separate bright regions in a counterfactual minus that in a real image, on average.
 
-    Information that a cycle hides beside the strokes shows up here.
+    Extra regions are marks next to the stroke. A model can hide information there to satisfy a cycle term.
+
+    >>> metric, stroke = Specks(), torch.zeros(1, 1, 8, 8)
+    >>> stroke[..., 2:6, 3] = 1.0
+    >>> metric.update(stroke, real=True)
+    >>> stroke[..., 0, 7] = 1.0
+    >>> metric.update(stroke, real=False)
+    >>> metric.compute()
+    tensor(1., dtype=torch.float64)
     """
 
     higher_is_better = False
@@ -128,12 +162,17 @@ class Specks(Metric):
         self.add_state("count", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """Add images `(B, 1, H, W)` in [0, 1], real ones or counterfactuals."""
+        """Add a batch of images.
+
+        Args:
+            images: the images, `(B, 1, H, W)` in [0, 1].
+            real: whether they are real images or counterfactuals.
+        """
         row = 0 if real else 1
         self.regions[row] += regions(images).sum()
         self.count[row] += len(images)
 
     def compute(self) -> Tensor:
-        """Return the difference, a scalar; 0 is as in real images."""
+        """Return the difference, a scalar. 0 is as in real images."""
         mean = self.regions / self.count
         return mean[1] - mean[0]

@@ -1,4 +1,4 @@
-"""Metrics of one's own in an evaluation: torchmetrics classes that are given what they name."""
+"""Metrics of your own in an evaluation: torchmetrics classes that get the arguments they name."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ GIVEN = {
     "preds": "the counterfactuals, as torchmetrics' own image metrics name them",
     "target": "the images, likewise",
 }
-"""What the arguments of a metric's `update` may be called, and what they then are given."""
+"""The names that arguments of a metric's `update` may have, and what the arguments then are."""
 
 
 class OwnMetrics:
-    """Metrics of one's own, by name. The metrics that were passed are copied and stay as they are.
+    """Metrics of your own, by name. The given metrics are copied, and stay as they are.
 
     Args:
-        metrics: torchmetrics metrics by name; their `update` takes what it names, see `GIVEN`.
-        taken: names that rows have already.
+        metrics: torchmetrics metrics by name. The arguments of their `update` are those in `GIVEN`.
+        taken: the names that scores have already.
 
     Raises:
-        ValueError: another form, a name that is taken, or a metric that asks for something else.
+        ValueError: an argument of another form; a name that is taken; a metric that asks for something else.
     """
 
     def __init__(self, metrics: Mapping[str, Metric] | None, taken: set[str]) -> None:
@@ -51,7 +51,11 @@ class OwnMetrics:
             self.metrics[name][0].reset()
 
     def update(self, **given: Tensor) -> None:
-        """Give every metric what it names, on the CPU."""
+        """Give each metric the arguments that it names, on the CPU.
+
+        Raises:
+            ValueError: a metric that fails.
+        """
         given |= {"preds": given["counterfactuals"], "target": given["images"]}
         for name, (metric, wanted) in self.metrics.items():
             try:
@@ -61,10 +65,10 @@ class OwnMetrics:
                 raise ValueError(f"metrics: {name} fails on {', '.join(wanted)} ({why:.200})") from error
 
     def results(self) -> dict[str, float]:
-        """Return the figures by name: a metric's own, or one for each entry where it gives a dict or several numbers.
+        """Return the results by name. A dict or several numbers give one result for each entry.
 
         Raises:
-            ValueError: a result that is no number.
+            ValueError: a result that is not a number.
         """
         return {
             key: value for name, (metric, _) in self.metrics.items() for key, value in _flat(name, metric.compute())

@@ -1,4 +1,4 @@
-"""What a relabelling model is measured against, and the batches that both are measured on."""
+"""The references that a relabelling model is compared with, and the batches that both are scored on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from labelvae.inputs.labels import label_tensor
 from labelvae.inputs.tensors import ImageShape, as_images, check_labels
 
 Batches = Iterable[tuple[Any, Any]]
-"""Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of one pair."""
+"""Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of pairs."""
 
 
 def checked_pair(
     batch: object, image_shape: ImageShape, num_classes: int, class_names: Sequence[str] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the images, float32, and the labels of a batch on the CPU, in whatever plain form they come.
+    """Return the images and the labels of a batch, on the CPU: float32 `(B, C, H, W)` and int64 `(B,)`.
+
+    Images and labels may come in any form that `ConditionalVAE.relabel` accepts, but each image has one class.
 
     Raises:
-        ValueError: no pair; images or labels of another shape, type or range.
+        ValueError: a batch that is no pair; images or labels of another shape, type or range.
     """
     images, labels = _pair(batch)
     images = as_images(images, image_shape)
@@ -42,17 +44,17 @@ def _pair(batch: object) -> tuple[Any, Any]:
 
 
 class Relabeller(Protocol):
-    """What `evaluate` needs of a model; `ConditionalVAE` is one."""
+    """The methods that `evaluate` needs of a model. `ConditionalVAE` has them."""
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return images under their own labels."""
+        """Return images `(B, C, H, W)` in [0, 1] under their own labels `(B,)`."""
 
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """Return images under other labels."""
+        """Return images `(B, C, H, W)` in [0, 1] under other labels `(B,)`."""
 
 
 class ImageItself:
-    """The reference that changes nothing: all of the style, none of the label."""
+    """The reference that returns the image itself: all of the style, none of the label."""
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the images."""
@@ -64,10 +66,10 @@ class ImageItself:
 
 
 class ClassMean:
-    """The reference that answers with the mean image of the asked class: all of the label, no style.
+    """The reference that returns the mean image of the asked class: all of the label, none of the style.
 
     Args:
-        batches: images and labels to take the means of.
+        batches: the images and labels that the means are taken of.
         num_classes: K.
 
     Raises:
@@ -89,9 +91,9 @@ class ClassMean:
         self.means = (sums / counts.clamp_min(1.0)[:, None, None, None]).float()
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the means of the classes."""
+        """Return the mean images of the labels, `(B, C, H, W)` in [0, 1]."""
         return self.means.to(images.device)[labels]
 
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
-        """Return the means of the asked classes."""
+        """Return the mean images of the asked labels, `(B, C, H, W)` in [0, 1]."""
         return self.means.to(images.device)[labels]

@@ -14,33 +14,35 @@ from labelvae.system.whole_files import write_whole
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model scores; NaN where a figure does not apply.
+    """The scores of a model. A figure that does not apply is NaN.
 
     Attributes:
-        name: of the model.
-        images: how many counterfactuals were made.
-        effectiveness: share that the judge takes for the asked label, in [0, 1].
-        effectiveness_worst_class: the same for the worst asked label.
-        guide_judge_gap: guide agreement minus judge agreement, in [-1, 1].
-        judge_accuracy: the judge's on the real images; effectiveness far above it is caricature.
-        psnr: of own-label reconstructions, dB, mean over images (composition).
-        ssim: of the same.
-        l1: of the same, in [0, 1].
-        reversed_psnr: after relabelling and back, dB (reversibility).
-        reversed_ssim: of the same.
-        reversed_l1: of the same.
-        realism: pooled Fréchet distance to real images in judge features.
-        realism_by_class: mean over classes of the Fréchet distance to real images of the asked class.
-        realism_floor: the same for the real held-out images in place of the counterfactuals.
+        name: name of the model.
+        images: number of counterfactuals.
+        effectiveness: share of counterfactuals that the judge takes for the asked label, in [0, 1]. Higher is better.
+        effectiveness_worst_class: effectiveness of the worst asked label, in [0, 1].
+        guide_judge_gap: guide agreement minus judge agreement, in [-1, 1]. Near 0 is best.
+        judge_accuracy: accuracy of the judge on the real images, in [0, 1]. Effectiveness far above it means
+            caricatures.
+        psnr: PSNR of reconstructions under the own label, dB, mean over images (composition). Higher is better.
+        ssim: SSIM of the same reconstructions, in [-1, 1]. Higher is better.
+        l1: mean absolute difference of the same reconstructions, in [0, 1]. Lower is better.
+        reversed_psnr: PSNR of images that were relabelled and back, dB (reversibility). Higher is better.
+        reversed_ssim: SSIM of the same images, in [-1, 1]. Higher is better.
+        reversed_l1: mean absolute difference of the same images, in [0, 1]. Lower is better.
+        realism: Fréchet distance to real images of all classes together, in judge features. Lower is better.
+        realism_by_class: Fréchet distance to real images of the asked class, mean over classes. Lower is better.
+        realism_floor: realism_by_class of the real held-out images themselves.
         realism_label_free: realism_by_class in the features of a network that never saw labels.
         realism_label_free_floor: the same for the real held-out images.
-        diversity: variance within the asked class, in judge features, over that of real images.
-        sharpness: Laplacian energy over that of real images.
-        specks: separate bright regions a counterfactual has more than a real image, on average (one channel).
-        leakage: accuracy of a linear probe reading the label from the code.
-        style: class-centred correlation of each style statistic.
-        effectiveness_by_class: for each asked label.
-        metrics: figures of metrics that were handed to `evaluate`, by name.
+        diversity: variance within the asked class, in judge features, over that of real images. 1 is as in real images.
+        sharpness: Laplacian energy over that of real images. 1 is as in real images.
+        specks: separate bright regions in a counterfactual minus those in a real image, on average (one channel). 0 is
+            best.
+        leakage: accuracy of a linear probe that reads the label from the code, in [0, 1]. Lower is better.
+        style: class-centred correlation of each style statistic, by name, in [-1, 1]. Higher is better.
+        effectiveness_by_class: effectiveness of each asked label, in [0, 1].
+        metrics: results of the metrics that were passed to `evaluate`, by name.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Scores:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """Return the scores as one flat row, with a key for each style and class; None for what does not apply."""
+        """Return the scores as one flat dict, with a key for each style and each class. NaN becomes None."""
         row = {name: value for name, value in vars(self).items() if not isinstance(value, dict | tuple)}
         row |= {f"style_{name}": value for name, value in self.style.items()}
         row |= {f"effectiveness_class_{index}": value for index, value in enumerate(self.effectiveness_by_class)}
@@ -78,12 +80,15 @@ class Scores:
 
 
 def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Write the rows as a JSON list."""
+    """Write the rows of scores to a file, as a JSON list."""
     write_whole(path, json.dumps([score.row() for score in scores], indent=2) + "\n")
 
 
 def scores_table(scores: Sequence[Scores]) -> str:
-    """Format every figure but those by class as an aligned text table, a column a model.
+    """Format the scores as an aligned text table with one column for each model, without the figures by class.
+
+    Returns:
+        The table.
 
     >>> print(scores_table([]))
     <BLANKLINE>
@@ -92,13 +97,13 @@ def scores_table(scores: Sequence[Scores]) -> str:
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Format rows, as `scores.json` holds them, like `scores_table`.
+    """Format rows in the form of `scores.json`, like `scores_table`.
 
     Args:
-        rows: the rows; the first one says which figures, if any row has them.
+        rows: the rows. The keys of the first row are the figures. A figure that no row has is left out.
 
     Returns:
-        The table as text.
+        The table.
     """
     names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
     names = [name for name in names if any(row.get(name) is not None for row in rows)]

@@ -1,8 +1,7 @@
 """Style statistics: what should survive when the label changes, measured on the pixels.
 
-Pen strokes, bright on dark, have an amount of ink, a thickness and a slant (Morpho-MNIST, Castro et al.,
-2019, "Morpho-MNIST: Quantitative Assessment and Diagnostics for Representation Learning"). Natural images
-have a layout of colours.
+Pen strokes, bright on dark, have an amount of ink, a thickness and a slant (Castro et al., 2019, "Morpho-MNIST:
+Quantitative Assessment and Diagnostics for Representation Learning"). Natural images have a layout of colours.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ def ink(images: Tensor) -> Tensor:
     """Measure the amount of ink: the mean brightness of each image.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`, in [0, 1].
+        The ink, `(B,)`, in [0, 1].
     """
     return images.double().flatten(1).mean(dim=1)
 
@@ -34,14 +33,14 @@ def ink(images: Tensor) -> Tensor:
 def slant(images: Tensor) -> Tensor:
     """Measure how far strokes lean to the right, from second moments.
 
-    The tangent is the covariance of column and height over the variance of height, with the brightness as weight: the
-    shear that would set the image upright.
+    The tangent of the slant is the covariance of column and height over the variance of height, weighted by brightness.
+    This is the shear that would set the image upright.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: the images, `(B, 1, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`, in radians from upright.
+        The slant, `(B,)`, in radians from upright.
     """
     weight = images.double().sum(dim=1)
     total = weight.sum(dim=(1, 2), keepdim=True).clamp_min(1e-9)
@@ -57,14 +56,14 @@ def slant(images: Tensor) -> Tensor:
 def thickness(images: Tensor) -> Tensor:
     """Measure the mean width of strokes.
 
-    It is twice the distance from the skeleton to the edge, on the image enlarged to at least 112 pixels and cut at half
-    of its brightest value. Ends count as thinner than the middle.
+    The width is twice the distance from the skeleton to the edge. It is measured on the image enlarged to at least 112
+    pixels and cut at half of its brightest value. The ends of a stroke count as thinner than its middle.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: the images, `(B, 1, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`, in pixels; 0 where there is no stroke.
+        The width, `(B,)`, in pixels; 0 for an image without a stroke.
     """
     factor = max(2, math.ceil(112 / min(images.shape[-2:])))
     enlarged = F.interpolate(images.float(), scale_factor=factor, mode="bilinear", align_corners=False)
@@ -93,15 +92,15 @@ def _width(image: np.ndarray) -> float:
 
 
 def regions(images: Tensor) -> Tensor:
-    """Count the separate bright regions of each image: a stroke counts 1, each speck 1 more.
+    """Count the separate bright regions of each image: a stroke counts 1, and each speck adds 1.
 
-    Pixels above a quarter of the brightest value that touch, also at a corner, are one region.
+    A region is a set of touching pixels (corners count) above a quarter of the brightest value.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: the images, `(B, 1, H, W)` in [0, 1].
 
     Returns:
-        `(B,)`.
+        The counts, float64 `(B,)`.
     """
     bright = images.float() > 0.25 * images.float().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-3)
     counts = [label(image, structure=np.ones((3, 3)))[1] for image in bright.any(dim=1).cpu().numpy()]
@@ -109,13 +108,13 @@ def regions(images: Tensor) -> Tensor:
 
 
 def layout(images: Tensor) -> Tensor:
-    """Measure where which colours are: a 4x4 thumbnail.
+    """Measure where the colours are: a 4x4 thumbnail.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1].
 
     Returns:
-        `(B, 16 C)`.
+        The colours of the thumbnail, `(B, 16 C)`, in [0, 1].
     """
     return F.adaptive_avg_pool2d(images.double(), 4).flatten(1)
 
@@ -124,10 +123,13 @@ def style_statistics(images: Tensor) -> dict[str, Tensor]:
     """Measure every style statistic that images of this kind have.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
+        images: the images, `(B, C, H, W)` in [0, 1].
 
     Returns:
-        The statistics by name, each `(B, S)`: `ink`, `thickness` and `slant` of one channel, `layout` of more.
+        The statistics by name, each `(B, S)`: `ink`, `thickness` and `slant` for one channel, `layout` for more.
+
+    >>> sorted(style_statistics(torch.rand(5, 1, 8, 8)))
+    ['ink', 'slant', 'thickness']
     """
     if images.shape[1] != 1:
         return {"layout": layout(images)}

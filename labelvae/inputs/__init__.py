@@ -1,5 +1,5 @@
-"""What public calls accept: checks of numbers and choices, images and labels in the forms that people have them,
-and the names of classes.
+"""What public calls accept: checks of numbers and choices, images and labels in the forms that people have them, and
+the names of classes.
 """
 
 import lazy_loader

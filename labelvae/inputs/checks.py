@@ -1,4 +1,4 @@
-"""Checks of numbers and choices, shared by settings and models; they need no torch, so settings stay light."""
+"""Checks of numbers and choices, shared by settings and models. They need no torch, so settings stay light."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 
 def plain_number(value: Any) -> Any:
-    """Return numpy's and torch's single numbers as Python's; anything else comes back as it is."""
+    """Return a single number of numpy or torch as Python's own. Anything else is returned as it is."""
     if isinstance(value, int | float):
         return value if type(value) in (int, float, bool) or not hasattr(value, "item") else value.item()
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
@@ -22,7 +22,7 @@ def plain_number(value: Any) -> Any:
 
 
 def as_list(values: Any) -> Any:
-    """Return numpy's and torch's arrays as lists of Python's own numbers; anything else comes back as it is."""
+    """Return an array of numpy or torch as a list of Python's own numbers. Anything else is returned as it is."""
     if getattr(values, "ndim", None) and hasattr(values, "tolist"):
         with suppress(RuntimeError, NotImplementedError):  # a tensor without values
             return values.tolist()
@@ -30,7 +30,7 @@ def as_list(values: Any) -> Any:
 
 
 def plain_fields(settings: Any) -> None:
-    """Make Python's own of every single number of numpy or torch in a dataclass, so that it can be written down."""
+    """Turn every single number of numpy or torch in a dataclass into Python's own, so that it can be saved."""
     for each in fields(settings):
         object.__setattr__(settings, each.name, plain_number(getattr(settings, each.name)))
 
@@ -44,10 +44,18 @@ def check_number(
     below: float | None = None,
     at_most: float | None = None,
 ) -> float:
-    """Return `value`, a finite number within its bounds, as Python's own.
+    """Return a finite number within its bounds, as Python's own.
+
+    Args:
+        name: the name of the argument in errors.
+        value: the number.
+        above: a lower bound that is not allowed itself.
+        at_least: a lower bound that is allowed.
+        below: an upper bound that is not allowed itself.
+        at_most: an upper bound that is allowed.
 
     Raises:
-        ValueError: no number, text among it, or one out of bounds.
+        ValueError: not a number (text is none), or a number out of bounds.
 
     >>> check_number("beta", -1.0, at_least=0)
     Traceback (most recent call last):
@@ -65,7 +73,7 @@ def check_number(
 
 
 LARGEST_SIZE = 2**16
-"""Most channels, units, latent dimensions or pixels along a side; a configuration that asks for more is broken."""
+"""Most channels, units, latent dimensions or pixels along a side. A configuration that asks for more is broken."""
 
 LARGEST_DEPTH = 64
 """Most widths, and most residual blocks at a resolution."""
@@ -75,10 +83,10 @@ LARGEST_THREADS = 1024
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> int:
-    """Return `value`, an integer of at least `at_least` and at most `at_most`, as Python's own.
+    """Return an integer within its bounds, both of which are allowed, as Python's own.
 
     Raises:
-        ValueError: no integer, 8.0 among it, or one out of bounds.
+        ValueError: not an integer (8.0 is none), or one out of bounds.
     """
     value = plain_number(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
@@ -89,7 +97,7 @@ def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = 
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return `value`, True or False, as Python's own.
+    """Return True or False, as Python's own.
 
     Raises:
         ValueError: anything else.
@@ -101,7 +109,11 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_widths(name: str, values: Any, at_least: int = 1) -> tuple[int, ...]:
-    """The widths of a network as a tuple of `at_least` so many positive integers, or a `ValueError`."""
+    """Return the widths of a network as a tuple of positive integers, at least `at_least` of them.
+
+    Raises:
+        ValueError: anything else.
+    """
     values = as_list(values)
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise ValueError(f"{name}: expected a list of widths such as (32, 64), got {values!r:.80}")
@@ -115,7 +127,7 @@ def check_span(name: str, values: Any, *, at_least: float, at_most: float) -> tu
     """Return a smallest and a largest number within bounds, as a tuple.
 
     Raises:
-        ValueError: not two numbers, one out of bounds, or the largest first.
+        ValueError: not two numbers; a number out of bounds; the largest number first.
 
     >>> check_span("sizes", [0.6, 1.3], at_least=0.1, at_most=10)
     (0.6, 1.3)
@@ -134,7 +146,10 @@ def check_span(name: str, values: Any, *, at_least: float, at_most: float) -> tu
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:
-    """Return a height and a width as a user writes them, or raise `ValueError`.
+    """Return a height and a width in the forms that users write.
+
+    Raises:
+        ValueError: another form; a side out of range.
 
     >>> as_size("size", 64), as_size("size", "64x48"), as_size("size", "[64, 48]"), as_size("size", (64, 48))
     ((64, 64), (64, 48), (64, 48), (64, 48))
@@ -154,14 +169,22 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """A `ValueError` unless `value` is one of `choices`."""
+    """Make sure that a value is one of several choices.
+
+    Raises:
+        ValueError: it is not.
+    """
     allowed = tuple(choices)
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
 def check_kind(name: str, value: Any, kind: type, optional: bool = False) -> None:
-    """A `ValueError` unless `value` is a `kind`, or None where that is optional."""
+    """Make sure that a value is an instance of a class, or None if it is optional.
+
+    Raises:
+        ValueError: it is not.
+    """
     if optional and value is None:
         return
     if not isinstance(value, kind):

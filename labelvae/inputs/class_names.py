@@ -1,4 +1,4 @@
-"""The names of the classes: `classes.json` beside a saved model, so that a label can be asked for by its name."""
+"""The names of the classes: `classes.json` in a saved model's folder, so that labels can be given by name."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from pathlib import Path
 from labelvae.system.whole_files import write_whole
 
 EVERY = ("all", "*")
-"""Words for every class; a class of that name comes first."""
+"""Words for every class. A class of that name comes first."""
 
 LONGEST = 80
-"""Bytes of a class's name in a file's name."""
+"""Longest part of a file's name that is a class's name, in bytes."""
 
 
 def check_names(name: str, names: Sequence[str], count: int | None = None) -> list[str]:
-    """Return the names as a list of `count` different strings; whole numbers become text.
+    """Return names as a list of different strings. Whole numbers become text.
+
+    Args:
+        name: the name of the argument in errors.
+        names: the names, as a sequence, an array or a column of a table.
+        count: the number of names; None for any.
 
     Raises:
-        ValueError: one string, no sequence, another number of names, or a name that is there twice.
+        ValueError: one string; no sequence; another number of names; a name that is there twice.
 
     >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
     (['cat', 'dog'], ['0', '1'])
@@ -44,16 +49,16 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
 
 
 def write_classes(folder: str | Path, names: Sequence[str]) -> None:
-    """Write the names, in the order of the labels, as a JSON list under `folder`."""
+    """Write the names, in the order of the labels, as a JSON list to `classes.json` in `folder`."""
     readable = all(name.isprintable() for name in names)  # bytes that are no UTF-8 are escaped
     write_whole(Path(folder) / "classes.json", json.dumps(list(names), ensure_ascii=not readable) + "\n")
 
 
 def read_classes(folder: str | Path, num_classes: int) -> list[str]:
-    """The name of each label: those under `folder`, or the indices as text where it has none.
+    """Return the name of each class: those in `classes.json` in `folder`, or the indices as text if it is missing.
 
     Raises:
-        ValueError: a file that is no JSON list of `num_classes` names.
+        ValueError: a file that is not a JSON list of `num_classes` names.
     """
     path = Path(folder) / "classes.json"
     if not path.is_file():
@@ -70,12 +75,12 @@ def read_classes(folder: str | Path, num_classes: int) -> list[str]:
 def label_of(word: str, names: Sequence[str]) -> int:
     """Return the label that a user's word means: the name of a class, or else its index.
 
-    A name may differ in case, in spaces around it and in how its letters are composed, if one class alone is then
-    meant. An index that could be a name, because the classes are called by other numbers, is taken with a warning that
-    says which class it is.
+    A name may differ in upper and lower case, in spaces around it, and in how its letters are composed, if only one
+    class fits. If the classes are called by other numbers, an index could be a name. It is then accepted with a warning
+    that names its class.
 
     Raises:
-        ValueError: A word that is neither, or that can mean several.
+        ValueError: a word that means no class, or several.
 
     >>> label_of("dog", ["cat", "dog"]), label_of("Dog ", ["cat", "dog"]), label_of("0", ["cat", "dog"])
     (1, 1, 0)
@@ -104,7 +109,7 @@ def label_of(word: str, names: Sequence[str]) -> int:
 
 
 def labels_of(word: str, names: Sequence[str]) -> list[int]:
-    """Return the labels that a word means: that of one class, or those of every class for "all" and "*".
+    """Return the labels that a word means: that of one class, or those of all classes for "all" and "*".
 
     >>> labels_of("all", ["cat", "dog"]), labels_of("all", ["all", "none"]), labels_of("*", ["all", "none"])
     ([0, 1], [0], [0, 1])
@@ -122,10 +127,10 @@ def printable(name: str) -> str:
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Return each name as a part of a file's name, all different where upper and lower case are one.
+    """Return each name as a part of a file's name. All are different, also where upper and lower case are the same.
 
-    Letters of any script and signs stay; what a file system does not take becomes "_"; names that are then alike are
-    numbered, in their order.
+    Letters of any script and signs stay. Characters that a file system does not allow become "_". Names that are then
+    alike are numbered, in their order.
 
     >>> file_names(["T-shirt/top", "(", ")", "a", "A"])
     ['T-shirt_top', '(', ')', 'a', 'A-2']
@@ -145,7 +150,7 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text with at most `most` bytes in UTF-8; what is cut is no part of a letter."""
+    """Return a text with at most `most` bytes in UTF-8. No letter is cut in two."""
     return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(os.fsencode(text)) > most else text
 
 

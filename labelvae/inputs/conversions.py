@@ -1,6 +1,6 @@
 """Images and labels in the forms that people have them, as tensors: numpy, PIL, lists, 8-bit, names, tables.
 
-Only what has one plain meaning is taken. Everything else is a `ValueError` that names the argument.
+Only input with one plain meaning is accepted. Everything else raises a `ValueError` that names the argument.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ ImageShape: TypeAlias = tuple[int, int, int]
 """`(C, H, W)`: channels, height, width."""
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""The kind of picture of so many channels, as Pillow names it."""
+"""Pillow's name for pictures with so many channels."""
 
 LONG = 60
 """Letters of a value that an error shows."""
 
 
 def described(value: Any) -> str:
-    """Say in a few words what a value is; a tensor or an array by its type and shape.
+    """Return a value in a few words; a tensor or an array as its type and shape.
 
     >>> described(torch.zeros(2, 3)), described("cat")
     ('torch.float32 (2, 3)', "'cat'")
@@ -39,14 +39,14 @@ def described(value: Any) -> str:
 
 
 def plain_tensor(values: Tensor) -> Tensor:
-    """Return a tensor of a class that only annotates it as plain; one that traces or shards stays as it is."""
+    """Return a tensor as a plain one, if its class only annotates it. One that traces or shards stays as it is."""
     if type(values) in (Tensor, torch.nn.Parameter) or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return values
     return values.as_subclass(Tensor)
 
 
 def imported(values: Any) -> Any:
-    """Return an array of another library on its device as a tensor, without a copy; anything else as it is."""
+    """Return an array of another library as a tensor, on its device and without a copy; anything else as it is."""
     if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
         with suppress(Exception):  # numpy may read what torch does not
             return torch.utils.dlpack.from_dlpack(values)
@@ -54,10 +54,10 @@ def imported(values: Any) -> Any:
 
 
 def as_floats(values: Tensor, name: str) -> Tensor:
-    """Return grey levels as floating point: 8-bit values are divided by 255, True is 1; floats stay as they are.
+    """Return grey levels as floats. 8-bit values are divided by 255, True is 1, and floats stay as they are.
 
     Raises:
-        ValueError: wider integers, of which nobody can tell what white is; complex or nested values.
+        ValueError: wider integers, whose white is unknown; complex or nested values.
     """
     values = plain_tensor(values)
     if values.is_nested:
@@ -79,13 +79,13 @@ def as_floats(values: Tensor, name: str) -> Tensor:
 
 
 def image_tensor(images: Any, shape: ImageShape, name: str = "images") -> Tensor:
-    """Return images in any plain form as floats `(B, C, H, W)`; their values are not looked at.
+    """Return images in any plain form as floats `(B, C, H, W)`. Their values are not checked.
 
     Args:
         images: tensors or arrays `(B, C, H, W)`, `(B, H, W, C)`, `(C, H, W)`, `(H, W, C)` and, for one channel,
             `(B, H, W)` or `(H, W)`; a PIL image; or a list of them. Floats, 8-bit integers or booleans.
-        shape: `(C, H, W)` of the model.
-        name: of the argument.
+        shape: `(C, H, W)` of the model's images.
+        name: the name of the argument in errors.
 
     Raises:
         ValueError: another form, shape or type.
@@ -182,12 +182,12 @@ def _placed(images: Tensor, shape: ImageShape, name: str) -> Tensor:
 
 
 def image_bytes(images: Any, name: str = "images") -> Tensor:
-    """Return a data set's images in any plain form as 8-bit `(N, C, H, W)`, to be kept in memory.
+    """Return a data set's images in any plain form as 8-bit integers `(N, C, H, W)`, to keep in memory.
 
     Args:
         images: tensors or arrays `(N, C, H, W)`, `(N, H, W, C)` with 1, 3 or 4 channels, `(N, H, W)` in grey, or a list
             of images of one size. 8-bit integers, booleans, or floats in [0, 1], which are rounded.
-        name: of the argument.
+        name: the name of the argument in errors.
 
     Raises:
         ValueError: another form or type; floats outside [0, 1].

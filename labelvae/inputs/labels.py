@@ -1,6 +1,6 @@
 """Labels in the forms that people have them, as one tensor: indices, names, one-hot rows, blends, tables.
 
-Only what has one plain meaning is taken. Everything else is a `ValueError` that names the argument.
+Only input with one plain meaning is accepted. Everything else raises a `ValueError` that names the argument.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from labelvae.inputs.conversions import described, imported, plain_tensor
 from labelvae.inputs.peeking import readable
 
 MOST_NAMES = 12
-"""Names that an error lists."""
+"""Most names that an error lists."""
 
 
 def label_tensor(
@@ -26,19 +26,20 @@ def label_tensor(
 ) -> Tensor:
     """Return labels in any plain form as class indices, int64 `(B,)`, or as weights over the classes, `(B, K)`.
 
-    Values are not compared with the number of classes here.
+    Class indices are not compared with the number of classes here.
 
     Args:
         labels: an index or a name for all images; `(B,)` indices or names, also as whole floats or as a column
-            `(B, 1)`; `(B, K)` one-hot rows or weights; `(1, K)` or, not whole, `(K,)` weights for all. Tensors, arrays,
-            lists, generators, columns of tables. The index of a table does not count, its order does.
+            `(B, 1)`; `(B, K)` one-hot rows or weights; `(1, K)` weights for all images, or `(K,)` if they are not
+            whole. Tensors, arrays, lists, generators and columns of tables are accepted. A table's order counts, its
+            index does not.
         num_classes: K.
         batch: B.
-        name: of the argument.
-        class_names: the name of each class; None for the indices as text.
+        name: the name of the argument in errors.
+        class_names: the name of each class. None for the indices as text.
 
     Raises:
-        ValueError: anything else, truth values among it, which are a comparison's result more often than a label.
+        ValueError: anything else, also truth values: they are more often the result of a comparison than labels.
     """
     values = _numbers(labels, num_classes, name, class_names)
     if values.is_nested:
@@ -68,12 +69,12 @@ def label_tensor(
 
 
 def counted(labels: Any, name: str = "labels") -> tuple[Any, int]:
-    """Return labels and how many there are; an index, a name or a row of weights alone is one.
+    """Return labels and their number. An index, a name or one row of weights counts as one label.
 
-    What can be gone through only once comes back as a list.
+    Labels that allow one pass only are returned as a list.
 
     Raises:
-        ValueError: none.
+        ValueError: no label.
     """
     if isinstance(labels, Iterable) and not isinstance(labels, Sized):
         labels = list(labels)
@@ -85,7 +86,7 @@ def counted(labels: Any, name: str = "labels") -> tuple[Any, int]:
 
 
 def _is_blend(labels: Any) -> bool:
-    """Whether labels are one row of weights that are not whole."""
+    """Return whether labels are one row of weights that are not whole numbers."""
     if not isinstance(labels, Tensor):
         floats = isinstance(labels, list | tuple) and all(isinstance(one, float) for one in labels)
         if not floats and getattr(getattr(labels, "dtype", None), "kind", "") != "f":
@@ -97,7 +98,7 @@ def _is_blend(labels: Any) -> bool:
 
 
 def _rows(values: Tensor, num_classes: int, batch: int, name: str) -> Tensor:
-    """Return `(B, 1)` indices as `(B,)`, and one-hot rows or weights as floats `(B, K)`."""
+    """Return indices `(B, 1)` as `(B,)`, and one-hot rows or weights as floats `(B, K)`."""
     if tuple(values.shape) == (batch, 1):
         return _whole(values[:, 0], name)
     if tuple(values.shape) not in ((batch, num_classes), (1, num_classes)):
@@ -131,7 +132,7 @@ def _whole(values: Tensor, name: str) -> Tensor:
 
 
 def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str] | None) -> Tensor:
-    """Return what was given as a tensor of numbers, names looked up."""
+    """Return what was given as a tensor of numbers, with names replaced by labels."""
     labels = imported(labels)
     if isinstance(labels, Tensor):
         return plain_tensor(labels)

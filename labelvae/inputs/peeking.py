@@ -1,4 +1,4 @@
-"""Whether the values of a tensor may be looked at without making the host wait, or breaking a trace."""
+"""Whether a check may read the values of a tensor: reading can make the host wait, or break a trace."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def readable(values: Tensor) -> bool:
-    """Say whether a check may read values: on the CPU always, on an accelerator where no gradient is recorded.
+    """Return whether a check may read values: always on the CPU, and without gradients on an accelerator.
 
-    Never where there are none to read, or reading would end up in a program: under torch.compile, torch.export, vmap
-    and other transforms of torch.func, torch.jit.trace, fake and meta tensors, and while a CUDA graph is captured.
+    It may not if there are no values, or if reading would become part of a program: under torch.compile, torch.export,
+    vmap and other transforms of torch.func, and torch.jit.trace; for fake and meta tensors; and while a CUDA graph is
+    captured.
     """
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
@@ -23,7 +24,7 @@ def readable(values: Tensor) -> bool:
 
 
 def _transformed(values: Tensor) -> bool:
-    """Whether a transform or a subclass stands between the tensor and its values; torch has no public name for it."""
+    """Return whether a transform or a subclass hides the tensor's values. torch has no public name for this."""
     if type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return True
     tracing = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)

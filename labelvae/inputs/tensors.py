@@ -1,6 +1,6 @@
 """What the models accept: images in [0, 1], and labels in the forms that users have them.
 
-Each check names what came, what was expected, and what to do. Values are read where `readable` says so.
+Each check says what was given, what was expected, and what to do. Values are checked only if `readable` allows it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Images: TypeAlias = "Tensor | numpy.ndarray | Image | Sequence[Tensor | numpy.ndarray | Image]"
-"""What users may give as images where a model is used: `(B, C, H, W)`, `(B, H, W, C)` or one image without B, as floats
-in [0, 1] or 8-bit integers; a picture; or a list of images or pictures."""
+"""The forms of images: `(B, C, H, W)`, `(B, H, W, C)` or one image without B, as floats in [0, 1] or 8-bit integers; a
+picture; or a list of images or pictures.
+"""
 
 Labels: TypeAlias = (
     "Tensor | numpy.ndarray | Sequence[int] | Sequence[str] | Sequence[Sequence[float]] | int | str | Mapping[str, Any]"
 )
-"""What users may give as labels: an index or a name for all images; `(B,)` indices or names as a tensor, list, array or
-column of a table; or `(B, K)` non-negative weights over the classes that sum to one in each row, one-hot or a blend.
-For a model of several attributes, a dict from their names to values, or rows of values `(B, A)`."""
+"""The forms of labels: an index or a name for all images; `(B,)` indices or names as a tensor, list, array or column of
+a table; or `(B, K)` non-negative weights over the classes that sum to one in each row, one-hot or a blend. For a model
+of several attributes: a dict from their names to values, or rows of values `(B, A)`.
+"""
 
 _ROUNDING = 1e-3  # resizing and bfloat16 leave values this far outside [0, 1]
 
 
 def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
-    """Return `(C, H, W)` as a tuple of integers with `H, W >= smallest`.
+    """Return `(C, H, W)` as a tuple of integers, with H and W at least `smallest`.
 
     Args:
-        shape: three integers in a tuple, list, array or tensor; `(H, W)` is one channel, and `(H, W, C)` with 1, 3 or 4
-            channels is understood.
-        smallest: of H and W.
+        shape: three integers in a tuple, list, array or tensor. `(H, W)` is taken as one channel. `(H, W, C)` with 1, 3
+            or 4 channels is turned round.
+        smallest: the smallest height and width.
 
     Raises:
         ValueError: anything else.
@@ -78,7 +80,11 @@ def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
 
 
 def check_rows(name: str, value: Tensor, *sizes: int | None, batch: int | None = None) -> None:
-    """A `ValueError` unless `value` is floating point, `(B, *sizes)`; None stands for any size. No value is read."""
+    """Make sure that a tensor is floating point, of shape `(B, *sizes)`; None stands for any size. No value is read.
+
+    Raises:
+        ValueError: another type or shape.
+    """
     if torch.compiler.is_compiling():  # sizes are symbols there
         return
     fits = isinstance(value, Tensor) and value.is_floating_point() and value.ndim == len(sizes) + 1
@@ -93,9 +99,9 @@ def as_images(images: Images, shape: ImageShape, name: str = "images") -> Tensor
     """Return images in any form that people have them as checked floats `(B, C, H, W)` in [0, 1].
 
     Args:
-        images: see `Images`. One image becomes a batch of one.
+        images: the images, see `Images`. One image becomes a batch of one.
         shape: `(C, H, W)`.
-        name: of the argument.
+        name: the name of the argument in errors.
 
     Raises:
         ValueError: images of another shape, type or range.
@@ -112,7 +118,7 @@ def moved(values: Tensor, device: torch.device | str, name: str) -> Tensor:
     """Return values on a device.
 
     Raises:
-        ValueError: values of the meta device, where there are none, for another device.
+        ValueError: values on the meta device, where there are none, for another device.
     """
     if values.device.type == "meta" != torch.device(device).type:
         raise ValueError(f"{name}: expected values, got a tensor of the meta device, which has none")
@@ -120,9 +126,12 @@ def moved(values: Tensor, device: torch.device | str, name: str) -> Tensor:
 
 
 def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> None:
-    """A `ValueError` unless `images` is floating point, `(B, *shape)`, B >= 1, finite and in [0, 1].
+    """Make sure that images are floating point, `(B, *shape)` with B at least 1, finite and in [0, 1].
 
-    Images that require a gradient may leave [0, 1]: an attribution puts noise on them, an attack makes steps.
+    Images that require a gradient may leave [0, 1]: attributions add noise to them, and attacks move them.
+
+    Raises:
+        ValueError: images of another shape, type or range.
     """
     expected = "(B, " + ", ".join(str(v) for v in shape) + ")"
     if not isinstance(images, Tensor):
@@ -160,7 +169,11 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
 
 
 def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labels") -> Tensor:
-    """`labels` as int64, or a `ValueError` unless they are `batch` class indices `(B,)` in [0, num_classes)."""
+    """Return class indices `(B,)` in [0, num_classes) as int64, checked.
+
+    Raises:
+        ValueError: labels of another number, type or range.
+    """
     if not isinstance(labels, Tensor) or labels.ndim != 1 or len(labels) != batch:
         got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"{name}: expected one class index an image, shape ({batch},), got {got}")
@@ -188,9 +201,17 @@ def label_weights(
 ) -> Tensor:
     """Return labels in any accepted form as float32 weights over the classes, `(B, K)`: one-hot for class indices.
 
+    Args:
+        labels: the labels, see `Labels`.
+        num_classes: K.
+        batch: B.
+        device: the device of the weights.
+        name: the name of the argument in errors.
+        class_names: the name of each class. None for the indices as text.
+
     Raises:
-        ValueError: an index outside [0, K), a name that is not known, a wrong number of labels, weights that are
-            negative, not finite or do not sum to one.
+        ValueError: an index outside [0, K); an unknown name; another number of labels; weights that are negative, not
+            finite, or do not sum to one.
 
     >>> label_weights(2, num_classes=3, batch=1)
     tensor([[0., 0., 1.]])
@@ -205,10 +226,18 @@ def label_weights(
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | None = None) -> Tensor:
-    """A label other than each image's own, drawn uniformly, `(B,)`.
+    """Draw a label other than each image's own, uniformly.
+
+    Args:
+        labels: the images' own labels, integers `(B,)` in [0, K).
+        num_classes: K, at least 2.
+        generator: the random number generator. None takes torch's own.
+
+    Returns:
+        The wrong labels, int64 `(B,)`.
 
     Raises:
-        ValueError: labels that are not class indices `(B,)` in [0, K), or fewer than 2 classes.
+        ValueError: labels of another shape, type or range; fewer than 2 classes.
 
     >>> wrong_labels(torch.tensor([0, 1, 0]), num_classes=2)
     tensor([1, 0, 1])
@@ -221,7 +250,17 @@ def wrong_labels(labels: Tensor, num_classes: int, generator: torch.Generator | 
 
 
 def noised_labels(labels: Tensor, wrong: Tensor, share: float, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Labels of which a share is replaced by others, and wrong ones that still differ from each, uniformly; `(B,)`."""
+    """Replace a share of the labels by others, drawn uniformly.
+
+    Args:
+        labels: the labels, int64 `(B,)`.
+        wrong: a wrong label for each, int64 `(B,)`.
+        share: the share of the labels that are replaced, in [0, 1].
+        num_classes: K.
+
+    Returns:
+        The labels, and wrong labels that differ from them, each int64 `(B,)`.
+    """
     if not share:
         return labels, wrong
     fooled = torch.rand(len(labels), device=labels.device) < share

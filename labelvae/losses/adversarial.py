@@ -1,4 +1,4 @@
-"""The adversarial terms: what a discriminator says of counterfactuals, and what it learns from them."""
+"""The adversarial terms: how the discriminator scores counterfactuals, and what the discriminator learns from."""
 
 from __future__ import annotations
 
@@ -23,16 +23,24 @@ def adversarial_terms(
     wrong: Tensor,
     how: Augmentation,
 ) -> dict[str, Tensor]:
-    """Return the discriminator's score of counterfactuals, negated, and its own hinge loss, by name, each `(B,)`.
+    """Compute the two terms of a discriminator.
+
+    The first term trains the model: it is minus the discriminator's score of each counterfactual. Its gradient leaves
+    the discriminator alone. The second term trains the discriminator: it is the hinge loss of real images against
+    counterfactuals. Its gradient leaves the model alone.
 
     Args:
-        discriminator: the discriminator.
-        guide: the classifier whose maps it sees beside the pixels, where it was made to see any.
-        images: `(B, C, H, W)` in [0, 1].
-        labels: their own labels, `(B,)`.
-        counterfactual: `(B, C, H, W)` in [0, 1].
-        wrong: the labels asked of the counterfactuals, `(B,)`.
-        how: changes put on an image and on its counterfactual, alike.
+        discriminator: the discriminator D.
+        guide: the classifier whose maps the discriminator sees. Used only if `discriminator.beside` is not empty.
+        images: the real images, `(B, C, H, W)` in [0, 1].
+        labels: their own labels, int64 `(B,)`.
+        counterfactual: the counterfactuals, `(B, C, H, W)` in [0, 1].
+        wrong: the labels asked of the counterfactuals, int64 `(B,)`.
+        how: the random changes made to the images before D sees them. An image and its counterfactual get the same
+            change.
+
+    Returns:
+        "adversarial", `-D(x', y')`, and "discriminator", the hinge loss. Each is `(B,)`. A score has no unit.
     """
     own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
     drawn = draw_change(images, how)
@@ -52,10 +60,10 @@ def adversarial_terms(
 
 
 def check_maps(discriminator: Discriminator | None, guide: Classifier | None) -> None:
-    """Make sure that a discriminator sees maps that the guide has.
+    """Make sure that the guide has the maps that a discriminator was made to see.
 
     Raises:
-        ValueError: it was made for others.
+        ValueError: the discriminator was made for maps of other channels.
     """
     there = () if guide is None else tuple(guide.map_widths)
     if discriminator is not None and there[: len(discriminator.beside)] != tuple(discriminator.beside):

@@ -1,19 +1,7 @@
-"""The objective of a model whose label is several attributes: an evidence lower bound, and labels that are followed.
+"""The objective of a model whose label is made of several attributes; see `AttributeELBO`.
 
-For an image x with a row y of attributes, a code z ~ q(z | x) and another row y' drawn for it, in which some
-attributes or all have the values of other images of the batch,
-
-    loss = reconstruction          -log p(x | z, y)
-         + beta kl                 KL(q(z | x) || N(0, I))
-         + counterfactual_label    -log p(y' | x') of the guide on x' = decode(z, y'), over all attributes
-         + own_label               -log p(y | x~) of the guide on x~ = decode(z, y)
-         + class_mean              the squared covariance of z with the row: the label is stripped from z
-         + cycle                   -log q(z | x'): x' is encoded to the code it came from
-         + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
-
-each with its weight in `Objective`. The label loss asks for every attribute of y': those that changed are followed, and
-those that did not are kept. Its weight, lambda, can be learned for each attribute (`label_constraint`). A value that is
-not known leaves its part out.
+The label loss asks for every attribute of the drawn row: attributes that changed are followed, and attributes that did
+not change are kept.
 """
 
 from __future__ import annotations
@@ -38,17 +26,17 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 
 OF_ONE_CLASS = ("perceptual_weight", "style_weight", "equivariance_weight", "adversarial_weight")
-"""Weights of terms that know one class only."""
+"""Weights that must be 0 with several attributes: these terms are made for labels of one class."""
 
 
 @dataclass(frozen=True)
 class AttributeTerms:
-    """The terms of a batch.
+    """The terms of one batch.
 
     Attributes:
-        total: the weighted sum, mean over the batch, a scalar: what is minimized.
-        terms: each used term, `(B,)`, unweighted, in nats per image.
-        by_attribute: the guide's loss on counterfactuals by attribute, `(B,)`, in nats.
+        total: the scalar to minimize: the weighted sum of the terms, averaged over the batch.
+        terms: each term that is used, by name, unweighted, `(B,)`, in nats per image.
+        by_attribute: the guide's loss on the counterfactuals, by attribute, `(B,)`, in nats per image.
     """
 
     total: Tensor
@@ -56,13 +44,13 @@ class AttributeTerms:
     by_attribute: dict[str, Tensor]
 
     def means(self) -> dict[str, Tensor]:
-        """Return each term's mean over the batch, by name: detached scalars."""
+        """Return the mean of each term over the batch, by name, as detached scalars in nats per image."""
         named = self.terms | {f"counterfactual_label/{name}": loss for name, loss in self.by_attribute.items()}
         return {"total": self.total.detach()} | {name: value.detach().mean() for name, value in named.items()}
 
 
 class AttributeGuidance(nn.Module):
-    """The guide, frozen, and lambda of each attribute."""
+    """The frozen guide, with a lambda for each attribute."""
 
     def __init__(self, guide: AttributeClassifier, objective: Objective) -> None:
         super().__init__()
@@ -74,27 +62,29 @@ class AttributeGuidance(nn.Module):
 
     @property
     def guide(self) -> AttributeClassifier:
-        """The classifier."""
+        """The guide."""
         return self.members[0]  # type: ignore[return-value]
 
     @property
     def label_weight(self) -> Tensor:
-        """Lambda of each attribute as it is now, `(A,)`."""
+        """The present lambda of each attribute, `(A,)`, without unit."""
         return self.objective.label_weight * self.log_change.exp()
 
     def nll(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Return the guide's loss on changed images, asked for rows `(B, A)`: `(B, A)`, in nats."""
+        """Return the guide's loss on randomly changed images for the rows `(B, A)`: `(B, A)`, in nats."""
         seen = augment(images, self.objective.guide_augmentation)
         return torch.stack(list(self.guide.nll(seen, rows).values()), dim=1)
 
     def move_label_weight(self, images: Tensor, rows: Tensor, loss: Tensor, warm_up: float | Tensor) -> None:
-        """One step of dual ascent on mean(loss) <= mean(loss of real images) for each attribute, where it is learned.
+        """Move the lambda of each attribute by one step, if lambda is learned.
+
+        The step is one of dual ascent on the constraint mean(loss) <= mean(loss of real images), for each attribute.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1], as they are.
-            rows: theirs, `(B, A)`.
-            loss: that of the counterfactuals, `(B, A)`, in nats.
-            warm_up: from 0 to 1.
+            images: the real images, `(B, C, H, W)` in [0, 1].
+            rows: their own rows, `(B, A)`.
+            loss: the guide's loss on the counterfactuals, `(B, A)`, in nats.
+            warm_up: the factor of the warm-up, in [0, 1].
         """
         if not (self.objective.label_constraint and self.training):
             return
@@ -107,7 +97,32 @@ class AttributeGuidance(nn.Module):
 
 
 class AttributeELBO(GuidedELBO):
-    """Computes the terms for a batch whose labels are rows of attributes, and weighs them.
+    """The objective of a model whose label is made of several attributes.
+
+    For an image x with a row y of attributes, draw a code z ~ q(z | x), and another row y' in which some or all
+    attributes have the values of other images of the batch. Let x~ = decode(z, y) and x' = decode(z, y'). The loss is
+    the sum of these terms, each times its weight, a field of `Objective`:
+
+        term                  weight              is
+        reconstruction        1                   -log p(x | z, y)
+        kl                    beta                KL(q(z | x) || N(0, I))
+        counterfactual_label  label_weight        -log p(y' | x') of the guide, over all attributes
+        own_label             own_label_weight    -log p(y | x~) of the guide
+        class_mean            class_mean_weight   half the squared covariance of z with the row: removes y from z
+        cycle                 cycle_weight        -log q(z | x'): x' is encoded to the code it came from
+        image_cycle           image_cycle_weight  -log p(x | z', y), z' ~ q(z | x'): relabelled back, x returns
+
+    With `label_constraint`, the weight of counterfactual_label is learned for each attribute. An unknown value (NaN)
+    leaves its part of the loss out.
+
+    Args:
+        guide: a pretrained classifier of the same images and attributes. It is frozen here for good. None leaves the
+            label terms out.
+        objective: the likelihood and the weights. `label_weight` is the weight of each attribute.
+
+    Raises:
+        ValueError: a guide of another kind; a weight above 0 of a term that is made for labels of one class;
+            `label_noise` or `label_smoothing` above 0.
 
     >>> from labelvae.attributes import Category, Continuous
     >>> attributes = {"object": Category(3), "angle": Continuous(0, 360, "degrees", periodic=True)}
@@ -115,14 +130,6 @@ class AttributeELBO(GuidedELBO):
     >>> loss = AttributeELBO(AttributeClassifier((1, 8, 8), attributes))
     >>> terms = loss(vae, torch.rand(4, 1, 8, 8), torch.tensor([[0, 10], [1, 20], [2, 30], [0, 40]]))
     >>> terms.total.backward()
-
-    Args:
-        guide: a pretrained classifier of the same images and attributes, which is frozen here for good; None leaves
-            the label terms out.
-        objective: the likelihood and the weights; `label_weight` is that of each attribute.
-
-    Raises:
-        ValueError: a guide of another kind; a weight above 0 of a term that knows one class only.
     """
 
     def __init__(self, guide: AttributeClassifier | None = None, objective: Objective | None = None) -> None:
@@ -141,7 +148,7 @@ class AttributeELBO(GuidedELBO):
 
     @property
     def guide(self) -> AttributeClassifier | None:
-        """The classifier in the loss."""
+        """The frozen guide, or None."""
         return None if self.guidance is None else self.guidance.members[0]  # type: ignore[return-value]
 
     def forward(  # type: ignore[override]
@@ -152,14 +159,17 @@ class AttributeELBO(GuidedELBO):
         wrong: Tensor | None = None,
         progress: float | Tensor = 1.0,
     ) -> AttributeTerms:
-        """Compute the terms for a batch.
+        """Compute the terms of a batch.
 
         Args:
             vae: the model.
-            images: `(B, C, H, W)` in [0, 1].
-            labels: their own rows, `(B, A)`, NaN where a value is not known.
-            wrong: the rows asked of the counterfactuals, `(B, A)`; None draws them, see `asked_rows`.
-            progress: share of the training that is done, in [0, 1], for the warm-up.
+            images: the images, `(B, C, H, W)` in [0, 1].
+            labels: their own rows, `(B, A)`. NaN is an unknown value.
+            wrong: the rows asked of the counterfactuals, `(B, A)`. None draws them, see `asked_rows`.
+            progress: the share of the training that is done, in [0, 1], for the warm-up.
+
+        Returns:
+            The terms, in nats per image. `total` is the scalar to minimize.
 
         Raises:
             ValueError: images or labels of another shape, type or range; a guide of other images or attributes.
@@ -211,7 +221,12 @@ class AttributeELBO(GuidedELBO):
         return AttributeTerms(torch.stack([term.mean() for term in weighted]).sum(), terms, by_attribute)
 
     def check_networks(self, vae: ConditionalVAE) -> None:
-        """A `ValueError` unless the model and the guide are for each other."""
+        """Make sure that the model and the guide fit together.
+
+        Raises:
+            ValueError: a model of one class; a decoder that does not see the label; a guide of other images or
+                attributes.
+        """
         if vae.attributes is None:
             raise ValueError(
                 "vae: expected a model of attributes, got one of one class; make it with attributes={...}, or "
@@ -230,13 +245,17 @@ class AttributeELBO(GuidedELBO):
 
 
 def label_covariance(means: Tensor, weights: Tensor) -> Tensor:
-    """Estimate half the squared covariance of codes with labels, without bias, `(B,)`.
+    """Estimate half the squared covariance of codes with labels, without bias.
 
-    Where it is 0, no linear probe reads the label from the code. Each image is compared with the others of the batch.
+    Where the covariance is 0, no linear probe reads the label from the code. Each image is compared with the other
+    images of the batch, so a single value may be negative.
 
     Args:
-        means: of the posterior, `(B, D)`.
-        weights: of the labels, `(B, L)`.
+        means: the posterior means, `(B, D)`.
+        weights: the weights of the labels, `(B, L)`.
+
+    Returns:
+        One number an image, `(B,)`, in nats.
     """
     means, weights = means.float(), weights.float()
     centred = weights - weights.mean(dim=0)

@@ -1,4 +1,4 @@
-"""What frozen classifiers say to an image: the label loss, a comparison of maps, and how much the first one weighs."""
+"""What frozen classifiers say about an image: the label loss, its weight, and the comparison of maps."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.wrapped import adopted, check_differentiable
 
 CONSTRAINT_RATE, LARGEST_LOG_CHANGE = 0.002, math.log(1e3)
-"""How fast a learned lambda moves, e-folds a step and nat, and how far from where it started."""
+"""How fast a learned lambda moves, in e-folds for each step and nat, and the farthest it moves from its start, as a
+logarithm.
+"""
 
 
 class Guidance(nn.Module):
-    """The guide, those beside it, and lambda.
+    """The guides, frozen, and lambda, the weight of their label loss.
 
     Args:
-        guide: a pretrained classifier, which is frozen here; or any network from images to logits, once `adopt` says
-            of what images and classes.
-        more_guides: classifiers beside it, frozen too; the label loss is the mean over all, maps are the first's.
-        objective: the weights, and the changes that an image goes through before a guide sees it.
+        guide: a pretrained classifier. A plain network from images to logits is also accepted: `adopt` then says what
+            images and classes it has.
+        more_guides: further classifiers, frozen too. The label loss is the mean over all guides. Maps are those of
+            `guide`.
+        objective: the weights, and the random changes made to an image before a guide sees it.
 
     Raises:
-        ValueError: `perceptual_weight` above 0 for a guide that has no maps.
+        ValueError: `perceptual_weight` above 0 with a guide that has no maps.
     """
 
     def __init__(self, guide: nn.Module, more_guides: Sequence[nn.Module], objective: Objective) -> None:
@@ -49,10 +52,14 @@ class Guidance(nn.Module):
         self.register_buffer("log_change", torch.zeros(classes), persistent=objective.label_constraint)
 
     def adopt(self, image_shape: ImageShape, num_classes: int) -> None:
-        """Make guides of the networks that were given as they are, for images and classes of the model's.
+        """Wrap the networks that were given as they are, for the images and the classes of the model.
+
+        Args:
+            image_shape: `(C, H, W)` of the images.
+            num_classes: K.
 
         Raises:
-            ValueError: one of them does not answer such images with so many logits.
+            ValueError: a network that does not answer such images with logits `(B, K)`.
         """
         for place, each in enumerate(self.members):
             if not isinstance(each, Classifier):
@@ -66,23 +73,40 @@ class Guidance(nn.Module):
 
     @property
     def guides(self) -> list[Classifier]:
-        """All of them, the guide first."""
+        """All guides. The first is the guide, the others are those of `more_guides`."""
         return [cast("Classifier", each) for each in self.members]
 
     @property
     def label_weight(self) -> Tensor:
-        """Lambda of each asked class as it is now, `(K,)`."""
+        """The present lambda of each asked class, `(K,)`, without unit."""
         return self.objective.label_weight * self.log_change.exp()
 
     def label_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The guides' cross-entropy on changed images `(B, C, H, W)`, asked for labels `(B,)`: `(B,)`, in nats."""
+        """Compute the cross-entropy of the guides on randomly changed images.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            labels: the labels that are asked for, int64 `(B,)`.
+
+        Returns:
+            The mean over the guides, `(B,)`, in nats.
+        """
         how = self.objective
         loss = label_loss if how.label_loss == "categorical" else binary_label_loss
         seen = augment(images, how.guide_augmentation)
         return torch.stack([loss(each(seen), labels, how.label_smoothing) for each in self.guides]).mean(dim=0)
 
     def on_reconstructions(self, images: Tensor, reconstructed: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The terms of reconstructions `(B, C, H, W)` under their own labels `(B,)` that have a weight, by name."""
+        """Compute the terms of reconstructions: "own_label" and "perceptual".
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            reconstructed: their reconstructions, `(B, C, H, W)` in [0, 1].
+            labels: their own labels, int64 `(B,)`.
+
+        Returns:
+            The terms whose weight is above 0, by name, each `(B,)`, in nats.
+        """
         terms = {}
         if self.objective.own_label_weight > 0:
             terms["own_label"] = self.label_loss(reconstructed, labels)
@@ -95,19 +119,19 @@ class Guidance(nn.Module):
     def move_label_weight(
         self, images: Tensor, labels: Tensor, asked: Tensor, loss: Tensor, warm_up: float | Tensor
     ) -> None:
-        """One step of dual ascent on mean(loss) <= mean(loss of real images) for each asked class, where it is learned.
+        """Move the lambda of each asked class by one step, if lambda is learned.
 
-        Real images are those of all classes, a quarter of the batch, enough for a mean over many steps. Slowed down by
-        the warm-up, or lambda would grow while it does not count yet.
-        Rezende & Viola, 2018, "Taming VAEs" (arXiv 1810.00597); for counterfactuals, De Sousa Ribeiro et al., 2023
-        (arXiv 2306.15764).
+        The step is one of dual ascent on the constraint mean(loss) <= mean(loss of real images), for each asked class
+        (Rezende & Viola, 2018, "Taming VAEs", arXiv 1810.00597; for counterfactuals, De Sousa Ribeiro et al., 2023,
+        arXiv 2306.15764). The mean of real images is taken over a quarter of the batch, of all classes. The warm-up
+        slows the step down: lambda must not grow while the label loss does not count yet.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1], as they are.
-            labels: their own, `(B,)`.
-            asked: those of the counterfactuals, `(B,)`.
-            loss: that of the counterfactuals, `(B,)`, in nats.
-            warm_up: from 0 to 1.
+            images: the real images, `(B, C, H, W)` in [0, 1].
+            labels: their own labels, int64 `(B,)`.
+            asked: the labels asked of the counterfactuals, int64 `(B,)`.
+            loss: the label loss of the counterfactuals, `(B,)`, in nats.
+            warm_up: the factor of the warm-up, in [0, 1].
         """
         if not (self.objective.label_constraint and self.training):
             return
@@ -122,12 +146,12 @@ class Guidance(nn.Module):
 
 
 def _named(place: int) -> str:
-    """The argument that a guide was given as."""
+    """Return the name of the argument that a guide was given as."""
     return f"more_guides[{place - 1}]" if place else "guide"
 
 
 def _check_maps(objective: Objective, guide: Classifier) -> None:
-    """A `ValueError` where the guide's maps shall be compared and it has none."""
+    """Raise `ValueError` if the guide's maps are to be compared and the guide has none."""
     if objective.perceptual_weight > 0 and not guide.map_widths:
         raise ValueError(
             "perceptual_weight: the guide's maps are compared, this one has none; "

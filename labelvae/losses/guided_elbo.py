@@ -1,30 +1,6 @@
-"""The objective: an evidence lower bound, and what makes a *wrong* label followed.
+"""The objective of a conditional VAE: an evidence lower bound, and the terms that make a *wrong* label followed.
 
-For an image x with label y, a code z ~ q(z | x), a wrong label y' drawn for it, the reconstruction
-x~ = decode(z, y) and the counterfactual x' = decode(z, y'),
-
-    loss = reconstruction          -log p(x | z, y)
-         + beta kl                 KL(q(z | x) || N(0, I))
-         + counterfactual_label    cross-entropy of the guide on x', asked for y'
-         + own_label               cross-entropy of the guide on x~, asked for y
-         + perceptual              |f(x~) - f(x)|^2 / 2, f the finest maps of the guide, in standard deviations
-         + class_mean              |m_y|^2 / 2, m_y the mean code of the class: the label is stripped from z
-         + cycle                   -log q(z | x'): x' is encoded to the code it came from
-         + image_cycle             -log p(x | z', y), z' ~ q(z | x'): relabelled back, the image is itself again
-         + style                   |s(x') - s(x)|^2 / 2, s the colours of windows, or thickness and slant of strokes
-                                   against their class's mean, in standard deviations
-         + equivariance            -log p(T x' | z_T, y'), z_T ~ q(z | T x): to change the style (T) and to
-                                   relabel may swap places, so a style means the same under every label
-         + adversarial             -discriminator(x', y')
-         + discriminator                  the discriminator's own hinge loss
-         + terms of your own       functions of what the step made (`StepRecord`)
-
-each with its weight. Of several guides the label terms are means. The weight of counterfactual_label, lambda, can be
-learned for each asked class: it grows while counterfactuals convince the guide less than real images do
-(`label_constraint`). What ties a counterfactual to its original is z and its style, no comparison of pixels. Every term
-is a pure function that returns `(B,)`, in nats per image (a discriminator's scores have no unit). The discriminator's
-own loss reaches the discriminator alone, and the other terms never do, so one backward pass and one optimizer over all
-parameters train everything.
+`GuidedELBO` has the formula. Its terms are pure functions, see `terms`.
 """
 
 from __future__ import annotations
@@ -61,7 +37,53 @@ from labelvae.system.compiling import uncompiled
 
 
 class GuidedELBO(nn.Module):
-    """Computes the terms for a batch and weighs them.
+    """The guided evidence lower bound: the terms of a batch, and their weighted sum.
+
+    For an image x with label y, draw a code z ~ q(z | x) and a wrong label y'. Let x~ = decode(z, y) be the
+    reconstruction and x' = decode(z, y') the counterfactual. The loss is the sum of these terms, each times its weight,
+    a field of `Objective`:
+
+        term                  weight               is
+        reconstruction        1                    -log p(x | z, y)
+        kl                    beta                 KL(q(z | x) || N(0, I))
+        counterfactual_label  label_weight         cross-entropy of the guide on x' for y'; the weight is lambda
+        own_label             own_label_weight     cross-entropy of the guide on x~ for y
+        perceptual            perceptual_weight    |f(x~) - f(x)|^2 / 2, f the finest maps of the guide
+        class_mean            class_mean_weight    |m_y|^2 / 2, m_y the mean code of the class: removes y from z
+        cycle                 cycle_weight         -log q(z | x'): x' is encoded to the code it came from
+        image_cycle           image_cycle_weight   -log p(x | z', y), z' ~ q(z | x'): relabelled back, x returns
+        style                 style_weight         |s(x') - s(x)|^2 / 2, s the thickness and slant of strokes, each
+                                                   minus the mean of its class, or the colours of windows
+        equivariance          equivariance_weight  -log p(T x' | z_T, y'), z_T ~ q(z | T x), T a random change of
+                                                   style: a style means the same under every label
+        adversarial           adversarial_weight   -discriminator(x', y')
+        discriminator         1                    the discriminator's own hinge loss
+        terms of your own     yours                functions of a `StepRecord`
+
+    Terms are in nats per image; f and s are in standard deviations, and a discriminator's scores have no unit. Nothing
+    compares the pixels of a counterfactual with those of its image: z and the style tie the two. With
+    `label_constraint`, lambda is learned for each asked class: it grows while counterfactuals convince the guide less
+    than real images do. The discriminator's own loss trains the discriminator only, and the other terms never train it.
+    So one backward pass and one optimizer train everything.
+
+    Args:
+        guide: a pretrained classifier of the same images and classes: a `LabelClassifier`, or any network from images
+            in [0, 1] to logits `(B, K)`. (`LabelClassifier.wrap` adds a normalization or another size.) It is frozen
+            here for good. None leaves out the label terms and the perceptual term.
+        discriminator: scores counterfactuals as images of their label, and is trained to. Used only if
+            `adversarial_weight` is above 0. If it sees a classifier's maps, they are those of the guide.
+        objective: the likelihood and the weights; None for `Objective()`.
+        more_guides: further classifiers, frozen too. The label terms are means over all guides. An image that fools one
+            network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
+        terms: terms of your own, as `{"name": (weight, function)}`. A function takes a `StepRecord` and returns `(B,)`,
+            in nats. Such terms are warmed up and logged like the others.
+        likelihood: `Gaussian(scale)`, `Laplace(scale)`, `Bernoulli()`, or an object of your own with a method
+            `nll(images, logits)` that returns `(B,)`. None takes the likelihood that `objective` names.
+
+    Raises:
+        ValueError: `adversarial_weight` above 0 without a discriminator; a discriminator made for other maps than the
+            guide's; `perceptual_weight` above 0 with a guide that has no maps; more guides without a first one, or one
+            network twice; an argument of another type; a term of your own that fails or returns another shape.
 
     >>> from labelvae import LabelClassifier
     >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
@@ -70,26 +92,6 @@ class GuidedELBO(nn.Module):
     >>> terms.total.backward()
     >>> sorted(terms.means())
     ['counterfactual_label', 'kl', 'reconstruction', 'total']
-
-    Args:
-        guide: a pretrained classifier of the same images and classes, which is frozen here for good: a
-            `LabelClassifier`, or any network from images in [0, 1] to logits (`LabelClassifier.wrap` adds a
-            normalization or another size). None leaves the label terms and the perceptual one out. To take another
-            one, make another loss.
-        discriminator: scores counterfactuals as images of their label, and learns to; used where
-            `adversarial_weight` is above 0. The maps beside its own, if it was made to see any, are the guide's.
-        objective: the likelihood and the weights.
-        more_guides: other classifiers beside the guide, frozen too, over all of which the label terms are means; what
-            fools one network fools another less (Tramèr et al., 2018, arXiv 1705.07204).
-        terms: terms of your own, as `{"name": (weight, function)}`: a function takes a `StepRecord` and returns `(B,)`,
-            in nats. They are warmed up and logged like the others.
-        likelihood: `Gaussian(scale)`, `Laplace(scale)`, `Bernoulli()`, or an object of your own with
-            `nll(images, logits)`, which returns `(B,)`; None takes the one that `objective` names.
-
-    Raises:
-        ValueError: `adversarial_weight` without a discriminator; a discriminator that sees other maps than the
-            guide's; `perceptual_weight` with a guide that has no maps; more guides without a first, or one of them
-            twice; an argument of another type; a term of your own that fails or has another shape.
     """
 
     def __init__(
@@ -139,7 +141,15 @@ class GuidedELBO(nn.Module):
         self.log_scale = nn.Parameter(log_scale, requires_grad=self.objective.learn_scale)
 
     def reconstruction(self, images: Tensor, logits: Tensor) -> Tensor:
-        """-log p(x | z, y) under the likelihood, `(B,)`, in nats, of images given the decoder's logits."""
+        """Compute -log p(x | z, y) under the likelihood.
+
+        Args:
+            images: the images x, `(B, C, H, W)` in [0, 1].
+            logits: the decoder's answer, `(B, C, H, W)`. Its sigmoid is the reconstruction.
+
+        Returns:
+            The sum over channels and pixels, `(B,)`, in nats.
+        """
         images, logits = images.float(), logits.float()
         if isinstance(self.likelihood, Gaussian):
             return self.likelihood.nll(images, logits, self.log_scale)
@@ -157,18 +167,21 @@ class GuidedELBO(nn.Module):
         wrong: Tensor | None = None,
         progress: float | Tensor = 1.0,
     ) -> LossTerms:
-        """The terms for a batch.
+        """Compute the terms of a batch.
 
         Args:
-            vae: the model.
-            images: `(B, C, H, W)` in [0, 1].
-            labels: their own labels, `(B,)`.
-            wrong: the labels asked of the counterfactuals, `(B,)`; None draws wrong ones.
-            progress: share of the training that is done, in [0, 1], for the warm-up.
+            vae: the model, with the encoder q(z | x) and the decoder.
+            images: the images x, `(B, C, H, W)` in [0, 1].
+            labels: their own labels y, int64 `(B,)`.
+            wrong: the labels y' asked of the counterfactuals, int64 `(B,)`. None draws them uniformly.
+            progress: the share of the training that is done, in [0, 1], for the warm-up.
+
+        Returns:
+            The unweighted terms, `(B,)`, in nats per image. `total` is the scalar to minimize.
 
         Raises:
             ValueError: images or labels of another shape, type or range; a guide or a discriminator of other images or
-                classes; a model whose decoder sees no label, where a term needs counterfactuals.
+                classes; a decoder that does not see the label, with a term that needs counterfactuals.
         """
         how = self.objective
         if how.learn_scale and self.training:
@@ -227,7 +240,7 @@ class GuidedELBO(nn.Module):
 
     @property
     def guide(self) -> Classifier | None:
-        """The classifier in the loss, the first where there are several."""
+        """The frozen guide, the first if there are several; None without one."""
         return None if self.guidance is None else self.guidance.guides[0]
 
     @property
@@ -257,7 +270,12 @@ class GuidedELBO(nn.Module):
         }
 
     def check_networks(self, vae: ConditionalVAE) -> None:
-        """A `ValueError` unless the model, the guides and the discriminator are for each other."""
+        """Make sure that the model, the guides and the discriminator fit together.
+
+        Raises:
+            ValueError: a network of other images or classes; a decoder that does not see the label, with a term that
+                needs counterfactuals; a term of your own that fails.
+        """
         if self.guidance is not None:
             self.guidance.adopt(vae.image_shape, vae.num_classes)
         check_maps(self.discriminator, self.guide)

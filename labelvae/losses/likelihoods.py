@@ -1,4 +1,4 @@
-"""Likelihoods of an image given the decoder's logits, as objects: three that have names, or one of your own."""
+"""Likelihoods of an image given the decoder's logits, as objects: three of the library, or one of your own."""
 
 from __future__ import annotations
 
@@ -15,31 +15,36 @@ from labelvae.losses.terms import bernoulli_nll, gaussian_nll, laplace_nll
 
 @runtime_checkable
 class PixelLikelihood(Protocol):
-    """What `GuidedELBO(likelihood=...)` takes: any object with this method.
+    """The form of a likelihood of your own: any object with a method `nll`.
 
-    One that is an `nn.Module` moves with the loss; its weights that require a gradient are trained with the model.
+    If the object is an `nn.Module`, it moves with the loss, and its weights that require a gradient are trained with
+    the model.
     """
 
     def nll(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return -log p(x | z, y), `(B,)`, in nats.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            logits: the decoder's, `(B, C, H, W)`; the image that the model shows is their sigmoid.
+            images: the images x, `(B, C, H, W)` in [0, 1].
+            logits: the decoder's answer, `(B, C, H, W)`. Its sigmoid is the image that the model shows.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Grey levels as probabilities: the cross-entropy of sigmoid(logits) with the image.
+    """A Bernoulli likelihood: each grey level is taken as a probability.
+
+    With p = sigmoid(logits), summed over channels and pixels:
+
+        -log p(x | z, y) = -sum(x log p + (1 - x) log(1 - p))
 
     >>> Bernoulli().nll(torch.ones(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)) / 64
     tensor([0.6931, 0.6931])
     """
 
     def nll(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Return the negative log-likelihood, `(B,)`, in nats."""
+        """Return the negative log-likelihood of images, both `(B, C, H, W)`: `(B,)`, in nats."""
         return bernoulli_nll(images, logits)
 
 
@@ -47,12 +52,19 @@ class Bernoulli:
 class Gaussian:
     """A normal distribution around each pixel of sigmoid(logits).
 
+    With m = sigmoid(logits) and the scale s, summed over channels and pixels:
+
+        -log p(x | z, y) = sum((x - m)^2 / (2 s^2) + log s + log(2 pi) / 2)
+
     Args:
-        scale: standard deviation of a pixel, at least 0.001.
-        learn_scale: learn it, from `scale` on (sigma-VAE, Rybkin et al., 2021, arXiv 2006.13202).
+        scale: the standard deviation s of a pixel, in the range [0, 1] of the images; at least 0.001.
+        learn_scale: learn s, starting from `scale` (sigma-VAE, Rybkin et al., 2021, arXiv 2006.13202).
 
     Raises:
-        ValueError: a scale that is too small.
+        ValueError: a scale below 0.001.
+
+    >>> Gaussian(scale=1.0).nll(torch.full((2, 1, 8, 8), 0.5), torch.zeros(2, 1, 8, 8)) / 64
+    tensor([0.9189, 0.9189])
     """
 
     scale: float = 0.1
@@ -63,7 +75,13 @@ class Gaussian:
         check_flag("learn_scale", self.learn_scale)
 
     def nll(self, images: Tensor, logits: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        """Return the negative log-likelihood, `(B,)`, in nats; `log_scale` is a learned one, in place of `scale`."""
+        """Return the negative log-likelihood of images, `(B,)`, in nats.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            logits: the decoder's answer, `(B, C, H, W)`.
+            log_scale: the logarithm of a learned scale, a scalar. None takes `scale`.
+        """
         return gaussian_nll(images, torch.sigmoid(logits), self._log_scale(images, log_scale))
 
     def _log_scale(self, images: Tensor, learned: Tensor | None) -> Tensor:
@@ -72,10 +90,17 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Laplace(Gaussian):
-    """A Laplace distribution around each pixel of sigmoid(logits); arguments are those of `Gaussian`."""
+    """A Laplace distribution around each pixel of sigmoid(logits).
+
+    With m = sigmoid(logits) and the scale b, summed over channels and pixels:
+
+        -log p(x | z, y) = sum(|x - m| / b + log(2 b))
+
+    The arguments are those of `Gaussian`.
+    """
 
     def nll(self, images: Tensor, logits: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        """Return the negative log-likelihood, `(B,)`, in nats; `log_scale` is a learned one, in place of `scale`."""
+        """Return the negative log-likelihood of images, `(B,)`, in nats; see `Gaussian.nll`."""
         return laplace_nll(images, torch.sigmoid(logits), self._log_scale(images, log_scale))
 
 
@@ -89,7 +114,7 @@ def likelihood_of(name: str, scale: float, learn_scale: bool) -> Bernoulli | Gau
 
 
 def settings_of(likelihood: object) -> dict[str, Any]:
-    """Return the settings of an objective that name a likelihood; none for one of your own."""
+    """Return the fields of `Objective` that describe a likelihood; none for a likelihood of your own."""
     name = next((name for name, kind in NAMED.items() if type(likelihood) is kind), None)
     if name is None:
         return {}

@@ -1,6 +1,6 @@
-"""What a loss is made of, with units and defaults: the likelihood, the weight of every term, the changes of an image.
+"""The settings of the loss: the likelihood, the weight of every term, and the random changes of an image.
 
-Plain dataclasses like those of `runs.settings`, without torch.
+Plain dataclasses like those of `runs.settings`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -15,50 +15,54 @@ Likelihood = Literal["gaussian", "bernoulli", "laplace"]
 LabelLoss = Literal["categorical", "binary"]
 
 LEAST_SCALE = 1e-3
-"""Of a likelihood. A learned one stops here: on images that can be copied exactly it would shrink for ever."""
+"""Lower bound on the likelihood's scale. Without it a learned scale shrinks without limit on images that can be
+reproduced exactly.
+"""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The likelihood and the weight of every term. Terms are in nats per image, so a weight means one thing.
+    """The likelihood and the weight of every term of the loss; `GuidedELBO` has the formula.
 
-    Weights are at least 0. A number out of range raises `ValueError`.
+    Terms are in nats per image. So a weight has no unit, and means the same at any batch size. A weight of 0 leaves its
+    term out. Weights are at least 0; a number out of range raises `ValueError`.
 
     Attributes:
-        likelihood: Of the pixels. Bernoulli takes grey levels as probabilities.
-        scale: Standard deviation (gaussian) or scale (laplace) of a pixel, at least 0.001; the smaller, the more
-            the reconstruction outweighs every other term.
+        likelihood: Likelihood of a pixel. Bernoulli takes grey levels as probabilities.
+        scale: Standard deviation (gaussian) or scale (laplace) of a pixel whose range is [0, 1], at least 0.001. The
+            smaller it is, the more the reconstruction outweighs every other term.
         learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
-        beta: Weight of the divergence of the posterior from the prior.
-        free_bits: Nats that each latent dimension may hold for free.
+        beta: Weight of the KL divergence of the posterior from the prior.
+        free_bits: Nats that each latent dimension may hold at no cost.
         label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
-        label_constraint: Learn lambda for each asked class, from label_weight on: it grows while its counterfactuals
-            convince the guide less than real images do, and shrinks while they convince it more, so that it suits any
-            likelihood.
+        label_constraint: Learn lambda for each asked class, starting from label_weight. It grows while counterfactuals
+            of the class convince the guide less than real images do, and shrinks while they convince it more. So it
+            suits any likelihood.
         own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
-        perceptual_weight: Weight of the distance of reconstructions in the guide's finest maps; for images that a
-            likelihood of single pixels blurs.
-        label_smoothing: Of both cross-entropies, in [0, 1).
-        label_loss: Categorical cross-entropy of the softmax, or a binary one for each class.
-        label_noise: Share of the labels that are replaced by wrong ones while training, everywhere in the loss.
-        latent_noise: Largest standard deviation of the noise put on a code before it is decoded, in those of the prior;
-            each draws its own.
-        class_mean_weight: Weight of the distance of the classes' mean codes from the prior's: strips the label from z.
+        perceptual_weight: Weight of the distance between image and reconstruction in the guide's finest maps. It helps
+            where a likelihood of single pixels blurs.
+        label_smoothing: Label smoothing of both cross-entropies, in [0, 1).
+        label_loss: Categorical is the cross-entropy of the softmax. Binary is a yes or no for each class.
+        label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss, in [0, 1).
+        latent_noise: Largest standard deviation of the noise added to a code before it is decoded, in standard
+            deviations of the prior. Each code draws its own.
+        class_mean_weight: Weight of the distance of each class's mean code from the prior's mean. This removes the
+            label from the code.
         cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
-        image_cycle_weight: Weight of the image cycle: the image comes back from its counterfactual's code.
-        cycle_noise: Largest standard deviation of the noise put on a counterfactual before it is encoded again,
-            so that the code cannot hide in specks; each image draws its own.
-        style_weight: Weight of the style that a counterfactual shall keep: thickness and slant of strokes where images
-            have one channel, else the colours of windows of a quarter of the size.
-        equivariance_weight: Weight of equivariance: to change the style and to relabel may swap places.
-        style_change: The changes of style that equivariance is asked for; blur and noise are none.
+        image_cycle_weight: Weight of the image cycle: a counterfactual that is relabelled back gives the image again.
+        cycle_noise: Largest standard deviation of the noise added to a counterfactual before it is encoded again, in
+            the range [0, 1] of a pixel. Each image draws its own. The noise keeps the code from hiding in specks.
+        style_weight: Weight of the change in style. The style is thickness and slant of strokes for images of one
+            channel, and the mean colours of windows of a quarter of the size for other images.
+        equivariance_weight: Weight of equivariance: changing the style and relabelling give the same in either order.
+        style_change: The changes of style for equivariance. Its blur and noise are not used.
         adversarial_weight: Weight of the discriminator's score of the counterfactuals.
-        guide_augmentation: Changes put on an image before the guide sees it.
-        discriminator_augmentation: Changes put on an image and on its counterfactual, alike, before the discriminator
-            sees them (Zhao et al., 2020, arXiv 2006.10738); blur and noise are none. Shifts by whole pixels, nearest,
-            move a mesh against its strides.
-        warm_up_share: Share of the training over which all weights but the reconstruction's and the discriminator's own
-            grow from 0, in [0, 1).
+        guide_augmentation: Random changes made to an image before the guide sees it.
+        discriminator_augmentation: Random changes made to an image and, alike, to its counterfactual, before the
+            discriminator sees them (Zhao et al., 2020, arXiv 2006.10738). Its blur and noise are not used. Shifts by
+            whole pixels (interpolation nearest) keep a checkerboard from growing.
+        warm_up_share: Share of the training, in [0, 1), over which the weights grow from 0. The weights of the
+            reconstruction and of the discriminator's own loss are 1 from the start.
     """
 
     likelihood: Likelihood = "bernoulli"

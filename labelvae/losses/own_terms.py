@@ -1,4 +1,4 @@
-"""Loss terms from outside: functions of what a training step made, by name, each with a weight."""
+"""Loss terms of your own: functions of what a training step made, each with a name and a weight."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from labelvae.models.vae import ConditionalVAE
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one training step made of a batch; a loss term from outside is a function of this.
+    """What one training step made of a batch. A loss term of your own is a function of this record.
 
     Attributes:
-        images: the batch, `(B, C, H, W)` in [0, 1].
+        images: the images of the batch, `(B, C, H, W)` in [0, 1].
         labels: their own labels, int64 `(B,)`.
         wrong: the labels asked of the counterfactuals, int64 `(B,)`.
-        posterior: q(z | x), over codes `(B, D)`.
-        code: z, the code that was drawn from it, `(B, D)`.
+        posterior: q(z | x), a Gaussian over codes `(B, D)`.
+        code: z, the code drawn from the posterior, `(B, D)`.
         reconstruction: the images decoded under their own labels, `(B, C, H, W)` in [0, 1].
-        made_counterfactual: the images decoded under the wrong labels, or None where no term asked for them.
+        made_counterfactual: see `counterfactual`; None if no term needs it.
         guide: the frozen guide, from images to logits `(B, K)`; None without one.
     """
 
@@ -43,7 +43,11 @@ class StepRecord:
 
     @property
     def counterfactual(self) -> Tensor:
-        """The images decoded under the wrong labels, `(B, C, H, W)` in [0, 1]; from the same code and forward pass."""
+        """The images decoded under the wrong labels, `(B, C, H, W)` in [0, 1], from the same code and forward pass.
+
+        Raises:
+            ValueError: a term that read no counterfactual when the terms were first tried.
+        """
         if self.made_counterfactual is None:
             raise ValueError(
                 "terms: a term that reads the counterfactual at some steps alone must read it when it is tried; "
@@ -62,14 +66,14 @@ def record_of(
     wrong_logits: Tensor | None,
     guide: Classifier | None,
 ) -> StepRecord:
-    """Return the record of a step, whose images are the decoder's logits `(B, C, H, W)` through a sigmoid, float32."""
+    """Return the record of a step. Images are the sigmoid of the decoder's logits `(B, C, H, W)`, in float32."""
     made = None if wrong_logits is None else torch.sigmoid(wrong_logits.float())
     return StepRecord(images, labels, wrong, posterior, code, torch.sigmoid(logits.float()), made, guide)
 
 
 @dataclass(frozen=True)
 class _Tried(StepRecord):
-    """A record that notes whether the counterfactual was read."""
+    """A record that notes whether a term reads the counterfactual."""
 
     reads: list[str] = field(default_factory=list)
 
@@ -80,19 +84,20 @@ class _Tried(StepRecord):
 
 
 Term = Callable[[StepRecord], Tensor]
-"""Nats of each image of a step, `(B,)`."""
+"""A loss term of your own: from the record of a step to one number an image, `(B,)`, in nats."""
 
 
 class OwnTerms(nn.Module):
-    """Terms from outside, by name.
+    """Loss terms of your own, by name.
 
-    A term that is an `nn.Module` moves with the loss; its weights that require a gradient are trained with the model.
+    If a term is an `nn.Module`, it moves with the loss, and its weights that require a gradient are trained with the
+    model.
 
     Args:
         terms: the weight, at least 0, and the function of each term, by name.
 
     Raises:
-        ValueError: another form; a name that is no identifier, or that a term of the objective has.
+        ValueError: an argument of another form; a name that is no identifier, or that a term of the objective has.
     """
 
     def __init__(self, terms: Mapping[str, tuple[float, Term]]) -> None:
@@ -119,10 +124,10 @@ class OwnTerms(nn.Module):
         """Whether a term reads the counterfactual; None before they were tried."""
 
     def forward(self, record: StepRecord) -> dict[str, Tensor]:
-        """Return the terms with a weight, by name, each `(B,)`.
+        """Return the terms whose weight is above 0, by name, each `(B,)`, in nats.
 
         Raises:
-            ValueError: a term of another shape.
+            ValueError: a term that returns another shape.
         """
         found = {}
         for name, function in self.functions.items():
@@ -133,10 +138,13 @@ class OwnTerms(nn.Module):
         return found
 
     def try_on(self, vae: ConditionalVAE, guide: Classifier | None) -> None:
-        """Try the terms once, on grey images of a model's form: do they give `(B,)`, and what do they read?
+        """Try the terms once, on three grey images of the model's shape.
+
+        The trial shows whether each term returns `(B,)`, and whether any term reads the counterfactual. Weights,
+        statistics and random numbers stay as they were.
 
         Raises:
-            ValueError: a term that fails, or gives anything else.
+            ValueError: a term that fails, or returns another shape.
         """
         if self.read_counterfactuals is not None or vae.device.type == "meta" or torch.compiler.is_compiling():
             return

@@ -1,4 +1,4 @@
-"""What the objective answers with: its terms by name."""
+"""The answer of the objective: its terms by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossTerms:
-    """The unweighted terms of the objective, each `(B,)` in nats per image; None where a term is not used.
+    """The unweighted terms of the objective, each `(B,)` in nats per image. A term that is not used is None.
+
+    `GuidedELBO` says what each term is.
 
     Attributes:
-        total: the weighted sum, mean over the batch, a scalar: what is minimized.
-        label_weight: lambda where it is learned, of each asked class, `(K,)` without unit.
-        own_terms: the terms from outside, by name.
+        total: the scalar to minimize: the weighted sum of the terms, averaged over the batch.
+        label_weight: the lambda of each asked class, `(K,)`, without unit; None if lambda is not learned.
+        own_terms: the terms of your own, by name, each `(B,)`.
     """
 
     total: Tensor
@@ -34,7 +36,7 @@ class LossTerms:
     own_terms: dict[str, Tensor] = field(default_factory=dict)
 
     def means(self) -> dict[str, Tensor]:
-        """Every used term's mean over the batch, by name: detached scalars."""
+        """Return the mean of each used term over the batch, by name, as detached scalars."""
         used = {term.name: getattr(self, term.name) for term in fields(self) if term.name != "own_terms"}
         used |= self.own_terms
         return {name: value.detach().mean() for name, value in used.items() if value is not None}

@@ -1,7 +1,8 @@
 """Counterfactuals taken further towards their label by the gradient of a robust guide.
 
-`refined` changes images. `Refined` is a model with its guide, in whose place it relabels. Where `refinement.json` lies
-beside a saved model, `labelvae relabel` and `labelvae evaluate` refine by the radius that the file names.
+`refined` changes images. `Refined` is a model together with its guide, and can be used in place of the model. If
+`refinement.json` lies in the folder of a saved model, `labelvae relabel` and `labelvae evaluate` refine by the radius
+in that file.
 """
 
 from __future__ import annotations
@@ -27,32 +28,33 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.whole_files import write_whole
 
 FILE = "refinement.json"
-"""Beside a saved model: the radius by which its counterfactuals are refined."""
+"""File in the folder of a saved model: the radius by which its counterfactuals are refined."""
 
 RADIUS = 2.0
-"""Where none is named; for images of 32x32 pixels in colour, on which a person sees the change."""
+"""Default radius. It suits images of 32x32 pixels in colour: a person sees the change."""
 
 
 def refined(
     guide: Classifier, images: Tensor, labels: Tensor, radius: float = 2.0, steps: int = 10, chunk_size: int = 1024
 ) -> Tensor:
-    """Change images a little so that a guide takes them for their labels.
+    """Change images a little, so that a guide takes them for their labels.
 
-    Gradient descent on the guide's cross-entropy, in steps of equal length, projected to a ball around each image. The
-    gradient of a guide trained on attacked images (`ClassifierSettings.adversarial`) draws what a person sees too;
-    that of others draws noise (Ganz & Elad, 2021, "BIGRoC", arXiv 2108.03702).
+    Each step moves the images by an equal length down the gradient of the guide's cross-entropy, and then back into a
+    ball around the original images. If the guide was trained on attacked images (`ClassifierSettings.adversarial`), its
+    gradient draws what a person sees. The gradient of other classifiers draws noise (Ganz & Elad, 2021, "BIGRoC", arXiv
+    2108.03702).
 
     Args:
-        guide: the classifier; it is used in evaluation mode.
-        images: counterfactuals `(B, C, H, W)` in [0, 1].
-        labels: what they were asked to be, `(B,)`.
-        radius: the largest change of an image, the root of its squares' sum, at most that of black to white; 0 changes
-            nothing.
-        steps: steps of 2.5 * radius / steps; more change little.
-        chunk_size: images at a time.
+        guide: the classifier. It is used in evaluation mode.
+        images: the counterfactuals, `(B, C, H, W)` in [0, 1].
+        labels: the labels they were asked to have, int64 `(B,)`.
+        radius: the largest Euclidean distance of an image from its original, from 0 to that of black from white. 0
+            changes nothing.
+        steps: the number of steps, each of length `2.5 * radius / steps`. More steps change little.
+        chunk_size: the number of images at a time.
 
     Returns:
-        `(B, C, H, W)` in [0, 1], on the device of `images`.
+        The refined images, `(B, C, H, W)` in [0, 1], on the device of `images`.
 
     Raises:
         ValueError: an argument out of range; images or labels of another shape, type or range.
@@ -71,7 +73,9 @@ def refined(
 
 
 def check_radius(name: str, radius: float, image_shape: ImageShape) -> float:
-    """Return the radius of a refinement: of at least 0, and at most the distance of black from white.
+    """Return the radius of a refinement, checked.
+
+    It is at least 0, and at most the Euclidean distance of a black image from a white one.
 
     >>> check_radius("radius", 2.0, (3, 32, 32))
     2.0
@@ -91,21 +95,21 @@ def _refined(guide: Classifier, images: Tensor, labels: Tensor, radius: float, s
 
 
 def _length(images: Tensor) -> Tensor:
-    """The root of the sum of squares, `(B, 1, 1, 1)`."""
+    """Return the Euclidean length of each image, `(B, 1, 1, 1)`."""
     length: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
     return length.clamp_min(1e-12)
 
 
 class Refined:
-    """A conditional VAE whose counterfactuals a robust guide refines.
+    """A conditional VAE whose counterfactuals a robust guide refines, see `refined`.
 
-    `evaluate` and `labelvae relabel` take it in the place of the model.
+    `evaluate` and `labelvae relabel` accept it in place of the model.
 
     Args:
         vae: the model.
         guide: a classifier of the same images and classes, trained on attacked images.
-        radius: the largest change of a counterfactual, the root of its squares' sum; 0 refines nothing.
-        steps: steps of the refinement.
+        radius: the largest Euclidean distance of a refined counterfactual from that of the model. 0 refines nothing.
+        steps: the number of steps of the refinement.
 
     Raises:
         ValueError: an argument out of range; a guide of other images or classes.
@@ -130,12 +134,16 @@ class Refined:
         """Load a model and the guide of its run.
 
         Args:
-            name: the folder of a model or of a run; or the name of a model that comes with the package, "cifar10".
-            radius: see the class; None takes what is saved beside the model, else `RADIUS`.
-            device: where the weights go.
+            name: the folder of a model or of a run, or the name of a model that comes with the package, such as
+                "cifar10".
+            radius: see the class. None takes the radius that is saved with the model, or else `RADIUS`.
+            device: the device of the weights.
+
+        Returns:
+            The model with its guide, in evaluation mode.
 
         Raises:
-            ValueError: no such model, or no guide beside it; an argument out of range.
+            ValueError: no such model, or no guide in its run; an argument out of range.
         """
         vae = ConditionalVAE.from_pretrained(name, device)
         radius = (saved_radius(name) or RADIUS) if radius is None else radius
@@ -148,16 +156,16 @@ class Refined:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return self.vae.num_classes
 
     @property
     def class_names(self) -> list[str] | None:
-        """The name of each label, or None."""
+        """The name of each class, or None."""
         return self.vae.class_names
 
     def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
-        """Return images under their own labels, as the model makes them, not refined; see `ConditionalVAE`."""
+        """Return images under their own labels, not refined; see `ConditionalVAE.reconstruct`."""
         return self.vae.reconstruct(images, labels, chunk_size)
 
     def relabel(
@@ -179,7 +187,7 @@ class Refined:
 
     @property
     def decoder_sees_label(self) -> bool:
-        """Whether the model draws images of a label."""
+        """Whether the model can draw new images of a label."""
         return self.vae.decoder_sees_label
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
@@ -187,12 +195,12 @@ class Refined:
         return self.refine(self.vae.sample(labels, generator, chunk_size), labels, chunk_size)
 
     def refine(self, images: Tensor, labels: Labels, chunk_size: int = 1024) -> Tensor:
-        """Return images, counterfactuals of the model, refined.
+        """Return the model's counterfactuals, refined: `(B, C, H, W)` in [0, 1].
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            labels: what they were asked to be, in any form that `relabel` takes.
-            chunk_size: images at a time.
+            images: the counterfactuals, `(B, C, H, W)` in [0, 1].
+            labels: the labels they were asked to have, in any form that `relabel` accepts.
+            chunk_size: the number of images at a time.
 
         Raises:
             ValueError: images or labels of another shape, type or range; labels that blend classes.
@@ -207,15 +215,15 @@ class Refined:
 
 
 def refining(vae: ConditionalVAE, name: str | Path, radius: float | None = None) -> ConditionalVAE | Refined:
-    """Return what relabels in the place of a saved model: the model itself, or with the guide of its run.
+    """Return what relabels in place of a saved model: the model itself, or the model with the guide of its run.
 
     Args:
         vae: the model.
-        name: where it was loaded from.
-        radius: of the refinement; 0 for none, None for what is saved beside the model.
+        name: the folder or the name that it was loaded from.
+        radius: the radius of the refinement. 0 refines nothing. None takes the radius that is saved with the model.
 
     Raises:
-        ValueError: a radius out of range, or a saved one that cannot be read; no guide beside the model.
+        ValueError: a radius out of range; a saved radius that cannot be read; no guide in the model's run.
     """
     if radius is not None:
         radius = check_radius("refine", radius, vae.image_shape)
@@ -224,10 +232,17 @@ def refining(vae: ConditionalVAE, name: str | Path, radius: float | None = None)
 
 
 def guide_of(name: str | Path, device: torch.device | str = "cpu") -> LabelClassifier:
-    """Load the guide of the run that a model is from.
+    """Load the guide of the run that made a model.
+
+    Args:
+        name: the folder or the name of the model.
+        device: the device of the weights.
+
+    Returns:
+        The guide, in evaluation mode.
 
     Raises:
-        ValueError: there is none beside the model.
+        ValueError: there is no guide in the run.
     """
     folder = guide_folder(name)
     if folder is None:
@@ -245,7 +260,7 @@ def guide_of(name: str | Path, device: torch.device | str = "cpu") -> LabelClass
 
 
 def save_radius(folder: str | Path, radius: float) -> None:
-    """Write beside a saved model that its counterfactuals are refined by a radius; 0 takes such a file away."""
+    """Save the radius by which a model's counterfactuals are refined, in the model's folder; 0 deletes the file."""
     path = Path(folder) / FILE
     if check_number("radius", radius, at_least=0) > 0:
         write_whole(path, json.dumps({"radius": radius}) + "\n")
@@ -254,10 +269,10 @@ def save_radius(folder: str | Path, radius: float) -> None:
 
 
 def saved_radius(name: str | Path) -> float:
-    """Return the radius by which the counterfactuals of a saved model are refined; 0 where none is saved.
+    """Return the radius by which the counterfactuals of a saved model are refined; 0 if none is saved.
 
     Raises:
-        ValueError: a file that does not say.
+        ValueError: a file without a radius.
     """
     path = locate(name, ConditionalVAE.kind) / FILE
     if not path.is_file():
@@ -271,7 +286,7 @@ def saved_radius(name: str | Path) -> float:
 
 
 def _was_attacked(settings: Path) -> bool | None:
-    """Whether the guide of a run was trained on attacked images; None where the run does not say."""
+    """Return whether the guide of a run was trained on attacked images; None if the run does not say."""
     import yaml
 
     try:

@@ -1,4 +1,7 @@
-"""The terms of the objective as pure functions, each `(B,)`, in nats per image; `guided_elbo` weighs them."""
+"""The terms of the objective as pure functions. Each returns one number an image, `(B,)`, in nats per image.
+
+`guided_elbo` weighs them.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,59 @@ from labelvae.models.latent import DiagonalGaussian
 
 
 def gaussian_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log N(x; mean, scale^2), summed over channels and pixels, `(B,)`, in nats.
+    """Compute -log N(x; mean, scale^2), summed over channels and pixels.
 
-    With a learned scale: sigma-VAE (Rybkin et al., 2021, arXiv 2006.13202).
+    A learned scale makes a sigma-VAE (Rybkin et al., 2021, arXiv 2006.13202).
+
+    Args:
+        images: the images x, `(B, C, H, W)` in [0, 1].
+        mean: the mean of each pixel, `(B, C, H, W)`.
+        log_scale: the logarithm of the standard deviation, a scalar.
+
+    Returns:
+        The negative log-likelihood, `(B,)`, in nats.
     """
     squared = ((images - mean) * torch.exp(-log_scale)).square()
     return (0.5 * squared + log_scale + 0.5 * math.log(2.0 * math.pi)).flatten(1).sum(dim=1)
 
 
 def laplace_nll(images: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """-log Laplace(x; mean, scale), summed over channels and pixels, `(B,)`, in nats."""
+    """Compute -log Laplace(x; mean, scale), summed over channels and pixels.
+
+    Args:
+        images: the images x, `(B, C, H, W)` in [0, 1].
+        mean: the location of each pixel, `(B, C, H, W)`.
+        log_scale: the logarithm of the scale, a scalar.
+
+    Returns:
+        The negative log-likelihood, `(B,)`, in nats.
+    """
     return ((images - mean).abs() * torch.exp(-log_scale) + log_scale + math.log(2.0)).flatten(1).sum(dim=1)
 
 
 def bernoulli_nll(images: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of sigmoid(logits) with grey levels in [0, 1], summed over channels and pixels, `(B,)`, in nats."""
+    """Compute the cross-entropy of sigmoid(logits) with grey levels, summed over channels and pixels.
+
+    Args:
+        images: the images, `(B, C, H, W)` in [0, 1].
+        logits: the decoder's answer, `(B, C, H, W)`.
+
+    Returns:
+        The cross-entropy, `(B,)`, in nats.
+    """
     return F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(dim=1)
 
 
 def kl_divergence(posterior: DiagonalGaussian, free_bits: float = 0.0) -> Tensor:
-    """KL(q || N(0, I)), `(B,)`, in nats.
+    """Compute KL(q(z | x) || N(0, I)), summed over the latent dimensions.
 
-    Dimensions that hold fewer than `free_bits` nats, as a mean over the batch, count as `free_bits` and get
-    no gradient (Kingma et al., 2016, arXiv 1606.04934).
+    Args:
+        posterior: the posterior q(z | x), over codes `(B, D)`.
+        free_bits: the nats that a dimension may hold at no cost. A dimension with fewer nats, as a mean over the batch,
+            counts as `free_bits` and gets no gradient (Kingma et al., 2016, arXiv 1606.04934).
+
+    Returns:
+        The divergence, `(B,)`, in nats.
     """
     kl = posterior.kl_per_dimension()
     if free_bits > 0:
@@ -44,21 +77,46 @@ def kl_divergence(posterior: DiagonalGaussian, free_bits: float = 0.0) -> Tensor
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of a guide's logits `(B, K)` with labels `(B,)`, `(B,)`, in nats."""
+    """Compute the cross-entropy of a guide's logits with labels.
+
+    Args:
+        logits: the logits, `(B, K)`.
+        labels: the labels, int64 `(B,)`.
+        smoothing: the label smoothing, in [0, 1).
+
+    Returns:
+        The cross-entropy, `(B,)`, in nats.
+    """
     return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
 
 def binary_label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Binary cross-entropy of a guide's logits `(B, K)`, a yes or no for each class, summed, `(B,)`, in nats."""
+    """Compute the binary cross-entropy of a guide's logits with labels, summed over the classes.
+
+    Args:
+        logits: the logits, `(B, K)`. Each is a yes or no for its class.
+        labels: the labels, int64 `(B,)`.
+        smoothing: the label smoothing, in [0, 1).
+
+    Returns:
+        The cross-entropy, `(B,)`, in nats.
+    """
     target = F.one_hot(labels, logits.shape[1]).float() * (1.0 - smoothing) + 0.5 * smoothing
     return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none").sum(dim=1)
 
 
 def perceptual_loss(maps: Tensor, target: Tensor) -> Tensor:
-    """How far the maps `(B, C, h, w)` of reconstructions are from those of their images, `(B,)`, in nats.
+    """Compute the distance of a classifier's maps of reconstructions from its maps of the images.
 
-    Under Gaussians, one for each unit, of its channel's deviation over the target, the maps of the batch's images; of
-    0.05 where it is less (Johnson et al., 2016, arXiv 1603.08155; in a VAE, Hou et al., 2017, arXiv 1610.00291).
+    The formula is |maps - target|^2 / 2, in units of each channel's standard deviation over `target`, which counts as
+    at least 0.05 (Johnson et al., 2016, arXiv 1603.08155; in a VAE, Hou et al., 2017, arXiv 1610.00291).
+
+    Args:
+        maps: the maps of the reconstructions, `(B, C, h, w)`.
+        target: the maps of the images, `(B, C, h, w)`.
+
+    Returns:
+        The sum over all units, `(B,)`, in nats under Gaussians of these deviations.
     """
     target = target.float()
     deviation = target.std(dim=(0, 2, 3), keepdim=True, correction=0).clamp_min(0.05)
@@ -66,11 +124,18 @@ def perceptual_loss(maps: Tensor, target: Tensor) -> Tensor:
 
 
 def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
-    """KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, `(B,)`, in nats, with m_y the mean code of the image's class.
+    """Estimate KL(N(m_y, I) || N(0, I)) = |m_y|^2 / 2, with m_y the mean code of the image's class.
 
-    Where every class has the prior's mean, no linear probe reads the label from the code. An unbiased estimate
-    from posterior means `(B, D)` and labels `(B,)` of one batch: each code against the mean of the *others* of
-    its class; 0 for an image that is alone with its label.
+    Where every class has the prior's mean, no linear probe reads the label from the code. The estimate is unbiased:
+    each code is multiplied with the mean of the *other* codes of its class in the batch. So a single value may be
+    negative. It is 0 for an image whose label no other image has.
+
+    Args:
+        means: the posterior means, `(B, D)`.
+        labels: the labels, int64 `(B,)`.
+
+    Returns:
+        The estimate, `(B,)`, in nats.
     """
     means = means.float()
     same = (labels[:, None] == labels[None, :]).float().fill_diagonal_(0.0)
@@ -80,19 +145,37 @@ def class_mean_loss(means: Tensor, labels: Tensor) -> Tensor:
 
 
 def cycle_loss(z: Tensor, posterior: DiagonalGaussian) -> Tensor:
-    """-log q(z | x'), `(B,)`, in nats: how far the code `(B, D)` is from what the counterfactual is encoded to.
+    """Compute -log q(z | x'): how far the code z is from the posterior of its counterfactual x'.
 
-    Its mean bounds what the counterfactual lost of the code (InfoGAN, Chen et al., 2016, arXiv 1606.03657).
+    Its mean bounds how much of the code the counterfactual lost (InfoGAN, Chen et al., 2016, arXiv 1606.03657).
+
+    Args:
+        z: the codes, `(B, D)`.
+        posterior: the posterior q(z | x'), over codes `(B, D)`.
+
+    Returns:
+        The negative log-density, `(B,)`, in nats.
     """
     return -posterior.log_prob(z)
 
 
 def style_loss(images: Tensor, labels: Tensor, counterfactuals: Tensor, asked: Tensor, num_classes: int) -> Tensor:
-    """How far style moves, `(B,)`, in nats under Gaussians of its statistics' own deviations within the class.
+    """Compute how far the style of counterfactuals is from that of their images.
 
-    The style is thickness and slant of strokes, `(B, 1, H, W)`, and the colours of windows in colour. Colours shall
-    stay as they are. Of strokes, images are compared with the mean of their label `(B,)` in the batch, counterfactuals
-    with the mean of what was asked: a 1 that is thick for a 1 shall become an 8 that is thick for an 8.
+    The formula is |s(x') - s(x)|^2 / 2, in units of each statistic's standard deviation within a class, which counts as
+    at least 0.05. For images of one channel, s is thickness and slant of strokes, each minus the mean of its label in
+    the batch: a 1 that is thick for a 1 is to become an 8 that is thick for an 8. For other images, s is the mean
+    colours of windows, as they are.
+
+    Args:
+        images: the images x, `(B, C, H, W)` in [0, 1].
+        labels: their own labels, int64 `(B,)`.
+        counterfactuals: the counterfactuals x', `(B, C, H, W)` in [0, 1].
+        asked: the labels asked of the counterfactuals, int64 `(B,)`.
+        num_classes: K.
+
+    Returns:
+        The sum over the statistics, `(B,)`, in nats under Gaussians of these deviations.
     """
     before, after = style_of(images), style_of(counterfactuals)
     centred = class_centred(before, labels, num_classes)
@@ -103,12 +186,24 @@ def style_loss(images: Tensor, labels: Tensor, counterfactuals: Tensor, asked: T
 
 
 def hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """The discriminator's loss, `(B,)`, on its scores `(B,)` of images and fakes (Lim & Ye, 2017, arXiv 1705.02894)."""
+    """Compute the discriminator's hinge loss, max(0, 1 - real) + max(0, 1 + fake) (Lim & Ye, 2017, arXiv 1705.02894).
+
+    Args:
+        real_scores: its scores of images, `(B,)`.
+        fake_scores: its scores of counterfactuals, `(B,)`.
+
+    Returns:
+        The loss, `(B,)`, without unit.
+    """
     return F.relu(1.0 - real_scores) + F.relu(1.0 + fake_scores)
 
 
 def linear_warm_up(progress: float | Tensor, share: float) -> float | Tensor:
-    """A weight that grows from 0 at the start of the training to 1 after `share` of it.
+    """Return a factor that grows linearly from 0 at the start of the training to 1.
+
+    Args:
+        progress: the share of the training that is done, in [0, 1].
+        share: the share of the training after which the factor is 1. With 0 the factor is always 1.
 
     >>> linear_warm_up(0.05, share=0.1), linear_warm_up(0.5, share=0.1), linear_warm_up(0.0, share=0.0)
     (0.5, 1.0, 1.0)

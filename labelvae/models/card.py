@@ -1,4 +1,4 @@
-"""A model's card: what it is, how it was made, what it scores and what it does, from the files of its run."""
+"""A model's card: what the model is, how it was made, and how well it does, from the files of its run."""
 
 from __future__ import annotations
 
@@ -73,12 +73,18 @@ REFINED = (
 
 
 def model_card(run: str | Path, name: str | None = None, refined: bool = False) -> str:
-    """The card of the model of a finished run, in Markdown, under the name that `from_pretrained` knows it by.
+    """Write the card of a finished run's model as a text in Markdown.
 
-    `refined` says that its guide comes with it, and refines what it makes.
+    Args:
+        run: the folder of the run.
+        name: the name by which `from_pretrained` finds the model. None takes the model's folder in the run.
+        refined: whether the model's guide comes with it and refines its counterfactuals.
+
+    Returns:
+        The text.
 
     Raises:
-        ValueError: a folder without scores, or of another kind.
+        ValueError: a folder without scores, or one that is not a run's.
     """
     run = Path(run)
     rows, config, header = read_run(run).rows, _config(run / "vae" / "config.json"), _header(run / "settings.yaml")
@@ -107,7 +113,13 @@ def model_card(run: str | Path, name: str | None = None, refined: bool = False) 
 
 
 def write_model_card(folder: str | Path, run: str | Path, name: str | None = None, refined: bool = False) -> None:
-    """Writes `README.md` and the pictures and names that go with the model of a finished run into `folder`.
+    """Write the card of a finished run's model to `README.md`, and copy the pictures and the class names next to it.
+
+    Args:
+        folder: the folder to write to.
+        run: the folder of the run.
+        name: the name by which `from_pretrained` finds the model. None takes the model's folder in the run.
+        refined: whether the model's guide comes with it and refines its counterfactuals.
 
     Raises:
         ValueError: a run without scores.
@@ -133,7 +145,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _header(path: Path) -> list[str]:
-    """What settings.yaml says of the making of a run."""
+    """Return the lines of settings.yaml that say how a run was made."""
     text = path.read_text().splitlines() if path.is_file() else []
     return [line.removeprefix("# ") for line in text if line.startswith(("# made by", "# images", "# with"))]
 

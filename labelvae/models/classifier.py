@@ -1,7 +1,7 @@
 """The label classifier: a guide inside the loss, or a judge outside it.
 
-One class serves both; they differ in architecture (`kind`, `widths`), in seed, and in what they are used
-for. What a frozen classifier is, `frozen` says; `LabelClassifier.wrap` makes one of a network of your own.
+One class serves both. They differ in architecture (`kind`, `widths`), in seed, and in their use. `frozen` says what a
+frozen classifier is. `LabelClassifier.wrap` makes one of a network of your own.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from labelvae.models.wrapped import WrappedClassifier
 from labelvae.system.compiling import uncompiled
 
 FAINTEST = 1e-3
-"""Variance added to every direction before it is scaled to 1: what is fainter is noise, or left by compression."""
+"""Variance added to every direction before it is scaled to 1. Anything fainter is noise, or left by compression."""
 
 
 ENOUGH = 256
-"""Images that are whitened with, at most."""
+"""Largest number of images that the whitening is computed from."""
 
 
 class Whitening(nn.Module):
-    """Patches of 2x2 pixels as uncorrelated features of equal variance, and their negatives, through a SiLU.
+    """Turn patches of 2x2 pixels into uncorrelated features of equal variance, and their negatives, through a SiLU.
 
-    Pixels beside each other are nearly alike, from which a first layer learns slowly; this one is computed instead
-    (Coates et al., 2011; Jordan, 2024, arXiv 2404.00498). Before `fit` the patches pass as they are.
+    Neighbouring pixels are nearly alike, and a first layer learns slowly from them. So this layer is computed instead
+    (Coates et al., 2011; Jordan, 2024, arXiv 2404.00498). Before `fit`, the patches pass unchanged.
+
+    Args:
+        channels: C.
     """
 
     mean: Tensor
@@ -50,11 +53,11 @@ class Whitening(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether the filters were computed; the host waits."""
+        """Whether the filters were computed. Reading this makes the host wait for the device."""
         return not torch.equal(self.filters.flatten(1), torch.eye(len(self.filters)).to(self.filters))
 
     def fit(self, maps: Tensor) -> None:
-        """Computes the filters from maps `(B, C, H, W)`."""
+        """Compute the filters from maps `(B, C, H, W)`."""
         maps = maps.cpu().double()  # where every machine can
         mean = maps.mean(dim=(0, 2, 3))[:, None, None]
         patches = F.unfold(maps - mean, 2).transpose(1, 2).flatten(0, 1)
@@ -64,28 +67,32 @@ class Whitening(nn.Module):
         self.filters.copy_(filters.unflatten(1, self.filters.shape[1:]))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """`(B, C, H, W)` to `(B, 8C, H, W)`; past the right and the lower edge lies the mean."""
+        """Return features `(B, 8C, H, W)` of maps `(B, C, H, W)`, padded with the mean on the right and below."""
         features = F.conv2d(F.pad(maps - self.mean, (0, 1, 0, 1)), self.filters)
         return F.silu(torch.cat([features, -features], dim=1))
 
 
 class LabelClassifier(Pretrained, Classifier):
-    """Images to logits over the labels.
+    """A classifier from images to logits over the labels.
 
     Args:
-        image_shape: `(C, H, W)`.
+        image_shape: `(C, H, W)` of the images.
         num_classes: K, at least 2.
-        kind: "convolutional", strided convolutions and a fully connected layer on all of the coarsest maps, for
-            strokes, whose place tells; "pooled", whitened pixels (see `whiten`) and convolutions whose maps are halved
-            by their maxima and pooled over the image, for natural images; or "mlp", fully connected layers on the
-            pixels, a judge of another kind.
-        widths: channels after each halving of the resolution, or units of each layer.
-        blocks: residual blocks at each resolution (not of an mlp).
-        feature_dim: units of the last hidden layer, whose activations are the classifier's features.
-        dropout: share of features dropped while training.
+        kind: the architecture. "convolutional": strided convolutions, and a fully connected layer on all of the
+            coarsest maps; for strokes, whose place matters. "pooled": whitened pixels (see `whiten`), and convolutions
+            whose maps are halved by maxima and pooled over the image; for natural images. "mlp": fully connected layers
+            on the pixels; as a judge of another kind.
+        widths: the channels after each halving of the resolution, or the units of each layer of an mlp.
+        blocks: the residual blocks at each resolution; 0 for an mlp.
+        feature_dim: the units of the last hidden layer. Its activations are the classifier's features.
+        dropout: the share of features dropped in training, in [0, 1).
 
     Raises:
         ValueError: an argument out of range.
+
+    >>> classifier = LabelClassifier(image_shape=(1, 28, 28), num_classes=10)
+    >>> classifier(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 10])
     """
 
     def __init__(
@@ -136,25 +143,26 @@ class LabelClassifier(Pretrained, Classifier):
         self.to_logits = nn.Linear(feature_dim, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """The last hidden layer, `(B, feature_dim)`, of images `(B, C, H, W)` in [0, 1]."""
+        """Return the features `(B, feature_dim)` of images `(B, C, H, W)` in [0, 1]."""
         check_images(images, self.image_shape)
         features: Tensor = self.to_features(self.maps(images.to(self.dtype) * 2.0 - 1.0))
         return features
 
     @property
     def map_widths(self) -> list[int]:
-        """Channels of each of `coarse_maps`."""
+        """The channels of each of `coarse_maps`."""
         return [] if self.config["kind"] == "mlp" else list(self.config["widths"])
 
     def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
-        """The maps after each halving of the resolution, finest first; an mlp has none.
+        """Return the maps after each halving of the resolution, finest first. An mlp has none.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            most: only so many; None computes all.
+            images: the images, `(B, C, H, W)` in [0, 1].
+            most: the largest number of maps to compute, from the finest on. None computes all.
 
         Returns:
-            One `(B, width, h, w)` for each of `map_widths`, or for the first `most`, sizes halved and rounded up.
+            One tensor `(B, width, h, w)` for each of `map_widths`, or for the first `most`. Each size is half the one
+            before, rounded up.
 
         Raises:
             ValueError: images of another shape or type; `most` below 1.
@@ -175,13 +183,13 @@ class LabelClassifier(Pretrained, Classifier):
         return found
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits `(B, K)` of features `(B, feature_dim)`."""
+        """Return the logits `(B, K)` of features `(B, feature_dim)`."""
         check_rows("features", features, self.feature_dim)
         logits: Tensor = self.to_logits(self.dropout(features))
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `(B, K)` of images `(B, C, H, W)` in [0, 1].
+        """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1].
 
         Raises:
             ValueError: images of another shape, type or range.
@@ -189,9 +197,9 @@ class LabelClassifier(Pretrained, Classifier):
         return self.logits(self.features(images))
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1].
+        """Return the logits `(B, K)` and the features `(B, feature_dim)` of images `(B, C, H, W)` in [0, 1].
 
-        One pass gives both, unless a subclass has a `forward` of its own, which is then what counts.
+        One pass gives both. A subclass with a `forward` of its own takes two.
         """
         if type(self).forward is not LabelClassifier.forward or "forward" in vars(self):
             return super().logits_and_features(images)
@@ -212,17 +220,20 @@ class LabelClassifier(Pretrained, Classifier):
         """Make a guide or a judge of a network of your own: torchvision's, timm's, or any from images to logits.
 
         Args:
-            module: the network. It is used as it is, not copied, and frozen once it is a guide.
-            image_shape: `(C, H, W)` of your images, in [0, 1].
+            module: the network. It is used as it is, not copied, and frozen when it becomes a guide.
+            image_shape: `(C, H, W)` of your images, which are in [0, 1].
             num_classes: K.
-            mean: of each channel, subtracted first; None for 0.
-            std: of each channel, divided by then; None for 1.
-            size: `(H, W)` that images are resized to before that; None keeps theirs.
-            features: images, as the network gets them, to features `(B, F)` for realism; None takes what the
-                last fully connected layer gets, or the logits where there is none.
+            mean: the mean of each channel, subtracted from an image. None for 0.
+            std: the standard deviation of each channel, by which an image is then divided. None for 1.
+            size: the size `(H, W)` that images are resized to before that. None keeps their size.
+            features: a function from the network's input to the features `(B, F)` that realism is measured in. None
+                takes the input of the last fully connected layer, or the logits if there is no such layer.
+
+        Returns:
+            The network as a classifier.
 
         Raises:
-            ValueError: an argument out of range; a network that does not answer with logits `(B, K)`.
+            ValueError: an argument out of range; a network that does not return logits `(B, K)`.
 
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
         >>> judge = LabelClassifier.wrap(network, (1, 8, 8), 3, mean=0.5, std=0.5)
@@ -233,13 +244,13 @@ class LabelClassifier(Pretrained, Classifier):
 
     @torch.no_grad()
     def whiten(self, images: Tensor) -> None:
-        """Computes the first layer of a pooled classifier, once, before it is trained.
+        """Compute the first layer of a pooled classifier, once, before it is trained.
 
-        `ClassifierTraining` does so, with its first batch. One that is whitened stays as it is, as its weights would
-        not fit other filters; so do one that is frozen, and other kinds, which have no such layer.
+        `ClassifierTraining` does this with its first batch. Nothing happens to a classifier that is whitened already
+        (its weights would not fit other filters), to a frozen one, and to other kinds, which have no such layer.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1]; a hundred are enough, and no more than `ENOUGH` are taken.
+            images: the images, `(B, C, H, W)` in [0, 1]. A hundred are enough; at most the first `ENOUGH` are used.
 
         Raises:
             ValueError: images of another shape, type or range.

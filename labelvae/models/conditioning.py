@@ -1,16 +1,16 @@
 """How a label enters a network.
 
-Everywhere a label is a row of *weights over the classes*, `(B, K)`, one-hot for a plain label. A blend of
-two labels, or a soft label, is then just another row, and interpolation between labels needs no code.
+A label is always a row of *weights over the classes*, `(B, K)`, one-hot for a plain label. A blend of two labels, or a
+soft label, is then just another row, and interpolation between labels needs no code of its own.
 
-- `LabelPlanes` lays the label beside the channels of a map, spread over H x W (Mirza & Osindero, 2014, arXiv
-  1411.1784; Sohn et al., 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").
+- `LabelPlanes` adds the label to the channels of a map, spread over H x W (Mirza & Osindero, 2014, arXiv 1411.1784;
+  Sohn et al., 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").
 - `LatentShift` moves the posterior by an embedding of the label.
-- `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al.,
-  2017, arXiv 1707.00683).
+- `ConditionalBatchNorm2d` gives every label its own scale and shift of every channel (De Vries et al., 2017, arXiv
+  1707.00683).
 
-Maps and labels of another shape, or labels that are no floats, get a `ValueError`. Which of them a model has is said
-by `encoder_label` and `decoder_label`; `runs/conditionings.py` puts them together.
+All three raise `ValueError` for maps or labels of another shape, or labels that are no floats. `encoder_label` and
+`decoder_label` choose what a model has, and `runs/conditionings.py` has recipes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ from labelvae.inputs.tensors import check_rows
 
 
 class LabelPlanes(nn.Module):
-    """Concatenates the label to the channels of a map, a plane an entry: one-hot planes, or those of an embedding."""
+    """Concatenate the label to the channels of a map: one plane for each entry of the label or of its embedding.
+
+    >>> LabelPlanes()(torch.zeros(2, 3, 8, 8), torch.eye(10)[:2]).shape
+    torch.Size([2, 13, 8, 8])
+    """
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` maps and a label `(B, L)` to `(B, C + L, H, W)`."""
+        """Concatenate the label to maps.
+
+        Args:
+            maps: the maps, `(B, C, H, W)`.
+            label: the label, `(B, L)`.
+
+        Returns:
+            The maps with the planes, `(B, C + L, H, W)`.
+        """
         check_rows("maps", maps, None, None, None)
         check_rows("label", label, None, batch=maps.shape[0])
         height, width = maps.shape[-2:]
@@ -34,7 +46,7 @@ class LabelPlanes(nn.Module):
 
 
 class LatentShift(nn.Module):
-    """Adds an embedding of the label to the mean and to the log-variance of a posterior.
+    """Add an embedding of the label to the mean and the log-variance of a posterior.
 
     Args:
         num_classes: K.
@@ -46,7 +58,15 @@ class LatentShift(nn.Module):
         self.embedding = nn.Linear(num_classes, 2 * latent_dim, bias=False)
 
     def forward(self, parameters: Tensor, label: Tensor) -> Tensor:
-        """Mean and log-variance side by side `(B, 2D)` and label weights `(B, K)` to the same, shifted."""
+        """Shift the parameters of a posterior.
+
+        Args:
+            parameters: mean and log-variance, side by side, `(B, 2D)`.
+            label: the label weights, `(B, K)`.
+
+        Returns:
+            The shifted parameters, `(B, 2D)`.
+        """
         check_rows("parameters", parameters, self.embedding.out_features)
         check_rows("label", label, self.embedding.in_features, batch=parameters.shape[0])
         shifted: Tensor = parameters + self.embedding(label.to(parameters.dtype))
@@ -54,13 +74,15 @@ class LatentShift(nn.Module):
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch normalization whose scale and shift are the label's: `bn(x) * (1 + scale[label]) + shift[label]`.
+    """Batch normalization whose scale and shift depend on the label:
 
-    It starts neutral, scale 1 and shift 0 for every label, and is then `BatchNorm2d`.
+        bn(x) * (1 + scale[label]) + shift[label]
+
+    Scale and shift are 0 at the start, for every label. The layer then equals `BatchNorm2d`.
 
     Args:
         channels: C.
-        num_classes: K; None for one scale and shift whatever the label, which is plain batch normalization.
+        num_classes: K. None for plain batch normalization, with one scale and shift for all labels.
     """
 
     def __init__(self, channels: int, num_classes: int | None) -> None:
@@ -72,7 +94,15 @@ class ConditionalBatchNorm2d(nn.Module):
             nn.init.zeros_(self.scale_and_shift.weight)
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        """Normalize maps, and scale and shift them by their label.
+
+        Args:
+            maps: the maps, `(B, C, H, W)`.
+            label: the label weights, `(B, K)`.
+
+        Returns:
+            The maps, `(B, C, H, W)`.
+        """
         check_rows("maps", maps, self.norm.num_features, None, None)
         if self.scale_and_shift is None:
             plain: Tensor = self.norm(maps)

@@ -26,24 +26,28 @@ def counterfactuals(
 ) -> Tensor:
     """Return several counterfactuals of each image, from codes drawn from its posterior.
 
-    The variance over the draws, `.var(dim=1)`, says of every pixel how sure the model is of it.
+    Their variance, `.var(dim=1)`, says how unsure the model is of each pixel.
 
     Args:
-        vae: The model.
-        images: The images, in any form that `ConditionalVAE.relabel` takes.
-        labels: What each image is asked to be.
-        own_labels: What each image is; needed as in `ConditionalVAE.relabel`.
-        draws: Counterfactuals of an image.
-        mask: Where images may change, see `confined`; None for everywhere.
-        residual: Carry over what the model does not draw of each image, see `with_residual`.
-        generator: Of the draws, on the model's device; None takes torch's own.
-        chunk_size: Images decoded at a time.
+        vae: the model.
+        images: the images, in any form that `ConditionalVAE.relabel` accepts.
+        labels: the labels that are asked for.
+        own_labels: the images' own labels. Needed as in `ConditionalVAE.relabel`.
+        draws: the number of counterfactuals of each image.
+        mask: where images may change, see `confined`. None for everywhere.
+        residual: carry over the detail that the model cannot draw, see `with_residual`.
+        generator: the random number generator of the draws, on the model's device. None takes torch's own.
+        chunk_size: the number of images at a time.
 
     Returns:
-        `(B, draws, C, H, W)` in [0, 1], on the device of `images`.
+        The counterfactuals, `(B, draws, C, H, W)` in [0, 1], on the device of `images`.
 
     Raises:
         ValueError: images, labels or a mask of another shape, type or range; a number out of range.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
+    >>> counterfactuals(vae, torch.rand(5, 1, 8, 8), 2, draws=4).shape
+    torch.Size([5, 4, 1, 8, 8])
     """
     draws = check_count("draws", draws)
     check_kind("generator", generator, torch.Generator, optional=True)

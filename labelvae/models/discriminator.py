@@ -1,4 +1,4 @@
-"""The discriminator: how real is an image, as its label?"""
+"""The discriminator: how real an image is, as its label."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ from labelvae.models.pyramids import pyramid
 
 
 class Discriminator(nn.Module):
-    """Scores how real an image is *as its label*: a projection discriminator with spectral normalization.
+    """A projection discriminator with spectral normalization: how real an image is *as its label*.
 
-    score = psi(h) + <embedding(label), h> with h the sum of the last maps (Miyato & Koyama, 2018,
-    arXiv 1802.05637; Miyato et al., 2018, arXiv 1802.05957).
+    With h the sum of the last maps over their pixels:
+
+        score = psi(h) + <embedding(label), h>
+
+    (Miyato & Koyama, 2018, arXiv 1802.05637; Miyato et al., 2018, arXiv 1802.05957.)
 
     Args:
-        image_shape: `(C, H, W)`.
-        num_classes: K.
-        widths: channels after each halving of the resolution.
-        beside: channels of another network's maps after each halving, finest first, that are laid beside its own as
-            far as another halving follows: with what a classifier sees it learns faster (Sauer et al., 2021,
-            "Projected GANs", arXiv 2111.01007).
+        image_shape: `(C, H, W)` of the images.
+        num_classes: K, at least 2.
+        widths: the channels after each halving of the resolution.
+        beside: the channels of another network's maps after each halving, finest first. They are concatenated to the
+            discriminator's own maps after every halving but the last. With a classifier's maps it learns faster (Sauer
+            et al., 2021, "Projected GANs", arXiv 2111.01007).
 
     Raises:
         ValueError: an argument out of range.
+
+    >>> discriminator = Discriminator(image_shape=(1, 28, 28), num_classes=10)
+    >>> discriminator(torch.rand(5, 1, 28, 28), torch.eye(10)[:5]).shape
+    torch.Size([5])
     """
 
     def __init__(
@@ -60,7 +67,15 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Linear(num_classes, widths[-1], bias=False))
 
     def forward(self, images: Tensor, label: Tensor, beside: Sequence[Tensor] = ()) -> Tensor:
-        """`(B, C, H, W)` in [0, 1], label weights `(B, K)` and another network's maps to scores `(B,)`: high is real.
+        """Score images as their labels.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            label: the label weights, `(B, K)`.
+            beside: the maps of another network, finest first, if the discriminator was made to see any.
+
+        Returns:
+            The scores, `(B,)`, without unit. A high score means real.
 
         Raises:
             ValueError: images, label weights or maps of another shape.

@@ -12,24 +12,24 @@ from labelvae.inputs.checks import check_number
 from labelvae.inputs.tensors import Images, Labels, as_images
 
 EDIT_WIDTH = 1.0
-"""Standard deviation, in pixels, of the blur by which the residual stays away from what changed."""
+"""Standard deviation, in pixels, of the blur that keeps the residual away from what changed."""
 
 LARGEST_EDIT = 0.1
-"""Change of a pixel, of [0, 1] and blurred, from which nothing of the residual is carried over."""
+"""Blurred change of a pixel, in the range [0, 1], from which on nothing of the residual is carried over."""
 
 
 def confined(images: Tensor, changed: Tensor, mask: Images) -> Tensor:
     """Change images only inside a mask: `mask * changed + (1 - mask) * images`.
 
-    Where the mask is 0, the image comes back bit for bit; where it is 1, the changed image does.
+    Where the mask is 0, the result equals the image bit for bit. Where it is 1, the result equals the changed image.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
-        changed: The changed images, of the same shape.
-        mask: One mask for all images or one for each, see `as_masks`.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        changed: the changed images, of the same shape.
+        mask: one mask for all images, or one for each, see `as_masks`.
 
     Returns:
-        `(B, C, H, W)`, of the type of `changed`.
+        The mixed images, `(B, C, H, W)`, of the dtype of `changed`.
 
     Raises:
         ValueError: a mask of another shape, type or range.
@@ -41,11 +41,11 @@ def confined(images: Tensor, changed: Tensor, mask: Images) -> Tensor:
 
 
 def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
-    """Return a mask in any form that people have it as floats `(1 or B, 1, H, W)` in [0, 1].
+    """Return a mask as floats `(1, 1, H, W)` or `(B, 1, H, W)` in [0, 1].
 
     Args:
         mask: `(H, W)`, `(1, H, W)`, `(B, H, W)` or `(B, 1, H, W)`: truth values, 0 and 1, floats in [0, 1] or 8-bit
-            levels up to 255; a tensor, an array, a grey picture, or a list of them.
+            levels up to 255. It may be a tensor, an array, a grey picture, or a list of them.
         shape: `(B, C, H, W)` of the images.
 
     Raises:
@@ -70,30 +70,33 @@ def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
 
 
 def soft_edge(mask: Tensor, width: float = 1.0) -> Tensor:
-    """Return a mask that fades out towards its edge, inside the edge: what was 0 stays 0.
+    """Return a mask that fades out towards its edge, on the inside of the edge. Pixels that were 0 stay 0.
 
     Args:
-        mask: `(B, 1, H, W)` in [0, 1].
-        width: Standard deviation of the blur in pixels; the edge fades over about two of them.
+        mask: the mask, `(B, 1, H, W)` in [0, 1].
+        width: the standard deviation of the blur, in pixels. The edge fades over about two of them.
 
     Raises:
-        ValueError: a width out of range.
+        ValueError: a width that is not above 0.
     """
     width = check_number("width", width, above=0)
     return (2.0 * blurred(mask, width) - 1.0).clamp(0.0, 1.0) * mask
 
 
 def with_residual(images: Tensor, changed: Tensor, reconstructed: Tensor) -> Tensor:
-    """Carry over what the model does not draw of an image, away from what the new label changes.
+    """Carry over the detail of an image that the model cannot draw, except near what the new label changes.
 
-    The result is `changed + w * (images - reconstructed)`. The weight w of a pixel is 1 where nothing near it changes,
-    and falls to 0 at a change of `LARGEST_EDIT`: on changed strokes the residual would draw the old ones again. An
-    image that is "changed" to its own reconstruction comes back bit for bit.
+    The result is `changed + w * (images - reconstructed)`. The weight w of a pixel is 1 where nothing near it changes.
+    It falls to 0 at a change of `LARGEST_EDIT`: on changed strokes the residual would draw the old strokes again. If an
+    image is "changed" to its own reconstruction, the image itself comes back, bit for bit.
 
     Args:
-        images: `(B, C, H, W)` in [0, 1].
-        changed: The counterfactuals.
-        reconstructed: The images under their own labels, from the same codes.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        changed: the counterfactuals, of the same shape.
+        reconstructed: the images under their own labels, from the same codes, of the same shape.
+
+    Returns:
+        The counterfactuals with the detail, `(B, C, H, W)` in [0, 1], of the dtype of `changed`.
     """
     images = images.to(changed)
     edit = changed - reconstructed
@@ -115,7 +118,15 @@ def own_for_residual(own_labels: Labels | None) -> Labels:
 
 
 def blurred(maps: Tensor, width: float) -> Tensor:
-    """Blur maps `(B, C, H, W)` with a Gaussian of standard deviation `width` pixels; edges are repeated."""
+    """Blur maps with a Gaussian. Edges are repeated.
+
+    Args:
+        maps: the maps, `(B, C, H, W)`.
+        width: the standard deviation of the Gaussian, in pixels.
+
+    Returns:
+        The blurred maps, `(B, C, H, W)`.
+    """
     reach = max(1, math.ceil(3.0 * width))
     steps = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
     weights = torch.exp(-0.5 * (steps / width) ** 2)

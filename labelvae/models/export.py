@@ -1,8 +1,8 @@
-"""A model's relabelling as a file for other programs: ONNX, or PyTorch's own exported program.
+"""A model's relabelling as a file for other programs: ONNX, or PyTorch's own exported program:
 
     images (B, C, H, W) float32 in [0, 1], labels (B,) int64  ->  relabelled (B, C, H, W) float32 in [0, 1]
 
-The batch may have any size from 1. The exported graph checks nothing: out of range in, nonsense out.
+The batch may have any size from 1. The exported graph checks nothing: for values out of range it returns nonsense.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Relabelling(nn.Module):
     """`ConditionalVAE.relabel` as a bare graph.
 
     Args:
-        vae: the model, which is put in evaluation mode.
+        vae: the model. It is put in evaluation mode.
 
     Raises:
-        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
 
     def __init__(self, vae: ConditionalVAE) -> None:
@@ -47,7 +47,15 @@ class Relabelling(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """`(B, C, H, W)` in [0, 1] and class indices `(B,)` to the images as those labels, `(B, C, H, W)`."""
+        """Relabel images from their posterior means.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            labels: the class indices that are asked for, int64 `(B,)`.
+
+        Returns:
+            The relabelled images, `(B, C, H, W)` in [0, 1].
+        """
         weights = F.one_hot(labels, self.num_classes).to(images.dtype)
         code = posterior_of(self.encoder(images), images.shape[0], self.latent_dim).mean
         relabelled: Tensor = torch.sigmoid(self.decoder(code, weights))
@@ -55,10 +63,16 @@ class Relabelling(nn.Module):
 
 
 def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
-    """The relabelling of a model as an exported program with a batch of any size, on the CPU.
+    """Export the relabelling of a model, on the CPU, for batches of any size.
+
+    Args:
+        vae: the model. It is copied, and stays as it is.
+
+    Returns:
+        The exported program, from images and labels to relabelled images.
 
     Raises:
-        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
     own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts()}
     alone = ConditionalVAE(**vae.config, **own)
@@ -72,10 +86,14 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
 
 
 def export_program(vae: ConditionalVAE, path: str | Path) -> None:
-    """Writes the relabelling as a .pt2 file; `torch.export.load(path).module()` reads it.
+    """Write the relabelling of a model as a .pt2 file. `torch.export.load(path).module()` reads it.
+
+    Args:
+        vae: the model. It stays as it is.
+        path: the file.
 
     Raises:
-        ValueError: a model whose encoder sees the label, or whose decoder does not or has it embedded.
+        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
     buffer = io.BytesIO()
     torch.export.save(exported(vae), buffer)
@@ -83,10 +101,17 @@ def export_program(vae: ConditionalVAE, path: str | Path) -> None:
 
 
 def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
-    """Writes the relabelling as an ONNX file with the weights inside: inputs `images`, `labels`; output `relabelled`.
+    """Write the relabelling of a model as an ONNX file that holds the weights (the `export` extra).
+
+    The inputs are `images` and `labels`, the output is `relabelled`.
+
+    Args:
+        vae: the model. It stays as it is.
+        path: the file.
 
     Raises:
-        ValueError: a model whose encoder sees the label; no exporter installed.
+        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it;
+            no exporter installed.
     """
     try:
         import onnxscript  # noqa: F401  what torch's exporter needs

@@ -1,4 +1,4 @@
-"""What a finished run left beside its models: scores and settings, read from its folder."""
+"""What a finished run has left: its scores and settings, read from its folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: where it lies.
-        rows: of its scores.json; the first is the model's.
-        settings: of its settings.yaml, flat, by names such as vae.objective.beta; empty where there is none.
+        folder: the folder of the run.
+        rows: the rows of its scores.json. The first is the model's.
+        settings: the settings of its settings.yaml, by dotted names such as vae.objective.beta; empty without such a
+            file.
     """
 
     folder: Path
@@ -31,7 +32,10 @@ class Run:
 
 
 def read_run(folder: str | Path) -> Run:
-    """A run from its folder.
+    """Read a run from its folder.
+
+    Returns:
+        The run.
 
     Raises:
         ValueError: no scores there, or scores that are not those of a run.

@@ -1,4 +1,4 @@
-"""Classifiers that are frozen for good: what they share, and normalizations that nothing can reset."""
+"""Classifiers that are frozen for good: their base class, and normalizations that nothing can reset."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from labelvae.inputs.tensors import ImageShape, check_rows
 class FrozenNorm(nn.Module):
     """A batch normalization in evaluation mode that does not look like one.
 
-    Callbacks that average weights walk over a module, reset the statistics of each batch normalization, and estimate
-    them again. This module has the same tensors under the same names and gives the same values to the last bit, but it
-    is no batch normalization, and what it holds is in no list of submodules.
+    Callbacks that average weights visit all submodules, reset the statistics of each batch normalization, and estimate
+    them again. This module has the same tensors under the same names, and gives the same values to the last bit. But it
+    is not a batch normalization, and the inner batch normalization is in no list of submodules.
 
     Args:
         norm: the batch normalization.
@@ -32,19 +32,19 @@ class FrozenNorm(nn.Module):
         object.__setattr__(self, "norm", norm)  # not as a submodule
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Normalize maps by the statistics that were there when the classifier was frozen."""
+        """Return normalized maps, by the statistics at the time the classifier was frozen."""
         normalized: Tensor = self.norm(maps)
         return normalized
 
 
 class Classifier(nn.Module):
-    """Images to logits over the labels: what a guide, a judge and a classifier to explain have in common.
+    """The base class of a guide, a judge, and a classifier to explain: from images to logits over the labels.
 
     Attributes:
-        image_shape: `(C, H, W)` of the images in [0, 1] that it takes.
+        image_shape: `(C, H, W)` of its images, which are in [0, 1].
         num_classes: K.
-        feature_dim: F, entries of the features that realism is measured in.
-        frozen: whether it stays as it is for good.
+        feature_dim: F, the entries of the features that realism is measured in.
+        frozen: whether it is frozen for good.
     """
 
     image_shape: ImageShape
@@ -54,7 +54,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next((each.device for each in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     @property
@@ -72,20 +72,23 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both, `(B, K)` and `(B, F)`, of images `(B, C, H, W)` in [0, 1]."""
+        """Return the logits `(B, K)` and the features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
         return self(images), self.features(images)
 
     @property
     def map_widths(self) -> list[int]:
-        """Channels of each of `coarse_maps`."""
+        """The channels of each of `coarse_maps`."""
         return []
 
     def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
-        """Return the maps after each halving of the resolution, finest first; a classifier may have none.
+        """Return the maps after each halving of the resolution, finest first. A classifier may have none.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            most: only so many; None computes all.
+            images: the images, `(B, C, H, W)` in [0, 1].
+            most: the largest number of maps to compute, from the finest on. None computes all.
+
+        Returns:
+            One tensor `(B, width, h, w)` for each map.
 
         Raises:
             ValueError: images of another shape or type; `most` below 1.
@@ -99,7 +102,11 @@ class Classifier(nn.Module):
         """Prepare the first layer for a training that begins with these images, `(B, C, H, W)`; most have none such."""
 
     def freeze(self) -> Self:
-        """Freeze the weights and the batch statistics, for good; gradients still reach the images."""
+        """Freeze the weights and the batch statistics for good. Gradients still reach the images.
+
+        Returns:
+            The classifier itself, in evaluation mode.
+        """
         self.frozen = True
         for parameter in self.parameters():
             if not parameter.is_leaf:  # of a copy of a program of TorchScript
@@ -112,7 +119,11 @@ class Classifier(nn.Module):
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode as `nn.Module.train` does; a frozen classifier stays in evaluation mode."""
+        """Set the mode as `nn.Module.train` does. A frozen classifier stays in evaluation mode.
+
+        Returns:
+            The classifier itself.
+        """
         mode = mode and not self.frozen
         try:
             return super().train(mode)
@@ -122,5 +133,9 @@ class Classifier(nn.Module):
             return self
 
     def apply(self, fn: Any) -> Self:
-        """Apply a function to every submodule, as `nn.Module.apply` does; a frozen classifier stays as it is."""
+        """Apply a function to every submodule, as `nn.Module.apply` does. A frozen classifier stays as it is.
+
+        Returns:
+            The classifier itself.
+        """
         return self if self.frozen else super().apply(fn)

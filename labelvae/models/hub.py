@@ -1,6 +1,6 @@
 """Where a model comes from: a folder, the models that come with the package, or the Hugging Face Hub.
 
-huggingface_hub is imported only where a name is not found on this machine (the `hub` extra).
+huggingface_hub (the `hub` extra) is imported only if a name is not found on this machine.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def locate(name: str | Path, kind: str) -> Path:
-    """The folder that a model's name means; one that may be missing, if it can only be meant as a folder.
+    """Resolve a model's name or path to a folder. A plain path is returned even if it does not exist.
 
-    A folder with a model comes first, or its weights file, or the folder of the run that it is from; then a packaged
-    model, by its run ("mnist") or its part ("mnist/guide"); then, for "user/name", the Hub, from its cache where it was
-    loaded before.
+    A folder comes first: that of a model, that of its run, or the weights file itself. Next is a packaged model, by its
+    run ("mnist") or by its part ("mnist/guide"). Last is the Hub, for a name like "user/name", from its cache if the
+    model was loaded before.
 
     Args:
         name: a folder or a name.
-        kind: of the model, "ConditionalVAE" or "LabelClassifier".
+        kind: the class of the model, "ConditionalVAE" or "LabelClassifier".
+
+    Returns:
+        The folder.
 
     Raises:
-        ValueError: neither a path nor a name; a name for the Hub that has no such model, no network, or no
+        ValueError: neither a path nor a name; a name for the Hub without such a model, without a network, or without
             huggingface_hub.
     """
     if not isinstance(name, str | Path):
@@ -84,7 +87,7 @@ def _download(name: str) -> Path:
 
 
 def upload(folder: Path, repository: str, private: bool) -> None:
-    """Sends what is in `folder` to the Hub as "user/name", which is made if it is missing.
+    """Send the files in a folder to the Hub as the repository "user/name". The repository is made if it is missing.
 
     Raises:
         ValueError: a name of another form; no huggingface_hub, network or permission.

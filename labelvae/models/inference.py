@@ -1,7 +1,7 @@
 """Evaluation mode for one caller: the caller's model keeps its own mode, so threads can share it.
 
 Switching a shared model to evaluation mode and back is a race: another thread finds it in the wrong mode. Instead a
-*twin* is made, a second set of modules around the very same tensors, and the twin is switched.
+*twin* is made, a second set of modules around the same tensors, and the twin is switched.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Network = TypeVar("Network", bound=nn.Module)
 def evaluation_mode(module: Network) -> Iterator[Network]:
     """Yield a network to use in evaluation mode without gradients; `module` itself does not change.
 
-    What is yielded shares every tensor with `module`: no weight is copied, and a step of an optimizer is seen at once.
-    A compiled module that is in evaluation mode already is yielded as it is, so that what was compiled is used.
+    The yielded network shares every tensor with `module`: no weight is copied, and it sees a step of an optimizer at
+    once. A compiled module that is in evaluation mode already is yielded itself, so that its compiled code is used.
 
-    `no_grad` and not `inference_mode`: the images that come out may be used to train something else.
+    The context is `no_grad`, not `inference_mode`: the resulting images may be used to train something else.
 
     >>> network = nn.Sequential(nn.BatchNorm1d(2)).train()
     >>> with evaluation_mode(network) as twin:
@@ -48,9 +48,13 @@ def evaluation_mode(module: Network) -> Iterator[Network]:
 
 
 def shallow_copy(module: Network) -> Network:
-    """Copy the modules, not the tensors: modes and hooks of the copy are its own, weights and statistics are shared.
+    """Copy a network's modules, but not its tensors.
 
-    Compiled parts are copied uncompiled, because what was compiled belongs to the original.
+    The copy has modes and hooks of its own, and shares weights and statistics. Compiled parts are copied uncompiled,
+    because the compiled code belongs to the original.
+
+    Returns:
+        The copy.
     """
     copies: dict[int, nn.Module] = {}
     whole = _copied(module, copies)
@@ -86,7 +90,7 @@ def _compiled(module: nn.Module) -> bool:
 
 
 def chunks(length: int, size: int) -> list[slice]:
-    """Return the places of `length` things, at most `size` at a time.
+    """Return the slices of `length` items, with at most `size` items each.
 
     >>> chunks(5, 2)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]

@@ -1,4 +1,4 @@
-"""What a model's label is, one class or several attributes, and how what users give becomes what a network sees."""
+"""A model's label, one class or several attributes, and its way from what users give to what a network sees."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from labelvae.models.saving import Pretrained
 
 
 def label_arguments(num_classes: int | None, attributes: Any) -> tuple[dict[str, Any], Attributes | None, int]:
-    """Return what describes a model's label in its configuration, its attributes if it has any, and its weights L.
+    """Return the configuration of a model's label, its attributes (or None), and L, the number of its weights.
 
     Raises:
-        ValueError: both, or neither of them; one that is out of range.
+        ValueError: both or neither of the arguments; an argument out of range.
     """
     if (num_classes is None) == (attributes is None):
         got = "neither" if attributes is None else "both"
@@ -32,7 +32,7 @@ def label_arguments(num_classes: int | None, attributes: Any) -> tuple[dict[str,
 
 
 class Weights:
-    """Weights `(B, L)` of several attributes, told apart from rows of values, which may have the same shape."""
+    """Weights `(B, L)` of several attributes, as a class: rows of values may have the same shape."""
 
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights
@@ -42,7 +42,7 @@ class Labelled(Pretrained):
     """A network whose label is one class, or several attributes.
 
     Attributes:
-        attributes: what a label is made of; None where it is one of `num_classes` classes.
+        attributes: the attributes of a label; None if a label is one of `num_classes` classes.
     """
 
     attributes: Attributes | None = None
@@ -56,7 +56,7 @@ class Labelled(Pretrained):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """K, where a label is one class.
+        """K, if a label is one class.
 
         Raises:
             ValueError: a label is made of several attributes.
@@ -75,10 +75,16 @@ class Labelled(Pretrained):
         name: str = "labels",
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Return labels in any accepted form, names of classes among them, as weights `(B, L)` that a network sees.
+        """Return labels in any accepted form as the weights `(B, L)` that a network sees.
+
+        Args:
+            labels: the labels: indices, class names, weights, or values of attributes.
+            batch: B, the number of images.
+            name: the name of the argument in errors.
+            device: the device of the weights.
 
         Raises:
-            ValueError: labels of another number, type or range, or names that are not known.
+            ValueError: labels of another number, type or range; unknown names.
         """
         if isinstance(labels, Weights):
             return labels.weights.to(device)
@@ -87,18 +93,18 @@ class Labelled(Pretrained):
         return self.attributes.weights(self.attributes.rows(labels, batch, name).to(device))
 
     def weighed(self, weights: Tensor) -> Any:
-        """Return weights `(B, L)` as labels, which `label_weights` gives back."""
+        """Return weights `(B, L)` as labels that `label_weights` accepts."""
         return weights if self.attributes is None else Weights(weights)
 
     def asked_and_own(self, images: Tensor, labels: Any, own_labels: Any) -> tuple[Tensor, Any]:
-        """Return the weights `(B, L)` that images are asked to have, and their own labels if they are told.
+        """Return the weights `(B, L)` of the asked labels, and the images' own labels if they are known.
 
-        Attributes that are not asked for are those of `own_labels`.
+        Attributes that are not asked for are taken from `own_labels`.
 
         Args:
-            images: `(B, C, H, W)`.
-            labels: what is asked.
-            own_labels: what the images are; or a classifier that reads them (`AttributeClassifier`).
+            images: the images, `(B, C, H, W)`.
+            labels: the asked labels.
+            own_labels: the images' own labels, or a classifier that reads them (`AttributeClassifier`).
 
         Raises:
             ValueError: an attribute that is neither asked for nor known.
@@ -139,10 +145,10 @@ class Labelled(Pretrained):
         return self.attributes.rows(own_labels, len(images), "own_labels")
 
     def counted_labels(self, labels: Any) -> tuple[Any, int]:
-        """Return labels of images that are not there yet, and how many there are.
+        """Return the labels of new images, and their number.
 
         Raises:
-            ValueError: an attribute that is not told.
+            ValueError: an attribute that is missing.
         """
         if self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping)):
             return counted(labels)
@@ -150,10 +156,10 @@ class Labelled(Pretrained):
         return rows, len(rows)
 
     def label_way(self, images: Tensor, start: Any, end: Any, steps: int, own_labels: Any) -> tuple[list[Tensor], Any]:
-        """Return the weights `(B, L)` of each step from one label to another, and the images' own labels.
+        """Return the weights `(B, L)` at each step from one label to another, and the images' own labels.
 
-        Numbers move in their own unit; an angle goes the shorter way round, or as it is written where the way is a
-        whole turn or more. Classes are blended.
+        Numbers move in their own unit. An angle goes the shorter way round, or as it is written if that is a whole turn
+        or more. Classes are blended.
         """
         shares = [float(share) for share in torch.linspace(0, 1, steps, device="cpu")]
         plain = self.attributes is None or (self.attributes.one_class and not isinstance(start, Mapping))

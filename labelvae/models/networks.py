@@ -1,9 +1,9 @@
-"""The networks of the model: an encoder to a Gaussian, a decoder to pixel logits.
+"""The networks of the model: an encoder to a Gaussian, and a decoder to pixel logits.
 
-All are pyramids that halve (or double) the resolution once a width. Odd sizes are rounded up on the way
-down and cropped on the way up, so any image from 8x8 works. The first step down folds 2x2 pixels into
-channels and the last step up unfolds them (Shi et al., 2016, "sub-pixel convolution", arXiv 1609.05158), where
-the arithmetic is cheap; at full resolution runs no convolution, unless a decoder repeats pixels (`upsampling`).
+Both are pyramids: each width halves (or doubles) the resolution. Odd sizes are rounded up on the way down and cropped
+on the way up, so any image from 8x8 works. The first step down folds 2x2 pixels into channels, and the last step up
+unfolds them (Shi et al., 2016, "sub-pixel convolution", arXiv 1609.05158). So no convolution runs at full resolution,
+where it would be slow, unless a decoder repeats pixels (`upsampling`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from labelvae.models.pyramids import pyramid
 
 
 class Fold(nn.Module):
-    """2x2 pixels into channels: `(B, C, H, W)` to `(B, 4C, ceil(H / 2), ceil(W / 2))`, odd edges repeated."""
+    """Fold 2x2 pixels into channels: `(B, C, H, W)` to `(B, 4C, ceil(H / 2), ceil(W / 2))`. Odd edges are repeated."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """As above."""
+        """Return maps `(B, 4C, ceil(H / 2), ceil(W / 2))` of maps `(B, C, H, W)`."""
         for dim in (2, 3):
             if maps.shape[dim] % 2:
                 maps = torch.cat([maps, maps.narrow(dim, maps.shape[dim] - 1, 1)], dim=dim)
@@ -35,26 +35,35 @@ class Fold(nn.Module):
 
 
 class Unfold(nn.Module):
-    """Channels into 2x2 pixels, cropped: `(B, 4C, h, w)` to `(B, C, *size)`."""
+    """Unfold channels into 2x2 pixels, cropped: `(B, 4C, h, w)` to `(B, C, H, W)`.
+
+    Args:
+        size: `(H, W)`, at most `(2h, 2w)`.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, maps: Tensor) -> Tensor:
-        """As above."""
+        """Return maps `(B, C, H, W)` of maps `(B, 4C, h, w)`."""
         return F.pixel_shuffle(maps, 2)[..., : self.size[0], : self.size[1]]
 
 
 class ImageNorm(nn.GroupNorm):
-    """Normalizes each image by itself (one group of all channels), so that a code depends on its image alone."""
+    """Normalize each image on its own (one group of all channels), so that a code depends on its image only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(1, channels)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity (He et al., 2016, arXiv 1603.05027), resolution kept."""
+    """Two 3x3 convolutions plus the identity (He et al., 2016, arXiv 1603.05027), at the same resolution.
+
+    Args:
+        channels: C.
+        norm: makes the normalization of so many channels.
+    """
 
     def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -68,13 +77,13 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """`(B, C, H, W)` to the same."""
+        """Return maps of the same shape `(B, C, H, W)`."""
         out: Tensor = maps + self.body(maps)
         return out
 
 
 class ConditionalResidualBlock(nn.Module):
-    """`ResidualBlock` with conditional batch norm."""
+    """`ResidualBlock` with conditional batch normalization."""
 
     def __init__(self, channels: int, num_classes: int | None) -> None:
         super().__init__()
@@ -84,14 +93,24 @@ class ConditionalResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, maps: Tensor, label: Tensor) -> Tensor:
-        """`(B, C, H, W)` maps and `(B, K)` label weights to `(B, C, H, W)`."""
+        """Return maps `(B, C, H, W)`, given maps of this shape and label weights `(B, K)`."""
         inner = self.conv1(F.silu(self.norm1(maps, label)))
         out: Tensor = maps + self.conv2(F.silu(self.norm2(inner, label)))
         return out
 
 
 def down_sampling(channels: int, widths: Sequence[int], blocks: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
-    """Maps of `channels` to maps of `widths[-1]`, halved once a width, with `blocks` residual blocks after each."""
+    """Make the layers that halve the resolution once for each width.
+
+    Args:
+        channels: the channels of the input.
+        widths: the channels after each halving.
+        blocks: the residual blocks after each halving.
+        norm: makes the normalization of so many channels.
+
+    Returns:
+        Layers from maps `(B, channels, H, W)` to maps of `widths[-1]` channels.
+    """
     layers: list[nn.Module] = [Fold(), nn.Conv2d(4 * channels, widths[0], 3, padding=1, bias=False)]
     for index, width in enumerate(widths):
         if index:
@@ -101,20 +120,20 @@ def down_sampling(channels: int, widths: Sequence[int], blocks: int, norm: Calla
 
 
 class Encoder(nn.Module):
-    """Images to the Gaussian posterior over their latent codes.
+    """The encoder: images to the Gaussian posterior over their latent codes.
 
     Args:
-        image_shape: `(C, H, W)`.
+        image_shape: `(C, H, W)` of the images.
         latent_dim: D.
-        widths: channels after each halving of the resolution; an empty list for fully connected layers alone.
-        hidden_dim: units between the maps and the Gaussian.
-        blocks: residual blocks at each resolution.
-        label_dim: L, entries of the label that is laid beside the image, as planes mixed in by a 1x1 convolution
-            or, where there are no maps, beside the pixels; 0 for an encoder that does not see it there. A
-            blind encoder has no way to code an image differently under another label.
-        shift_classes: K, where the label shifts the posterior instead (`LatentShift`); else None.
-        spatial: whether the code keeps its place, as D / (h w) channels of the coarsest maps, each from the pixels
-            around it, rather than pass through the fully connected hidden layer.
+        widths: the channels after each halving of the resolution. An empty list gives fully connected layers only.
+        hidden_dim: the units between the maps and the Gaussian.
+        blocks: the residual blocks at each resolution.
+        label_dim: L, the entries of a label next to the image: as planes mixed in by a 1x1 convolution or, without
+            maps, next to the pixels. 0 for an encoder that does not see the label there. A blind encoder cannot code an
+            image differently under another label.
+        shift_classes: K, if the label shifts the posterior instead (`LatentShift`); None if not.
+        spatial: make the code D / (h w) channels of the coarsest maps, without the fully connected hidden layer. Each
+            entry then comes from the pixels around its place.
     """
 
     def __init__(
@@ -147,10 +166,14 @@ class Encoder(nn.Module):
         self.shift = LatentShift(shift_classes, latent_dim) if shift_classes else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """`(B, C, H, W)` in [0, 1] and, if the encoder sees it, the label `(B, L)` to a posterior `(B, D)`.
+        """Return the posterior over codes `(B, D)`.
+
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            label: the label, `(B, L)`, if the encoder sees it.
 
         Raises:
-            ValueError: images of another shape, or no label where the encoder sees it.
+            ValueError: images of another shape; no label for an encoder that sees it.
         """
         check_rows("images", images, *self.image_shape)
         maps = images * 2.0 - 1.0
@@ -173,30 +196,29 @@ class Encoder(nn.Module):
 
 
 def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampling) -> nn.Sequential:
-    """Maps of `coarse` channels to maps of `fine` channels and twice the size."""
+    """Return layers that double the size of maps, from `coarse` channels to `fine` channels."""
     if upsampling == "subpixel":
         return nn.Sequential(nn.Conv2d(coarse, 4 * fine, 3, padding=1), Unfold(size))
     return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
 
 
 class Decoder(nn.Module):
-    """Latent codes and labels to pixel logits.
+    """The decoder: latent codes and labels to pixel logits.
 
     Args:
-        image_shape: `(C, H, W)`.
+        image_shape: `(C, H, W)` of the images.
         latent_dim: D.
-        label_dim: L, entries of the label that is laid beside z; 0 for a decoder that does not see it there.
-        norm_classes: K, where every normalization has the label's scale and shift; None for plain ones.
-        plane_dim: entries of the label laid as planes beside the maps before each doubling; 0 for none.
-        widths: channels before each doubling of the resolution, coarsest first; an empty list for fully connected
-            layers.
-        hidden_dim: units between the code and the coarsest maps.
-        blocks: residual blocks at each resolution.
-        spatial: whether the code is channels of the coarsest maps; the label then lies beside it as planes.
-        upsampling: how the resolution is doubled: "subpixel" by unfolding channels, or "nearest" by repeating pixels
-            before the convolution, which is less prone to checkerboards (Odena et al., 2016, doi
-            10.23915/distill.00003): repeated pixels have none, a convolution brings none back, and after the last one
-            follows no nonlinearity, which would.
+        label_dim: L, the entries of a label next to the code; 0 for a decoder that does not see the label there.
+        norm_classes: K, if every normalization has the label's scale and shift; None for plain ones.
+        plane_dim: the entries of a label that is laid as planes next to the maps before each doubling; 0 for none.
+        widths: the channels before each doubling of the resolution, coarsest first. An empty list gives fully connected
+            layers only.
+        hidden_dim: the units between the code and the coarsest maps.
+        blocks: the residual blocks at each resolution.
+        spatial: take the code as channels of the coarsest maps. The label is then planes next to it.
+        upsampling: how the resolution is doubled. "subpixel" unfolds channels. "nearest" repeats pixels before the
+            convolution, which is less prone to checkerboards (Odena et al., 2016, doi 10.23915/distill.00003): repeated
+            pixels have none, and the convolution after them brings none back.
     """
 
     def __init__(
@@ -236,7 +258,11 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        """`(B, D)` codes and labels `(B, L)` to logits `(B, C, H, W)`; their sigmoid is the image.
+        """Return the logits `(B, C, H, W)` of codes. Their sigmoid is the image.
+
+        Args:
+            z: the codes, `(B, D)`.
+            label: the label, `(B, L)`.
 
         Raises:
             ValueError: codes or labels of another shape.

@@ -1,4 +1,4 @@
-"""An encoder or a decoder of one's own in a `ConditionalVAE`: what it must answer, and how a saved model says so."""
+"""An encoder or a decoder of your own in a `ConditionalVAE`: what it must return, and how a model with it is saved."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PARTS = ("encoder", "decoder")
 
 
 def posterior_of(answer: Any, count: int, latent_dim: int) -> DiagonalGaussian:
-    """Return what an encoder of one's own answers as a posterior.
+    """Return the answer of an encoder of your own as a posterior.
 
     Args:
         answer: a `DiagonalGaussian`, which is returned as it is; mean and log-variance, each `(B, D)`; or both in one
-            tensor `(B, 2D)`.
+            tensor, `(B, 2D)`.
         count: B.
         latent_dim: D.
 
     Raises:
-        ValueError: another form.
+        ValueError: an answer of another form.
     """
     if isinstance(answer, DiagonalGaussian):
         return answer
@@ -49,10 +49,10 @@ def posterior_of(answer: Any, count: int, latent_dim: int) -> DiagonalGaussian:
 
 
 def check_logits(answer: Any, count: int, image_shape: ImageShape) -> Tensor:
-    """Return what a decoder of one's own answers, if it is pixel logits `(B, C, H, W)`.
+    """Return the answer of a decoder of your own, checked to be pixel logits `(B, C, H, W)`.
 
     Raises:
-        ValueError: anything else.
+        ValueError: an answer of another form.
     """
     wanted = (count, *image_shape)
     if not isinstance(answer, Tensor) or answer.shape != wanted:
@@ -62,10 +62,10 @@ def check_logits(answer: Any, count: int, image_shape: ImageShape) -> Tensor:
 
 
 def check_part(name: str, part: Any) -> nn.Module | None:
-    """Return a part of one's own, without what `torch.compile` put around it; None for none.
+    """Return a part of your own, without the wrapper of `torch.compile`; None if there is none.
 
     Raises:
-        ValueError: no `nn.Module`, or one without weights.
+        ValueError: the part is not an `nn.Module`.
     """
     if part is None:
         return None
@@ -77,10 +77,10 @@ def check_part(name: str, part: Any) -> nn.Module | None:
 
 
 def try_part(name: str, model: Any) -> None:
-    """Try a part of one's own on three grey images or codes, in evaluation mode; nothing changes.
+    """Try a part of your own on three grey images or codes, in evaluation mode. Nothing changes.
 
     Raises:
-        ValueError: it fails, or answers something of another form.
+        ValueError: it fails, or returns another shape.
     """
     part = getattr(model, name)
     weight = next(part.parameters(), None)
@@ -129,17 +129,17 @@ def own_parts(model: Any) -> dict[str, str]:
 
 
 def _form(part: nn.Module) -> list[Any]:
-    """The classes of a network's modules, and the names and shapes of its weights."""
+    """Return the classes of a network's modules, and the names and shapes of its weights."""
     part = uncompiled(part)
     kinds: list[Any] = [(name, type(each)) for name, each in part.named_modules()]
     return kinds + [(name, value.shape) for name, value in part.state_dict().items()]
 
 
 def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None], folder: Any) -> None:
-    """Make sure that exactly the parts of one's own that a model was saved with are given when it is loaded.
+    """Make sure that a saved model is loaded with exactly those parts of your own that it was saved with.
 
     Raises:
-        ValueError: one is missing, or was not saved.
+        ValueError: a part is missing, or was not saved.
     """
     unknown = sorted(set(given) - set(PARTS))
     if unknown:

@@ -1,8 +1,9 @@
 """Weights in few bits: whole numbers times a scale for each output channel, packed without gaps.
 
-Rounding to the nearest of 2^bits - 1 levels around zero, with the scale that makes the squared error least, costs a
-convolutional model little down to six bits or so (Nagel et al., 2021, "A White Paper on Neural Network Quantization",
-arXiv 2106.08295). Weights of one dimension, such as scales of a normalization, stay in half precision.
+A weight is rounded to the nearest of 2^bits - 1 levels around zero. The scale is the one with the smallest squared
+error of several. Down to about six bits this costs a convolutional model little (Nagel et al., 2021, "A White Paper on
+Neural Network Quantization", arXiv 2106.08295). Weights of one dimension, such as the scales of a normalization, stay
+in half precision.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ import torch
 from torch import Tensor
 
 LEVELS, SCALE = ".levels", ".scale"
-"""What follows a weight's name in a file."""
+"""Endings of a packed weight's two names in a file."""
 
 CLIPPED = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Shares of the largest weight of a channel that are tried as the largest level."""
+"""Shares of a channel's largest weight that are tried as the largest level."""
 
 
 def pack(weights: Mapping[str, Tensor], bits: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Round weights to few bits.
 
     Args:
-        weights: by name, on the CPU.
-        bits: of a weight, 2 to 8.
+        weights: the weights by name, on the CPU.
+        bits: the bits of a weight, 2 to 8.
 
     Returns:
-        What a file holds, by name, and what `unpack` needs beside it.
+        The tensors for a file, by name, and the plain values that `unpack` needs with them.
     """
     made: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
@@ -49,7 +50,7 @@ def pack(weights: Mapping[str, Tensor], bits: int) -> tuple[dict[str, Tensor], d
 
 
 def unpack(made: Mapping[str, Tensor], said: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights that `pack` rounded, in float32.
+    """Return the weights that `pack` rounded, by name, in float32.
 
     Raises:
         ValueError: parts that are missing or of another size.
@@ -68,7 +69,7 @@ def unpack(made: Mapping[str, Tensor], said: Mapping[str, Any]) -> dict[str, Ten
 
 
 def _rounded(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Levels `(N, M)` of rows, from 0, and scales `(N,)` in half precision, the best of those tried."""
+    """Return the levels `(N, M)` of rows, from 0 on, and their scales `(N,)` in half precision."""
     most = 2 ** (bits - 1) - 1
     largest = rows.abs().amax(dim=1, keepdim=True)
     best, scales = torch.zeros_like(rows), torch.zeros_like(largest)

@@ -1,4 +1,4 @@
-"""The two halves of a model over many images, some at a time, in evaluation mode."""
+"""The two halves of a model on many images, some at a time, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: i
 
     Args:
         vae: the model.
-        images: `(B, C, H, W)` in [0, 1].
-        own_labels: what they are, for an encoder that sees the label; None for none.
-        name: what errors call the labels.
-        chunk_size: images at a time.
+        images: the images, `(B, C, H, W)` in [0, 1].
+        own_labels: their own labels, for an encoder that sees the label; or None.
+        name: the name of the labels in errors.
+        chunk_size: the number of images at a time.
 
     Returns:
-        Posterior means `(B, D)`, on the model's device.
+        The posterior means, `(B, D)`, on the model's device.
     """
     own = None if own_labels is None else vae.label_weights(own_labels, len(images), name, vae.device)
     with evaluation_mode(vae) as model:
@@ -40,13 +40,13 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
 
     Args:
         vae: the model.
-        codes: `(B, D)`.
-        label: weights `(B, L)`.
-        chunk_size: images at a time.
-        device: where each chunk is brought.
+        codes: the codes, `(B, D)`.
+        label: the label weights, `(B, L)`.
+        chunk_size: the number of codes at a time.
+        device: the device of the result.
 
     Returns:
-        `(B, C, H, W)` in [0, 1], on `device`.
+        The images, `(B, C, H, W)` in [0, 1], on `device`.
     """
     parts = chunks(len(codes), chunk_size)
     with evaluation_mode(vae) as model:

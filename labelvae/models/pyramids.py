@@ -9,7 +9,7 @@ from labelvae.inputs.tensors import ImageShape
 
 
 def pyramid(image_shape: ImageShape, steps: int) -> list[tuple[int, int]]:
-    """The sizes `(H, W)` of an image and its `steps` halvings, rounded up.
+    """Return the sizes `(H, W)` of an image and of its `steps` halvings, rounded up.
 
     >>> pyramid((1, 28, 33), 3)
     [(28, 33), (14, 17), (7, 9), (4, 5)]
@@ -21,7 +21,7 @@ def pyramid(image_shape: ImageShape, steps: int) -> list[tuple[int, int]]:
 
 
 def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
-    """Channels after each halving, chosen so that the coarsest maps are 3 to 6 pixels along the shorter side.
+    """Return the channels after each halving, so many that the coarsest maps have 3 to 6 pixels along the shorter side.
 
     >>> default_widths((1, 28, 28)), default_widths((3, 128, 128))
     ((32, 64, 128), (32, 64, 128, 128, 128))
@@ -33,7 +33,11 @@ def default_widths(image_shape: ImageShape) -> tuple[int, ...]:
 def check_places(
     image_shape: ImageShape, latent_dim: int, encoder_widths: Sequence[int], decoder_widths: Sequence[int]
 ) -> None:
-    """Makes sure that a spatial code of `latent_dim` entries fits the coarsest maps of both halves."""
+    """Make sure that a spatial code of `latent_dim` entries fits the coarsest maps of both halves.
+
+    Raises:
+        ValueError: halves of different depth or without maps; a code that does not fill the maps evenly.
+    """
     if not encoder_widths or len(encoder_widths) != len(decoder_widths):
         raise ValueError(
             "spatial_latent: expected an encoder and a decoder of as many widths, at least one, got "

@@ -1,7 +1,7 @@
 """Models as folders: `config.json` (readable) and `model.safetensors` (weights only, no pickle).
 
-The configuration also travels inside the weights file, which can be loaded on its own; `config.json` is there
-to be read by people, and for weights that come without one.
+The weights file also holds the configuration, and can be loaded on its own. `config.json` is there for people to read,
+and for weights that come without a configuration.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from labelvae.models.packing import pack, unpack
 from labelvae.system.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
-"""Raised when a saved model of an older format could no longer be read as it is."""
+"""Version of the files. It rises if models of an older format can no longer be read."""
 
 LARGEST_CONFIGURATION = 2**20
-"""Bytes; one that is larger was not written here."""
+"""Largest size of a configuration, in bytes. A larger one was not written here."""
 
 
 class Pretrained(nn.Module):
-    """A module that saves itself to a folder and comes back from it.
+    """A module that can be saved to a folder and loaded from it.
 
-    Subclasses pass their constructor's arguments, all JSON values, to `super().__init__`.
+    Args:
+        config: the arguments of the subclass's constructor, all of them JSON values.
     """
 
     config: Mapping[str, Any]
@@ -51,7 +52,7 @@ class Pretrained(nn.Module):
 
     @property
     def class_names(self) -> list[str] | None:
-        """The name of each label, or None; set it, and labels may be given by name. It is saved and loaded."""
+        """The name of each class, or None. With names, labels may be given by name. They are saved and loaded."""
         return self._class_names
 
     @class_names.setter
@@ -60,7 +61,7 @@ class Pretrained(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
@@ -73,17 +74,17 @@ class Pretrained(nn.Module):
         return {}
 
     def save_pretrained(self, folder: str | Path, bits: int | None = None) -> None:
-        """Write `config.json`, `model.safetensors` and, with class names, `classes.json` under `folder`.
+        """Write `config.json`, `model.safetensors` and, with class names, `classes.json` to a folder.
 
-        The folder is made if it is missing. Weights have the names of a model that was not compiled. An encoder or a
-        decoder of your own is saved as weights alone: `from_pretrained` must be given one, into which they are loaded.
+        Weights have the names of a model that was not compiled. Of an encoder or a decoder of your own, only the
+        weights are saved: pass a new one to `from_pretrained`, which loads the weights into it.
 
         Args:
-            folder: where to.
-            bits: of a weight, 2 to 8, for a small file, see `packing`; None keeps the weights as they are.
+            folder: the folder. It is made if it is missing.
+            bits: the bits of a weight, 2 to 8, for a small file, see `packing`. None keeps the weights as they are.
 
         Raises:
-            ValueError: bits out of range.
+            ValueError: `bits` out of range.
         """
         if bits is not None:
             check_count("bits", bits, at_least=2, at_most=8)
@@ -102,7 +103,7 @@ class Pretrained(nn.Module):
             write_classes(folder, self.class_names)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take weights whose names say that their model, or a part of it, was compiled or wrapped; or that this is."""
+        """Accept weights whose names come from a compiled or wrapped model, or part, and the other way round."""
         own = {plain_name(prefix + name): prefix + name for name in self.state_dict()}
         for name in [name for name in state_dict if name.startswith(prefix) and name not in own.values()]:
             meant = own.get(plain_name(name))
@@ -111,12 +112,12 @@ class Pretrained(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def push_to_hub(self, repository: str, run: str | Path | None = None, private: bool = False) -> None:
-        """Sends the model to the Hugging Face Hub (the `hub` extra), from where `from_pretrained` reads it by name.
+        """Send the model to the Hugging Face Hub (the `hub` extra). `from_pretrained` reads it from there by name.
 
         Args:
-            repository: "user/name", made if it is missing.
-            run: the folder of the run it is from, whose scores and pictures make its card.
-            private: whether a new repository is for its owner alone.
+            repository: the name, "user/name". The repository is made if it is missing.
+            run: the folder of the model's run. Its scores and pictures make the model's card.
+            private: whether a new repository is private.
 
         Raises:
             ValueError: a name of another form; a run without scores; no huggingface_hub, network or permission.
@@ -131,14 +132,17 @@ class Pretrained(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu", **parts: nn.Module | None) -> Self:
-        """The model saved under `folder`, in evaluation mode, on `device`.
+        """Load a model, in evaluation mode.
 
         Args:
-            folder: a folder; or the name of a model that comes with the package, such as "mnist"; or "user/name"
-                on the Hugging Face Hub (the `hub` extra).
-            device: where the weights go.
-            **parts: `encoder` and `decoder` of a `ConditionalVAE` that was saved with its own; the saved weights are
+            folder: a folder; the name of a model that comes with the package, such as "mnist"; or "user/name" on the
+                Hugging Face Hub (the `hub` extra).
+            device: the device of the weights.
+            **parts: `encoder` and `decoder` of a `ConditionalVAE` that was saved with its own. The saved weights are
                 loaded into them.
+
+        Returns:
+            The model, on `device`.
 
         Raises:
             ValueError: no such folder or file; a part that is missing or has other weights; a file that is truncated,
@@ -181,7 +185,7 @@ class Pretrained(nn.Module):
 
 
 def plain_name(name: str) -> str:
-    """The name of a weight without what torch.compile, DataParallel and its like put into it.
+    """Return the name of a weight without the parts that torch.compile, DataParallel and the like add to it.
 
     >>> plain_name("module._orig_mod.decoder.norms.0.weight")
     'decoder.norms.0.weight'
@@ -190,7 +194,7 @@ def plain_name(name: str) -> str:
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The weights under `folder` and their configuration: the one inside the weights file, or config.json."""
+    """Return the weights in a folder, and their configuration: that in the weights file, or else config.json."""
     path = folder / "model.safetensors"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")

@@ -1,9 +1,5 @@
 """The model: an image and a label in, the image as that label out.
 
-    z ~ q(z | x)            the encoder: what is *this* image, apart from its label
-    x ~ p(x | z, y)         the decoder: the image with that style, as label y
-
-Relabelling decodes the latent of an image under another label; the result is its counterfactual.
 (Conditional VAE: Kingma et al., 2014, arXiv 1406.5298, model M2; Sohn et al., 2015.)
 """
 
@@ -44,46 +40,50 @@ from labelvae.models.pyramids import check_places, default_widths
 
 
 class ConditionalVAE(Labelled):
-    """A label-conditional variational autoencoder.
+    """A label-conditional variational autoencoder:
 
-    `encode` and `decode` are the two differentiable halves, for training and for research. `reconstruct`,
-    `relabel`, `sample` and `interpolate` are for use: in evaluation mode and without gradients whatever the
-    model's mode, in chunks that fit memory, on the model's device, the result on the images' device (a sample's on the
-    model's). Bad images, labels and codes are a `ValueError` everywhere. Under `torch.autocast` they compute in
-    bfloat16 and return the model's own type.
+        z ~ q(z | x)            the encoder: what an image x has apart from its label
+        x ~ p(x | z, y)         the decoder: the image with that style, as label y
 
-    Labels may be an index or, once `class_names` is set, a name for the whole batch; `(B,)` of them; or `(B, K)`
-    weights over the classes, one-hot or a blend. A model of several attributes takes a dict from their names to
-    values, or rows `(B, A)`, see `Attributes`.
+    Relabelling decodes the latent code z of an image under another label. The result is the image's counterfactual.
+
+    `encode` and `decode` are the differentiable halves, for training. `reconstruct`, `relabel`, `sample` and
+    `interpolate` are for use. They run in evaluation mode, without gradients, in chunks, and on the model's device, and
+    leave the model's mode as it is. Their results are on the images' device (those of `sample` on the model's). Invalid
+    images, labels and codes raise `ValueError`. Under `torch.autocast` they compute in bfloat16 and return the model's
+    own type.
+
+    Labels are one index or, once `class_names` is set, one name for the whole batch; `(B,)` of them; or weights over
+    the classes `(B, K)`, one-hot or a blend. With several attributes they are a dict from names to values, or rows
+    `(B, A)`, see `Attributes`.
 
     Args:
         image_shape: `(C, H, W)`, any size from 8x8, square or not.
-        num_classes: K, at least 2, where a label is one class.
-        latent_dim: D.
-        encoder_widths: channels after each halving of the resolution; None chooses by the image's size, an
-            empty list leaves fully connected layers alone.
-        decoder_widths: channels before each doubling, coarsest first; None mirrors the encoder.
-        hidden_dim: units between the maps and the latent, both ways.
-        blocks: residual blocks at each resolution.
-        encoder_label: how the label enters the encoder: "none", it is blind to it and relabels better, because
-            it cannot code an image differently for its label; "onehot" or "embedding", laid beside the image;
-            "shift", an embedding is added to the posterior's mean and log-variance.
-        decoder_label: how the label enters the decoder: "batchnorm", beside z and as every normalization's
-            scale and shift; "batchnorm-planes", that and as planes beside the maps; "onehot" or "embedding",
-            beside z; "none", an image is then relabelled by encoding it under the asked label.
-        embedding_dim: entries of the embedding, which encoder and decoder share.
-        spatial_latent: the code keeps its place, as `latent_dim / (h w)` channels of the coarsest `h x w` maps, rather
-            than pass through hidden units; for images whose layout shall stay.
+        num_classes: K, the number of classes, at least 2. Give this or `attributes`.
+        latent_dim: D, the entries of a code.
+        encoder_widths: the channels after each halving of the resolution. None chooses by the image's size. An empty
+            list gives fully connected layers only.
+        decoder_widths: the channels before each doubling, coarsest first. None mirrors the encoder.
+        hidden_dim: the units between the maps and the code, in both halves.
+        blocks: the residual blocks at each resolution.
+        encoder_label: how the label enters the encoder. "none": not at all; such a model relabels better, because it
+            cannot code an image differently for its label. "onehot" or "embedding": next to the image, as channels.
+            "shift": an embedding is added to mean and log-variance.
+        decoder_label: how the label enters the decoder. "batchnorm": with the code, and as the scale and shift of every
+            normalization. "batchnorm-planes": also as planes next to the maps. "onehot" or "embedding": with the code.
+            "none": not at all; an image is then relabelled by encoding it under the asked label.
+        embedding_dim: the entries of the embedding, which both halves share.
+        spatial_latent: make the code `latent_dim / (h w)` channels of the coarsest `h x w` maps, without hidden units.
+            This keeps the layout of an image.
         upsampling: "subpixel", the fastest, or "nearest", less prone to checkerboards; see `Decoder`.
-        encoder: an encoder of your own, called as `encoder(images)`, or as `encoder(images, label)` where
-            `encoder_label` is not "none"; it returns mean and log-variance, as `(B, 2D)` or as two tensors `(B, D)`.
-        decoder: a decoder of your own, called as `decoder(z, label)`; it returns pixel logits `(B, C, H, W)`. The label
-            is weights over the classes, `(B, K)`, or the embedding with the label way "embedding".
-        attributes: what a label is made of, in place of `num_classes`: a dict from names to `Category`, `Binary` and
-            `Continuous`.
+        encoder: an encoder of your own, called as `encoder(images)`, or as `encoder(images, label)` if `encoder_label`
+            is not "none". It returns mean and log-variance, as `(B, 2D)` or as two tensors `(B, D)`.
+        decoder: a decoder of your own, called as `decoder(z, label)`. It returns pixel logits `(B, C, H, W)`. The label
+            is weights over the classes, `(B, K)`, or its embedding if `decoder_label` is "embedding".
+        attributes: the parts of a label: a dict from names to `Category`, `Binary` and `Continuous`.
 
     Raises:
-        ValueError: an argument out of range; an encoder or decoder that fails or answers another shape.
+        ValueError: an argument out of range; an encoder or decoder that fails or returns another shape.
 
     >>> vae = ConditionalVAE(image_shape=(1, 28, 28), num_classes=10)
     >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
@@ -176,15 +176,16 @@ class ConditionalVAE(Labelled):
             try_part(name, self)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles both halves in place, as `nn.Module.compile` does; the names of the weights stay as they are."""
+        """Compile both halves in place, as `nn.Module.compile` does. The weights keep their names."""
         self.encoder.compile(*args, **kwargs)
         self.decoder.compile(*args, **kwargs)
 
     def encode(self, images: Tensor, labels: Labels | None = None) -> DiagonalGaussian:
-        """The posterior over the latent codes, `(B, D)`, of images `(B, C, H, W)` in [0, 1].
+        """Return the posterior over the latent codes `(B, D)` of images `(B, C, H, W)` in [0, 1].
 
         Args:
-            labels: the images' own labels; only an encoder that sees the label reads them.
+            images: the images.
+            labels: the images' own labels. Needed only by an encoder that sees the label.
 
         Raises:
             ValueError: images or labels of another shape, type or range.
@@ -197,7 +198,7 @@ class ConditionalVAE(Labelled):
         return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
 
     def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
-        """Pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; the image is their sigmoid."""
+        """Return pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; their sigmoid is the image."""
         if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
             shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
@@ -208,15 +209,15 @@ class ConditionalVAE(Labelled):
         return logits if isinstance(self.decoder, Decoder) else check_logits(logits, z.shape[0], self.image_shape)
 
     def own_parts(self) -> dict[str, str]:
-        """Return the classes of an encoder and a decoder that were given or changed, by name; see `save_pretrained`."""
+        """Return the class names of an encoder or decoder that was given or changed; see `save_pretrained`."""
         return own_parts(self)
 
     def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
-        """Label weights `(B, K)` as they enter a network that takes them by `way`, `(B, L)`."""
+        """Return label weights `(B, K)` as a network sees them that takes the label by `way`, `(B, L)`."""
         return self.embedding(label.to(self.dtype)) if self.embedding and way == "embedding" else label
 
     def decode(self, z: Tensor, labels: Labels) -> Tensor:
-        """Images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
+        """Return images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
         return torch.sigmoid(self.decode_logits(z, labels))
 
     @property
@@ -225,13 +226,13 @@ class ConditionalVAE(Labelled):
         return self.decoder_label != "none"
 
     def forward(self, images: Tensor, labels: Labels) -> Tensor:
-        """The images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
+        """Return images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
         return self.decode(self.encode(images, labels).rsample(), labels)
 
     def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
-        """Return images `(B, C, H, W)` in [0, 1] from the posterior mean of `images`, under their own labels.
+        """Return the images `(B, C, H, W)` in [0, 1] that the posterior mean of `images` gives under their own labels.
 
-        Images and labels may be in any form that `relabel` takes.
+        Images and labels may be in any form that `relabel` accepts.
         """
         own = self.weighed(self.label_weights(labels, len(as_images(images, self.image_shape))))
         return self.relabel(images, own, own, chunk_size)
@@ -297,12 +298,12 @@ class ConditionalVAE(Labelled):
         chunk_size: int = 1024,
         own_labels: Labels | nn.Module | None = None,
     ) -> Tensor:
-        """Each image on the way from one label to another, style kept: `(B, steps, C, H, W)` in [0, 1].
+        """Return images on the way from one label to another, with their style kept: `(B, steps, C, H, W)` in [0, 1].
 
-        The label's weights move linearly from `start` to `end` in `steps` images, at least 2; `start` is what the
-        images are, for an encoder that sees the label. A number moves in its own unit, and an angle the shorter way
-        round, or as it is written where that is a whole turn or more: from 0 to 360 degrees is once around. Attributes
-        that are left out stay as `own_labels` says.
+        The label's weights move linearly from `start` to `end`, in at least 2 `steps`. A number moves in its own unit.
+        An angle goes the shorter way round, or as written if that is a whole turn or more: from 0 to 360 degrees is
+        once around. An encoder that sees the label takes `start` as the images' own. Attributes that are left out stay
+        as in `own_labels`.
         """
         steps = check_count("steps", steps, at_least=2)
         images = as_images(images, self.image_shape)

@@ -1,4 +1,4 @@
-"""Maps of a network that was not made here: which of its layers gives the map of each resolution."""
+"""The maps of a network of your own: which of its layers gives the map of each resolution."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from labelvae.inputs.tensors import ImageShape
 def maps_seen(
     network: nn.Module, names: set[str] | None = None
 ) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
-    """Yield a network whose layers are watched, and the maps `(B, C, h, w)` that they give, by name, in their order.
+    """Yield a network whose layers are watched, and their maps `(B, C, h, w)` by name, in the order of the layers.
 
     Args:
-        network: the caller's own copy; hooks are put into it.
-        names: layers to watch; None watches all.
+        network: the caller's own copy of the network. It gets hooks.
+        names: the names of the layers to watch. None watches all.
     """
     seen = OrderedDict[str, Tensor]()
 
@@ -48,19 +48,19 @@ def maps_seen(
 
 
 def octaves(maps: Mapping[str, Tensor], size: tuple[int, int], image_shape: ImageShape) -> list[tuple[str, int]]:
-    """Choose a layer for each halving of the resolution, finest first: the last one of that resolution.
+    """Choose a layer for each halving of the resolution, finest first: the last layer of that resolution.
 
-    A network without padding gives maps a little smaller than a half or a quarter; the nearest halving counts. One that
-    leaves out a halving gives the next finer map there, or else the next coarser one. Maps of one pixel, which are
-    pooled over the image, count for nothing.
+    In a network without padding, maps are a little smaller than a half or a quarter; the nearest halving counts. If a
+    network skips a halving, the next finer map stands in, or else the next coarser one. Maps of one pixel, which are
+    pooled over the image, do not count.
 
     Args:
-        maps: maps `(B, C, h, w)` by the name of their layer, in the order of the layers.
-        size: `(H, W)` of the images that the network takes.
-        image_shape: `(C, H, W)` of the images of the model, which can be halved so often.
+        maps: the maps, `(B, C, h, w)`, by the name of their layer, in the order of the layers.
+        size: `(H, W)` of the network's input.
+        image_shape: `(C, H, W)` of the model's images. Their size limits the number of halvings.
 
     Returns:
-        The layer's name and its channels for each halving; empty for a network without maps.
+        For each halving, the layer's name and its channels; empty for a network without maps.
     """
     last: dict[int, tuple[str, int]] = {}
     for name, seen in maps.items():
@@ -76,5 +76,5 @@ def octaves(maps: Mapping[str, Tensor], size: tuple[int, int], image_shape: Imag
 
 
 def fitted(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return maps `(B, C, h, w)` of a size, by the means of areas."""
+    """Return maps `(B, C, h, w)` resized to a size, each pixel the mean of an area."""
     return maps if tuple(maps.shape[2:]) == tuple(size) else F.adaptive_avg_pool2d(maps, size)

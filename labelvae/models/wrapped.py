@@ -1,4 +1,4 @@
-"""A classifier of one's own as guide or judge: any network from images to logits, with its normalization and size."""
+"""A classifier of your own as guide or judge: any network from images to logits, with its normalization and size."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Features = Callable[[Tensor], Tensor]
 
 
 class WrappedClassifier(Classifier):
-    """A network of one's own, with what it wants done to an image first; see `LabelClassifier.wrap`.
+    """A network of your own as a classifier. `LabelClassifier.wrap` makes one, and describes the arguments.
 
-    Features are the input of the fully connected layer that gives the logits, or else the logits. Its maps are those of
-    its convolutions, see `octaves`.
+    Its features are the input of the fully connected layer that gives the logits, or else the logits. Its maps are
+    those of its convolutions, see `octaves`.
     """
 
     def __init__(
@@ -86,13 +86,19 @@ class WrappedClassifier(Classifier):
 
     @property
     def map_widths(self) -> list[int]:
-        """Channels of each of `coarse_maps`; none of a network whose layers cannot be watched, or without maps."""
+        """The channels of each of `coarse_maps`; empty if the network has no maps, or its layers cannot be watched."""
         return [channels for _, channels in self._octaves]
 
     def coarse_maps(self, images: Tensor, most: int | None = None) -> list[Tensor]:
         """Return the maps after each halving of the resolution, finest first, see `octaves`.
 
-        They have the sizes of the image's halvings, rounded up, whatever size the network takes.
+        Args:
+            images: the images, `(B, C, H, W)` in [0, 1].
+            most: the largest number of maps, from the finest on. None for all.
+
+        Returns:
+            One tensor `(B, width, h, w)` for each map. The sizes are those of the image's halvings, rounded up,
+            whatever size the network takes.
 
         Raises:
             ValueError: images of another shape, type or range; `most` below 1.
@@ -108,7 +114,7 @@ class WrappedClassifier(Classifier):
         return [fitted(seen[name], size) for (name, _), size in zip(wanted, sizes, strict=True)]
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Refuse: how to build the network is known to its owner alone.
+        """Refuse to save: only its owner knows how to build the network.
 
         Raises:
             ValueError: always.
@@ -135,7 +141,7 @@ class WrappedClassifier(Classifier):
         return torch.tensor([check_number(name, value, above=above) for value in each])[:, None, None]
 
     def _try(self, num_classes: int | None) -> None:
-        """Try the network on a few images: do logits come out, and which layer gives them?"""
+        """Try the network on a few images: does it return logits, and from which layer?"""
         if self.device.type == "meta":
             raise ValueError(
                 "module: expected weights, got a network on the meta device, which has none; load it first"
@@ -178,10 +184,10 @@ class WrappedClassifier(Classifier):
 
 
 def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes: int | None) -> WrappedClassifier:
-    """Return a network that was given as it is, as a classifier of such images; an error names the argument.
+    """Return a network that was given as it is, as a classifier of such images. Errors name the argument `name`.
 
     Raises:
-        ValueError: it does not answer such images with so many logits.
+        ValueError: the network does not answer such images with so many logits.
     """
     try:
         return WrappedClassifier(network, image_shape, num_classes)
@@ -190,10 +196,10 @@ def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes:
 
 
 def check_differentiable(name: str, classifier: Classifier) -> None:
-    """Make sure that a gradient reaches the images of a network of one's own.
+    """Make sure that a gradient reaches the images of a network of your own.
 
     Raises:
-        ValueError: none does, as of quantized networks and of those that detach their output: nothing would be guided.
+        ValueError: no gradient does, as with quantized networks and with detached outputs. Such a network cannot guide.
     """
     inference = any(each.is_inference() for each in classifier.parameters())  # made where no gradient can be
     if not isinstance(classifier, WrappedClassifier) or inference:
@@ -225,7 +231,7 @@ def _grey_images(count: int, shape: ImageShape, device: torch.device) -> Tensor:
 
 @contextmanager
 def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
-    """Yield a copy of the network, with the same tensors, and what its fully connected layers are given, by name.
+    """Yield a copy of the network, with the same tensors, and the inputs of its fully connected layers, by name.
 
     The copy is the caller's own, so threads do not see each other's images.
     """
@@ -246,7 +252,7 @@ def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, T
 
 
 def _logits(output: Any) -> Tensor:
-    """Return the logits of what a network answers: themselves, or the part of that name."""
+    """Return the logits in a network's answer: the answer itself, or its part of that name."""
     if isinstance(output, Mapping) and "logits" in output:
         output = output["logits"]
     logits: Tensor = getattr(output, "logits", output)

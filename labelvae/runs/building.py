@@ -22,11 +22,11 @@ from labelvae.training.tasks import ClassifierTraining, VAETraining
 Network = TypeVar("Network", bound=nn.Module)
 
 MOST_PARAMETERS = 2**31
-"""More weights than this, 8 GB, and a configuration is broken."""
+"""Largest number of weights, 8 GB. A configuration with more is taken for a mistake."""
 
 
 def image_data(data: Any, how: DataSettings) -> ImageData:
-    """Return the images of a run: an `ImageData` as it is, or one of a `Dataset`, a `DataLoader` or a dict of them.
+    """Return the images of a run as an `ImageData`, made of a `Dataset`, a `DataLoader` or a dict of them if needed.
 
     Raises:
         ValueError: another form; a dict without train.
@@ -51,14 +51,14 @@ def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes
 
     Args:
         how: its settings.
-        image_shape: `(C, H, W)` of its images.
+        image_shape: `(C, H, W)` of the images.
         num_classes: K.
 
     Returns:
         The classifier.
 
     Raises:
-        ValueError: more than `MOST_PARAMETERS`.
+        ValueError: more than `MOST_PARAMETERS` weights.
     """
     return _built(
         lambda: LabelClassifier(
@@ -78,14 +78,14 @@ def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> Cond
 
     Args:
         how: its settings.
-        image_shape: `(C, H, W)` of its images.
+        image_shape: `(C, H, W)` of the images.
         num_classes: K.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: more than `MOST_PARAMETERS`.
+        ValueError: more than `MOST_PARAMETERS` weights.
     """
     return _built(
         lambda: ConditionalVAE(
@@ -106,15 +106,15 @@ def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> Cond
 
 
 def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int) -> None:
-    """Make sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+    """Make sure that guide, judge and model can be built, before the first of them is trained. No memory is used.
 
     Args:
-        settings: of the run.
-        image_shape: `(C, H, W)` of its images.
+        settings: the settings of the run.
+        image_shape: `(C, H, W)` of the images.
         num_classes: K.
 
     Raises:
-        ValueError: one of them cannot.
+        ValueError: a network cannot be built.
     """
     with torch.device("meta"):
         new_classifier(settings.judge, image_shape, num_classes)
@@ -123,7 +123,7 @@ def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int
 
 
 def _built(network: Callable[[], Network]) -> Network:
-    """The network, unless it is too large; that is seen without memory."""
+    """Build a network, unless it is too large. Its size is counted without memory."""
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in network().parameters())
     if count > MOST_PARAMETERS:
@@ -132,12 +132,12 @@ def _built(network: Callable[[], Network]) -> Network:
 
 
 def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:
-    """Make the training of a classifier.
+    """Make the training task of a classifier.
 
     Args:
-        how: its settings.
-        classifier: what is trained.
-        others: `ClassifierTraining`'s prefix, channels_last, compiled and graphed.
+        how: the classifier's settings.
+        classifier: the classifier to train.
+        others: further arguments of `ClassifierTraining`: prefix, channels_last, compiled and graphed.
 
     Returns:
         The task.
@@ -168,20 +168,20 @@ def vae_task(
     more_guides: Sequence[LabelClassifier] = (),
     **others: Any,
 ) -> VAETraining:
-    """Make the training of a model under its objective, with a discriminator where one is weighed.
+    """Make the training task of a model, with a discriminator if its weight is above 0.
 
     Args:
         how: the model's settings.
-        vae: what is trained.
-        guide: the classifier in the loss; None for none.
-        more_guides: further ones beside it.
-        others: `VAETraining`'s prefix, channels_last, compiled and graphed.
+        vae: the model to train.
+        guide: the classifier in the loss, or None.
+        more_guides: further guides.
+        others: further arguments of `VAETraining`: prefix, channels_last, compiled and graphed.
 
     Returns:
         The task.
 
     Raises:
-        ValueError: a discriminator that shall see the maps of a guide that has none.
+        ValueError: a discriminator that is to see the guide's maps, and a guide without maps.
     """
     optimization = how.optimization
     discriminator = None

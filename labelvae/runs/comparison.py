@@ -1,4 +1,4 @@
-"""Runs side by side: what each scored, and its pictures, as text or as one HTML file that needs nothing else."""
+"""Runs side by side: their scores and pictures, as text or as one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ figure { margin: 0; } img { width: 100%; image-rendering: pixelated; }
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Find the settings that are not the same in all runs.
+    """Find the settings that differ between runs.
 
     Args:
-        runs: what was read of each.
+        runs: the runs.
 
     Returns:
-        The values by name, one for each run; None where a run does not say.
+        The values by name, one for each run. None if a run does not have the setting.
     """
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ("out", "resume", "overwrite"))
     values = {name: [run.settings.get(name) for run in runs] for name in names}
@@ -39,13 +39,13 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """Format the models' scores, and what differs in their settings.
+    """Format the models' scores, and the settings that differ.
 
     Args:
-        runs: what was read of each.
+        runs: the runs.
 
     Returns:
-        An aligned text table, a column a run.
+        An aligned text table, with one column for each run.
     """
     differing = differing_settings(runs)
     return rows_table(
@@ -57,10 +57,10 @@ def comparison_page(runs: Sequence[Run]) -> str:
     """Format scores and pictures as a page.
 
     Args:
-        runs: what was read of each.
+        runs: the runs.
 
     Returns:
-        One HTML file with the pictures inside it; nothing is loaded from elsewhere.
+        The text of one HTML file, with the pictures inside. Nothing is loaded from elsewhere.
     """
     names = [name for name in dict.fromkeys(name for run in runs for name in run.row) if name != "name"]
     titles = "".join(f"<th>{html.escape(str(run.folder))}</th>" for run in runs)

@@ -1,8 +1,8 @@
-"""Ways to condition a VAE on a label, by name, others' and ours: where it enters, and what the loss asks of it.
+"""Ways to condition a VAE on a label, by name, others' and ours: where the label enters, and what the loss asks of it.
 
-Each recipe is a `VAESettings`: the sizes and the training of a data set's preset, with another conditioning and
-another objective. To add one, add an entry to `recipes`; a way for the label to enter that is not there yet is
-a few lines in `models/conditioning.py`.
+Each recipe is a `VAESettings`: the sizes and the training of a data set's preset, with another conditioning and another
+objective. To add a recipe, add an entry to `recipes`. To add a new way for the label to enter, write a few lines in
+`models/conditioning.py`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from labelvae.runs.settings import Settings, VAESettings
 
 
 def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
-    """The recipes by name, for the images of a preset; `labelvae` is the preset's own.
+    """Return the recipes by name, for the images of a preset. "labelvae" is the preset's own.
 
-    The label enters the encoder and the decoder by:
+    The label enters the encoder and the decoder as follows:
 
-    - planes-embedding, planes-onehot, planes-mixed: planes beside the image, mixed in by a 1x1 convolution, and
-      entries beside z; an embedding, one-hot, or one-hot planes and an embedding (Sohn et al., 2015).
-    - latent-shift: an embedding added to the posterior's mean and log-variance; nothing for the decoder. A tenth
-      of the training labels are wrong, and a frozen classifier must see the label that was fed in.
-    - encoder-only: one-hot planes; nothing for the decoder.
-    - batchnorm: nothing for the encoder; conditional batch norm and planes for the decoder (De Vries et al., 2017).
-      A frozen classifier must see the own label, by a smoothed binary cross-entropy. In colour, the codes are noised.
-    - mlp: one-hot beside the pixels and beside z, 500 hidden units (Kingma & Welling, 2013, arXiv 1312.6114).
-    - vanilla: nowhere; the same VAE without labels.
+    - planes-embedding, planes-onehot, planes-mixed: as planes next to the image, mixed in by a 1x1 convolution, and as
+      entries next to the code: an embedding; one-hot; or one-hot planes and an embedding (Sohn et al., 2015).
+    - latent-shift: as an embedding added to the posterior's mean and log-variance; not in the decoder. A tenth of the
+      training labels are wrong, and a frozen classifier must see the label that was fed in.
+    - encoder-only: as one-hot planes in the encoder; not in the decoder.
+    - batchnorm: not in the encoder; as conditional batch norm and planes in the decoder (De Vries et al., 2017). A
+      frozen classifier must see the own label, by a smoothed binary cross-entropy. In colour, noise is added to the
+      codes.
+    - mlp: one-hot, next to the pixels and next to the code, with 500 hidden units (Kingma & Welling, 2013, arXiv
+      1312.6114).
+    - vanilla: nowhere; the same VAE as mlp, without labels.
 
     Args:
         preset: the settings of a data set.
-        channels: of its images.
+        channels: the channels of its images.
     """
     ours = preset.vae
     colour = channels > 1

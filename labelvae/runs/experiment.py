@@ -1,8 +1,8 @@
-"""One run from data to pictures: guide, judge, model and reference; scores; files.
+"""One run from data to pictures: guide, judge, model and reference, then scores and pictures. Its folder has:
 
     settings.yaml   guide/ guide-2/ ... judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
 
-Each step leaves its result whole before the next begins, and a resumed run takes up what is there.
+Each step leaves its whole result before the next step begins. A resumed run continues from what is there.
 """
 
 from __future__ import annotations
@@ -56,15 +56,18 @@ from labelvae.visual.grids import one_of_each
 
 
 def run_experiment(settings: Settings, data: Any = None) -> list[Scores]:
-    """Trains guide, judge, model and reference, evaluates them on the test images, and draws.
+    """Train guide, judge, model and reference, score them on the test images, and draw.
 
     Args:
-        settings: everything.
+        settings: the settings of the run.
         data: the images: an `ImageData`; a torch `Dataset` or `DataLoader`; or a dict of them with the keys train, test
-            and validation, see `ImageData.from_datasets`. None reads what `settings.data` names.
+            and validation, see `ImageData.from_datasets`. None reads the data set that `settings.data` names.
+
+    Returns:
+        The scores: first those of the model, then those of the references. Empty with `find_learning_rate`.
 
     Raises:
-        ValueError: settings or data that cannot be; a folder that holds another run.
+        ValueError: settings or data that cannot be used; a folder that holds another run.
     """
     with kept_process():
         quiet()
@@ -110,19 +113,19 @@ def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
 
 
 class Experiment:
-    """The steps of a run, each of which leaves its files under `settings.out`.
+    """The steps of a run. Each step leaves its files in `settings.out`.
 
     Args:
-        settings: everything.
-        data: the images, in a form that `run_experiment` takes.
-        claim: whether it is the first process of the run, which owns the folder and the log.
+        settings: the settings of the run.
+        data: the images, in a form that `run_experiment` accepts.
+        claim: whether this is the run's first process, which owns the folder and the log.
 
     Attributes:
-        choice: how the machine is used; the steps run on as many threads as the caller lets torch take.
+        choice: how the machine is used. The steps use as many threads as the caller allows torch.
 
     Raises:
-        ValueError: no such device; a folder that holds a run, unless it is to be resumed with the same settings
-            and images, or overwritten.
+        ValueError: no such device; a folder that holds a run. (It may be resumed with the same settings and images, or
+            overwritten.)
     """
 
     def __init__(self, settings: Settings, data: Any, claim: bool = True) -> None:
@@ -145,7 +148,7 @@ class Experiment:
             self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
 
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
-        """A classifier trained on the training images and frozen, saved under `name`."""
+        """Return a classifier, trained on the training images, frozen, and saved as `name`."""
         seed_everything(how.optimization.seed, verbose=False)
         classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
         task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
@@ -162,7 +165,7 @@ class Experiment:
         judge: LabelClassifier,
         more_guides: Sequence[LabelClassifier] = (),
     ) -> ConditionalVAE:
-        """A conditional VAE trained with `guide` in its loss, saved under `name`; `judge` looks on."""
+        """Return a conditional VAE, trained with `guide` in its loss while `judge` looks on, and saved as `name`."""
         task = self._vae_task(name, how, guide, more_guides)
         vae = task.vae
         held_out = self.data.splits["validation"]
@@ -183,9 +186,10 @@ class Experiment:
     def find_learning_rate(
         self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier] = ()
     ) -> None:
-        """Draws the loss over a learning rate that grows at every step, and says which one Lightning suggests.
+        """Draw the loss over a learning rate that grows at every step, and print the rate that Lightning suggests.
 
-        The range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186).
+        This is the range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv
+        1506.01186).
         """
         train = self.data.loader("train", how.optimization.batch_size, self.device, shuffle=True, drop_last=True)
         trainer = Trainer(
@@ -220,7 +224,7 @@ class Experiment:
         return vae_task(how, vae, guide, more_guides, prefix="" if name == "vae" else f"{name}/", **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
-        """Evaluates every model on the test images; writes `scores.json` and prints the table."""
+        """Return the scores of every model on the test images. Write `scores.json`, and print the table."""
         real, test = self._batches("train"), self._batches("test")
         scores = [
             evaluate(model, test, judge, real=real, guide=guide, name=name, rounds=self.settings.rounds)
@@ -231,7 +235,7 @@ class Experiment:
         return scores
 
     def pictures(self, model: ConditionalVAE | Refined, judge: LabelClassifier) -> None:
-        """Draws what the model does to test images, and where the judge takes it least for what was asked."""
+        """Draw what the model does to test images, and its worst results by the judge's opinion."""
         test = self.data.splits["test"]
         some = test.subset(one_of_each(test.labels, 40)).load()
         pictures = sheets(model, some.images.float() / 255.0, some.labels, self.data.class_names)
@@ -241,7 +245,7 @@ class Experiment:
             log_picture([self.logger] if self.logger else [], f"samples/{name}_final", picture)
 
     def finish(self, scores: Sequence[Scores]) -> None:
-        """Closes the log with the model's scores, what is wrong and, on W&B, the model; says so, and where all is."""
+        """Close the log with scores, problems and, on W&B, the model; print the problems and the folder."""
         if self.logger is not None:
             said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
             close_logger(self.logger, scores[0].row(), said or "nothing found", self.out / "vae", self.out.name)
@@ -287,7 +291,7 @@ class Experiment:
 
     @property
     def speed(self) -> dict[str, bool]:
-        """How every task runs: `channels_last` and `compiled`."""
+        """How every task runs: `channels_last`, `compiled` and `graphed`."""
         return {name: getattr(self.choice, name) for name in ("channels_last", "compiled", "graphed")}
 
     def _batches(self, split: Any) -> Any:

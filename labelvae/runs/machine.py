@@ -1,7 +1,7 @@
 """What this machine can do, and how a run uses it: precision, memory layout, compiling, threads.
 
-`machine_of` asks torch for the facts. `choose` decides from facts and settings alone, so that every decision can be
-tested for a machine that is not there. Nothing here imports torch before `machine_of` is called.
+`machine_of` asks torch for the facts. `choose` decides from facts and settings alone, so that decisions for any machine
+can be tested. Nothing here imports torch before `machine_of` is called.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from labelvae.runs.settings import Settings
 
 SMALL_STEP = 16_384
-"""A training step on fewer pixels than this (batch size x height x width) is small. On 64 images of 8x8 pixels bfloat16
-gains nothing, channels-last 7 % of a step with AVX2 and nothing with AVX-512, and a second thread gains little when the
-machine is free and loses much when it is not.
+"""A training step on fewer pixels (batch size x height x width) is small. On 64 images of 8x8 pixels, bfloat16 gains
+nothing, channels-last gains 7 % of a step with AVX2 and nothing with AVX-512, and a second thread gains little on an
+idle machine and loses much on a busy one.
 """
 
 _WITHOUT_BFLOAT16 = {"sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni"}
-"""Values of ONEDNN_MAX_CPU_ISA that keep the convolutions from using bfloat16 instructions."""
+"""Values of ONEDNN_MAX_CPU_ISA with which convolutions do not use bfloat16 instructions."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What is there.
+    """The facts about a machine.
 
     Attributes:
         device: Type of the device that trains: cpu, cuda or mps.
         instructions: Name of the processor's instructions, or of the GPU.
-        bfloat16: Whether it computes in bfloat16 rather than emulate it, which is slower than float32.
-        threads: Threads that torch would use.
+        bfloat16: Whether it computes in bfloat16. Emulating bfloat16 is slower than float32.
+        threads: Number of threads that torch would use.
     """
 
     device: str
@@ -54,10 +54,10 @@ class Choice:
         precision: Lightning's name of the precision.
         channels_last: Whether the channels of a pixel lie next to each other in memory.
         compiled: Whether the training step is compiled.
-        graphed: Whether it is recorded as a CUDA graph.
-        threads: Threads of the processor that compute.
-        reason: Why this precision.
-        warning: What is slow about a precision that was asked for by name, or "".
+        threads: Number of the processor's threads that compute.
+        reason: Reason for the precision.
+        graphed: Whether the training step is recorded as a CUDA graph.
+        warning: Why a precision that was asked for is slow, or "".
     """
 
     precision: Literal["32-true", "bf16-mixed"]
@@ -69,7 +69,7 @@ class Choice:
     warning: str = ""
 
     def line(self) -> str:
-        """One line that says what was chosen and why.
+        """Return one line that says what was chosen, and why.
 
         >>> Choice("32-true", True, False, 2, "because this processor emulates bfloat16 (AVX2)").line()
         'precision: 32-true, because this processor emulates bfloat16 (AVX2); channels-last, not compiled, 2 threads'
@@ -91,11 +91,11 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machi
 
     Args:
         settings: The settings of the run.
-        image_shape: `(C, H, W)` of its images.
-        machine: What is there.
+        image_shape: `(C, H, W)` of the images.
+        machine: The facts about the machine.
 
     Returns:
-        Precision, memory layout, graph, compiling and threads, and why.
+        Precision, memory layout, graph, compiling and threads, and the reason.
     """
     how, pixels = settings.vae.optimization, image_shape[1] * image_shape[2]
     small = how.batch_size * pixels < SMALL_STEP
@@ -126,16 +126,13 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machi
 
 
 def device_of(accelerator: str) -> torch.device:
-    """Name the device of a Lightning accelerator.
+    """Return the device of a Lightning accelerator; the first of several GPUs.
 
     Args:
         accelerator: Lightning's name of it, or auto.
 
-    Returns:
-        The device; of several GPUs the first.
-
     Raises:
-        ValueError: There is none here.
+        ValueError: There is no such accelerator here.
     """
     import torch
 
@@ -148,13 +145,10 @@ def device_of(accelerator: str) -> torch.device:
 
 
 def machine_of(device: torch.device) -> Machine:
-    """Ask torch what the machine of a device can do.
+    """Return the facts about a device's machine, as torch knows them.
 
     Args:
-        device: Where a run would train.
-
-    Returns:
-        The facts that `choose` decides from.
+        device: The device that would train.
     """
     import torch
 
@@ -172,14 +166,14 @@ def machine_of(device: torch.device) -> Machine:
 
 
 def _limit(environment: Mapping[str, str]) -> str:
-    """The instructions that oneDNN, which computes the convolutions, is kept to; "" for no limit."""
+    """Return the instructions that oneDNN, which computes the convolutions, is limited to; "" for no limit."""
     return (environment.get("ONEDNN_MAX_CPU_ISA") or environment.get("DNNL_MAX_CPU_ISA") or "").lower()
 
 
 def _computes_bfloat16() -> bool:
-    """Whether oneDNN computes in bfloat16 and, on x86, the processor has the instructions.
+    """Return whether oneDNN computes in bfloat16 and, on x86, the processor has the instructions.
 
-    On AVX-512 without them oneDNN says that it computes in bfloat16, and is two to three times slower than in float32.
+    On AVX-512 without them, oneDNN says that it computes in bfloat16, but is two to three times slower than in float32.
     """
     import torch
 
@@ -197,7 +191,7 @@ def _computes_bfloat16() -> bool:
 
 @contextmanager
 def threads_at_work(count: int) -> Iterator[None]:
-    """Let torch compute with a number of threads, and with as many as before afterwards."""
+    """Let torch compute with `count` threads in this context, and with as many as before after it."""
     import torch
 
     before = torch.get_num_threads()

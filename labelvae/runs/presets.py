@@ -1,4 +1,4 @@
-"""Settings known to work, by data set."""
+"""Settings that are known to work, by data set."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ MNIST_BRIEF = replace(
     judge=replace(MNIST.judge, optimization=replace(MNIST.judge.optimization, epochs=3)),
     vae=replace(MNIST.vae, optimization=replace(MNIST.vae.optimization, epochs=1)),
 )
-"""The same for a first look, of some minutes."""
+"""MNIST's digits with fewer epochs, for a first look in some minutes."""
 
 _VARIED = Augmentation(sizes=(0.58, 1.32), strokes=(0.48, 2.1), shift=0.17, share=0.5)
 
 
 def _varied(how: ClassifierSettings) -> ClassifierSettings:
-    """A classifier that also reads digits of other sizes, strokes and places."""
+    """Return the settings of a classifier that also reads digits of other sizes, strokes and places."""
     changes = replace(how.augmentation, sizes=_VARIED.sizes, strokes=_VARIED.strokes, shift=_VARIED.shift)
     return replace(how, augmentation=changes)
 
@@ -108,7 +108,8 @@ MNIST_VARIED = replace(
     vae=replace(MNIST.vae, latent_dim=24, encoder_widths=(24, 48, 96), hidden_dim=120, augmentation=_VARIED),
 )
 """MNIST's digits as they are, and with 60 to 130 % of their size, half to twice their thickness, or moved by up to 4
-pixels; a small model."""
+pixels; a small model.
+"""
 
 FASHION_MNIST = replace(MNIST, out=Path("runs/fashion_mnist"), data=DataSettings(name="fashion_mnist"))
 """Clothes, with the settings of MNIST."""
@@ -169,7 +170,7 @@ CIFAR10_SMALL = Settings(
         optimization=Optimization(epochs=8, batch_size=64, weight_decay=0.0, average_decay=0.999, seed=3),
     ),
 )
-"""CIFAR10 for two cores."""
+"""CIFAR10, for two cores."""
 
 # For a card with 132 multiprocessors, whose matrix units take bfloat16. Counted with every term of the objective, a
 # step needs 12.6 GFLOP an image. Widths are multiples of 128, the width of a tile of the matrix units. There is one
@@ -200,7 +201,7 @@ CIFAR10 = replace(
         optimization=replace(CIFAR10_SMALL.vae.optimization, epochs=60, batch_size=256, tuned_batch_size=256),
     ),
 )
-"""CIFAR10 for one modern GPU: the same, wider; five minutes on an H100."""
+"""CIFAR10 for one modern GPU: wider networks; five minutes on an H100."""
 
 FOLDER = Settings(
     out=Path("runs/folder"),

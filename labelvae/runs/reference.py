@@ -1,8 +1,8 @@
 """The reference of a run, trained in a process of its own while the model trains in the first one.
 
-The two are independent once guide and judge are there. On a small model a second thread gains little, and a second
-process nearly doubles the speed. The process only leaves its checkpoint: the run takes that up as it takes up one of
-a run that was stopped, so a process that fails or is stopped costs time and nothing else.
+Once guide and judge are trained, the two do not depend on each other. On a small model a second thread gains little,
+and a second process nearly doubles the speed. The process only leaves its checkpoint. The run continues from it as from
+the checkpoint of a run that was stopped. So a process that fails or is stopped costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ CURVES = Path("checkpoints") / "unguided-curves"
 
 @contextmanager
 def reference_process(out: Path, logger: Logger | None) -> Iterator[None]:
-    """Train the reference of the run under `out` while the body trains the model; then log its curves.
+    """Train the reference of the run in `out` while the body of the context trains the model; then log its curves.
 
-    Guide and judge must be saved under `out`. If the body fails or is stopped, so is the process.
+    Guide and judge must be saved in `out`. If the body fails or is stopped, the process is stopped too.
     """
     print("unguided: trains at the same time, in a process of its own", flush=True)
     paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))

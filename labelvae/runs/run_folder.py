@@ -1,4 +1,4 @@
-"""The folder of a run: what it was made from stands in settings.yaml, and only the same run goes on in it."""
+"""The folder of a run: settings.yaml says how the run was made, and only the same run may continue in the folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from labelvae.training.base import Task
 _MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
-"""Settings that may differ between a run and its resumption; epochs may only grow."""
+"""Settings that may differ between a run and its resumption. The epochs may only grow."""
 
 
 def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
@@ -35,11 +35,11 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         out: the folder.
         how: the settings.
         data: the images.
-        runs_as: a line that says how the machine is used; it stands in the head of the file.
+        runs_as: a line that says how the machine is used, for the head of the file.
 
     Raises:
-        ValueError: the folder holds a run of other settings or images, or neither `resume` nor `overwrite` is set; or
-            it holds checkpoints of nothing that settings.yaml tells of.
+        ValueError: the folder holds a run of other settings or images; it holds a run, and neither `resume` nor
+            `overwrite` is set; it holds checkpoints without a settings.yaml.
     """
     path = out / "settings.yaml"
     now, images = (
@@ -84,9 +84,9 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
 
 
 def class_order(out: Path) -> list[str] | None:
-    """Return the names of the classes in the order of the labels of the run under `out`; None where there is none.
+    """Return the class names, in the order of the labels, of the run in `out`; None if there is no run.
 
-    Folders' names were once sorted as text, "10" before "2": such a run keeps its labels.
+    The names of folders were once sorted as text, "10" before "2". Such a run keeps its labels.
     """
     for path in sorted(out.glob("*/classes.json")):
         try:
@@ -105,7 +105,7 @@ def class_order(out: Path) -> list[str] | None:
 
 
 def plain(value: Any) -> Any:
-    """Return nested settings as what YAML and JSON know."""
+    """Return nested settings as values that YAML and JSON know."""
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -132,14 +132,14 @@ def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
 
     Args:
         path: the file.
-        epochs: that the training shall have.
-        task: what goes on from it.
+        epochs: the number of epochs that the training is to have.
+        task: the task that continues from the checkpoint.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no whole checkpoint, one of another network, or one of more epochs.
+        ValueError: no whole checkpoint; one of another network, or with more epochs.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,7 +1,7 @@
 """Every setting of a run, with its unit and default, as plain dataclasses.
 
-They are what the examples show as command-line options, what `settings.yaml` holds, and what `runs/presets.py`
-fills in for each data set. Nothing here imports torch, so that `--help` answers at once.
+They are the options of the command line and the contents of `settings.yaml`, and `runs/presets.py` fills them in for
+each data set. Nothing here imports torch, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ Compile = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """A guide or a judge.
+    """A guide or a judge. A number out of range raises `ValueError`.
 
     Attributes:
-        kind: Convolutional; pooled, slower and better on natural images; or fully connected layers on the pixels.
-        widths: Channels after each halving of the resolution, or units of each layer.
+        kind: Architecture: convolutional; pooled, slower and better on natural images; or mlp, fully connected layers
+            on the pixels.
+        widths: Channels after each halving of the resolution, or units of each layer of an mlp.
         blocks: Residual blocks at each resolution.
         feature_dim: Units of the last hidden layer.
-        dropout: Share of those dropped while training.
-        label_smoothing: Of the cross-entropy, in [0, 1).
-        augmentation: Changes to the training images; a guide that has seen them is hard to fool.
-        optimization: How it is trained.
-        adversarial: Step of the attack on each training image, in the units of the images (0.0157 is 4 grey levels of
-            255); 0 trains without attacks. Attacks nearly double the time. A person recognises what convinces a
-            classifier trained with them more often (Santurkar et al., 2019, arXiv 1906.09453).
+        dropout: Share of the last hidden layer's units dropped in training, in [0, 1).
+        label_smoothing: Label smoothing of the cross-entropy, in [0, 1).
+        augmentation: Random changes of the training images. A guide trained with them is hard to fool.
+        optimization: How the classifier is trained.
+        adversarial: Size of the attack on each training image, in the range [0, 1] of a pixel (0.0157 is 4 grey levels
+            of 255); 0 trains without attacks. Attacks nearly double the time. What convinces a classifier trained with
+            them looks more like the class to a person (Santurkar et al., 2019, arXiv 1906.09453).
     """
 
     kind: ClassifierKind = "convolutional"
@@ -78,26 +79,29 @@ class ClassifierSettings:
 
 @dataclass(frozen=True)
 class VAESettings:
-    """The conditional VAE and its objective.
+    """The conditional VAE and its objective. A number out of range raises `ValueError`.
 
     Attributes:
         latent_dim: Dimensions of the latent code.
-        encoder_widths: Channels after each halving of the size; null chooses, an empty list leaves dense layers alone.
+        encoder_widths: Channels after each halving of the resolution; null chooses by the image's size, an empty list
+            gives fully connected layers only.
         decoder_widths: Channels before each doubling, coarsest first; null mirrors the encoder.
         hidden_dim: Units between the maps and the code.
         blocks: Residual blocks at each resolution.
         encoder_label: How the label enters the encoder; see `ConditionalVAE`.
-        decoder_label: How the label enters the decoder.
-        embedding_dim: Entries of the label's embedding, where one is used.
-        spatial_latent: The code keeps its place, as channels of the coarsest maps, and passes no hidden units.
+        decoder_label: How the label enters the decoder; see `ConditionalVAE`.
+        embedding_dim: Entries of the label's embedding, if there is one.
+        spatial_latent: Make the code channels of the coarsest maps, without hidden units. This keeps the layout of an
+            image.
         upsampling: How the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
-        discriminator_widths: Channels of the discriminator, used where adversarial_weight is above 0.
-        discriminator_learning_rate: Its largest step size.
-        discriminator_sees_guide: Whether it sees the guide's maps beside the pixels; for natural images.
-        augmentation: Changes to the training images, so that the model serves such images too.
-        refine: Radius by which `labelvae relabel` refines with the guide (`Refined`), saved beside the model; 0: none.
+        discriminator_widths: Channels of the discriminator, which is used if adversarial_weight is above 0.
+        discriminator_learning_rate: Largest step size of the discriminator.
+        discriminator_sees_guide: Whether the discriminator also sees the guide's maps; for natural images.
+        augmentation: Random changes of the training images, so that the model also serves such images.
+        refine: Radius by which the guide refines what `labelvae relabel` makes (see `Refined`), saved with the model; 0
+            refines nothing.
         objective: The loss.
-        optimization: How it is trained.
+        optimization: How the model is trained.
     """
 
     latent_dim: int = 16
@@ -140,32 +144,33 @@ class VAESettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a run's result, and where and how it runs.
+    """The settings of a run, and of where and how it runs.
 
     Attributes:
-        data_dir: Where the files of the data set are, or are downloaded to.
+        data_dir: Folder of the data set's files. Missing files are downloaded to it.
         out: Folder for everything that the run makes.
-        accelerator: Where it runs; auto takes a GPU if there is one.
-        precision: Of the arithmetic; auto takes bf16-mixed where the processor or GPU computes in it, unless the model
-            is small, else 32-true. Losses stay in float32.
-        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves alone), or nowhere.
-        channels_last: Keep the channels of a pixel next to each other in memory; auto does where it is faster.
-        compile: Compile the training step, half a minute to minutes once; auto is off.
-        graphs: Record the training step as a CUDA graph; auto does on an NVIDIA GPU. False is for an objective of your
-            own in which Python decides something anew at every step.
-        threads: Threads of the processor that compute; auto takes one for a small model, else what torch takes.
-        keep_memory: Linux: keep freed memory for the next step rather than give it back to the kernel each time.
-        wandb: Online needs an account, offline writes files to sync later; auto is what WANDB_MODE says, else offline.
-        find_learning_rate: Train the guide, then only try learning rates on the model: the loss over them is drawn
-            under `out`/learning-rate; with resume, the guide there is taken.
-        resume: Go on with the run under `out`, from its last checkpoint.
-        overwrite: Start anew over the run under `out`; without it, a folder that holds a run is left alone.
-        fast_dev_run: Two batches of everything, to see that it runs; results go to a folder of their own.
-        rounds: Wrong labels drawn for each test image; more than one steadies the figures of a small test set.
+        accelerator: Device of the run; auto takes a GPU if there is one.
+        precision: Precision of the arithmetic; auto takes bf16-mixed if the processor or GPU computes in it and the
+            model is not small, else 32-true. Losses are computed in float32.
+        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves only), or nowhere.
+        channels_last: Keep the channels of a pixel next to each other in memory; auto does so where it is faster.
+        compile: Compile the training step, which takes half a minute to minutes once; auto is off.
+        graphs: Record the training step as a CUDA graph; auto does so on an NVIDIA GPU. Use false for an objective of
+            your own in which Python code decides something at every step.
+        threads: Number of the processor's threads that compute; auto takes one for a small model, else torch's number.
+        keep_memory: On Linux, keep freed memory for the next step instead of returning it to the kernel.
+        wandb: Mode of Weights & Biases. Online needs an account, offline writes files to send later; auto takes
+            WANDB_MODE, else offline.
+        find_learning_rate: Train the guide, then only try learning rates for the model, and draw the loss over them in
+            the folder learning-rate under `out`. With resume, an existing guide there is used.
+        resume: Continue the run in `out` from its last checkpoint.
+        overwrite: Replace the run in `out`. Otherwise a folder that holds a run is left alone.
+        fast_dev_run: Run two batches of everything, as a trial. Results go to a folder of their own.
+        rounds: Wrong labels drawn for each test image. More rounds give steadier figures for a small test set.
         data: The images.
         guide: The frozen classifier inside the loss.
-        more_guides: Further ones beside it, alike but of other seeds; the label terms are means over all.
-        judge: The independent classifier that evaluates.
+        more_guides: Number of further guides, alike but with other seeds. The label terms are means over all guides.
+        judge: The independent classifier that scores the model.
         vae: The model.
     """
 
@@ -228,6 +233,6 @@ class Settings:
 
     @property
     def guides(self) -> list[ClassifierSettings]:
-        """Of the guide and of each of the further ones, whose seeds are 1000 apart."""
+        """The settings of the guide and of each further guide. Their seeds are 1000 apart."""
         seeds = [(self.guide.optimization.seed + 1000 * place) % 2**32 for place in range(1 + self.more_guides)]
         return [replace(self.guide, optimization=replace(self.guide.optimization, seed=seed)) for seed in seeds]

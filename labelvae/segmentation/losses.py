@@ -1,4 +1,4 @@
-"""Losses of a segmentation, as pure functions that return a value for every image, `(B,)`."""
+"""Losses of a segmentation, as pure functions. Each returns one number an image, `(B,)`."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ PixelLoss = Literal["cross-entropy", "dice"]
 
 
 def pixel_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the cross-entropy of the pixels' classes, in nats per image: a sum over pixels, `(B,)`.
+    """Return the cross-entropy of the pixels' classes, summed over the pixels: `(B,)`, in nats per image.
 
     Args:
-        logits: `(B, K, H, W)`.
-        masks: The class of every pixel, integers in [0, K), `(B, H, W)`.
+        logits: The logits, `(B, K, H, W)`.
+        masks: The class of every pixel, integers `(B, H, W)` in [0, K).
 
     Raises:
         ValueError: masks of another shape, type or range.
+
+    >>> pixel_cross_entropy(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)) / 16
+    tensor([0.6931])
     """
     masks = check_masks(logits, masks)
     return F.cross_entropy(logits.float(), masks, reduction="none").sum(dim=(1, 2))
 
 
 def dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
-    """Return 1 less the mean Dice coefficient of the classes, computed on probabilities, `(B,)` in [0, 1].
+    """Return 1 minus the mean Dice coefficient of the classes, `(B,)` in [0, 1].
 
-    The coefficient of a class is `(2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)`, where p is the probability of
-    the class at a pixel and t is 1 at pixels of the class (Milletari et al., 2016, arXiv 1606.04797).
+    With p the probability of a class at a pixel, and t 1 at pixels of the class and 0 elsewhere, the coefficient of the
+    class is a sum over pixels (Milletari et al., 2016, arXiv 1606.04797):
+
+        (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)
 
     Args:
-        logits: `(B, K, H, W)`.
-        masks: The class of every pixel, integers in [0, K), `(B, H, W)`.
-        smooth: In pixels. A class that an image does not have, and that is not predicted, then counts as right.
+        logits: The logits, `(B, K, H, W)`.
+        masks: The class of every pixel, integers `(B, H, W)` in [0, K).
+        smooth: A number of pixels. With it, a class that is neither in the image nor predicted counts as right.
 
     Raises:
         ValueError: masks of another shape, type or range.
@@ -50,16 +55,16 @@ def dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
 
 
 def pixel_loss(name: PixelLoss, logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the loss of that name, `(B,)`: "cross-entropy" in nats per image, or "dice"."""
+    """Return the loss of this name, `(B,)`: "cross-entropy", in nats per image, or "dice", in [0, 1]."""
     check_choice("loss", name, get_args(PixelLoss))
     return pixel_cross_entropy(logits, masks) if name == "cross-entropy" else dice_loss(logits, masks)
 
 
 def check_masks(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return masks `(B, H, W)` as int64.
+    """Return masks `(B, H, W)` as int64, checked against logits `(B, K, H, W)`.
 
     Raises:
-        ValueError: masks of another shape, type or range than those of the logits `(B, K, H, W)`.
+        ValueError: masks of another shape, type or range.
     """
     expected = (len(logits), *logits.shape[2:])
     if not isinstance(masks, Tensor) or masks.shape != expected or masks.is_floating_point():

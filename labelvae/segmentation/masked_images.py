@@ -20,10 +20,10 @@ from labelvae.inputs.class_names import check_names
 from labelvae.system.whole_files import user_path
 
 MASK_FOLDERS = ("masks", "trimaps", "annotations", "labels", "annotations/trimaps")
-"""Where masks are looked for beside the folder `images`."""
+"""Folders next to `images` that may hold the masks."""
 
 MOST_CLASSES = 64
-"""Different values that masks may have; a photograph that is taken for a mask has more."""
+"""Most different values in masks. A photograph that is mistaken for a mask has more."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,12 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
     """Images and their masks.
 
     Attributes:
-        images: uint8 `(N, C, H, W)`.
+        images: The images, uint8 `(N, C, H, W)`.
         masks: The class of every pixel, uint8 `(N, H, W)`.
         class_names: The name of each class.
+
+    Raises:
+        ValueError: images or masks of another shape, type or range.
 
     >>> images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     >>> data = MaskedImages(images, images[:, 0], ["background", "cell"])
@@ -64,20 +67,20 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         return self.images[index].float() / 255.0, self.masks[index].long()
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
-        """Return several images and masks; torch's `DataLoader` asks for a batch at once."""
+        """Return several images and masks. torch's `DataLoader` asks for a whole batch."""
         images, masks = self.images[indices].float() / 255.0, self.masks[indices].long()
         return list(zip(images, masks, strict=True))
 
     def subset(self, indices: Tensor) -> MaskedImages:
-        """Return the images at some places."""
+        """Return the images and masks at `indices` `(M,)`."""
         return replace(self, images=self.images[indices], masks=self.masks[indices])
 
     def split(self, *shares: float, seed: int = 0) -> list[MaskedImages]:
-        """Return parts of the images, drawn by seed: one for each share, and the rest first.
+        """Return the images in random parts: first the rest, then one part for each share.
 
         Args:
-            *shares: Share of the images in each further part, in (0, 1); less than 1 together.
-            seed: Seed of the draw.
+            *shares: The share of the images in each further part, in (0, 1). Their sum must be below 1.
+            seed: The seed of the draw.
 
         Raises:
             ValueError: shares out of range; a part without an image.
@@ -92,7 +95,7 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         return [self.subset(part) for part in order.split(counts)]
 
     def loader(self, batch_size: int = 16, shuffle: bool = False, seed: int = 0) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Return a loader of batches; the seed decides the order."""
+        """Return a loader of batches. With `shuffle`, the seed decides the order."""
         batch_size = check_count("batch_size", batch_size)
         generator = torch.Generator().manual_seed(seed)
         return DataLoader(self, batch_size, shuffle=shuffle, generator=generator)
@@ -103,20 +106,22 @@ def read_masked_folder(
 ) -> MaskedImages:
     """Read a folder of images with their masks.
 
-    The folder holds `images/` and, beside it, `masks/`, `trimaps/`, `labels/`, `annotations/` or
-    `annotations/trimaps/`. The mask of `images/a/1.jpg` is the file of that name, with any ending, such as
-    `masks/a/1.png`. Masks are grey or have a palette. The different values of all masks, sorted, are the classes 0, 1
-    and so on: masks of 0 and 255 have two classes.
+    The folder holds `images/`, and one of `masks/`, `trimaps/`, `labels/`, `annotations/` and `annotations/trimaps/`.
+    The mask of `images/a/1.jpg` is the file of the same name, with any ending, such as `masks/a/1.png`. Masks are grey,
+    or have a palette. The different values in all masks, sorted, are the classes 0, 1 and so on. So masks of 0 and 255
+    have two classes.
 
     Args:
         folder: The folder.
-        size: Height and width that images and masks are scaled and cropped to; None takes them as they are, all of one
-            size.
-        class_names: The name of each class; None names them by their values.
+        size: The height and width to scale and crop images and masks to. None takes them as they are, all of one size.
+        class_names: The name of each class. None names them by their values.
+
+    Returns:
+        The images with their masks.
 
     Raises:
-        ValueError: no such folder; an image without a mask, a mask of another size than its image, or one in colours;
-            images of several sizes where `size` is None; names of another number.
+        ValueError: no such folder; an image without a mask; a mask of another size than its image, or one in colours;
+            images of several sizes without `size`; another number of names.
     """
     root = user_path(folder)
     pictures = root / "images"
@@ -142,8 +147,8 @@ def read_pets(
 
     Args:
         root: The folder with torchvision's `oxford-iiit-pet/`.
-        size: Height and width that images and trimaps are scaled and cropped to.
-        download: Download the files where they are missing.
+        size: The height and width to scale and crop images and trimaps to.
+        download: Download the files if they are missing.
 
     Returns:
         The images of `trainval` and of `test`, with the classes pet, background and border.
@@ -202,7 +207,7 @@ def _read(
 def _pixels(
     pairs: Sequence[tuple[Path, Path]], size: tuple[int, int] | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images `(H, W, 3)` and masks `(H, W)` as 8-bit integers."""
+    """Yield images `(H, W, 3)` and masks `(H, W)` as 8-bit integers."""
     for image_path, mask_path in pairs:
         image = _opened(image_path, lambda opened: eight_bits(plain(opened, "RGB")))
         mask = _opened(mask_path, _indices)
@@ -223,7 +228,7 @@ def _opened(path: Path, read: Callable[[Image.Image], Image.Image]) -> Image.Ima
 
 
 def _indices(mask: Image.Image) -> Image.Image:
-    """A mask's values as they are in the file: a palette's indices, not its colours."""
+    """Return a mask's values as they are in the file: the indices of a palette, not its colours."""
     if mask.mode == "1":
         return mask.convert("L")
     if mask.mode in ("L", "P"):

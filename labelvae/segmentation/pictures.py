@@ -13,22 +13,22 @@ from labelvae.visual.charts import rasterized
 from labelvae.visual.grids import grid
 
 COLOURS = ((40, 40, 46), (255, 196, 61), (214, 74, 74), (70, 150, 214), (96, 180, 110), (160, 110, 200))
-"""Colours of the first classes; they repeat."""
+"""Colours of the first classes. They repeat."""
 
 
 def coloured(masks: Tensor) -> Tensor:
-    """Return masks `(N, H, W)` as images `(N, 3, H, W)` in [0, 1], a colour for each class."""
+    """Return masks `(N, H, W)` as images `(N, 3, H, W)` in [0, 1], with one colour for each class."""
     colours = torch.tensor(COLOURS, dtype=torch.float32, device=masks.device) / 255.0
     return colours[masks.long() % len(COLOURS)].movedim(-1, 1)
 
 
 def segmentation_grid(images: Tensor, masks: Tensor, found: Mapping[str, Tensor]) -> Image.Image:
-    """Return a row for each image: the image, its truth, and every prediction.
+    """Return a picture with one row for each image: the image, its truth, and every prediction.
 
     Args:
-        images: `(N, C, H, W)` in [0, 1].
-        masks: The true class of every pixel, `(N, H, W)`.
-        found: Predicted classes `(N, H, W)`, by the name of who predicts.
+        images: The images, `(N, C, H, W)` in [0, 1], with 1 or 3 channels.
+        masks: The true class of every pixel, integers `(N, H, W)`.
+        found: The predicted classes, integers `(N, H, W)`, by the title of their column.
     """
     columns = [images.expand(-1, 3, -1, -1), coloured(masks), *(coloured(each) for each in found.values())]
     rows = [list(row) for row in zip(*columns, strict=True)]
@@ -39,9 +39,9 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], valu
     """Return a chart of one value of each training over the epochs.
 
     Args:
-        histories: `SegmentationTraining.history` of each training, by name.
-        value: The value, such as "pixel_accuracy".
-        title: What is on the vertical axis.
+        histories: The `SegmentationTraining.history` of each training, by name.
+        value: The name of the value, such as "pixel_accuracy".
+        title: The title of the vertical axis.
     """
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()

@@ -16,13 +16,14 @@ from labelvae.segmentation.unet import UNet
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """Scores of one segmentation; a class that neither the truth nor the prediction has is NaN.
+    """The scores of a segmentation. A class that is in neither the truth nor the prediction is NaN.
 
     Attributes:
-        pixel_accuracy: Share of pixels whose class is right.
-        mean_iou: Mean of `iou` over the classes.
-        iou: Intersection over union of each class.
-        dice: Dice coefficient of each class, 2 x intersection / (pixels of the truth + pixels of the prediction).
+        pixel_accuracy: Share of pixels whose class is right, in [0, 1].
+        mean_iou: Mean of `iou` over the classes, in [0, 1].
+        iou: Intersection over union of each class, in [0, 1].
+        dice: Dice coefficient of each class, in [0, 1]: 2 x intersection / (pixels of the truth + pixels of the
+            prediction).
     """
 
     pixel_accuracy: float
@@ -32,7 +33,13 @@ class SegmentationScores:
 
     @classmethod
     def from_confusion(cls, counts: Tensor) -> SegmentationScores:
-        """Compute the scores from counts of pixels `(K, K)`, a row for each true class.
+        """Compute the scores from counts of pixels.
+
+        Args:
+            counts: The pixels of each true class (row) and predicted class (column), `(K, K)`.
+
+        Returns:
+            The scores.
 
         Raises:
             ValueError: counts of another shape, or no pixel.
@@ -50,7 +57,7 @@ class SegmentationScores:
         return cls(accuracy, float(iou.nanmean()), iou.tolist(), dice.tolist())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain values for JSON; NaN becomes None."""
+        """Return the scores as plain values for JSON. NaN becomes None."""
         return {
             name: [None if math.isnan(each) else each for each in value] if isinstance(value, list) else value
             for name, value in asdict(self).items()
@@ -58,7 +65,14 @@ class SegmentationScores:
 
 
 def segmentation_scores(network: UNet, batches: Iterable[tuple[Tensor, Tensor]]) -> SegmentationScores:
-    """Score a network on batches of images `(B, C, H, W)` in [0, 1] and masks `(B, H, W)`.
+    """Score a network on batches.
+
+    Args:
+        network: The network. It is used in evaluation mode.
+        batches: Images `(B, C, H, W)` in [0, 1] and masks, integers `(B, H, W)`.
+
+    Returns:
+        The scores over the pixels of all images.
 
     Raises:
         ValueError: no batch; masks with a class that the network does not have.

@@ -17,21 +17,22 @@ from labelvae.training.optimizers import scheduled_adamw
 
 
 class SegmentationTraining(LightningModule):
-    """Trains a U-Net with AdamW, a linear warm-up and a cosine.
+    """Train a U-Net with AdamW, a linear warm-up and a cosine.
 
     Args:
-        network: What is trained, in place.
-        loss: "cross-entropy" in nats per image, or "dice".
-        learning_rate: Largest step size of AdamW.
-        weight_decay: Weight decay of AdamW.
-        flip: Mirror half of the training images left to right, with their masks.
-        turn: Also mirror them top to bottom, and square ones along the diagonal: for images without an up.
-        crop: Side, in pixels, of the squares that a step is trained on, cut at one random place a batch; None trains on
+        network: The network to train, in place.
+        loss: "cross-entropy", in nats per image, or "dice".
+        learning_rate: The largest step size of AdamW.
+        weight_decay: The weight decay of AdamW.
+        flip: Mirror half of the training images, with their masks, left to right.
+        turn: Also mirror half of them top to bottom, and half of square ones along the diagonal. For images without an
+            up.
+        crop: The side, in pixels, of the squares to train on, cut at one random place in each batch. None trains on
             whole images.
 
     Attributes:
-        history: For each epoch, the means of `train_loss`, `loss` and `pixel_accuracy`; the last two are of held-out
-            images and are there if there are any.
+        history: For each epoch, the means of `train_loss` and, with held-out images, of their `loss` and
+            `pixel_accuracy`.
 
     Raises:
         ValueError: an argument out of range.
@@ -74,7 +75,7 @@ class SegmentationTraining(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Keep and log the loss and the pixel accuracy of held-out images."""
+        """Keep the loss and the pixel accuracy of held-out images, and log the accuracy."""
         images, masks = batch
         logits = self.forward(images)
         accuracy = (logits.argmax(dim=1) == masks).float().mean()
@@ -83,7 +84,7 @@ class SegmentationTraining(LightningModule):
         self.log("val/pixel_accuracy", accuracy, batch_size=len(images))
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch's means into the history.
+        """Add the epoch's means to the history.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -98,7 +99,7 @@ class SegmentationTraining(LightningModule):
             raise FloatingPointError("training: the loss is not finite; lower the learning rate")
 
     def on_sanity_check_end(self) -> None:
-        """Forget what Lightning's check before the training left."""
+        """Forget the values of Lightning's check before the training."""
         self._sums = {}
 
     def _keep(self, name: str, value: Tensor, images: int) -> None:
@@ -112,7 +113,15 @@ class SegmentationTraining(LightningModule):
 
 
 def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Cut a square out of images `(B, C, H, W)` and their masks `(B, H, W)`, at one random place.
+    """Cut a square out of images and their masks, at one random place for the whole batch.
+
+    Args:
+        images: The images, `(B, C, H, W)`.
+        masks: The class of every pixel, `(B, H, W)`.
+        side: The side of the square, in pixels.
+
+    Returns:
+        Images `(B, C, side, side)` and masks `(B, side, side)`.
 
     Raises:
         ValueError: images that are smaller.
@@ -126,13 +135,16 @@ def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def mirrored(images: Tensor, masks: Tensor, left_right: bool, turn: bool) -> tuple[Tensor, Tensor]:
-    """Mirror images `(B, C, H, W)` and their masks `(B, H, W)` at random, each image by itself.
+    """Mirror images and their masks at random, each image by its own draw.
 
     Args:
-        images: The images.
-        masks: The class of every pixel.
+        images: The images, `(B, C, H, W)`.
+        masks: The class of every pixel, `(B, H, W)`.
         left_right: Mirror half of the images left to right.
-        turn: Mirror half of them top to bottom and, where they are square, half of them along the diagonal.
+        turn: Mirror half of them top to bottom, and half of square ones along the diagonal.
+
+    Returns:
+        The images and masks, of the same shapes.
     """
 
     def half() -> Tensor:

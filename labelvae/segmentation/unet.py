@@ -20,20 +20,20 @@ Expanding = Literal["transposed", "nearest"]
 
 
 class UNet(Pretrained):
-    """An encoder and a decoder, with a connection between their maps at every resolution.
+    """A U-Net: an encoder and a decoder, with a connection between their maps at every resolution.
 
-    The network has no fully connected layer, so one model takes images of every size. Odd sizes are rounded up on the
-    way down and cropped on the way up.
+    It has no fully connected layer, so one model takes images of every size. Odd sizes are rounded up on the way down
+    and cropped on the way up.
 
     Args:
-        channels: Channels of the images.
-        num_classes: K, at least 2.
-        widths: Channels at each resolution, the images' own first.
+        channels: The channels of the images.
+        num_classes: K, from 2 to 256.
+        widths: The channels at each resolution, starting with the images' own resolution.
         downsampling: How the resolution is halved: "max" by max pooling and a 3x3 convolution, "strided" by a 3x3
             convolution of stride 2. Both have the same number of weights.
-        upsampling: How the resolution is doubled: "transposed" by a 2x2 transposed convolution, "nearest" by
-            repeating pixels and a 3x3 convolution.
-        blocks: Residual blocks at each resolution, on the way down and on the way up.
+        upsampling: How the resolution is doubled: "transposed" by a 2x2 transposed convolution, "nearest" by repeating
+            pixels and a 3x3 convolution.
+        blocks: The residual blocks at each resolution, on the way down and on the way up.
 
     Raises:
         ValueError: an argument out of range.
@@ -83,7 +83,7 @@ class UNet(Pretrained):
         """Return the logits `(B, K, H, W)` of images `(B, C, H, W)` in [0, 1].
 
         Raises:
-            ValueError: images of another form.
+            ValueError: images of another shape.
         """
         if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != self.channels or not len(images):
             shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
@@ -101,16 +101,16 @@ class UNet(Pretrained):
         return logits
 
     def probabilities(self, images: Tensor, chunk_size: int = 64) -> Tensor:
-        """Return the probability of every class for every pixel, `(B, K, H, W)`, on the images' device.
+        """Return the probability of every class for every pixel, `(B, K, H, W)` in [0, 1], on the images' device.
 
         The network is used in evaluation mode and without gradients.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            chunk_size: Images at a time.
+            images: The images, `(B, C, H, W)` in [0, 1].
+            chunk_size: The number of images at a time.
 
         Raises:
-            ValueError: images of another form.
+            ValueError: images of another shape.
         """
         size = check_count("chunk_size", chunk_size)
         with evaluation_mode(self) as network:
@@ -127,15 +127,15 @@ class UNet(Pretrained):
         """Return a mask for `ConditionalVAE.relabel`: the probability that a pixel is of one of some classes.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            classes: An index or a name, or several of them.
-            chunk_size: Images at a time.
+            images: The images, `(B, C, H, W)` in [0, 1].
+            classes: The index or the name of a class, or several of them.
+            chunk_size: The number of images at a time.
 
         Returns:
-            `(B, 1, H, W)` in [0, 1].
+            The mask, `(B, 1, H, W)` in [0, 1].
 
         Raises:
-            ValueError: images of another form; a class that the network does not know.
+            ValueError: images of another shape; a class that the network does not have.
         """
         names = self.class_names or [str(index) for index in range(self.num_classes)]
         wanted = [classes] if isinstance(classes, int | str) else list(classes)

@@ -1,9 +1,8 @@
-"""Memory that a training step frees is kept for the next step.
+"""Keep the memory that a training step frees for the next step.
 
-glibc gives large blocks back to the kernel as soon as they are free and asks for them again in the next step;
-every page is then cleared and mapped anew, hundreds of thousands of page faults a step. Asking it to keep them
-costs nothing but memory that would be taken again anyhow. It is never done by importing the package: the examples do
-it, and a program may.
+glibc returns large blocks to the kernel as soon as they are free, and asks for them again in the next step. Every page
+is then cleared and mapped again, with hundreds of thousands of page faults a step. Keeping the blocks costs only memory
+that would be taken again anyway. Importing the package never does this. The examples do, and a program may.
 """
 
 from __future__ import annotations
@@ -17,10 +16,13 @@ _TOP_PAD = 256 * 1024**2
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep what the process frees; True if it did, False where there is no glibc.
+    """Tell glibc to keep the memory that the process frees.
 
-    As MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 in the environment does for a
-    process that is about to start. Call it before the first large tensor is made.
+    It has the effect of MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 in the
+    environment of a new process. Call it before the first large tensor is made.
+
+    Returns:
+        Whether it was done. False without glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

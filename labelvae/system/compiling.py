@@ -1,7 +1,7 @@
 """A compiled training step, where there is a compiler.
 
-What is compiled is a function and not a module, so that the names of the weights in checkpoints and saved models
-stay as they are, and validation and relabelling, whose batches come in every size, compile nothing.
+A function is compiled, not a module. So the names of the weights in checkpoints and saved models stay as they are. And
+validation and relabelling, whose batches have every size, compile nothing.
 """
 
 from __future__ import annotations
@@ -19,16 +19,23 @@ R = TypeVar("R")
 
 
 def uncompiled(module: Any) -> Any:
-    """What `torch.compile(module)` was made of, or `module` itself; anything but a compiled module comes back."""
+    """Return the module inside `torch.compile(module)`. Anything else is returned as it is."""
     while isinstance(module, nn.Module) and "_orig_mod" in module._modules:  # its class would be slow to import
         module = module._modules["_orig_mod"]
     return module
 
 
 def compiled_or_eager(function: Callable[P, R]) -> Callable[P, R]:
-    """`torch.compile(function)`; where that fails (no C++ compiler, no Triton), `function` as it is, with one warning.
+    """Compile a function, or call it as it is, with one warning, if compiling fails (no C++ compiler, no Triton).
 
-    The first call compiles, and the first gradient: seconds to minutes. What fails in the gradient alone is raised.
+    The first call compiles, and so does the first gradient: seconds to minutes. A failure in the gradient alone is
+    raised.
+
+    Args:
+        function: the function.
+
+    Returns:
+        The function to call in its place.
     """
     chosen: list[Callable[P, R]] = [torch.compile(function)]
 

@@ -14,7 +14,10 @@ _CONTAINER = (  # the limit and the use of a container's memory, by the version 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device: of a GPU's memory, or of the machine's, or of the container's if it has less."""
+    """Return the free memory of a device, in bytes.
+
+    For a GPU this is the GPU's memory. For the CPU it is the machine's, or the container's if that is less.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = _of_the_machine()
@@ -35,5 +38,5 @@ def _of_the_machine() -> int:
 
 
 def fits(size: int, device: torch.device, share: float) -> bool:
-    """Whether `size` bytes are at most `share` of the free memory of `device`."""
+    """Return whether `size` bytes are at most `share` of the free memory of `device`."""
     return size <= share * free_memory(device)

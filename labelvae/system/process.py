@@ -1,4 +1,4 @@
-"""What a process keeps while something of this package runs in it: its environment, warnings, logging and draws."""
+"""A process that is left as it was: its environment, warnings, logging and random numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 LIBRARIES = ("PL_", "LIGHTNING_", "WANDB_", "PYTORCH_", "CUDA_", "CUBLAS_", "TORCH", "KMP_", "OMP_", "MASTER_")
-"""Beginnings of the names of environment variables that Lightning, wandb and torch set."""
+"""Beginnings of the environment variables that Lightning, wandb and torch set."""
 
 
 RANKS = (("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
@@ -23,7 +23,7 @@ RANKS = (("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"), ("OMPI_COMM_W
 
 @contextmanager
 def environment(**values: str | None) -> Iterator[None]:
-    """Set environment variables for a while; None leaves one as it is.
+    """Set environment variables in this context. None leaves a variable as it is.
 
     >>> import os
     >>> with environment(LABELVAE_EXAMPLE="1"):
@@ -43,10 +43,11 @@ def environment(**values: str | None) -> Iterator[None]:
 
 @contextmanager
 def kept_process() -> Iterator[None]:
-    """Put back, when the block ends or fails, what a run changes in its process.
+    """Restore, at the end of this context, what a run changes in its process.
 
-    Kept are filters of warnings, logging levels of Lightning, environment variables of `LIBRARIES`, `sys.excepthook`
-    and `sys.exit`, the number of threads, and the states of the random number generators of Python, NumPy and torch.
+    Restored are the filters of warnings, the logging levels of Lightning and wandb, the environment variables of
+    `LIBRARIES`, `sys.excepthook` and `sys.exit`, the number of threads, and the random number generators of Python,
+    NumPy and torch.
     """
     variables = {name: value for name, value in os.environ.items() if name.startswith(LIBRARIES)}
     loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric", "wandb")]
@@ -72,9 +73,9 @@ def kept_process() -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Leave out what Lightning says of itself, for this process; what goes wrong is still said.
+    """Hide Lightning's messages about itself, in this process. Problems are still reported.
 
-    `kept_process` puts it back.
+    `kept_process` restores the messages.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="lightning")
@@ -85,7 +86,7 @@ def check_one_process() -> None:
     """Make sure that a cluster's launcher started this program once.
 
     Raises:
-        ValueError: `srun` or `torchrun` started it several times, and this is not the first of them.
+        ValueError: `srun` or `torchrun` started it several times, and this is not the first process.
     """
     rank, count = next(
         ((os.environ[rank], os.environ.get(count, "?")) for rank, count in RANKS if os.environ.get(rank, "0") != "0"),

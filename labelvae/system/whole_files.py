@@ -1,4 +1,4 @@
-"""Files written whole or not at all: to a temporary file beside its place, flushed to the disk, then renamed."""
+"""Files that are written whole or not at all: to a temporary file, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ _PART = ".part-"
 
 
 def user_path(path: str | Path) -> Path:
-    """Return a path as a user means it: "~" is the home folder, which a shell leaves as it is after "="."""
+    """Return a path with "~" replaced by the home folder. (A shell does not replace it after "=".)"""
     return Path(os.path.expanduser(path))
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what `write_whole` left unfinished anywhere under `folder` when its process was killed."""
+    """Delete the unfinished files that `write_whole` left anywhere under `folder` when its process was killed."""
     for path in Path(folder).rglob(f".*{_PART}*"):
         path.unlink(missing_ok=True)
 
 
 def write_whole(path: str | Path, content: bytes | str, flush: bool = True) -> None:
-    """Write `content` to `path` whole or not at all; folders are made. What stood there stays until then.
+    """Write a file whole or not at all. An existing file stays until then. Missing folders are made.
 
     Args:
         path: The file.
-        content: What goes into it; text as UTF-8.
-        flush: Wait for the disk, so that a power failure cannot leave a part of it either. For many files that are
-            looked at again anyway, waiting takes longer than everything else.
+        content: What to write. Text is written as UTF-8.
+        flush: Wait for the disk, so that a power failure cannot leave a part of the file either. For many files that
+            are checked again anyway, waiting takes longer than everything else.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

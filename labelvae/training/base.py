@@ -1,7 +1,7 @@
-"""What every Lightning task here shares: its optimizer and schedule, and a step that never makes the host wait.
+"""The base of the Lightning tasks: the optimizer and its schedule, and a step that does not make the host wait.
 
-One optimizer each, its learning rate warmed up and taken down again. Terms are kept on the device, and every
-`log_every_n_steps` looked at and logged.
+Each task has one optimizer, whose learning rate is warmed up and then taken down. The terms of a step stay on the
+device, and are read and logged every `log_every_n_steps`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from labelvae.training.term_window import MOST_UNREAD, TermWindow
 
 
 class Task(Rebuildable):
-    """What both tasks share: the schedule, clipping, and logging without waiting.
+    """The base class of both tasks: the schedule, the clipping, and logging without waiting.
 
     Args:
-        learning_rate: largest step size of AdamW.
-        weight_decay: of AdamW.
+        learning_rate: the largest step size of AdamW.
+        weight_decay: the weight decay of AdamW.
         schedule: how the learning rate moves, see `learning_rate_factor`.
-        prefix: of the names in the log, for example "guide/".
-        channels_last: keep the channels of a pixel beside each other in memory.
-        compiled: compile the training step (not the model: its names stay as they are).
+        prefix: the beginning of the names in the log, for example "guide/".
+        channels_last: keep the channels of a pixel next to each other in memory.
+        compiled: compile the training step. (The model is not compiled, so its names stay as they are.)
+        graphed: record the training step as a CUDA graph.
 
     Attributes:
-        shown: what `callbacks.Bar` shows, read every `log_every_n_steps`.
+        shown: the values in `callbacks.Bar`, read every `log_every_n_steps`.
     """
 
     def __init__(
@@ -88,39 +89,39 @@ class Task(Rebuildable):
 
     @property
     def label_form(self) -> int | Attributes:
-        """What a label of a batch is: one of so many classes, or a row of attributes."""
+        """The form of a label: the number of classes K, or the attributes."""
         return self.network.num_classes  # type: ignore[no-any-return]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what is optimized, as AdamW takes it."""
+        """Return the trained weights, in the form that AdamW accepts."""
         raise NotImplementedError
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         """Compute the scalars of a training step.
 
         Args:
-            images: `(B, C, H, W)` in [0, 1].
-            labels: `(B,)`.
-            progress: share of the training that is done, in [0, 1].
+            images: the images, `(B, C, H, W)` in [0, 1].
+            labels: their own labels, int64 `(B,)`.
+            progress: the share of the training that is done, in [0, 1].
 
         Returns:
-            The scalars by name, in nats per image; "total" is what is minimized.
+            The scalars by name, in nats per image. "total" is minimized.
         """
         raise NotImplementedError
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the scalars that are logged of held-out images, by name."""
+        """Return the scalars of held-out images that are logged, by name."""
         raise NotImplementedError
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Make a step, and keep its scalars for the log.
 
         Args:
-            batch: images and labels in a form that `batches.unpack` reads.
-            batch_idx: number of the batch in its epoch.
+            batch: images and labels, in a form that `batches.unpack` reads.
+            batch_idx: the number of the batch in its epoch.
 
         Returns:
-            The weighted objective, in nats per image; None skips a last batch of one image.
+            The weighted objective, a scalar, in nats per image. None skips a last batch of one image.
 
         Raises:
             ValueError: a batch of another form, or of one image that is not the last of several.
@@ -147,7 +148,7 @@ class Task(Rebuildable):
         return terms["total"]
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Log `held_out_terms` as `val/...`; Lightning adds the number of a loader beside others."""
+        """Log `held_out_terms` as `val/...`. With several loaders, Lightning adds the loader's number."""
         self._log_held_out("val", batch)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -162,10 +163,10 @@ class Task(Rebuildable):
             self.log_dict(values, batch_size=len(images), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW with its schedule, as Lightning takes them.
+        """Return AdamW with its schedule, in the form that Lightning accepts.
 
         Raises:
-            ValueError: a trainer without an end, or one of half precision.
+            ValueError: a trainer without an end, or with half precision.
         """
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < math.inf:
@@ -189,27 +190,27 @@ class Task(Rebuildable):
         take_names(self.network, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_train_end(self) -> None:
-        """Hide a warning about the frozen guide until the training starts, also again, as after a range test."""
+        """Hide a warning about the frozen guide until the next training starts, for example after a range test."""
         self._quiet.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step as Lightning does; on a CPU, AdamW need not look for NVIDIA's library each time."""
+        """Step as Lightning does. On a CPU, keep AdamW from looking for NVIDIA's library each time."""
         with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0" if self.device.type == "cpu" else None):
             super().optimizer_step(*args, **kwargs)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Forget the last step's gradients, unless a graph has just written those of this step over them."""
+        """Clear the last step's gradients, unless a graph has just written the new ones over them."""
         if not (self._graph and self._graph.replayed):
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Compute the gradients, unless a graph has."""
+        """Compute the gradients, unless a graph has done so."""
         if not (self._graph and self._graph.replayed):
             super().backward(loss, *args, **kwargs)
 
     def setup(self, stage: str) -> None:
-        """Lay the weights out, and make the compiled or recorded step ready; the first step compiles or records.
+        """Lay the weights out in memory, and prepare the compiled or recorded step. The first step compiles or records.
 
         Raises:
             ValueError: a training inside `torch.inference_mode`.
@@ -225,12 +226,12 @@ class Task(Rebuildable):
             self._step = self._graph = GraphedStep(self._step, self)
 
     def teardown(self, stage: str) -> None:
-        """Let go of what was compiled and recorded."""
+        """Let go of the compiled or recorded step."""
         self._step, self._graph = self.step, None
         self._quiet.close()
 
     def on_train_start(self) -> None:
-        """Lay a resumed optimizer's state out like the weights, and let each process draw its own noise."""
+        """Lay a resumed optimizer's state out like the weights, and give each process noise of its own."""
         self._quiet.close()
         for optimizer in self.trainer.optimizers:
             lay_out_like_weights(optimizer)
@@ -247,17 +248,17 @@ class Task(Rebuildable):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip each parameter group by itself, see `clip_gradients`."""
+        """Clip each parameter group on its own, see `clip_gradients`."""
         clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def log_terms(self, terms: dict[str, Tensor]) -> None:
         """Keep a step's scalars, and send their means to the loggers every `log_every_n_steps`.
 
-        Means over the epoch so far, such as "train/total", are in `trainer.callback_metrics` then, before a validation
-        and at the end of the epoch.
+        At these steps, before a validation and at the end of the epoch, `trainer.callback_metrics` gets the means over
+        the epoch so far, such as "train/total".
 
         Raises:
-            FloatingPointError: one of them is not finite.
+            FloatingPointError: a scalar is not finite.
         """
         self._window.add(self.global_step, terms)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 for never
@@ -277,15 +278,15 @@ class Task(Rebuildable):
         self._window.start_epoch()
 
     def on_validation_epoch_start(self) -> None:
-        """Make sure of finite weights: from others nothing can be validated."""
+        """Make sure that the weights are finite, before they are validated."""
         self.check_finite()
 
     def on_train_epoch_end(self) -> None:
-        """Make sure of finite weights, before a checkpoint is written."""
+        """Make sure that the weights are finite, before a checkpoint is written."""
         self.check_finite()
 
     def check_finite(self) -> None:
-        """Raise a `FloatingPointError` unless the last terms and the weights are numbers; the host waits."""
+        """Raise `FloatingPointError` if a term or a weight is not finite. The host waits for the device."""
         if self._window.unread:
             self._read_window()
         weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
@@ -295,7 +296,7 @@ class Task(Rebuildable):
             self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
 
     def _read_window(self) -> None:
-        """Reads the terms of the last steps, and shows their means to callbacks; the host waits here, once."""
+        """Read the terms of the last steps, and show their means to callbacks. The host waits here, once."""
         wrong = self._window.read()
         if wrong is not None:
             step, name = wrong
@@ -304,7 +305,7 @@ class Task(Rebuildable):
             self.trainer.callback_metrics[f"{self.prefix}train/{name}"] = torch.tensor(value)
 
     def _shared(self, means: list[float]) -> dict[str, float]:
-        """Means over all processes, by name."""
+        """Return means over all processes, by name."""
         if self.trainer.world_size > 1:
             means = self.trainer.strategy.reduce(torch.tensor(means, device=self.device), reduce_op="mean").tolist()
         return dict(zip(self._window.names, means, strict=True))

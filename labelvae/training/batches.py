@@ -1,4 +1,4 @@
-"""Batches as people's loaders make them, read as images and labels."""
+"""Batches in the forms that people's loaders give them, read as images and labels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from labelvae.inputs.tensors import check_labels
 def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
     """Read a batch as images and class indices.
 
-    A batch is a tuple or a list, of which the first two parts are taken, or a dict with one of `IMAGE_KEYS` and one of
-    `LABEL_KEYS`. 8-bit images are scaled to [0, 1], on the device where they are. Labels may be class indices `(B,)` or
-    `(B, 1)`, also as whole floating-point numbers, or one-hot rows `(B, K)`. Their values are read only where that
-    does not make the host wait: on the CPU, or where no gradient is recorded.
+    A batch is a tuple or a list, whose first two parts count, or a dict with one of `IMAGE_KEYS` and one of
+    `LABEL_KEYS`. 8-bit images are scaled to [0, 1], on their device. Labels may be class indices `(B,)` or `(B, 1)`,
+    also as whole floating-point numbers, or one-hot rows `(B, K)`. The values of labels are checked only if that does
+    not make the host wait: on the CPU, or without gradients.
 
     Args:
         batch: what a loader gives.
-        num_classes: K; or the attributes that a label is made of. Labels are then rows `(B, A)`, or a dict of columns.
+        num_classes: K; or the attributes of a label. Labels are then rows `(B, A)`, or a dict of columns.
 
     Returns:
-        Images `(B, C, H, W)` and int64 labels `(B,)`, or float rows `(B, A)`.
-        Shapes and ranges are left to `check_images` and `check_labels`.
+        Images `(B, C, H, W)`, and int64 labels `(B,)` or float rows `(B, A)`. `check_images` and `check_labels` check
+        their shapes and ranges later.
 
     Raises:
-        ValueError: a batch of another form, without labels, or with labels that are no class indices.
+        ValueError: a batch of another form or without labels; labels that are no class indices.
 
     >>> pixels = torch.full((2, 1, 8, 8), 255, dtype=torch.uint8)
     >>> images, labels = unpack({"image": pixels, "label": torch.eye(3)[1:]}, 3)
@@ -47,7 +47,11 @@ def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
 
 
 def unpack_images(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor | None]:
-    """Read a batch as `unpack` does; a batch may also be images alone, whose labels are None."""
+    """Read a batch as `unpack` does. The batch may also be images alone.
+
+    Returns:
+        Images `(B, C, H, W)`, and their labels, or None if there are none.
+    """
     images, labels = _parts(batch)
     return _scaled(images), None if labels is None else _labels(labels, num_classes)
 
@@ -65,7 +69,7 @@ def _labels(labels: Any, form: int | Attributes) -> Tensor:
 
 
 def check_batch_labels(labels: Tensor, form: int | Attributes, batch: int) -> Tensor:
-    """Return labels of a batch, checked: int64 `(B,)` of so many classes, or float rows `(B, A)` of attributes.
+    """Return the labels of a batch, checked: int64 `(B,)` of K classes, or float rows `(B, A)` of attributes.
 
     Raises:
         ValueError: labels of another shape, type or range.
@@ -77,7 +81,7 @@ def skip_one_image(last: bool) -> None:
     """Warn that the last batch of an epoch is skipped, because it has one image.
 
     Raises:
-        ValueError: it is not the last of several batches.
+        ValueError: the batch is not the last of several.
     """
     if not last:
         raise ValueError(
@@ -87,14 +91,17 @@ def skip_one_image(last: bool) -> None:
 
 
 def class_indices(labels: Tensor, num_classes: int) -> Tensor:
-    """Turn labels that clearly mean class indices into int64 `(B,)`; return others as they are.
+    """Turn labels that clearly mean class indices into int64 `(B,)`.
 
     Args:
         labels: `(B,)`, `(B, 1)` or one-hot rows `(B, K)`, of any type of numbers.
         num_classes: K.
 
+    Returns:
+        The class indices, `(B,)`. Labels of another form are returned as they are.
+
     Raises:
-        ValueError: numbers that are not whole, or rows that are not one-hot.
+        ValueError: numbers that are not whole; rows that are not one-hot.
     """
     read = labels.device.type == "cpu" or not torch.is_grad_enabled()
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -124,7 +131,7 @@ def _scaled(images: Tensor) -> Tensor:
 
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """The images of a batch, and its labels if there are any."""
+    """Return the images of a batch, and its labels or None."""
     found: list[Any]
     if isinstance(batch, Tensor):
         found = [batch]

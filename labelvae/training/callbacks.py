@@ -1,4 +1,4 @@
-"""What watches a training: its progress bar, its last checkpoint, and what goes wrong in silence."""
+"""Callbacks of a training: its progress bar, its last checkpoint, an average of its weights, and a diagnosis."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from labelvae.training.base import Task
 from labelvae.training.tasks import VAETraining
 
 SELDOM = 4
-"""Steps between those whose weights enter a moving average on a GPU."""
+"""On a GPU, the weights of every fourth step enter a moving average."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, beside where it goes; Lightning's own way leads through /tmp."""
+    """Write a checkpoint whole or not at all, next to its place. (Lightning's own writer uses /tmp.)"""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes; what stood there stays until then.
+        """Write a checkpoint. An existing file is replaced only by a complete one.
 
         Raises:
             OSError: the disk is full, or the file cannot be written for another reason.
@@ -44,7 +44,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's progress bar, drawn every 20 steps, with the loss as it was last logged."""
+    """Lightning's progress bar, drawn every 20 steps, with the loss that was logged last."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=20)
@@ -57,14 +57,14 @@ class Bar(TQDMProgressBar):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps the state at the end of the last whole epoch in one file, with the random numbers of CPU and CUDA.
+    """Keep the state at the end of the last whole epoch in one file, with the random numbers of CPU and CUDA.
 
-    The file is replaced only by a complete one. A run of one process that is resumed from it goes the way of
-    one never stopped.
+    The file is replaced only by a complete one. A run of one process that resumes from it goes on exactly as if it had
+    never stopped.
 
     Args:
         path: the file.
-        every_n_epochs: how often; the last epoch is always kept.
+        every_n_epochs: the number of epochs between checkpoints. The last epoch is always kept.
     """
 
     def __init__(self, path: Path, every_n_epochs: int = 1) -> None:
@@ -74,15 +74,15 @@ class LastCheckpoint(Checkpoint):
 
     @property
     def last_model_path(self) -> str:
-        """The file, if there is one; Lightning's own callback has the same name for it."""
+        """The file, or an empty string. (Lightning's own callback has the same attribute.)"""
         return str(self.path) if self.path.is_file() else ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """See to whole files."""
+        """Make the trainer write checkpoints whole."""
         trainer.strategy.checkpoint_io = WholeCheckpointIO()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save."""
+        """Write the checkpoint."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
             return
@@ -96,11 +96,11 @@ class LastCheckpoint(Checkpoint):
         return states
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until training starts."""
+        """Keep a checkpoint's random states until training starts."""
         self._random_states = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the random number generators to where the checkpoint left them."""
+        """Set the random number generators to the checkpoint's states."""
         if "cpu" in self._random_states:
             torch.set_rng_state(self._random_states["cpu"].cpu())
         if "cuda" in self._random_states and torch.cuda.is_available():
@@ -109,14 +109,15 @@ class LastCheckpoint(Checkpoint):
 
 
 class MovingAverage(WeightAveraging):
-    """Keeps a moving average of a task's weights, which are the task's in validation and after the training.
+    """Keep a moving average of a task's weights, and use it in validation and after the training.
 
-    Over the first steps it forgets faster, min(decay, (1 + n) / (10 + n)) after n of them, so that a short training
-    does not keep where it began. It is part of a checkpoint. Put it last of the callbacks: all that look after an epoch
-    then see the average. On a GPU, where the host waits for it, it takes every fourth step's weights.
+    After n steps the decay is min(decay, (1 + n) / (10 + n)): the average forgets faster at first, so that a short
+    training does not keep its beginning. The average is part of a checkpoint. Put this callback last, so that all
+    others see the average at the end of an epoch. On a GPU, where each update makes the host wait, only every fourth
+    step is averaged.
 
     Args:
-        decay: how much of the average is kept at a step, in (0, 1).
+        decay: the share of the average that is kept at a step, in (0, 1).
 
     Raises:
         ValueError: a decay out of range.
@@ -134,11 +135,11 @@ class MovingAverage(WeightAveraging):
         self._every = 1 if trainer.strategy.root_device.type == "cpu" else SELDOM
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Say whether this step's weights are taken."""
+        """Return whether this step's weights enter the average."""
         return step_idx is not None and step_idx % self._every == 0
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the average in the task, also where a finished training was resumed and no step was made."""
+        """Copy the average to the task, also if a finished training was resumed and no step was made."""
         self._copy_average_to_current(pl_module)
 
     def _average(self, averages: Any, now: Any, _: Tensor) -> None:
@@ -152,13 +153,13 @@ class MovingAverage(WeightAveraging):
 
 
 class Diagnosed(Callback):
-    """After each validation: whether the label is followed, the code says something and the guide knows anything.
+    """Check after each validation: is the label followed, is the code used, does the guide know the labels?
 
-    The measures are logged; what is wrong is said once in words, from the middle of the training on.
+    The measures are logged. From the middle of the training on, each problem is said once, in a warning.
 
     Args:
-        images: held-out images `(N, C, H, W)` in [0, 1], of several labels.
-        labels: their labels `(N,)`.
+        images: held-out images of several labels, `(N, C, H, W)` in [0, 1].
+        labels: their labels, int64 `(N,)`.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
@@ -166,7 +167,7 @@ class Diagnosed(Callback):
         self._said: set[str] = set()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look, log and warn."""
+        """Measure, log and warn."""
         if not isinstance(pl_module, VAETraining) or trainer.sanity_checking or not trainer.is_global_zero:
             return
         diagnosis = diagnose(pl_module.vae, self.images, self.labels, pl_module.loss.guide)

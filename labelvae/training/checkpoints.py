@@ -1,4 +1,4 @@
-"""Checkpoints that say, in plain values, what a task was made of, so that it can be rebuilt from the file alone."""
+"""Checkpoints that describe a task in plain values, so that it can be rebuilt from the file alone."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ NETWORKS: dict[str, type[Pretrained]] = {
 
 
 class Rebuildable(LightningModule):
-    """A Lightning task whose checkpoint holds the arguments it was made with, networks as their configurations."""
+    """A Lightning task whose checkpoint holds the task's arguments, with networks as their configurations."""
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments of the constructor as plain values; `plain_network` and `plain_loss` describe parts."""
+        """Return the constructor's arguments as plain values; see `plain_network` and `plain_loss`."""
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds `hyperparameters`. What a subclass saved by `save_hyperparameters` stands above them."""
+        """Add `hyperparameters`. Values that a subclass saved by `save_hyperparameters` replace them."""
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters() | dict(self.hparams)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compares the task with the one that was saved, see `compare`."""
+        """Compare the task with the saved one, see `compare`."""
         self.compare(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
 
     def compare(self, hyperparameters: Mapping[str, Any]) -> None:
-        """Say in a warning what a checkpoint was made with and this task lacks."""
+        """Warn of the parts that a checkpoint was made with and this task lacks."""
 
     @classmethod
     def load_from_checkpoint(
@@ -64,12 +64,15 @@ class Rebuildable(LightningModule):
 
         Args:
             checkpoint_path: the file.
-            map_location: where the weights go; see `torch.load`.
-            hparams_file: a file with other arguments; see Lightning.
+            map_location: the device of the weights, see `torch.load`.
+            hparams_file: a file with other arguments, see Lightning.
             strict: whether all weights must be there.
-            weights_only: refuse a file with anything but weights and plain values.
-            **arguments: arguments of the constructor, in place of the checkpoint's. Networks and losses of your own
-                classes must be passed.
+            weights_only: refuse a file that holds more than weights and plain values.
+            **arguments: arguments of the constructor, in place of those in the checkpoint. Networks and losses of your
+                own classes must be passed.
+
+        Returns:
+            The task.
 
         Raises:
             ValueError: a file that is no checkpoint of this task; a network that cannot be rebuilt and was not passed.
@@ -103,7 +106,7 @@ class Rebuildable(LightningModule):
 
 
 def plain_network(network: nn.Module) -> dict[str, Any]:
-    """Return a network as its class and, for the classes of this package, its arguments."""
+    """Return a network's class name and, for a class of this package, its arguments."""
     kind = type(network)
     own = network.own_parts() if isinstance(network, Pretrained) else {}
     if own:
@@ -117,7 +120,7 @@ def plain_network(network: nn.Module) -> dict[str, Any]:
 
 
 def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
-    """Return a loss as its objective and the networks in it."""
+    """Return a loss's class name and, for a class of this package, its objective and networks."""
     if type(loss) is AttributeELBO:
         guide = None if loss.guide is None else plain_network(loss.guide)
         return {"class": "AttributeELBO", "arguments": {"objective": asdict(loss.objective), "guide": guide}}
@@ -139,7 +142,7 @@ def plain_loss(loss: GuidedELBO) -> dict[str, Any]:
 
 
 def own_parts(loss: Any) -> list[str]:
-    """Return what was not made here in a loss that `plain_loss` describes: its terms by name, its likelihood."""
+    """Return the parts of your own in a loss that `plain_loss` describes: its terms by name, and its likelihood."""
     arguments = loss.get("arguments") if isinstance(loss, Mapping) else None
     known: Mapping[str, Any] = arguments if isinstance(arguments, Mapping) else {}
     terms = [f"the term {name!r}" for name in known.get("terms", {})]
@@ -147,7 +150,7 @@ def own_parts(loss: Any) -> list[str]:
 
 
 def _built(name: str, value: Mapping[str, Any]) -> Any:
-    """The part of a task that `value` describes."""
+    """Return the part of a task that `value` describes."""
     if name == "augmentation":
         return Augmentation(**value)
     kind, arguments = value.get("class"), value.get("arguments")
@@ -179,7 +182,7 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
 
 
 def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, Any]:
-    """A checkpoint without the values of its weights."""
+    """Return a checkpoint without the values of its weights."""
     try:
         if isinstance(path, str | Path):
             with fsspec.open(str(path), "rb") as file:

@@ -25,21 +25,21 @@ from labelvae.visual.contact_sheets import sheets
 
 
 class Relabelled(Callback):
-    """After each validation: what the model does to fixed images, judged and drawn.
+    """Relabel fixed images after each validation, judge the result, and draw it.
 
-    Scores of `relabel/` (effectiveness overall and by class, style, realism, guide-judge gap) are those of `evaluate`
-    on these images, so realism compares with the images themselves and is high where there are few. Pictures go to
-    `samples/`, the confusion of asked and judged labels to `relabel/`, the latent space to `latent/`.
+    The scores `relabel/...` (effectiveness overall and by class, style, realism, guide-judge gap) are those of
+    `evaluate` on these images. So realism is high if the images are few. Pictures are logged as `samples/...`, the
+    confusion of asked and judged labels as `relabel/confusion`, the latent space as `latent/...`.
 
-    The judge looks on; nothing is chosen by what it says.
+    The judge only looks on. Nothing is chosen by its answers.
 
     Args:
-        images: held-out images `(N, C, H, W)` in [0, 1].
-        labels: their labels `(N,)`.
-        class_names: name of each label.
-        judge: an independent classifier; None leaves the scores out.
-        path: file the latest picture of wrong labels is written to.
-        guide: the classifier in the loss, for the gap; None leaves that out.
+        images: held-out images, `(N, C, H, W)` in [0, 1].
+        labels: their labels, int64 `(N,)`.
+        class_names: the name of each class.
+        judge: an independent classifier. None leaves the scores out.
+        path: the file of the latest picture of wrong labels.
+        guide: the classifier in the loss, for the guide-judge gap. None leaves the gap out.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Relabelled(Callback):
         self.style = style_statistics(images)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws, judges and logs."""
+        """Relabel, judge, draw and log."""
         if not isinstance(pl_module, VAETraining) or trainer.sanity_checking:
             return
         vae, prefix = pl_module.vae, pl_module.prefix
@@ -93,11 +93,11 @@ class Relabelled(Callback):
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def _style(self, images: Tensor) -> dict[str, Tensor]:
-        """The style of images, which is known already for the images that are watched."""
+        """Return the style of images. That of the watched images is known already."""
         return self.style if torch.equal(images, self.images) else style_statistics(images)
 
     def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
-        """The latent space, and what the judge says, by their names in the log."""
+        """Return charts of the latent space and of the judge's answers, by their names in the log."""
         with evaluation_mode(vae) as model:
             posterior = model.encode(self.images.to(vae.device), self.labels)
         codes, (style, values) = posterior.mean.cpu(), list(self.style.items())[-1]
@@ -113,7 +113,7 @@ class Relabelled(Callback):
 
 
 def _judged(judge: LabelClassifier, images: Tensor) -> Tensor:
-    """What a judge takes images `(N, C, H, W)` for, `(N,)`."""
+    """Return a judge's labels of images `(N, C, H, W)`, int64 `(N,)`."""
     with evaluation_mode(judge) as classifier:
         judged: Tensor = classifier(images.to(judge.device)).argmax(dim=1).cpu()
     return judged

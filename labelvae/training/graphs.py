@@ -1,9 +1,9 @@
-"""A training step as a CUDA graph: what a host launches in a thousand pieces is launched as one.
+"""A training step as a CUDA graph: a thousand launches by the host become one.
 
-The steps of these models are many small operations. A fast card computes them sooner than a host can launch them one by
-one: a step on 64 images of MNIST takes 5 ms in place of 66. A graph is recorded once and replayed on other images.
-Random numbers, batch statistics and weights are those of the moment, as in a step that is not recorded; what Python
-decides in a step is decided for good.
+The steps of these models are many small operations. A fast GPU computes them sooner than a host can launch them one by
+one: a step on 64 images of MNIST takes 5 ms instead of 66. A graph is recorded once and then replayed on other images.
+Random numbers, batch statistics and weights are up to date, as in a step that is not recorded. But the decisions of
+Python code are those of the recording.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 Step = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
 
 FIRST = 3
-"""Steps before the recording, in which libraries choose their kernels; they change nothing."""
+"""Steps before the recording, in which libraries choose their kernels. They change nothing."""
 
 
 @dataclass
@@ -26,11 +26,13 @@ class Recording:
     """A recorded step.
 
     Attributes:
-        graph: its kernels, forward and backward.
-        images, labels, progress: where a replay reads them.
-        names: of the scalars.
-        values: where a replay writes them.
-        gradients: where a replay writes the gradient of each trained weight, or None for one without.
+        graph: the kernels of the step, forward and backward.
+        images: the input of a replay.
+        labels: the input of a replay.
+        progress: the input of a replay.
+        names: the names of the scalars.
+        values: the scalars, written by a replay.
+        gradients: the gradient of each trained weight, written by a replay; None for a weight without one.
     """
 
     graph: torch.cuda.CUDAGraph
@@ -43,17 +45,17 @@ class Recording:
 
 
 class GraphedStep:
-    """Calls a step through a graph, its backward pass included.
+    """Call a step, and its backward pass, through a CUDA graph.
 
-    The first batch is recorded. A batch of another shape, and every batch after a step that could not be recorded (it
-    reads values on the host), takes the step as it is.
+    The first batch is recorded. A batch of another shape takes the plain step. So does every batch if the step cannot
+    be recorded, because it reads values on the host.
 
     Args:
-        step: images, labels and progress to scalars by name; "total" is minimized.
-        module: what holds the weights and buffers that the step uses.
+        step: a function from images, labels and progress to scalars by name. "total" is minimized.
+        module: the owner of the weights and buffers that the step uses.
 
     Attributes:
-        replayed: whether the last call left its gradients in the weights; its scalars have no graph of their own then.
+        replayed: whether the last call left its gradients in the weights. Its scalars then have no graph of their own.
     """
 
     def __init__(self, step: Step, module: nn.Module) -> None:
@@ -63,7 +65,7 @@ class GraphedStep:
         self._refused = False
 
     def __call__(self, images: Tensor, labels: Tensor, progress: Tensor) -> dict[str, Tensor]:
-        """The scalars of a step by name."""
+        """Return the scalars of a step, by name."""
         self.replayed = False
         if self._recording is None and not self._refused:
             try:
@@ -87,7 +89,7 @@ class GraphedStep:
         return [weight for weight in self.module.parameters() if weight.requires_grad]
 
     def _record(self, images: Tensor, labels: Tensor, progress: Tensor) -> Recording:
-        """Records the step; weights, their gradients and buffers stay as they are."""
+        """Record the step. Weights, their gradients and buffers stay as they are."""
         inputs = images.clone(), labels.clone(), progress.clone()
         before = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         stream = torch.cuda.Stream(images.device)

@@ -1,6 +1,6 @@
 """Where a run's curves and pictures go: Weights & Biases, TensorBoard or CSV, all through Lightning's loggers.
 
-Nothing here asks a question, and each library is imported only where it is used.
+Nothing here asks a question. Each library is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -27,16 +27,21 @@ from labelvae.training.options import LogKind, WandbMode
 
 
 def make_logger(kind: LogKind, mode: WandbMode, out: Path, facts: Mapping[str, Any]) -> Logger | None:
-    """The logger of a run under `out`, with `facts` as its configuration; None where nothing is logged.
+    """Make the logger of a run.
 
     Args:
-        kind: which; "wandb" with `mode` "disabled" is nothing, too.
-        mode: of Weights & Biases; "auto" is what `WANDB_MODE` or `WANDB_DISABLED` say, else offline.
-        out: the run's folder.
-        facts: plain values: settings, the fingerprint of the data, the version of the code.
+        kind: the kind of log. "none", and "wandb" with the mode "disabled", log nothing.
+        mode: the mode of Weights & Biases. "auto" takes `WANDB_MODE` or `WANDB_DISABLED` of the environment, or else
+            offline.
+        out: the folder of the run.
+        facts: the configuration to log, as plain values: settings, the fingerprint of the data, the version of the
+            code.
+
+    Returns:
+        The logger, or None if nothing is logged.
 
     Raises:
-        ValueError: a library that is not installed, or no account where one is needed.
+        ValueError: a library that is not installed; no account where one is needed.
     """
     asked = wandb_mode(mode) if kind == "wandb" else ""
     if kind == "none" or asked == "disabled":
@@ -64,7 +69,11 @@ def _csv(out: Path) -> Logger:
 
 
 def wandb_mode(mode: WandbMode) -> str:
-    """Return the mode of Weights & Biases: the one asked for, else the environment's, else offline."""
+    """Return the mode of Weights & Biases: the one asked for, else the environment's, else offline.
+
+    Raises:
+        ValueError: an unknown value of `WANDB_MODE`.
+    """
     if mode != "auto":
         return mode
     if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
@@ -79,7 +88,7 @@ def wandb_mode(mode: WandbMode) -> str:
 
 
 def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
-    """A run of its own: one that is open already in this process is left alone, and stays the current one."""
+    """Return a logger with a run of its own. A run that is open in this process stays open and current."""
     import wandb
 
     if mode in ("online", "shared") and not _has_account():  # it would ask
@@ -132,7 +141,7 @@ def _has_account() -> bool:
 
 
 def _run_id(out: Path) -> str:
-    """The id of `WANDB_RUN_ID`, unless an open run has it; else that of the run in this folder; else a new one."""
+    """Return `WANDB_RUN_ID`, unless an open run has it; else the id of the run in this folder; else a new one."""
     import wandb
 
     known = out / "wandb" / "run-id"  # a resumed run goes on with the curves it has
@@ -146,20 +155,24 @@ def _run_id(out: Path) -> str:
 
 
 def run_name(folder: str | Path) -> str:
-    """Return what a run is called on Weights & Biases: the name of its folder, on one line."""
+    """Return a run's name on Weights & Biases: the name of its folder, on one line."""
     name = os.path.basename(os.path.abspath(folder)).encode("utf-8", "replace").decode()
     return " ".join(name.split())[:128].strip() or "run"
 
 
 def artifact_name(name: str) -> str:
-    """Turn a name into one of an artifact: letters of ASCII, digits, `_`, `.` and `-`, at most 100."""
+    """Return an artifact's name for a run: at most 100 ASCII letters, digits, `_`, `.` and `-`.
+
+    >>> artifact_name("Grüße 1")
+    'Grue-1-vae'
+    """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', plain).strip('.-')[:96].strip('.-') or 'run'}-vae"
 
 
 @contextmanager
 def only_warned(what: str) -> Iterator[None]:
-    """Turn what goes wrong with a log into a warning: a run is worth more than its log."""
+    """Turn the errors of a log into warnings in this context: a run is worth more than its log."""
     try:
         yield
     except Exception as error:  # whatever a logging library, a network or a disk make of it
@@ -168,12 +181,12 @@ def only_warned(what: str) -> Iterator[None]:
 
 
 def shows_pictures(logger: Logger) -> bool:
-    """Whether pictures go anywhere in this log."""
+    """Return whether a logger shows pictures."""
     return isinstance(logger, WandbLogger | TensorBoardLogger)
 
 
 def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image, step: int | None = None) -> None:
-    """Send a picture to the loggers that show pictures."""
+    """Send a picture to those loggers that show pictures."""
     for logger in loggers:
         with only_warned(key):
             if isinstance(logger, WandbLogger):
@@ -183,9 +196,17 @@ def log_picture(loggers: Iterable[Logger], key: str, picture: Image.Image, step:
 
 
 def close_logger(logger: Logger, scores: Mapping[str, Any], diagnosis: str, model: Path, name: str) -> None:
-    """Ends a log: scores and diagnosis as its summary and, on Weights & Biases, the folder `model` as an artifact.
+    """Close a log with the scores and the diagnosis as its summary.
 
-    What fails is a warning: the scores and the model are in files.
+    On Weights & Biases the model is also sent, as an artifact. Errors become warnings: the scores and the model are in
+    files.
+
+    Args:
+        logger: the logger.
+        scores: the scores by name. None values are left out.
+        diagnosis: the problems of the run, in words.
+        model: the folder of the model.
+        name: the name of the run.
     """
     summary = {f"scores/{key}": value for key, value in scores.items() if value is not None}
     with only_warned("the end of the run"):
@@ -214,7 +235,7 @@ def _close_wandb(logger: WandbLogger, summary: dict[str, Any], diagnosis: str, m
 
 
 def code_version() -> dict[str, str]:
-    """Return the versions of this package and of what it computes with, and the commit of a source tree."""
+    """Return the versions of this package, torch and lightning, and the commit of a source tree, by name."""
     versions = {}
     for package in ("labelvae", "torch", "lightning"):
         try:

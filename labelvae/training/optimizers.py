@@ -1,4 +1,4 @@
-"""What stands between gradients and weights: how the learning rate moves, and how gradients are clipped."""
+"""Between gradients and weights: how the learning rate moves, and how gradients are clipped."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ import torch
 from labelvae.training.options import Schedule
 
 CLIP_NORM = 200.0
-"""Largest norm of the gradient of a parameter group; losses are sums over pixels, so gradients are large."""
+"""Largest norm of a parameter group's gradient. Losses are sums over pixels, so gradients are large."""
 
 
 def learning_rate_factor(step: int, steps: int, schedule: Schedule = "cosine") -> float:
-    """Return what the learning rate is multiplied by at a step.
+    """Return the factor of the learning rate at a step, in [0, 1].
 
-    cosine: linear from 0 to 1 over the first tenth, then a cosine down to 0 (Loshchilov & Hutter, 2017, arXiv
-    1608.03983). one-cycle: a cosine up from 1/25 over the first 30 %, then down to 0 (Smith & Topin, 2018, arXiv
-    1708.07120). Both depend on the step alone, so that a run can be resumed to more epochs.
+    "cosine": a linear rise from 0 to 1 over the first tenth, then a cosine down to 0 (Loshchilov & Hutter, 2017, arXiv
+    1608.03983). "one-cycle": a cosine up from 1/25 over the first 30 %, then a cosine down to 0 (Smith & Topin, 2018,
+    arXiv 1708.07120). Both depend on the step alone, so a run can be resumed with more epochs.
 
     Args:
-        step: number of the step, from 0.
-        steps: number of steps of the training.
-        schedule: which of the two.
-
-    Returns:
-        The factor, in [0, 1].
+        step: the number of the step, from 0.
+        steps: the number of steps of the training.
+        schedule: "cosine" or "one-cycle".
 
     >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 5, 10, 55, 100)]
     [0.09, 0.55, 1.0, 0.5, 0.0]
@@ -44,12 +41,12 @@ def learning_rate_factor(step: int, steps: int, schedule: Schedule = "cosine") -
 def clip_gradients(
     optimizer: torch.optim.Optimizer, largest: float | None = None, algorithm: str | None = None
 ) -> None:
-    """Clip the gradients of each parameter group by itself: a discriminator must not shrink the model's steps.
+    """Clip the gradients of each parameter group on its own, so that a discriminator does not shrink the model's steps.
 
     Args:
-        optimizer: whose gradients.
-        largest: largest norm, or largest absolute value; 0 clips nothing, None clips the norm to `CLIP_NORM`.
-        algorithm: "norm" or "value"; None is "norm".
+        optimizer: the optimizer of the parameters.
+        largest: the largest norm, or the largest absolute value. 0 clips nothing. None clips the norm to `CLIP_NORM`.
+        algorithm: "norm" or "value"; None for "norm".
     """
     if largest == 0:
         return
@@ -63,14 +60,14 @@ def clip_gradients(
 def scheduled_adamw(
     groups: list[dict[str, Any]], learning_rate: float, weight_decay: float, steps: int, schedule: Schedule
 ) -> dict[str, Any]:
-    """Return AdamW and its schedule over so many steps, as Lightning takes them."""
+    """Return AdamW and its schedule over `steps` steps, in the form that Lightning accepts."""
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
     moved = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, schedule))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": moved, "interval": "step"}}
 
 
 def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Lay what AdamW remembers out in memory like the weights: fused, it walks through all of them side by side."""
+    """Lay AdamW's state out in memory like the weights: the fused kernel walks through both side by side."""
     for parameter, state in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             state[name] = torch.empty_like(parameter).copy_(state[name])

@@ -18,19 +18,20 @@ class Optimization:
     """How a model is trained. A number out of range raises `ValueError`.
 
     Attributes:
-        epochs: Times every training image is seen.
-        least_steps: Epochs are added until there are this many steps, so that few images train long enough.
-        batch_size: Images a step.
-        tuned_batch_size: Batch size that learning_rate belongs to; null takes batch_size. At another batch_size the
-            step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022,
-            arXiv 2205.10287).
+        epochs: Number of times that every training image is seen.
+        least_steps: Smallest number of steps. Epochs are added until it is reached, so that few images train long
+            enough.
+        batch_size: Images in a step.
+        tuned_batch_size: Batch size that learning_rate was chosen for; null for batch_size. At another batch size the
+            step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022, arXiv
+            2205.10287).
         learning_rate: Largest step size of AdamW.
-        schedule: How it moves: a linear warm-up and a cosine, or one cycle of two cosines.
-        weight_decay: Of AdamW.
-        average_decay: Keep a moving average of the weights rather than the last ones: its decay at a step, less over
-            the first steps; 0 keeps the last (Polyak & Juditsky, 1992; of generators, Yazici et al., 2019, arXiv
-            1806.04498).
-        seed: Of the weights, the order of the images and every draw.
+        schedule: How the learning rate moves: a linear warm-up and a cosine, or one cycle of two cosines.
+        weight_decay: Weight decay of AdamW.
+        average_decay: Decay at a step of a moving average of the weights, in [0, 1), less over the first steps. The
+            average is kept in place of the last weights; 0 keeps the last weights (Polyak & Juditsky, 1992; for
+            generators, Yazici et al., 2019, arXiv 1806.04498).
+        seed: Seed of the weights, of the order of the images and of every random draw.
     """
 
     epochs: int = 10
@@ -59,7 +60,7 @@ class Optimization:
 
     @property
     def rate_factor(self) -> float:
-        """What every step size is multiplied by at this batch size.
+        """The factor of every step size at this batch size.
 
         >>> Optimization(batch_size=512, tuned_batch_size=128).rate_factor
         2.0

@@ -1,4 +1,4 @@
-"""Thin Lightning tasks: pretrain a classifier, train a conditional VAE."""
+"""Two thin Lightning tasks: pretrain a classifier, and train a conditional VAE."""
 
 from __future__ import annotations
 
@@ -31,25 +31,29 @@ from labelvae.training.options import Schedule
 
 
 class ClassifierTraining(Task):
-    """Pretrain a guide or a judge with cross-entropy on augmented images.
+    """Pretrain a guide or a judge with cross-entropy on randomly changed images.
 
     Args:
-        classifier: what is trained, in place: a `LabelClassifier`, a network of your own in `LabelClassifier.wrap`, or
-            an `AttributeClassifier`, each of whose heads has its own likelihood.
-        augmentation: changes to the training images; with noise among them the guide becomes robust.
-        label_smoothing: of the cross-entropy, in [0, 1).
-        learning_rate: largest step size of AdamW.
-        weight_decay: of AdamW.
+        classifier: the classifier to train, in place: a `LabelClassifier`; a network of your own in
+            `LabelClassifier.wrap`; or an `AttributeClassifier`, whose heads each have their own likelihood.
+        augmentation: random changes of the training images. Noise among them makes a guide robust.
+        label_smoothing: the label smoothing of the cross-entropy, in [0, 1).
+        learning_rate: the largest step size of AdamW.
+        weight_decay: the weight decay of AdamW.
         schedule: how the learning rate moves, see `learning_rate_factor`.
-        prefix: of the names in the log.
-        channels_last: keep the channels of a pixel beside each other in memory.
-        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
-        adversarial: step of the attack on each training image, see `noise_step`; 0 leaves the images alone.
-        graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
-            without.
+        prefix: the beginning of the names in the log, for example "guide/".
+        channels_last: keep the channels of a pixel next to each other in memory.
+        compiled: compile the training step. Without a compiler it runs uncompiled, with one warning.
+        adversarial: the size of the attack on each training image, in [0, 1), see `noise_step`. 0 attacks nothing.
+        graphed: record the training step as a CUDA graph, see `graphs`. Used on one CUDA device only.
 
     Raises:
-        ValueError: an argument out of range; a classifier that is frozen, as `GuidedELBO` freezes its guide.
+        ValueError: an argument out of range; a frozen classifier. (`GuidedELBO` freezes its guide.)
+
+    >>> from labelvae import LabelClassifier
+    >>> task = ClassifierTraining(LabelClassifier(image_shape=(1, 8, 8), num_classes=3))
+    >>> sorted(task.step(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), progress=0.0))
+    ['total']
     """
 
     def __init__(
@@ -102,12 +106,12 @@ class ClassifierTraining(Task):
 
     @property
     def label_form(self) -> int | Attributes:
-        """The number of classes, or the classifier's attributes."""
+        """The number of classes K, or the classifier's attributes."""
         found = self.classifier
         return found.attributes if isinstance(found, AttributeClassifier) else found.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
+        """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1]."""
         logits: Tensor = self.classifier(images)
         return logits
 
@@ -121,7 +125,7 @@ class ClassifierTraining(Task):
             self.classifier.whiten(unpack_images(batch, self.label_form)[0])
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
-        """Compute the mean cross-entropy; see `Task.step`."""
+        """Return the mean cross-entropy as "total"; see `Task.step`."""
         check_images(images, self.classifier.image_shape)
         labels = check_batch_labels(labels, self.label_form, len(images))
         seen = augment(images, self.augmentation)
@@ -132,7 +136,7 @@ class ClassifierTraining(Task):
         return {"total": label_loss(self.classifier(seen), labels, self.label_smoothing).mean()}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute accuracy and cross-entropy on held-out images; see `Task.held_out_terms`."""
+        """Return accuracy and mean cross-entropy on held-out images; see `Task.held_out_terms`."""
         labels = check_batch_labels(labels, self.label_form, len(images))
         if isinstance(self.classifier, AttributeClassifier):
             return _summed(self.classifier.nll(images, labels))
@@ -140,7 +144,7 @@ class ClassifierTraining(Task):
         return {"accuracy": (logits.argmax(dim=1) == labels).float().mean(), "total": label_loss(logits, labels).mean()}
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return probabilities `(B, K)` of a batch with or without labels; of attributes, the rows `(B, A)` read."""
+        """Return the probabilities `(B, K)` of a batch, with or without labels; or the attributes read, `(B, A)`."""
         images, _ = unpack_images(batch, self.label_form)
         if isinstance(self.classifier, AttributeClassifier):
             return self.classifier.rows(images)
@@ -157,21 +161,25 @@ class VAETraining(Task):
     """Train a conditional VAE, and the discriminator of its loss if there is one, with one optimizer.
 
     Args:
-        vae: what is trained, in place.
-        loss: the objective; its guide stays as it is. `AttributeELBO` is that of a model of several attributes.
-        learning_rate: largest step size of AdamW.
-        weight_decay: of AdamW.
-        discriminator_learning_rate: the discriminator's largest step size.
+        vae: the model to train, in place.
+        loss: the objective. Its guide is not trained. A model of several attributes needs an `AttributeELBO`.
+        learning_rate: the largest step size of AdamW.
+        weight_decay: the weight decay of AdamW.
+        discriminator_learning_rate: the largest step size of the discriminator.
         schedule: how the learning rate moves, see `learning_rate_factor`.
-        prefix: of the names in the log.
-        channels_last: keep the channels of a pixel beside each other in memory.
-        compiled: compile the training step; without a compiler it runs uncompiled, with one warning.
-        augmentation: changes to the training images, before anything sees them; None leaves them as they are.
-        graphed: record the training step as a CUDA graph, see `graphs`; elsewhere than on one CUDA device it runs
-            without.
+        prefix: the beginning of the names in the log.
+        channels_last: keep the channels of a pixel next to each other in memory.
+        compiled: compile the training step. Without a compiler it runs uncompiled, with one warning.
+        augmentation: random changes of the training images, before anything sees them. None changes nothing.
+        graphed: record the training step as a CUDA graph, see `graphs`. Used on one CUDA device only.
 
     Raises:
-        ValueError: an argument out of range; a model and a loss that are not for each other.
+        ValueError: an argument out of range; a model and a loss that do not fit together.
+
+    >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
+    >>> task = VAETraining(vae, GuidedELBO(LabelClassifier(image_shape=(1, 8, 8), num_classes=3)))
+    >>> sorted(task.step(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), progress=0.0))
+    ['counterfactual_label', 'kl', 'reconstruction', 'total']
     """
 
     def __init__(
@@ -208,7 +216,7 @@ class VAETraining(Task):
         return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
 
     def compare(self, hyperparameters: Mapping[str, Any]) -> None:
-        """Says in a warning which terms and likelihood of your own a checkpoint was made with, and this loss lacks."""
+        """Warn of the terms and the likelihood of your own that a checkpoint was made with and this loss lacks."""
         before = own_parts(hyperparameters.get("loss"))
         missing = [part for part in before if part not in own_parts(plain_loss(self.loss))]
         if missing:
@@ -225,7 +233,7 @@ class VAETraining(Task):
 
     @property
     def label_form(self) -> int | Attributes:
-        """The number of classes, or the model's attributes."""
+        """The number of classes K, or the model's attributes."""
         attributes = self.vae.attributes
         return attributes if attributes is not None and isinstance(self.loss, AttributeELBO) else self.vae.num_classes
 
@@ -234,7 +242,7 @@ class VAETraining(Task):
         return self.vae.relabel(images, labels, own_labels)
 
     def setup(self, stage: str) -> None:
-        """Make ready, see `Task.setup`.
+        """Prepare the training, see `Task.setup`.
 
         Raises:
             ValueError: a callback that would prune the frozen guide.
@@ -253,13 +261,13 @@ class VAETraining(Task):
             self._frozen = {name: value.clone() for name, value in tensors.items()}
 
     def teardown(self, stage: str) -> None:
-        """Put the frozen guide back to the last bit, which an average over its weights has rounded."""
+        """Restore the frozen guide to the last bit, after an average over its weights has rounded it."""
         super().teardown(stage)
         if self.loss.guidance is not None:
             self.loss.guidance.members.load_state_dict(self._frozen)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the model's weights, the learned scale, and the discriminator's weights at their own step size."""
+        """Return the weights of the model and of the loss, and the discriminator's with their own step size."""
         groups: list[dict[str, Any]] = [{"params": [*self.vae.parameters()]}]
         if self.loss.log_scale.requires_grad:
             groups += [{"params": [self.loss.log_scale], "weight_decay": 0.0}]
@@ -273,26 +281,29 @@ class VAETraining(Task):
         return groups
 
     def step(self, images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
-        """Compute the weighted objective and the means of its terms; see `Task.step`."""
+        """Return the weighted objective as "total", and the means of its terms; see `Task.step`."""
         check_images(images, self.vae.image_shape)
         seen = augment(images, self.augmentation)
         terms: LossTerms | AttributeTerms = self.loss(self.vae, seen, labels, progress=progress)
         return terms.means() | {"total": terms.total}
 
     def held_out_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the terms on held-out images, fully warmed up; see `Task.held_out_terms`."""
+        """Return the terms on held-out images, fully warmed up; see `Task.held_out_terms`."""
         return self.loss(self.vae, images, labels).means()  # type: ignore[no-any-return]
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Relabel every image as every class.
 
         Args:
-            batch: images, with labels or, unless the encoder sees the label, without.
-            batch_idx: number of the batch.
-            dataloader_idx: number of its loader.
+            batch: images, with their labels if the encoder sees the label.
+            batch_idx: the number of the batch.
+            dataloader_idx: the number of its loader.
 
         Returns:
-            `(B, K, C, H, W)` in [0, 1].
+            The relabelled images, `(B, K, C, H, W)` in [0, 1].
+
+        Raises:
+            ValueError: a model of several attributes.
         """
         images, own = unpack_images(batch, self.label_form)
         if isinstance(self.label_form, Attributes):

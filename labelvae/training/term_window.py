@@ -1,4 +1,4 @@
-"""The terms of training steps, kept on their device and read seldom: each reading makes the host wait."""
+"""The terms of training steps, kept on their device and read rarely: each reading makes the host wait."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ MOST_UNREAD = 1000
 
 @dataclass
 class TermWindow:
-    """Keep the scalars of each step, and read them many at a time.
+    """Keep the scalars of each step, and read many steps at a time.
 
     Attributes:
-        names: names of the terms, in the order of the values.
-        unread: a tensor of the terms and its step, for every step that was not read yet.
-        sums: sum of each term over the steps that were read since `start_epoch`.
-        count: number of those steps.
+        names: the names of the terms, in the order of the values.
+        unread: the step and the values of each step that was not read yet.
+        rows: the values of each step that was read since the last `take`.
+        sums: the sum of each term over the steps that were read since `start_epoch`.
+        count: the number of those steps.
     """
 
     names: list[str] = field(default_factory=list)
@@ -30,15 +31,15 @@ class TermWindow:
     count: int = 0
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Keep the terms of a step; nothing is read."""
+        """Keep the terms of a step. Nothing is read."""
         self.names = list(terms)
         self.unread.append((step, torch.stack([*terms.values()])))
 
     def read(self) -> tuple[int, str] | None:
-        """Read what was kept; the host waits once.
+        """Read the unread steps. The host waits once.
 
         Returns:
-            The step and the name of the first term that is not finite; None if all are.
+            The step and the name of the first term that is not finite; None if all are finite.
         """
         if not self.unread:
             return None

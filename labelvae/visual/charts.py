@@ -1,6 +1,6 @@
 """Charts of a training run, as PIL images: confusion, the latent space in two dimensions, KL by dimension.
 
-Drawn with matplotlib's Agg, without a display and without its global state.
+They are drawn with matplotlib's Agg, without a display and without its global state.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 
 def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Draw how often each asked label was judged as each other one.
+    """Draw how often each asked label was judged as each label.
 
     Args:
-        asked: the labels that were asked, `(N,)`: rows.
-        judged: what a judge took the counterfactuals for, `(N,)`: columns.
-        class_names: name of each label.
+        asked: the labels that were asked, int64 `(N,)`: the rows.
+        judged: the judge's labels of the counterfactuals, int64 `(N,)`: the columns.
+        class_names: the name of each class.
 
     Returns:
         The chart: counts, shaded by their share of the row.
@@ -44,13 +44,13 @@ def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Imag
 
 
 def principal_plane(codes: Tensor) -> Tensor:
-    """Project codes on their first two principal axes.
+    """Project codes onto their first two principal axes.
 
     Args:
-        codes: `(N, D)`.
+        codes: the codes, `(N, D)`.
 
     Returns:
-        `(N, 2)`; an axis points to where its largest entry is positive.
+        The coordinates, `(N, 2)`. The largest entry of each axis is positive, so that its direction is fixed.
     """
     centred = (codes - codes.mean(dim=0)).double()
     axes = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
@@ -62,12 +62,12 @@ def principal_plane(codes: Tensor) -> Tensor:
 
 
 def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Draw codes on their principal plane, coloured by label: mixed where the label is not in the code.
+    """Draw codes on their principal plane, coloured by label. The colours are mixed if the label is not in the code.
 
     Args:
-        codes: `(N, D)`.
-        labels: of the images, `(N,)`.
-        class_names: name of each label.
+        codes: the codes, `(N, D)`.
+        labels: the labels of the images, int64 `(N,)`.
+        class_names: the name of each class.
 
     Returns:
         The chart.
@@ -87,9 +87,9 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
     """Draw codes on their principal plane, coloured by a statistic of their images.
 
     Args:
-        codes: `(N, D)`.
-        values: of the statistic, `(N,)`.
-        name: of the statistic.
+        codes: the codes, `(N, D)`.
+        values: the values of the statistic, `(N,)`.
+        name: the name of the statistic.
 
     Returns:
         The chart.
@@ -102,13 +102,13 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
 
 
 def kl_bars(kl: Tensor) -> Image.Image:
-    """Draw how much each latent dimension tells.
+    """Draw how much information each latent dimension holds, largest first.
 
     Args:
-        kl: mean divergence from the prior of each dimension, `(D,)`, in nats per image.
+        kl: the mean divergence of each dimension from the prior, `(D,)`, in nats per image.
 
     Returns:
-        The chart, largest first.
+        The chart.
     """
     figure, axes = _axes(6.5, 3.5, (0.12, 0.17, 0.85, 0.71))
     axes.bar(range(len(kl)), kl.sort(descending=True).values.numpy(), width=0.8)
@@ -122,9 +122,9 @@ def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggest
     """Draw the loss over the learning rate.
 
     Args:
-        rates: learning rates, on a logarithmic axis.
-        losses: the loss at each, in nats per image.
-        suggested: the rate that a line marks, if any.
+        rates: the learning rates, for a logarithmic axis.
+        losses: the loss at each rate, in nats per image.
+        suggested: a rate to mark with a line, or None.
 
     Returns:
         The chart.
@@ -138,14 +138,14 @@ def learning_rate_curve(rates: Sequence[float], losses: Sequence[float], suggest
 
 
 def rasterized(figure: Figure) -> Image.Image:
-    """Turn a figure of matplotlib into a picture."""
+    """Return a matplotlib figure as an RGB picture."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
 
 
 def _axes(width: float, height: float, place: tuple[float, float, float, float] | None = None) -> tuple[Figure, Any]:
-    """A figure in inches and its axes; their place in it is fixed (left, bottom, width, height), or found out."""
+    """Return a figure, in inches, and its axes, placed at (left, bottom, width, height) or automatically."""
     if place is not None:
         figure = Figure(figsize=(width, height))
         return figure, figure.add_axes(place)

@@ -1,4 +1,4 @@
-"""What a model does to fixed images, as the sheets of pictures that every run and report shows."""
+"""What a model does to fixed images, as the sheets of pictures in every run and report."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MOST_CLASSES = 20
 def sheets(
     vae: ConditionalVAE | Refined, images: Tensor, labels: Tensor, class_names: list[str]
 ) -> dict[str, Image.Image]:
-    """Draw the sheets that every run shows.
+    """Draw the sheets of pictures that every run shows.
 
     Args:
         vae: the model, or the model with its guide.
-        images: `(N, C, H, W)` in [0, 1], best one of each class in turn; the first are taken.
-        labels: their labels, `(N,)`.
-        class_names: name of each label.
+        images: the images, `(N, C, H, W)` in [0, 1], ideally one of each class in turn. The first ones are used.
+        labels: their labels, int64 `(N,)`.
+        class_names: the name of each class.
 
     Returns:
-        The sheets by name: wrong_labels (25 images), reconstructions (40), every_class (10), and samples where the
-        decoder sees the label.
+        The sheets by name: "wrong_labels" (25 images), "reconstructions" (40 images), "every_class" (10 images), and
+        "samples" if the decoder sees the label.
     """
     names, generator = class_names[:MOST_CLASSES], torch.Generator().manual_seed(0)
     asked = wrong_labels(labels, len(class_names), generator)
@@ -55,16 +55,16 @@ def failures(
     batches: Iterable[tuple[Tensor, Tensor]],
     class_names: list[str],
 ) -> Image.Image:
-    """Draw the 25 counterfactuals that the judge takes least for what was asked, beside their originals.
+    """Draw the 25 worst counterfactuals by the judge's opinion, next to their originals.
 
-    The rule is the judge's probability of the asked label, lowest first. Wrong labels are those that `evaluate` draws
-    first by its default seed.
+    The worst have the lowest probability of the asked label. The wrong labels are the first that `evaluate` draws with
+    its default seed.
 
     Args:
         vae: the model.
         judge: a classifier that was in no loss.
         batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order.
-        class_names: name of each label.
+        class_names: the name of each class.
 
     Returns:
         The sheet.

@@ -1,4 +1,4 @@
-"""Pictures: grids of images with the labels written by them, enlarged so that a person can judge."""
+"""Grids of images with their labels, enlarged so that a person can judge them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from labelvae.inputs.class_names import printable
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)
 CELL = 96
-"""Pixels that the longer side of an image is enlarged to, as nearly as a whole factor can."""
+"""Pixels that the longer side of an image is enlarged to, as closely as a whole factor can."""
 
 
 def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
     """Turn an image into a picture, enlarged by a whole factor without smoothing.
 
     Args:
-        image: `(C, H, W)` in [0, 1]; one channel is shown as grey, of more than three the first three are.
-        cell: pixels that the longer side shall have, as nearly as a whole factor can.
+        image: the image, `(C, H, W)` in [0, 1]. One channel is shown as grey. Of more than three channels, the first
+            three are shown.
+        cell: the pixels of the longer side, as closely as a whole factor can.
 
     Returns:
         The picture, in RGB.
@@ -44,12 +45,12 @@ def grid(
     """Draw images in rows, with text.
 
     Args:
-        rows: the images `(C, H, W)` of each row, or pictures of one size that are drawn as they are; rows may differ in
-            length.
+        rows: the images `(C, H, W)` of each row, or pictures of one size, which are drawn as they are. Rows may differ
+            in length.
         captions: a text under each image.
-        row_titles: a text left of each row.
-        column_titles: a text over each column.
-        group: images that belong together, side by side without a gap.
+        row_titles: a text to the left of each row.
+        column_titles: a text above each column.
+        group: the number of images side by side without a gap.
 
     Returns:
         The sheet, in RGB.
@@ -92,18 +93,18 @@ def grid(
 def wrong_labels_grid(
     images: Tensor, counterfactuals: Tensor, own: Tensor, asked: Tensor, class_names: Sequence[str], columns: int = 5
 ) -> Image.Image:
-    """Draw each image beside its counterfactual, the own and the asked label written under them.
+    """Draw each image next to its counterfactual, with the own and the asked label under them.
 
     Args:
-        images: `(N, C, H, W)` in [0, 1]; 25 make the 5x5 sheet.
-        counterfactuals: the same images relabelled.
-        own: labels of the images, `(N,)`.
-        asked: labels that were asked, `(N,)`.
-        class_names: name of each label.
-        columns: pairs a row.
+        images: the images, `(N, C, H, W)` in [0, 1]. 25 images make the usual 5x5 sheet.
+        counterfactuals: the same images relabelled, `(N, C, H, W)` in [0, 1].
+        own: the labels of the images, int64 `(N,)`.
+        asked: the labels that were asked, int64 `(N,)`.
+        class_names: the name of each class.
+        columns: the pairs in a row.
 
     Returns:
-        The sheet.
+        The sheet, in RGB.
     """
     rows, captions = [], []
     for start in range(0, len(images), columns):
@@ -116,15 +117,15 @@ def wrong_labels_grid(
 
 
 def reconstructions_grid(images: Tensor, reconstructions: Tensor, columns: int = 10) -> Image.Image:
-    """Draw images in rows, and under each row their reconstructions.
+    """Draw images in rows, and their reconstructions under each row.
 
     Args:
-        images: `(N, C, H, W)` in [0, 1].
-        reconstructions: the same images as the model makes them under their own labels.
-        columns: images a row.
+        images: the images, `(N, C, H, W)` in [0, 1].
+        reconstructions: the model's reconstructions under the own labels, `(N, C, H, W)` in [0, 1].
+        columns: the images in a row.
 
     Returns:
-        The sheet.
+        The sheet, in RGB.
     """
     rows, titles = [], []
     for start in range(0, len(images), columns):
@@ -134,42 +135,42 @@ def reconstructions_grid(images: Tensor, reconstructions: Tensor, columns: int =
 
 
 def samples_grid(samples: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Draw samples, a row a class.
+    """Draw samples, with one row for each class.
 
     Args:
-        samples: `(K, N, C, H, W)` in [0, 1].
-        class_names: name of each label.
+        samples: the samples, `(K, N, C, H, W)` in [0, 1].
+        class_names: the name of each class.
 
     Returns:
-        The sheet.
+        The sheet, in RGB.
     """
     return grid([list(row) for row in samples], row_titles=list(class_names))
 
 
 def style_transfer_grid(images: Tensor, relabelled: Tensor, class_names: Sequence[str]) -> Image.Image:
-    """Draw each image and itself as every class, a row an image.
+    """Draw each image and its counterfactual in every class, with one row for each image.
 
     Args:
-        images: `(N, C, H, W)` in [0, 1].
-        relabelled: the same images as every class, `(N, K, C, H, W)`.
-        class_names: name of each label.
+        images: the images, `(N, C, H, W)` in [0, 1].
+        relabelled: the same images as every class, `(N, K, C, H, W)` in [0, 1].
+        class_names: the name of each class.
 
     Returns:
-        The sheet.
+        The sheet, in RGB.
     """
     rows = [[image, *row] for image, row in zip(images, relabelled, strict=True)]
     return grid(rows, column_titles=["image", *class_names])
 
 
 def one_of_each(labels: Tensor, count: int) -> Tensor:
-    """Choose images that go through the classes in turn.
+    """Choose images that go through the classes in turn: the first image of every class, then the second, and so on.
 
     Args:
-        labels: `(N,)`.
-        count: how many, if there are as many.
+        labels: the labels, int64 `(N,)`.
+        count: the number of images, if there are as many.
 
     Returns:
-        Their indices, `(count,)`: the first image of every class, then the second, and so on.
+        The indices of the images, int64 `(count,)`.
 
     >>> one_of_each(torch.tensor([1, 1, 0, 0]), 3)
     tensor([2, 0, 3])
