@@ -1,6 +1,6 @@
 """Every setting of a run, with its unit and default, as plain dataclasses.
 
-They are what the examples show as command-line options, what `settings.yaml` holds, and what `runs/presets.py`
+They are what `labelvae train` shows as command-line options, what `settings.yaml` holds, and what `runs/presets.py`
 fills in for each data set. Nothing here imports torch, so that `--help` answers at once.
 """
 

@@ -2,8 +2,8 @@
 
 glibc gives large blocks back to the kernel as soon as they are free and asks for them again in the next step;
 every page is then cleared and mapped anew, hundreds of thousands of page faults a step. Asking it to keep them
-costs nothing but memory that would be taken again anyhow. It is never done by importing the package: the examples do
-it, and a program may.
+costs nothing but memory that would be taken again anyhow. It is never done by importing the package: `labelvae train`
+does it, and a program may.
 """
 
 from __future__ import annotations
