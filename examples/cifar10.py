@@ -8,6 +8,7 @@ The settings are those of `labelvae train cifar10`. For two cores there is `labe
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
 
@@ -44,9 +45,10 @@ def main(data_dir: Path, out: Path, width: int, max_steps: int) -> None:
     # `ImageData` keeps the images on the GPU.
     device = device_of("auto")
     bfloat16 = machine_of(device).bfloat16
-    speed = {"channels_last": True, "graphed": device.type == "cuda"}
+    speed: dict[str, Any] = {"channels_last": True, "graphed": device.type == "cuda"}
 
-    def fit(task: ClassifierTraining | VAETraining, epochs: int, *callbacks: Callback) -> None:
+    def fit(name: str, task: ClassifierTraining | VAETraining, epochs: int, *callbacks: Callback) -> None:
+        print(f"training the {name}")
         trainer = Trainer(
             max_epochs=epochs,
             max_steps=max_steps,
@@ -64,12 +66,12 @@ def main(data_dir: Path, out: Path, width: int, max_steps: int) -> None:
     guide = LabelClassifier(shape, classes, kind="pooled", widths=(width, 2 * width, 4 * width), blocks=1)
     placed = Augmentation(shift=0.0625, flip=True, interpolation="nearest")
     blurred = Augmentation(shift=0.0625, flip=True, interpolation="nearest", blur=0.6)
-    how = {"label_smoothing": 0.1, "learning_rate": 3e-3, "weight_decay": 0.2}
-    fit(ClassifierTraining(guide, blurred, adversarial=4 / 255, **how, **speed), epochs=6)
+    how: dict[str, Any] = {"label_smoothing": 0.1, "learning_rate": 3e-3, "weight_decay": 0.2}
+    fit("guide", ClassifierTraining(guide, blurred, adversarial=4 / 255, **how, **speed), epochs=6)
 
     judge = LabelClassifier(shape, classes, kind="pooled", widths=(width, 2 * width, 3 * width), blocks=2)
     moved = Augmentation(shift=0.09375, flip=True, interpolation="nearest")
-    fit(ClassifierTraining(judge, moved, **how, **speed), epochs=30)
+    fit("judge", ClassifierTraining(judge, moved, **how, **speed), epochs=30)
 
     # The code keeps its place: it is the channels of the coarsest maps, and not a list of numbers. So the layout of a
     # photograph stays, while its parts become another class.
@@ -96,16 +98,16 @@ def main(data_dir: Path, out: Path, width: int, max_steps: int) -> None:
         discriminator_augmentation=placed,
         warm_up_share=0.02,
     )
-    # The discriminator gets the guide's maps next to its own. It then need not learn from nothing what a wing is.
+    # The discriminator gets the guide's maps next to its own, so it need not find out by itself what a wing looks like.
     widths = (width, 2 * width, 4 * width, 4 * width)
     discriminator = Discriminator(shape, classes, widths, beside=guide.map_widths)
     loss = GuidedELBO(guide, discriminator, objective)
     # What is kept is not the weights of the last step, but their moving average over about a thousand steps.
-    fit(VAETraining(vae, loss, **speed), 60, MovingAverage(0.999))
+    fit("model", VAETraining(vae, loss, **speed), 60, MovingAverage(0.999))
 
     # Refinement: a few steps along the gradient of the guide change a relabelled image a little more. The radius is the
-    # largest change, the root of the sum of its squares. `Refined` is a model with its guide, and stands wherever a
-    # model may stand. The radius is saved next to the model, so that `labelvae relabel --model OUT` refines as well.
+    # largest change, the root of the sum of its squares. `Refined` is a model with its guide, and takes the place of the
+    # model everywhere. The radius is saved next to the model, so that `labelvae relabel --model OUT` refines as well.
     for network in (vae, guide, judge):
         network.to(device)  # Lightning has left them on the CPU
     refined = Refined(vae, guide, radius=2.0)

@@ -4,7 +4,7 @@
 
 DIR holds `train/CLASS/*.png` (or .jpg) and `test/CLASS/*.png`. Without `test`, or with `CLASS/*.png` alone, a fifth of
 the images is held out by chance. Read `digits.py` first; this page says only what is new.
-`labelvae train folder --data-dir DIR` does the same with checkpoints and logs, and takes each image as often as it is there.
+`labelvae train folder --data-dir DIR` does the same with checkpoints and logs, but does not balance the classes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from labelvae import (
 from labelvae.data import balanced
 from labelvae.evaluation import scores_table
 from labelvae.training import Bar
-from labelvae.visual import one_of_each, sheets
+from labelvae.visual import grid, one_of_each, sheets
 
 
 def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
@@ -49,7 +49,8 @@ def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
     data.splits["train"] = train.subset(balanced(train.labels))
 
     # A folder may hold a hundred images or a million. So the length of a training is told in steps and not in epochs.
-    def fit(task: ClassifierTraining | VAETraining, steps: int) -> None:
+    def fit(name: str, task: ClassifierTraining | VAETraining, steps: int) -> None:
+        print(f"training the {name}")
         trainer = Trainer(
             max_epochs=-1,
             max_steps=steps,
@@ -62,14 +63,14 @@ def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
 
     guide = LabelClassifier(data.image_shape, data.num_classes, widths=(32, 64, 128))
     changes = Augmentation(rotation=5, scale=0.1, shift=0.08, blur=0.5, noise=0.1)
-    fit(ClassifierTraining(guide, changes, learning_rate=3e-3), steps // 2)
+    fit("guide", ClassifierTraining(guide, changes, learning_rate=3e-3), steps // 2)
 
     judge = LabelClassifier(data.image_shape, data.num_classes, widths=(24, 48, 96), blocks=1)
     changes = Augmentation(rotation=5, scale=0.1, shift=0.08)
-    fit(ClassifierTraining(judge, changes, learning_rate=3e-3), steps // 2)
+    fit("judge", ClassifierTraining(judge, changes, learning_rate=3e-3), steps // 2)
 
-    # Images of your own have another size and another contrast than any that we have seen. Lambda is therefore learned
-    # (see mnist.py). `scale` is what you may want to change first: a smaller one asks for more exact reconstructions.
+    # Nobody has tried weights on your images before. So lambda is learned (see mnist.py). The setting that you may want
+    # to change first is `scale`: a smaller one makes reconstructions more exact, and leaves less room for the label.
     objective = Objective(
         likelihood="gaussian",
         scale=0.08,
@@ -84,7 +85,7 @@ def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
     vae = ConditionalVAE(data.image_shape, data.num_classes, latent_dim=128, hidden_dim=256, upsampling="nearest")
     widths = (48, 96, 192, 192)
     discriminator = Discriminator(data.image_shape, data.num_classes, widths, beside=guide.map_widths)
-    fit(VAETraining(vae, GuidedELBO(guide, discriminator, objective)), steps)
+    fit("model", VAETraining(vae, GuidedELBO(guide, discriminator, objective)), steps)
 
     vae.class_names = guide.class_names = data.class_names
     for name, network in {"vae": vae, "guide": guide, "judge": judge}.items():
@@ -103,9 +104,10 @@ def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
     for name, sheet in sheets(vae, images[few], labels[few], data.class_names).items():
         sheet.save(out / f"{name}.png")
 
-    # A saved model knows the names of its classes. It takes images as tensors, arrays or pictures.
+    # A model knows the names of its classes, and takes them as labels. The model that is loaded from `out` does too.
     last = data.class_names[-1]
-    vae.relabel(images[:5], last)
+    changed = ConditionalVAE.from_pretrained(out).relabel(images[:5], last)
+    grid([list(images[:5]), list(changed)], row_titles=["image", last]).save(out / "relabelled.png")
     print(f"for a picture of any size: labelvae relabel --model {out} --to '{last}' photo.jpg new.jpg")
 
 

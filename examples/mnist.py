@@ -48,8 +48,9 @@ def main(data_dir: Path, out: Path, wandb: bool, max_steps: int) -> None:
     bfloat16 = machine_of(device_of("auto")).bfloat16
 
     def fit(name: str, task: ClassifierTraining | VAETraining, epochs: int, *callbacks: Callback) -> None:
+        print(f"training the {name}")
         # A checkpoint is written after every epoch. Where one is there, training goes on from it: stop this page with
-        # Ctrl-C and start it again. What has had all its epochs is loaded and not trained.
+        # Ctrl-C, and start it again. A network that has had all its epochs is loaded and not trained.
         checkpoint = out / "checkpoints" / f"{name}.ckpt"
         trainer = Trainer(
             max_epochs=epochs,
@@ -92,11 +93,11 @@ def main(data_dir: Path, out: Path, wandb: bool, max_steps: int) -> None:
     # chosen by what it says.
     images, labels = next(iter(data.loader("validation")))
     watch = Relabelled(images, labels, data.class_names, judge, out / "progress.png", guide)
-    fit("vae", VAETraining(vae, loss, learning_rate=1.4e-3, discriminator_learning_rate=5.6e-4), 2, watch)
+    fit("model", VAETraining(vae, loss, learning_rate=1.4e-3, discriminator_learning_rate=5.6e-4), 2, watch)
 
-    assert loss.guidance is not None
-    learned = zip(data.class_names, loss.guidance.label_weight.tolist(), strict=True)
-    print("lambda, as learned for each asked class:", ", ".join(f"{name}: {value:.0f}" for name, value in learned))
+    weights = loss.guidance.label_weight.tolist() if loss.guidance else []
+    learned = ", ".join(f"{name}: {value:.1f}" for name, value in zip(data.class_names, weights, strict=True))
+    print("lambda, as learned for each asked class:", learned)
 
     vae.class_names = data.class_names
     for name, network in {"vae": vae, "guide": guide, "judge": judge}.items():
@@ -107,7 +108,7 @@ def main(data_dir: Path, out: Path, wandb: bool, max_steps: int) -> None:
     few = one_of_each(labels, 40)
     for name, sheet in sheets(vae, images[few], labels[few], data.class_names).items():
         sheet.save(out / f"{name}.png")
-    print(f"models and pictures are under {out}, curves under {logger.save_dir}")
+    print(f"models, pictures and curves are under {out}")
 
 
 if __name__ == "__main__":

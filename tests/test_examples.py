@@ -200,6 +200,7 @@ def test_the_page_of_a_folder(page, tmp_path, capsys):
     assert "train: 7 blue, 36 green, 36 red" in said
     assert "test: 6 blue, 6 green, 6 red" in said
     assert re.search(r"asked to be green: the judge agrees on \d\.\d{3}", said)
+    assert (tmp_path / "out" / "relabelled.png").is_file()
     assert ConditionalVAE.from_pretrained(tmp_path / "out").class_names == ["blue", "green", "red"]
 
 
