@@ -106,8 +106,8 @@ def main(data_dir: Path, out: Path, width: int, max_steps: int) -> None:
     fit("model", VAETraining(vae, loss, **speed), 60, MovingAverage(0.999))
 
     # Refinement: a few steps along the gradient of the guide change a relabelled image a little more. The radius is the
-    # largest change, the root of the sum of its squares. `Refined` is a model with its guide, and takes the place of the
-    # model everywhere. The radius is saved next to the model, so that `labelvae relabel --model OUT` refines as well.
+    # largest change, the root of the sum of its squares. `Refined` is a model with its guide, and takes the model's
+    # place everywhere. The radius is saved next to the model, so that `labelvae relabel --model OUT` refines as well.
     for network in (vae, guide, judge):
         network.to(device)  # Lightning has left them on the CPU
     refined = Refined(vae, guide, radius=2.0)
