@@ -63,13 +63,14 @@ def main(data_dir: Path, out: Path, width: int, max_steps: int) -> None:
     # A guide for photographs must be hard to fool. `adversarial` attacks every training image: it is first changed by
     # up to 4 grey levels, so that the guide is wrong about it. What convinces such a guide, a person recognises more
     # often. Six epochs are enough: trained for longer, it was right more often and guided worse.
-    guide = LabelClassifier(shape, classes, kind="pooled", widths=(width, 2 * width, 4 * width), blocks=1)
+    kind: dict[str, Any] = {"kind": "pooled", "feature_dim": 128}
+    guide = LabelClassifier(shape, classes, widths=(width, 2 * width, 4 * width), blocks=1, **kind)
     placed = Augmentation(shift=0.0625, flip=True, interpolation="nearest")
     blurred = Augmentation(shift=0.0625, flip=True, interpolation="nearest", blur=0.6)
     how: dict[str, Any] = {"label_smoothing": 0.1, "learning_rate": 3e-3, "weight_decay": 0.2}
     fit("guide", ClassifierTraining(guide, blurred, adversarial=4 / 255, **how, **speed), epochs=6)
 
-    judge = LabelClassifier(shape, classes, kind="pooled", widths=(width, 2 * width, 3 * width), blocks=2)
+    judge = LabelClassifier(shape, classes, widths=(width, 2 * width, 3 * width), blocks=2, **kind)
     moved = Augmentation(shift=0.09375, flip=True, interpolation="nearest")
     fit("judge", ClassifierTraining(judge, moved, **how, **speed), epochs=30)
 

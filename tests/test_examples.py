@@ -148,7 +148,7 @@ def test_the_page_of_mnist_goes_on_where_it_stopped(page, tmp_path, capsys):
     assert "relabel/effectiveness" in curves[1].read_text()
     assert re.search(r"lambda, as learned for each asked class: 0: \d+\.\d, 1: \d+\.\d", capsys.readouterr().out)
     second = ConditionalVAE.from_pretrained(tmp_path / "out" / "vae").state_dict()
-    assert not torch.equal(first["decoder.to_maps.0.weight"], second["decoder.to_maps.0.weight"])
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
 
     trained = page(*words)  # there is nothing left to train
     assert [trainer.global_step for _, trainer in trained] == [6, 6, 4]
