@@ -39,9 +39,9 @@ def main(data_dir: Path, out: Path, image_size: int | None, steps: int) -> None:
         data = ImageData("folder", data_dir, batch_size=64, image_size=image_size)
     except ValueError as error:  # files that are missing or broken
         raise SystemExit(f"error: {error}") from None
-    for name, split in data.splits.items():
-        counts = split.labels.bincount(minlength=data.num_classes).tolist()
-        print(f"{name}:", ", ".join(f"{count} {each}" for each, count in zip(data.class_names, counts, strict=True)))
+    for split, its in data.splits.items():
+        counts = its.labels.bincount(minlength=data.num_classes).tolist()
+        print(f"{split}:", ", ".join(f"{count} {each}" for each, count in zip(data.class_names, counts, strict=True)))
 
     # A class with few images is seldom seen, and so it is learned badly. `balanced` repeats its images until all
     # classes are equally frequent. It is for training images only: what is tested stays as it is.
