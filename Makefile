@@ -11,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 demo: .venv/installed
-	$(BIN)/python examples/digits.py --overwrite
+	$(BIN)/labelvae train digits --overwrite
 
 demo-time: .venv/installed
 	$(BIN)/python benchmarks/demo_time.py

@@ -1,7 +1,7 @@
 """How long the demo takes: with all instructions and with AVX2 alone, quiet and beside one busy process.
 
     python benchmarks/demo_time.py --out DIR                   the digits, four runs, some minutes each
-    python benchmarks/demo_time.py --mnist DATA --out DIR      examples/mnist.py instead: one run with each kind
+    python benchmarks/demo_time.py --mnist DATA --out DIR      mnist_brief instead: one run with each kind
 
 Take it on a machine that does nothing else. Every run is a process of its own. `first picture` counts from the start
 of the command until the sheet of the packaged model lies in the folder. Writes demo_time.md under --out.
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from tables import table
 
-HERE = Path(__file__).parent.parent
 BUSY = "import os; first = os.getppid()\nwhile os.getppid() == first: pass"
 """A process that computes for as long as the one that started it is there."""
 
@@ -30,16 +29,16 @@ INSTRUCTIONS: dict[str, dict[str, str]] = {
 
 
 def timed(words: list[str], out: Path, environment: dict[str, str], busy: bool) -> dict[str, str]:
-    """Run an example and say what it printed of its times.
+    """Run a preset and say what it printed of its times.
 
     Args:
-        words: The example and its options.
+        words: The preset and its options.
         out: Folder of the run.
         environment: Variables besides this process's own.
         busy: Whether another process computes without end meanwhile.
 
     Raises:
-        RuntimeError: The example failed.
+        RuntimeError: The run failed.
     """
     other = subprocess.Popen([sys.executable, "-c", BUSY]) if busy else None
     first, row, start = out / "first_look" / "mnist.png", {}, time.perf_counter()
@@ -48,7 +47,7 @@ def timed(words: list[str], out: Path, environment: dict[str, str], busy: bool) 
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("w") as file:
-            command = [sys.executable, *words, "--overwrite", f"--out={out}"]
+            command = [sys.executable, "-m", "labelvae", "train", *words, "--overwrite", f"--out={out}"]
             run = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment)
             while run.poll() is None:
                 if first.is_file() and "first picture" not in row:
@@ -73,8 +72,7 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's files; without it the digits are run")
     parser.add_argument("--out", type=Path, default=Path("runs/demo_time"))
     args = parser.parse_args()
-    words = [str(HERE / "examples" / ("mnist.py" if args.mnist else "digits.py"))]
-    words += [f"--data-dir={args.mnist}"] if args.mnist else []
+    words = ["mnist_brief", f"--data-dir={args.mnist}"] if args.mnist else ["digits"]
     rows = []
     for kind, environment in INSTRUCTIONS.items():
         for busy in (False,) if args.mnist else (False, True):

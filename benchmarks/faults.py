@@ -3,7 +3,7 @@
     python benchmarks/faults.py --out runs/faults            about half an hour on two cores
     python benchmarks/faults.py --out runs/faults --short    a few minutes, to see that it runs
 
-Faults are injected into real processes of `examples/digits.py`, into files and into inputs. A run is *lost* if it
+Faults are injected into real processes of `labelvae train digits`, into files and into inputs. A run is *lost* if it
 cannot be resumed, bytes are lost if they had been reported as kept and are gone (a checkpoint that no longer loads
 or has gone back), and an answer is *silent and wrong* if a resumed run ends with other weights than an undisturbed
 one, or bad input gets an answer. Writes `faults.md` and `faults.json`. What is done stays under `--out`: run it again

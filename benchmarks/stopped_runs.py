@@ -1,4 +1,4 @@
-"""Runs of `examples/digits.py` in processes that are killed or run out of disk, and what they leave."""
+"""Runs of `labelvae train digits` in processes that are killed or run out of disk, and what they leave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
+DIGITS = ["-m", "labelvae", "train", "digits"]
 MODELS = ("guide", "judge", "vae", "unguided")
 WORDS = ["--out=out", "--accelerator=cpu", "--wandb=disabled", "--rounds=1", "--vae.optimization.epochs=6"]
 WORDS += ["--guide.optimization.epochs=4", "--judge.optimization.epochs=4", "--data.test-share=0.05"]
@@ -35,7 +35,7 @@ class Row:
 
 
 class Example:
-    """Processes of the example in a folder of its own."""
+    """Processes of the run in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,7 @@ class Example:
         """A process; files larger than `file_size` cannot be written."""
         with (self.folder / "said").open("wb") as said:
             process = subprocess.Popen(
-                [sys.executable, str(DIGITS), *WORDS, *words],
+                [sys.executable, *DIGITS, *WORDS, *words],
                 cwd=self.folder,
                 env=ENVIRONMENT,
                 stdout=said,

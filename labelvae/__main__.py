@@ -16,6 +16,7 @@ from labelvae.runs.settings import Settings
 PRESETS = {
     "digits": presets.DIGITS,
     "mnist": presets.MNIST,
+    "mnist_brief": presets.MNIST_BRIEF,
     "mnist_varied": presets.MNIST_VARIED,
     "fashion_mnist": presets.FASHION_MNIST,
     "kmnist": presets.KMNIST,
@@ -75,6 +76,12 @@ def _train(words: list[str]) -> None:
 
 
 def _experiment(settings: Settings) -> None:
+    is_new = not (settings.resume or settings.fast_dev_run or settings.find_learning_rate)
+    is_free = settings.overwrite or not (settings.out / "settings.yaml").is_file()
+    if settings.data.name == "digits" and is_new and is_free:  # they are the demo
+        from labelvae.runs.first_look import first_look
+
+        first_look(settings.out)
     from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
 
     run_experiment(settings)

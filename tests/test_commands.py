@@ -76,12 +76,30 @@ def test_the_module_is_a_program(capsys):
     assert capsys.readouterr().out.startswith("labelvae 0.")
 
 
-def test_train_runs_the_preset(monkeypatch):
+def test_train_runs_the_preset(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr("labelvae.runs.experiment.run_experiment", seen.append)
-    main(["train", "digits", "--vae.latent-dim=5", "--out=x"])
+    main(["train", "digits", "--vae.latent-dim=5", f"--out={tmp_path}"])
     assert seen[0].vae.latent_dim == 5
     assert seen[0].guide == PRESETS["digits"].guide
+
+
+def test_the_digits_begin_with_a_sheet_of_the_packaged_model(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("labelvae.runs.experiment.run_experiment", lambda settings: None)
+    sheet = tmp_path / "first_look" / "mnist.png"
+    for words in (["digits", "--resume"], ["digits", "--fast-dev-run"], ["mnist_brief"]):
+        main(["train", *words, f"--out={tmp_path}"])
+        assert not sheet.exists()
+    main(["train", "digits", f"--out={tmp_path}"])
+    assert str(sheet) in capsys.readouterr().out
+    with Image.open(sheet) as picture:
+        assert picture.width > 11 * 84  # five images, each with its ten digits
+    sheet.unlink()
+    (tmp_path / "settings.yaml").touch()  # a run is there, which will be left alone
+    main(["train", "digits", f"--out={tmp_path}"])
+    assert not sheet.exists()
+    main(["train", "digits", "--overwrite", f"--out={tmp_path}"])
+    assert sheet.is_file()
 
 
 def test_relabel_one_picture(models, scan, capsys):

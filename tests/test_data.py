@@ -5,9 +5,12 @@ import struct
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from labelvae import ImageData
+from labelvae.data import balanced
 from labelvae.photos.scans import read_scan
 
 
@@ -292,3 +295,22 @@ def test_unknown_data_is_refused():
         ImageData("imagenet")
     with pytest.raises(ValueError, match="batch_size"):
         ImageData("digits", batch_size=0)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 5))
+def test_balanced_repeats_rare_classes_and_loses_no_image(classes, seed):
+    labels = torch.tensor(classes)
+    chosen = balanced(labels, seed)
+    counts = labels[chosen].bincount()
+    assert set(counts[counts > 0].tolist()) == {int(labels.bincount().max())}
+    times = chosen.bincount(minlength=len(labels))
+    for label in labels.unique():
+        of_class = times[labels == label]
+        assert 1 <= int(of_class.min()) <= int(of_class.max()) <= int(of_class.min()) + 1
+    assert torch.equal(chosen, balanced(labels, seed))
+
+
+def test_balanced_leaves_equal_classes_alone_and_takes_none():
+    labels = torch.tensor([2, 0, 2, 0])
+    assert torch.equal(balanced(labels), torch.arange(4))
+    assert balanced(torch.zeros(0, dtype=torch.long)).shape == (0,)

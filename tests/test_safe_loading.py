@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from labelvae.runs.presets import DIGITS
 from labelvae.runs.run_folder import checked_checkpoint
 from labelvae.training.tasks import ClassifierTraining
 
-DIGITS_SCRIPT = Path(__file__).parent.parent / "examples" / "digits.py"
+TRAIN_DIGITS = [sys.executable, "-m", "labelvae", "train", "digits"]
 
 
 class Malicious:
@@ -88,7 +87,7 @@ def test_settings_that_would_run_code_are_refused(mark, tmp_path):
     for path, words in (("evil.yaml", ["--config=evil.yaml"]), ("out/settings.yaml", ["--out=out", "--resume"])):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(f"rounds: {code}")
-        command = [sys.executable, str(DIGITS_SCRIPT), *words, "--wandb=disabled"]
+        command = [*TRAIN_DIGITS, *words, "--wandb=disabled"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr

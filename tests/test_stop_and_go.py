@@ -1,28 +1,26 @@
-"""Real processes of an example, stopped at random moments: what they leave, and where they go on."""
+"""Real processes of a run, stopped at random moments: what they leave, and where they go on."""
 
 import json
 import multiprocessing
 import os
 import random
 import resource
-import runpy
 import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from labelvae import LabelClassifier
+from labelvae.__main__ import main
 from labelvae.runs.run_folder import checked_checkpoint
 from labelvae.system.whole_files import sweep, write_whole
 from labelvae.training.callbacks import LastCheckpoint, WholeCheckpointIO
 from labelvae.training.tasks import ClassifierTraining
 
-DIGITS = Path(__file__).parent.parent / "examples" / "digits.py"
 MODELS = ("guide", "judge", "vae", "unguided")
 TINY = ["--accelerator=cpu", "--rounds=1", "--vae.objective.equivariance-weight=0"]
 TINY += ["--data.test-share=0.03", "--data.validation-share=0.03"]
@@ -33,21 +31,23 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["labelvae.runs.experiment", "sklearn.datasets", "lightning.pytorch.loggers"])
 
 
-def example(folder, words, file_size) -> None:
-    """What a process does: examples/digits.py, as from a shell in `folder`; files larger than `file_size` fail."""
+def train_digits(folder, words, file_size) -> None:
+    """What a process does: `labelvae train digits`, as from a shell in `folder`; files larger than `file_size` fail."""
     os.chdir(folder)
     torch.set_num_threads(1)
-    sys.argv = [str(DIGITS), *words]
+    sys.argv = ["labelvae", "train", "digits", *words]
     said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
     if file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    runpy.run_path(str(DIGITS), run_name="__main__")
+    main()
 
 
 def start(folder, *words, file_size=0):
-    process = context.Process(target=example, args=(str(folder), [*TINY, f"--out={folder / 'out'}", *words], file_size))
+    process = context.Process(
+        target=train_digits, args=(str(folder), [*TINY, f"--out={folder / 'out'}", *words], file_size)
+    )
     process.start()
     return process
 

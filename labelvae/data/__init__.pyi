@@ -57,6 +57,7 @@ from .sources import Source as Source
 from .sources import read_digits as read_digits
 from .sources import read_folder as read_folder
 from .sources import read_torchvision as read_torchvision
+from .splits import balanced as balanced
 from .tables import inferred_attributes as inferred_attributes
 from .tables import read_labels as read_labels
 from .tables import table_rows as table_rows

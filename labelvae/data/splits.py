@@ -1,10 +1,11 @@
-"""Training images in two parts: those that stay, and those that are held out."""
+"""Which images a split has: those that stay and those that are held out, and every class equally often."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from labelvae.data.image_sets import StoredImages
 
@@ -51,3 +52,30 @@ def split_off(
         held_out.append(members[:count])
         kept.append(members[count:])
     return images.subset(torch.cat(kept).sort().values), images.subset(torch.cat(held_out).sort().values)
+
+
+def balanced(labels: Tensor, seed: int = 0) -> Tensor:
+    """Choose images so that every class comes equally often: the images of rarer classes are repeated.
+
+    `train.subset(balanced(train.labels))` is a split of such images. Repeat training images only, and after the test
+    images are split off; an image must not be in both.
+
+    Args:
+        labels: class of each image, int64 `(N,)`.
+        seed: of the images that are repeated once more than the others of their class.
+
+    Returns:
+        Places of the images, int64 `(M,)`, in order. M is the size of the largest class times the number of classes
+        that have an image.
+
+    >>> balanced(torch.tensor([0, 0, 0, 0, 1, 1])).tolist()
+    [0, 1, 2, 3, 4, 4, 5, 5]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    groups = [(labels.cpu() == label).nonzero().flatten() for label in labels.cpu().unique()]
+    most = max(map(len, groups), default=0)
+    chosen = []
+    for group in groups:
+        times, rest = divmod(most, len(group))
+        chosen += [group.repeat(times), group[torch.randperm(len(group), generator=generator)[:rest]]]
+    return torch.cat(chosen).sort().values if chosen else labels.new_zeros(0)

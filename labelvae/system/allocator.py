@@ -2,7 +2,7 @@
 
 glibc returns large blocks to the kernel as soon as they are free, and asks for them again in the next step. Every page
 is then cleared and mapped again, with hundreds of thousands of page faults a step. Keeping the blocks costs only memory
-that would be taken again anyway. Importing the package never does this. The examples do, and a program may.
+that would be taken again anyway. Importing the package never does this. `labelvae train` does, and a program may.
 """
 
 from __future__ import annotations
