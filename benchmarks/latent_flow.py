@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--folder", action="store_true", help="The images lie in class folders.")
     parser.add_argument("--split", default="test", choices=["validation", "test"])
     parser.add_argument("--count", type=int, help="Images of the split; without it, all.")
+    parser.add_argument("--real", type=int, default=10_000, help="Training images that realism compares with.")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--couplings", type=int, default=8)
     parser.add_argument("--hidden-dim", type=int, default=64)
@@ -64,7 +65,8 @@ def main() -> None:
     judge = LabelClassifier.from_pretrained(options.judge)
     known = getattr(presets, options.data.upper()).data
     data = ImageData(data_dir=options.data_dir, **asdict(replace(known, name="folder") if options.folder else known))
-    real, held_out = data.loader("train"), data.loader(options.split)
+    held_out = data.loader(options.split)
+    real = ImageLoader(data.splits["train"].subset(torch.arange(options.real)), 500)
     if options.count is not None:
         held_out = ImageLoader(data.splits[options.split].subset(torch.arange(options.count)), 500)
     saved = options.out / "flow"
@@ -72,7 +74,9 @@ def main() -> None:
         carried = Carried(vae, LatentFlow.from_pretrained(saved))
     else:
         start = time.process_time()
-        carried = Carried.fit(vae, real, options.epochs, options.couplings, options.hidden_dim, options.seed)
+        carried = Carried.fit(
+            vae, data.loader("train"), options.epochs, options.couplings, options.hidden_dim, options.seed
+        )
         print(f"flow: {time.process_time() - start:.0f} CPU s", flush=True)
         carried.flow.save_pretrained(saved)
     rows = []

@@ -37,7 +37,9 @@ def main() -> None:
     data = ImageData(data_dir=options.data_dir, **asdict(preset.data))
     if options.judge is None:
         out = options.out / "classifiers"
-        settings = replace(preset, data_dir=options.data_dir, out=out, log="none", resume=(out / "settings.yaml").is_file())
+        settings = replace(
+            preset, data_dir=options.data_dir, out=out, log="none", resume=(out / "settings.yaml").is_file()
+        )
         judge = Experiment(settings, data).classifier("judge", preset.judge)
     else:
         judge = LabelClassifier.from_pretrained(options.judge)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Self
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from labelvae.flows.latent import Codes, LatentFlow
@@ -17,6 +18,7 @@ from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images
 from labelvae.models.edits import confined
 from labelvae.models.passes import codes_of, images_of
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.process import kept_process, quiet
 
 
 class Carried:
@@ -71,7 +73,9 @@ class Carried:
         """
         check_count("epochs", epochs)
         codes = Codes(vae, batches, seed=seed)
-        with torch.random.fork_rng(devices=[]):
+        with kept_process():
+            quiet()
+            warnings.filterwarnings("ignore", message="You defined a `validation_step`")
             torch.manual_seed(seed)
             flow = LatentFlow(vae.latent_dim, vae.num_classes, couplings, hidden_dim)
             trainer = Trainer(

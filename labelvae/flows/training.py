@@ -49,7 +49,8 @@ class FlowTraining(LightningModule):
         self.log("val/nats", nats, batch_size=len(batch[1]))
 
     def _nats(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        nats = -self.flow.log_prob(*batch).mean()
+        data, labels = batch
+        nats = -self.flow.log_prob(data, labels).mean()
         self._seen.setdefault(name, []).append(nats.detach())
         return nats
 
