@@ -269,9 +269,10 @@ def test_training_images_raises_their_likelihood(digits):
 
 def test_a_likelihood_that_is_not_finite_stops():
     flow = LatentFlow(2, 2)
+    broken = DataLoader([(torch.full((4, 2), float("nan")), torch.zeros(4, dtype=torch.long))], None)
+    alone = trainer(1, num_sanity_val_steps=0)
     with pytest.raises(FloatingPointError, match="the likelihood is not finite"):
-        broken = [(torch.full((4, 2), float("nan")), torch.zeros(4, dtype=torch.long))]
-        trainer(1, num_sanity_val_steps=0).fit(FlowTraining(flow), DataLoader(broken, None), DataLoader(broken, None))
+        alone.fit(FlowTraining(flow), broken, broken)
 
 
 # on the codes of a model

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Self
 
 import torch
-from lightning.pytorch import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from labelvae.flows.latent import Codes, LatentFlow
