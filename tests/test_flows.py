@@ -226,7 +226,12 @@ def test_gradients_are_finite(nvp, levels, labels):
         (lambda: LatentFlow(4, 3).inverse(torch.zeros(2, 5), 0), "u: expected floats of shape"),
         (lambda: LatentFlow(4, 3).carry(torch.zeros(2, 4), 0, 3), "labels: "),
         (lambda: LatentFlow(4, 3).carry(torch.zeros(2, 4), [0, 1, 2], 1), "own_labels: "),
+        (lambda: LatentFlow(4, 3).carry(torch.zeros(0, 4), 0, 1), "x: expected a tensor of finite data, at least one"),
+        (lambda: LatentFlow(4, 3).carry(torch.full((2, 4), float("nan")), 0, 1), "x: expected a tensor of finite data"),
+        (lambda: LatentFlow(4, 3).carry([0.0], 0, 1), "x: expected a tensor of finite data, at least one, got list"),
         (lambda: LatentFlow(4, 3).sample(3), "labels: "),
+        (lambda: LatentFlow(4, 3).sample(0, generator=1), "generator: expected Generator, got int"),
+        (lambda: RealNVP((1, 8, 8), 3).relabel(torch.zeros(2, 1, 8, 8), 0, None), "own_labels: "),
         (lambda: RealNVP((1, 8, 8), 3).relabel(torch.zeros(2, 1, 9, 9), 0, 1), "images: expected"),
         (lambda: RealNVP((1, 8, 8), 3).log_prob(torch.full((1, 1, 8, 8), 2.0), 1), r"images: expected values in \[0"),
         (lambda: FlowTraining(torch.nn.Linear(2, 2)), "flow: expected ConditionalFlow, got Linear"),
@@ -327,6 +332,39 @@ def test_flows_of_other_models_are_refused(vae):
     several = ConditionalVAE((1, 8, 8), attributes={"angle": {"kind": "continuous", "low": 0, "high": 1}})
     with pytest.raises(ValueError, match="num_classes: "):
         Carried.fit(several, [(torch.zeros(2, 1, 8, 8), torch.zeros(2))])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([], "batches: expected at least one batch of images, got none"),
+        (3, "batches: expected batches of images and labels, got int"),
+        ([torch.zeros(2, 1, 8, 8)], "batches: expected pairs of images"),
+        ([(torch.zeros(2, 1, 9, 9), torch.zeros(2, dtype=torch.long))], "images: expected"),
+        ([(torch.zeros(2, 1, 8, 8), torch.full((2,), 3))], "labels: expected class indices from 0 to 2, got 3"),
+    ],
+)
+def test_batches_that_are_none(vae, batches, message):
+    with pytest.raises(ValueError, match=message):
+        Codes(vae, batches)
+
+
+def test_few_codes_are_one_batch(vae, images, labels):
+    vae.class_names = ["a", "b", "c"]
+    ((z, own),) = Codes(vae, [(images[:3], ["a", "b", "c"])])
+    assert z.shape == (3, 4)
+    assert sorted(own.tolist()) == [0, 1, 2]
+
+
+def test_a_model_whose_encoder_alone_sees_the_label(shape, images, labels):
+    """The flow tells codes of labels apart, so that such a model relabels, and draws images of a label."""
+    vae = ConditionalVAE(shape, 3, 4, (8,), encoder_label="onehot", decoder_label="none").eval()
+    flow = moved_off_identity(LatentFlow(4, 3, hidden_dim=8))
+    carried = Carried(vae, flow)
+    z = vae.encode(images, labels).mean.detach()
+    torch.testing.assert_close(carried.relabel(images, 2, labels), vae.decode(flow.carry(z, labels, 2), 2).detach())
+    first, other = (carried.sample(label, torch.Generator().manual_seed(1)) for label in (0, 1))
+    assert not torch.allclose(first, other)
 
 
 def test_a_flow_is_to_be_subclassed():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from typing import Self
 
 import torch
@@ -11,6 +10,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from labelvae.evaluation.references import Batches
 from labelvae.flows.latent import Codes, LatentFlow
 from labelvae.flows.training import FlowTraining
 from labelvae.inputs.checks import check_count, check_kind
@@ -49,7 +49,7 @@ class Carried:
     def fit(
         cls,
         vae: ConditionalVAE,
-        batches: Iterable[tuple[Tensor, Tensor]],
+        batches: Batches,
         epochs: int = 20,
         couplings: int = 8,
         hidden_dim: int = 64,
@@ -109,8 +109,8 @@ class Carried:
 
     @property
     def decoder_sees_label(self) -> bool:
-        """Whether the model draws images of a label."""
-        return self.vae.decoder_sees_label
+        """Whether images of a label can be drawn: always, because the flow draws their codes."""
+        return True
 
     def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
         """Return images under their own labels, to which the flow adds nothing; see `ConditionalVAE`."""

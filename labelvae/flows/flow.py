@@ -63,6 +63,9 @@ class ConditionalFlow(Pretrained):
         Raises:
             ValueError: data or labels of another shape, type or range.
         """
+        if not isinstance(x, Tensor) or x.ndim < 2 or not len(x) or not bool(torch.isfinite(x).all()):
+            got = f"{tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"x: expected a tensor of finite data, at least one, got {got}")
         own = self.label_weights(own_labels, len(x), "own_labels")
         asked = self.label_weights(labels, len(x))
         with evaluation_mode(self) as flow:

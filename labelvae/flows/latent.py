@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from labelvae.evaluation.references import Batches, checked_pair
 from labelvae.flows.coupling import flat_layers
 from labelvae.flows.flow import ConditionalFlow
 from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_count, check_kind
@@ -87,24 +88,32 @@ class Codes:
     Args:
         vae: The model, of one class.
         batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`; each image is encoded once.
-        batch_size: Codes a batch.
+        batch_size: Codes a batch, at most as many as there are.
         seed: Of the order and the draws.
+
+    Raises:
+        ValueError: no batches; images or labels of another shape, type or range; a model of several attributes.
     """
 
-    def __init__(
-        self, vae: ConditionalVAE, batches: Iterable[tuple[Tensor, Tensor]], batch_size: int = 256, seed: int = 0
-    ) -> None:
+    def __init__(self, vae: ConditionalVAE, batches: Batches, batch_size: int = 256, seed: int = 0) -> None:
         check_kind("vae", vae, ConditionalVAE)
-        self.batch_size = check_count("batch_size", batch_size, at_least=2)
-        self.generator = torch.Generator("cpu").manual_seed(seed)
-        means, deviations, labels = [], [], []
+        batch_size = check_count("batch_size", batch_size, at_least=2)
+        self.generator = torch.Generator("cpu").manual_seed(check_count("seed", seed, at_least=0))
+        if not isinstance(batches, Iterable):
+            raise ValueError(
+                f"batches: expected batches of images and labels, got {type(batches).__name__}; "
+                "a DataLoader is, or data.loader('train') of an ImageData"
+            )
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
         with evaluation_mode(vae) as model:
-            for images, own in batches:
+            for batch in batches:
+                images, own = checked_pair(batch, vae.image_shape, vae.num_classes, vae.class_names)
                 posterior = model.encode(images.to(vae.device), own.to(vae.device))
-                means.append(posterior.mean.cpu())
-                deviations.append(posterior.standard_deviation.cpu())
-                labels.append(own.cpu())
-        self.means, self.deviations, self.labels = torch.cat(means), torch.cat(deviations), torch.cat(labels)
+                found.append((posterior.mean.cpu().float(), posterior.standard_deviation.cpu().float(), own))
+        if not found:
+            raise ValueError("batches: expected at least one batch of images, got none")
+        self.means, self.deviations, self.labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.batch_size = min(batch_size, len(self.labels))
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
