@@ -56,7 +56,7 @@ def main() -> None:
 
     from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
     from labelvae.data.loaders import ImageLoader
-    from labelvae.flows import Carried, LatentFlow
+    from labelvae.flows import LatentFlow, WithFlow
     from labelvae.runs import presets
     from labelvae.system.whole_files import write_whole
 
@@ -71,10 +71,10 @@ def main() -> None:
         held_out = ImageLoader(data.splits[options.split].subset(torch.arange(options.count)), 500)
     saved = options.out / "flow"
     if (saved / "model.safetensors").is_file():
-        carried = Carried(vae, LatentFlow.from_pretrained(saved))
+        carried = WithFlow(vae, LatentFlow.from_pretrained(saved))
     else:
         start = time.process_time()
-        carried = Carried.fit(
+        carried = WithFlow.fit(
             vae, data.loader("train"), options.epochs, options.couplings, options.hidden_dim, options.seed
         )
         print(f"flow: {time.process_time() - start:.0f} CPU s", flush=True)

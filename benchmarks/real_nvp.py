@@ -35,6 +35,12 @@ def main() -> None:
     torch.set_num_threads(1)
     preset = getattr(presets, options.data.upper())
     data = ImageData(data_dir=options.data_dir, **asdict(preset.data))
+    if (options.out / "flow" / "model.safetensors").is_file():
+        flow, seconds = RealNVP.from_pretrained(options.out / "flow"), None
+    else:
+        start = time.process_time()
+        flow = trained(data, options)
+        seconds = time.process_time() - start
     if options.judge is None:
         out = options.out / "classifiers"
         settings = replace(
@@ -43,19 +49,14 @@ def main() -> None:
         judge = Experiment(settings, data).classifier("judge", preset.judge)
     else:
         judge = LabelClassifier.from_pretrained(options.judge)
-    if (options.out / "flow" / "model.safetensors").is_file():
-        flow, seconds = RealNVP.from_pretrained(options.out / "flow"), None
-    else:
-        start = time.process_time()
-        flow = trained(data, options)
-        seconds = time.process_time() - start
     test = data.loader("test")
     if options.count is not None:
         test = ImageLoader(data.splits["test"].subset(torch.arange(options.count)), 500)
     with torch.no_grad():
         torch.manual_seed(0)
         nats = torch.cat([-flow.log_prob(images, labels) for images, labels in test])
-    scores = evaluate(flow, test, judge, real=data.loader("train"), name="real-nvp", progress=False)
+    real = ImageLoader(data.splits["train"].subset(torch.arange(options.real)), 500)
+    scores = evaluate(flow, test, judge, real=real, name="real-nvp", progress=False)
     row = scores.row() | {
         "nats": float(nats.mean()),
         "bits_per_dimension": float(nats.mean()) / flow.entries / 0.6931471805599453,
@@ -88,6 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hidden-dim", type=int, default=512, help="Units inside those.")
     parser.add_argument("--precision", default="bf16-mixed", choices=["bf16-mixed", "32-true"], help="Of the training.")
     parser.add_argument("--count", type=int, help="Test images; without it, all.")
+    parser.add_argument("--real", type=int, default=10_000, help="Training images that realism compares with.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/real_nvp"))
     return parser.parse_args()
@@ -126,12 +128,12 @@ def trained(data: Any, options: argparse.Namespace) -> Any:
 
 
 def said() -> Any:
-    """Return a callback that prints the means of every epoch."""
+    """Return a callback that prints the means of the epochs so far."""
     from lightning.pytorch import Callback
 
     class Said(Callback):
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            print(trainer.current_epoch + 1, pl_module.history[-1:], flush=True)
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            print(pl_module.history[-1:], flush=True)
 
     return Said()
 

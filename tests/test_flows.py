@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from labelvae import ConditionalVAE
 from labelvae.evaluation import evaluate
-from labelvae.flows import Carried, Codes, ConditionalFlow, FlowTraining, LatentFlow, RealNVP
+from labelvae.flows import Codes, ConditionalFlow, FlowTraining, LatentFlow, RealNVP, WithFlow
 from labelvae.flows.coupling import Coupling, flat_layers, map_layers
 
 
@@ -297,11 +297,11 @@ def test_codes_are_drawn_anew_around_their_means(vae, images, labels):
 def test_a_carried_model_relabels_by_the_flow(vae, images, labels):
     vae.eval()
     flow = moved_off_identity(LatentFlow(4, 3, hidden_dim=8))
-    carried = Carried(vae, flow)
+    carried = WithFlow(vae, flow)
     z = vae.encode(images).mean.detach()
     torch.testing.assert_close(carried.relabel(images, 2, labels), vae.decode(flow.carry(z, labels, 2), 2).detach())
     torch.testing.assert_close(carried.relabel(images, labels, labels), vae.relabel(images, labels), atol=1e-5, rtol=0)
-    new = Carried(vae, LatentFlow(4, 3))  # which changes nothing
+    new = WithFlow(vae, LatentFlow(4, 3))  # which changes nothing
     torch.testing.assert_close(new.relabel(images, 2, labels), vae.relabel(images, 2))
     drawn = [each.sample(labels, torch.Generator().manual_seed(1)) for each in (new, vae)]
     torch.testing.assert_close(*drawn)
@@ -312,13 +312,13 @@ def test_a_flow_fitted_to_a_model(vae, images, labels):
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     vae.class_names = ["a", "b", "c"]
     state = torch.get_rng_state()
-    carried = Carried.fit(vae, [(images.repeat(50, 1, 1, 1), labels.repeat(50))], epochs=2, couplings=2, hidden_dim=8)
+    carried = WithFlow.fit(vae, [(images.repeat(50, 1, 1, 1), labels.repeat(50))], epochs=2, couplings=2, hidden_dim=8)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in vae.state_dict().items())
     assert carried.flow.class_names == ["a", "b", "c"]
     assert not carried.flow.training
     assert carried.sample("b").shape == (1, 1, 8, 8)
-    again = Carried.fit(vae, [(images.repeat(50, 1, 1, 1), labels.repeat(50))], epochs=2, couplings=2, hidden_dim=8)
+    again = WithFlow.fit(vae, [(images.repeat(50, 1, 1, 1), labels.repeat(50))], epochs=2, couplings=2, hidden_dim=8)
     torch.testing.assert_close(carried.relabel(images, 1, labels), again.relabel(images, 1, labels), rtol=0, atol=0)
 
 
@@ -326,12 +326,12 @@ def test_flows_of_other_models_are_refused(vae):
     with pytest.raises(
         ValueError, match="flow: expected one on codes of 4 entries and 3 classes, got one on 5 entries"
     ):
-        Carried(vae, LatentFlow(5, 3))
+        WithFlow(vae, LatentFlow(5, 3))
     with pytest.raises(ValueError, match="flow: expected LatentFlow"):
-        Carried(vae, RealNVP((1, 8, 8), 3))
+        WithFlow(vae, RealNVP((1, 8, 8), 3))
     several = ConditionalVAE((1, 8, 8), attributes={"angle": {"kind": "continuous", "low": 0, "high": 1}})
     with pytest.raises(ValueError, match="num_classes: "):
-        Carried.fit(several, [(torch.zeros(2, 1, 8, 8), torch.zeros(2))])
+        WithFlow.fit(several, [(torch.zeros(2, 1, 8, 8), torch.zeros(2))])
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_model_whose_encoder_alone_sees_the_label(shape, images, labels):
     """The flow tells codes of labels apart, so that such a model relabels, and draws images of a label."""
     vae = ConditionalVAE(shape, 3, 4, (8,), encoder_label="onehot", decoder_label="none").eval()
     flow = moved_off_identity(LatentFlow(4, 3, hidden_dim=8))
-    carried = Carried(vae, flow)
+    carried = WithFlow(vae, flow)
     z = vae.encode(images, labels).mean.detach()
     torch.testing.assert_close(carried.relabel(images, 2, labels), vae.decode(flow.carry(z, labels, 2), 2).detach())
     first, other = (carried.sample(label, torch.Generator().manual_seed(1)) for label in (0, 1))

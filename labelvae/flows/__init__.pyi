@@ -1,4 +1,3 @@
-from .carried import Carried as Carried
 from .coupling import Coupling as Coupling
 from .coupling import FlatNetwork as FlatNetwork
 from .coupling import MapNetwork as MapNetwork
@@ -7,3 +6,4 @@ from .latent import Codes as Codes
 from .latent import LatentFlow as LatentFlow
 from .real_nvp import RealNVP as RealNVP
 from .training import FlowTraining as FlowTraining
+from .with_flow import WithFlow as WithFlow

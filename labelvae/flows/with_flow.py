@@ -21,7 +21,7 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.process import kept_process, quiet
 
 
-class Carried:
+class WithFlow:
     """A conditional VAE whose codes a flow carries from label to label, and draws.
 
     `ConditionalVAE.relabel` decodes the code of an image under another label. Here the flow first makes it a code that
