@@ -280,6 +280,15 @@ def test_a_likelihood_that_is_not_finite_stops():
         alone.fit(FlowTraining(flow), broken, broken)
 
 
+def test_a_training_that_cannot_be_is_refused(vae, images, labels):
+    batches = DataLoader([(torch.zeros(2, 4), torch.tensor([0, 1]))], None)
+    endless = trainer(-1, num_sanity_val_steps=0)
+    with pytest.raises(ValueError, match="max_epochs: the schedule needs an end"):
+        endless.fit(FlowTraining(LatentFlow(4, 3)), batches, batches)
+    with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode: there are no gradients"):
+        WithFlow.fit(vae, [(images, labels)], epochs=1)
+
+
 # on the codes of a model
 
 

@@ -54,6 +54,15 @@ class FlowTraining(LightningModule):
         self._seen.setdefault(name, []).append(nats.detach())
         return nats
 
+    def setup(self, stage: str) -> None:
+        """Make sure that there are gradients.
+
+        Raises:
+            ValueError: a training inside `torch.inference_mode`.
+        """
+        if stage == "fit" and torch.is_inference_mode_enabled():
+            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
+
     def on_train_epoch_end(self) -> None:
         """Write the epoch's means into the history.
 
@@ -80,7 +89,13 @@ class FlowTraining(LightningModule):
         clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule."""
+        """Return AdamW and its schedule.
+
+        Raises:
+            ValueError: a trainer without an end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < math.inf:
+            raise ValueError("max_epochs: the schedule needs an end, got none; pass Trainer(max_epochs=...)")
         groups = [{"params": list(self.flow.parameters())}]
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, int(steps), "cosine")
