@@ -55,6 +55,7 @@ ROOMS = [
     "evaluation",
     "training",
     "segmentation",
+    "flows",
     "runs",
     "page",
     "cli",

@@ -1,0 +1,9 @@
+from .coupling import Coupling as Coupling
+from .coupling import FlatNetwork as FlatNetwork
+from .coupling import MapNetwork as MapNetwork
+from .flow import ConditionalFlow as ConditionalFlow
+from .latent import Codes as Codes
+from .latent import LatentFlow as LatentFlow
+from .real_nvp import RealNVP as RealNVP
+from .training import FlowTraining as FlowTraining
+from .with_flow import WithFlow as WithFlow

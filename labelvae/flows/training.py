@@ -1,0 +1,101 @@
+"""A thin Lightning task that trains a flow."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from labelvae.flows.flow import ConditionalFlow
+from labelvae.inputs.checks import check_kind, check_number
+from labelvae.training.optimizers import clip_gradients, scheduled_adamw
+
+
+class FlowTraining(LightningModule):
+    """Trains a flow by maximum likelihood with AdamW, a linear warm-up and a cosine.
+
+    Args:
+        flow: What is trained, in place.
+        learning_rate: Largest step size of AdamW.
+        weight_decay: Weight decay of AdamW.
+
+    Attributes:
+        history: For each epoch, the means of `train_nats` and, where there are held-out data, of `nats`: the negative
+            log-likelihood in nats per image or code.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(self, flow: ConditionalFlow, learning_rate: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__()
+        check_kind("flow", flow, ConditionalFlow)
+        self.flow = flow
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
+        self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
+        self.history: list[dict[str, float]] = []
+        self._seen: dict[str, list[Tensor]] = {}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean negative log-likelihood of a batch of data and labels `(B,)`, in nats."""
+        return self._nats("train_nats", batch)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Keep and log the same of held-out data."""
+        nats = self._nats("nats", batch)
+        self.log("val/nats", nats, batch_size=len(batch[1]))
+
+    def _nats(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        data, labels = batch
+        nats = -self.flow.log_prob(data, labels).mean()
+        self._seen.setdefault(name, []).append(nats.detach())
+        return nats
+
+    def setup(self, stage: str) -> None:
+        """Make sure that there are gradients.
+
+        Raises:
+            ValueError: a training inside `torch.inference_mode`.
+        """
+        if stage == "fit" and torch.is_inference_mode_enabled():
+            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch's means into the history.
+
+        Raises:
+            FloatingPointError: the likelihood is not finite.
+        """
+        means = {name: float(torch.stack(values).mean()) for name, values in self._seen.items()}
+        self._seen = {}
+        self.history.append(means)
+        if not all(map(math.isfinite, means.values())):
+            raise FloatingPointError("training: the likelihood is not finite; lower the learning rate")
+
+    def on_sanity_check_end(self) -> None:
+        """Forget what Lightning's check before the training left."""
+        self._seen = {}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm, see `clip_gradients`."""
+        clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its schedule.
+
+        Raises:
+            ValueError: a trainer without an end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < math.inf:
+            raise ValueError("max_epochs: the schedule needs an end, got none; pass Trainer(max_epochs=...)")
+        groups = [{"params": list(self.flow.parameters())}]
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, int(steps), "cosine")

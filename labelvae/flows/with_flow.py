@@ -1,0 +1,163 @@
+"""A conditional VAE with a flow on its codes, in whose place it relabels and samples."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Self
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from labelvae.evaluation.references import Batches
+from labelvae.flows.latent import Codes, LatentFlow
+from labelvae.flows.training import FlowTraining
+from labelvae.inputs.checks import check_count, check_kind
+from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images
+from labelvae.models.edits import confined
+from labelvae.models.passes import codes_of, images_of
+from labelvae.models.vae import ConditionalVAE
+from labelvae.system.process import kept_process, quiet
+
+
+class WithFlow:
+    """A conditional VAE whose codes a flow carries from label to label, and draws.
+
+    `ConditionalVAE.relabel` decodes the code of an image under another label. Here the flow first makes it a code that
+    images of that label have. `sample` draws codes from the flow in place of N(0, I).
+
+    Args:
+        vae: The model, of one class.
+        flow: A flow on its codes.
+
+    Raises:
+        ValueError: a flow on other codes or classes.
+    """
+
+    def __init__(self, vae: ConditionalVAE, flow: LatentFlow) -> None:
+        check_kind("vae", vae, ConditionalVAE)
+        check_kind("flow", flow, LatentFlow)
+        if (flow.entries, flow.num_classes) != (vae.latent_dim, vae.num_classes):
+            raise ValueError(
+                f"flow: expected one on codes of {vae.latent_dim} entries and {vae.num_classes} classes, got one on "
+                f"{flow.entries} entries and {flow.num_classes} classes; use the flow of this model"
+            )
+        self.vae, self.flow = vae, flow
+
+    @classmethod
+    def fit(
+        cls,
+        vae: ConditionalVAE,
+        batches: Batches,
+        epochs: int = 20,
+        couplings: int = 8,
+        hidden_dim: int = 64,
+        seed: int = 0,
+    ) -> Self:
+        """Train a flow on the codes of a model, which itself does not change.
+
+        Args:
+            vae: The model, of one class.
+            batches: The images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`.
+            epochs: Times every code is seen.
+            couplings: Layers of the flow.
+            hidden_dim: Units inside each layer.
+            seed: Of the flow's weights, and of the codes.
+
+        Returns:
+            The model with its flow; `.flow.save_pretrained(folder)` keeps the flow.
+
+        Raises:
+            ValueError: a model of several attributes, or with codes of one entry; a number out of range.
+        """
+        check_count("epochs", epochs)
+        codes = Codes(vae, batches, seed=seed)
+        with kept_process():
+            quiet()
+            warnings.filterwarnings("ignore", message="You defined a `validation_step`")
+            torch.manual_seed(seed)
+            flow = LatentFlow(vae.latent_dim, vae.num_classes, couplings, hidden_dim)
+            trainer = Trainer(
+                accelerator="cpu",
+                devices=1,
+                plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
+                max_epochs=epochs,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(FlowTraining(flow, learning_rate=2e-3), codes)
+        flow.class_names = vae.class_names
+        return cls(vae, flow.to(vae.device).eval())
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """`(C, H, W)` of the images."""
+        return self.vae.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.vae.num_classes
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The name of each label, or None."""
+        return self.vae.class_names
+
+    @property
+    def decoder_sees_label(self) -> bool:
+        """Whether images of a label can be drawn: always, because the flow draws their codes."""
+        return True
+
+    def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
+        """Return images under their own labels, to which the flow adds nothing; see `ConditionalVAE`."""
+        return self.vae.reconstruct(images, labels, chunk_size)
+
+    def relabel(
+        self,
+        images: Images,
+        labels: Labels,
+        own_labels: Labels,
+        chunk_size: int = 1024,
+        mask: Images | None = None,
+    ) -> Tensor:
+        """Return the counterfactuals of images from carried codes.
+
+        Args:
+            images: As `ConditionalVAE.relabel` takes them.
+            labels: What each image is asked to be.
+            own_labels: What each image is, from which its code is carried.
+            chunk_size: Images at a time.
+            mask: Where images may change, see `confined`; None for everywhere.
+
+        Returns:
+            `(B, C, H, W)` in [0, 1], on the device of `images`.
+
+        Raises:
+            ValueError: images or labels of another shape, type or range.
+        """
+        images = as_images(images, self.image_shape)
+        asked = self.vae.label_weights(labels, len(images))
+        own = self.vae.label_weights(own_labels, len(images), "own_labels")
+        codes = codes_of(self.vae, images, own, "own_labels", chunk_size)
+        carried = self.flow.carry(codes, own, asked, chunk_size)
+        made = images_of(self.vae, carried, asked, chunk_size, images.device)
+        return made if mask is None else confined(images, made, mask)
+
+    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
+        """Return new images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the flow.
+
+        Args:
+            labels: An index or a name, for one image; or `(B,)` or `(B, K)`.
+            generator: Of the noise; None takes torch's own.
+            chunk_size: Images at a time.
+
+        Raises:
+            ValueError: labels of another type or range.
+        """
+        codes = self.flow.sample(labels, generator, chunk_size)
+        asked = self.vae.label_weights(labels, len(codes))
+        return images_of(self.vae, codes, asked, chunk_size, self.vae.device)
