@@ -24,6 +24,7 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.hub import locate
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
+from labelvae.models.wrapped import matching
 from labelvae.system.whole_files import write_whole
 
 FILE = "refinement.json"
@@ -114,17 +115,7 @@ class Refined:
     def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 10) -> None:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
-        if (guide.image_shape, guide.num_classes) != (vae.image_shape, vae.num_classes):
-            raise ValueError(
-                f"guide: knows {guide.num_classes} classes of images {guide.image_shape}, the model {vae.num_classes} "
-                f"of {vae.image_shape}; give a guide for the same data"
-            )
-        names = getattr(guide, "class_names", None)
-        if names and vae.class_names and names != vae.class_names:
-            raise ValueError(
-                f"guide: its classes are {', '.join(names)}, those of the model {', '.join(vae.class_names)}; give a "
-                "guide with the classes of the model, in the same order"
-            )
+        matching("guide", guide, vae)
         self.vae, self.guide = vae, guide
         self.radius = check_radius("radius", radius, vae.image_shape)
         self.steps = check_count("steps", steps)
