@@ -112,6 +112,21 @@ def test_an_image_of_the_asked_class_becomes_less_certain(dots):
     assert made[0, 0, 3, 4].item() == pytest.approx(1.0, abs=1e-4)
 
 
+def test_in_inference_mode(dots):
+    with torch.inference_mode():
+        made = relabel_to_confidence(dots, Reader(), torch.zeros(1, 1, 8, 8), 1, 0.998)
+    assert probability(made).item() == pytest.approx(0.998, abs=1e-3)
+
+
+def test_a_guide_that_answers_nan_is_said(dots):
+    class Broken(nn.Module):
+        def forward(self, images):
+            return Reader()(images) / (images[:, :1, 6, 6] != 0.5).float() * 0.0
+
+    with pytest.warns(UserWarning, match="confidence: 1 of 1 counterfactuals"):
+        relabel_to_confidence(dots, LabelClassifier.wrap(Broken(), (1, 8, 8), 3), torch.zeros(1, 1, 8, 8), 1, 0.7)
+
+
 def test_what_cannot_be_reached_is_said(dots):
     with pytest.warns(UserWarning, match="confidence: 2 of 3 counterfactuals are further than 0.0005"):
         made = relabel_to_confidence(

@@ -29,6 +29,14 @@ class OnePixel(nn.Module):
         return 100.0 * torch.stack([1.0 - bright, bright, torch.full_like(bright, -1.0)], dim=1)
 
 
+class Broken(nn.Module):
+    """Has no answer for a dark image."""
+
+    def forward(self, images):
+        brightness = images.flatten(1).sum(dim=1, keepdim=True)
+        return torch.tensor([[0.0, 1.0, 2.0]]) * brightness / brightness
+
+
 class Nothing(nn.Module):
     def forward(self, images):
         return images.new_zeros(len(images), 2 * 2)
@@ -159,6 +167,7 @@ def test_the_most_telling_are_the_highest_cout_of_each_label_in_turn(dots):
         ({"classifier": LabelClassifier((1, 8, 8), 4)}, "classifier: knows 4 classes of images (1, 8, 8), the model 3"),
         ({"classifier": nn.Sequential(OnePixel(), nn.Softmax(1))}, "classifier: expected logits of shape (B, 3)"),
         ({"classifier": "mnist"}, "classifier: expected"),
+        ({"classifier": Broken()}, "classifier: expected logits, got NaN for 2 of 2 images"),
         ({"judge": nn.Flatten()}, "judge: expected logits of shape (B, 3), got (2, 64)"),
         ({"images": torch.zeros(2, 1, 9, 9)}, "images: expected shape (B, 1, 8, 8)"),
         ({"vae": OnePixel()}, "vae: expected ConditionalVAE, got OnePixel"),

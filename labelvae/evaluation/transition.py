@@ -60,6 +60,16 @@ def counterfactual_transition(
 
 
 def logits_of(classifier: Classifier, images: Tensor, chunk_size: int = 1024) -> Tensor:
-    """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1], on the CPU; `chunk_size` images at a time."""
+    """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1], on the CPU; `chunk_size` images at a time.
+
+    Raises:
+        ValueError: NaN among them.
+    """
     with evaluation_mode(classifier) as network:
-        return torch.cat([network(some.to(classifier.device)).float().cpu() for some in images.split(chunk_size)])
+        found = torch.cat([network(some.to(classifier.device)).float().cpu() for some in images.split(chunk_size)])
+    broken = int(found.isnan().any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"classifier: expected logits, got NaN for {broken} of {len(found)} images; look at its weights"
+        )
+    return found

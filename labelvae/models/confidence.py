@@ -85,7 +85,7 @@ def relabel_to_confidence(
     tolerance = check_number("tolerance", tolerance, above=0, below=1)
     made = torch.empty(len(images), *vae.image_shape, dtype=vae.dtype, device=images.device)
     missed = 0
-    with evaluation_mode(vae) as model, evaluation_mode(classifier) as network:
+    with torch.inference_mode(False), evaluation_mode(vae) as model, evaluation_mode(classifier) as network:
         own = one_class(vae, own_labels, len(images), "own_labels") if own_labels is not None else None
         for part in chunks(len(images), chunk_size):
             some = images[part].to(vae.device)
@@ -94,7 +94,8 @@ def relabel_to_confidence(
             goal = goals[part].to(vae.device)
             found, odds = dial.turn(codes_of(vae, some, mine, "own_labels", chunk_size), mine.to(vae.device), goal)
             made[part] = found.to(made)
-            missed += int(((odds.sigmoid() - goal.sigmoid()).abs() > tolerance).sum())
+            hits = (odds.sigmoid() - goal.sigmoid()).abs() <= tolerance  # NaN hits nothing
+            missed += int((~hits).sum())
     if missed:
         warnings.warn(
             f"confidence: {missed} of {len(images)} counterfactuals are further than {tolerance:g} from what was "
