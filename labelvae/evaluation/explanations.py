@@ -153,7 +153,7 @@ def explain(
     change = (last - images).abs()
     measures = {"flip_rate": verdicts != said, "validity": verdicts == asked}
     if second is not None:
-        measures["oracle_score"] = logits_of(second, last).argmax(dim=1) == asked
+        measures["oracle_score"] = logits_of(second, last, "judge").argmax(dim=1) == asked
     measures |= {
         "l1": change.mean(dim=(1, 2, 3)),
         "l2": change.square().sum(dim=(1, 2, 3)).sqrt(),

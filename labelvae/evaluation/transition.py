@@ -12,6 +12,9 @@ from labelvae.inputs.tensors import check_labels, check_rows
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
 
+CHUNK = 1024
+"""Images that a classifier sees at a time."""
+
 
 def counterfactual_transition(
     classifier: Classifier,
@@ -59,17 +62,15 @@ def counterfactual_transition(
     return torch.trapezoid(torch.stack(curve), torch.tensor(counts, device="cpu") / pixels, dim=0)
 
 
-def logits_of(classifier: Classifier, images: Tensor, chunk_size: int = 1024) -> Tensor:
-    """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1], on the CPU; `chunk_size` images at a time.
+def logits_of(classifier: Classifier, images: Tensor, name: str = "classifier") -> Tensor:
+    """Return the logits `(B, K)` of images `(B, C, H, W)` in [0, 1], on the CPU; errors call the classifier by a name.
 
     Raises:
         ValueError: NaN among them.
     """
     with evaluation_mode(classifier) as network:
-        found = torch.cat([network(some.to(classifier.device)).float().cpu() for some in images.split(chunk_size)])
+        found = torch.cat([network(some.to(classifier.device)).float().cpu() for some in images.split(CHUNK)])
     broken = int(found.isnan().any(dim=1).sum())
     if broken:
-        raise ValueError(
-            f"classifier: expected logits, got NaN for {broken} of {len(found)} images; look at its weights"
-        )
+        raise ValueError(f"{name}: expected logits, got NaN for {broken} of {len(found)} images; look at its weights")
     return found
