@@ -16,6 +16,10 @@ from labelvae.models import relabel_to_confidence
 class Code(nn.Module):
     """Takes two pixels for a code of two numbers."""
 
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))  # a model lies where its weights do
+
     def forward(self, images):
         return torch.cat([images[:, 0, 0, :2], images.new_zeros(len(images), 2)], dim=1)
 

@@ -177,7 +177,8 @@ def _read(
     form, unreadable = common_form(paths)
     broken = {paths[place]: reason for place, reason in unreadable.items()}
     reader = PictureReader(vae, guide, invert, fit, paste=False)
-    images, titles = list[Tensor](), list[str | int]()
+    images: list[Tensor] = []
+    titles: list[str | int] = []
     for path in paths:
         if path in broken:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,16 @@ def load_classifier(name: str, word: str, vae: Any) -> Any:
     path = user_path(word)
     if not path.is_file():
         raise ValueError(f"{name}: {word}: no such file; expected one that torch.export.save wrote")
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it writes a traceback for a broken file
     try:
         network = torch.export.load(path).module()
     except Exception as error:  # whatever a broken file makes the reader raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{name}: {word}: not a file that torch.export.save wrote ({why:.200})") from error
+    finally:
+        log.setLevel(level)
     try:
         return matching(name, network, vae)
     except ValueError as error:

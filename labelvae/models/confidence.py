@@ -29,6 +29,7 @@ HALVINGS = 16
 """Halvings of the step on which the confidence is reached."""
 
 
+@torch.inference_mode(False)  # gradients are needed in a caller's inference mode, too
 def relabel_to_confidence(
     vae: ConditionalVAE,
     guide: nn.Module,
@@ -85,7 +86,7 @@ def relabel_to_confidence(
     tolerance = check_number("tolerance", tolerance, above=0, below=1)
     made = torch.empty(len(images), *vae.image_shape, dtype=vae.dtype, device=images.device)
     missed = 0
-    with torch.inference_mode(False), evaluation_mode(vae) as model, evaluation_mode(classifier) as network:
+    with evaluation_mode(vae) as model, evaluation_mode(classifier) as network:
         own = one_class(vae, own_labels, len(images), "own_labels") if own_labels is not None else None
         for part in chunks(len(images), chunk_size):
             some = images[part].to(vae.device)
