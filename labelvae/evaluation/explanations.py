@@ -189,8 +189,8 @@ def explanation_sheet(found: Explanations, indices: Sequence[int], class_names: 
         first, flipped, last = found.reconstructions[index], found.flipped[index], found.counterfactuals[index]
         rows.append([found.images[index], first, flipped, last, 0.5 + 0.5 * (flipped - first)])
         flip = "no flip" if math.isnan(at) else f"{at:.0%}: {other}"
-        captions.append([said, "model", flip, f"as {asked}: {verdict}", "change"])
-    titles = [f"{float(found.measures['cout'][index]):+.2f}" for index in indices]
+        captions.append([said, "", flip, f"as {asked}: {verdict}", ""])
+    titles = [f"COUT {float(found.measures['cout'][index]):+.2f}" for index in indices]
     return grid(rows, captions, titles, ["image", "model", "first flip", "asked", "change"])
 
 
