@@ -103,11 +103,14 @@ def only(guide: Any, pair: tuple[int, int]) -> Any:
     from torch import nn
 
     class Only(nn.Module):
+        out: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.guide = guide
-            self.register_buffer("out", torch.full((guide.num_classes,), -1e4))
-            self.out[list(pair)] = 0.0
+            out = torch.full((guide.num_classes,), -1e4)
+            out[list(pair)] = 0.0
+            self.register_buffer("out", out)
 
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = self.guide(images) + self.out

@@ -169,7 +169,8 @@ class _Dial:
             moved = codes.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.look(moved, weights, places)[1].sum(), moved)
         length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-12)
-        return CODE_STEP * torch.where(upwards, 1.0, -1.0)[:, None] * gradient / length
+        step: Tensor = CODE_STEP * torch.where(upwards, 1.0, -1.0)[:, None] * gradient / length
+        return step
 
     @staticmethod
     def _between(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
