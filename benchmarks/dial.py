@@ -3,8 +3,10 @@
     python benchmarks/dial.py --data-dir DIR --judge runs/mnist/judge
 
 Each chosen test image of a 0 or a 1 is asked to be the other with the confidences 0.05, 0.1 to 0.95, by
-`relabel_to_confidence`. Beside the dial stand the plain blend of labels, whose weight of the asked label is the
-confidence, and the images themselves. Figures, over all images and confidences:
+`relabel_to_confidence`. The guide chooses between 0 and 1 alone, as GdVAE's classifier does. The dial is turned in two
+ways: the label moves, and then the code; or the code moves alone, under the label that is the likelier of the two.
+Beside them stand the plain blend of labels, whose weight of the asked label is the confidence, and the images
+themselves. Figures, over all images and confidences:
 
 - rho and MSE: Pearson correlation and mean squared error (in hundredths) of the asked confidence and the guide's
   probability; hits: the share within 0.05; rho of the judge, which had no part in anything.
@@ -13,7 +15,7 @@ confidence, and the images themselves. Figures, over all images and confidences:
   The floor is that of the test images.
 - L1, the mean absolute change, in hundredths.
 
-With `--two` the guide chooses between 0 and 1 alone, as GdVAE's classifier does. Leaves `table.md` and `dial.png`.
+Leaves `table.md` and `dial.png`, a picture of each way of the dial.
 """
 
 from __future__ import annotations
@@ -39,7 +41,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--pair", type=int, nargs=2, default=(0, 1), help="The two classes.")
     parser.add_argument("--count", type=int, default=500, help="Test images.")
-    parser.add_argument("--two", action="store_true", help="The guide chooses between the two classes alone.")
     parser.add_argument("--imagenet", action="store_true", help="Measure in features of an ImageNet network as well.")
     parser.add_argument("--out", type=Path, default=Path("runs/dial"))
     return parser.parse_args()
@@ -57,8 +58,7 @@ def main() -> None:
     from labelvae.system.whole_files import write_whole
 
     vae, judge = ConditionalVAE.from_pretrained(options.model), LabelClassifier.from_pretrained(options.judge)
-    guide: Any = LabelClassifier.from_pretrained(options.guide)
-    guide = matching("guide", only(guide, options.pair), vae) if options.two else guide
+    guide = matching("guide", only(LabelClassifier.from_pretrained(options.guide), options.pair), vae)
     data = ImageData("mnist", data_dir=options.data_dir)
     pair = torch.tensor(options.pair)
     real, test = (chosen(data, split, pair) for split in ("train", "test"))
@@ -68,7 +68,12 @@ def main() -> None:
     grid = [round(0.05 * step, 2) for step in range(1, 20)]
     eye = torch.eye(vae.num_classes)
     ways: dict[str, Callable[[float], Tensor]] = {
-        "the dial": lambda wanted: relabel_to_confidence(vae, guide, images, asked, wanted, own),
+        "label, then code": lambda wanted: relabel_to_confidence(vae, guide, images, asked, wanted, own),
+        "code alone": lambda wanted: (
+            relabel_to_confidence(vae, guide, images, asked, wanted, asked)
+            if wanted >= 0.5
+            else relabel_to_confidence(vae, guide, images, own, 1.0 - wanted, own)
+        ),
         "blended labels": lambda wanted: vae.relabel(images, torch.lerp(eye[own], eye[asked], wanted)),
         "the image itself": lambda _: images,
     }
@@ -183,14 +188,16 @@ def pearson(values: Tensor, others: Tensor) -> float:
 
 
 def draw(images: Tensor, own: Tensor, made: dict[str, dict[float, Tensor]], out: Path) -> None:
-    """Draw six images, and each with five confidences of being the other."""
+    """Draw six images, and each with five confidences of being the other, by label and code, then by code alone."""
     from labelvae.photos.picture_files import save_picture
     from labelvae.visual.grids import grid, one_of_each
 
-    found = made["the dial"]
-    rows = [[images[i], *(found[wanted][i] for wanted in SHOWN)] for i in one_of_each(own, 6).tolist()]
+    rows = [
+        [images[i], *(made[way][wanted][i] for way in ("label, then code", "code alone") for wanted in SHOWN)]
+        for i in one_of_each(own, 6).tolist()
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(grid(rows, column_titles=["image", *(f"{wanted:g}" for wanted in SHOWN)]), out)
+    save_picture(grid(rows, column_titles=["image", *(f"{wanted:g}" for wanted in SHOWN * 2)]), out)
 
 
 if __name__ == "__main__":
