@@ -1,20 +1,17 @@
-"""The command that explains a classifier: `labelvae explain`."""
+"""The command that explains a classifier: `labelvae explain`.
+
+Tensors are `Any` here, because the command line reads the types, and `--help` must not pay for torch.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from labelvae.cli.loading import guide_beside, images_of_run, load_classifier, load_model
 from labelvae.data.settings import DataName
-
-if TYPE_CHECKING:  # --help must not pay for torch
-    from torch import Tensor
-
-    from labelvae.data.image_data import ImageData
-    from labelvae.evaluation.explanations import Explanations
 
 SHEET, SCORES = "explanations.png", "scores.json"
 """What is written."""
@@ -118,7 +115,7 @@ def explain(
     _write(found, titles, names, said, out)
 
 
-def _write(found: Explanations, titles: list[str | int], names: list[str], how: dict[str, Any], out: Path) -> None:
+def _write(found: Any, titles: list[str | int], names: list[str], how: dict[str, Any], out: Path) -> None:
     """Print the measures, and write them and the sheet into a folder."""
     from labelvae.evaluation.explanations import explanation_sheet
     from labelvae.evaluation.scores import rows_table
@@ -160,7 +157,7 @@ def _line(row: dict[str, Any], flipped_to: str) -> str:
 
 def _read(
     paths: list[str], vae: Any, guide: Any, invert: bool, fit: str, skip_unreadable: bool
-) -> tuple[Tensor, list[str | int]]:
+) -> tuple[Any, list[str | int]]:
     """Return the images in pictures, `(N, C, H, W)`, and what each is called.
 
     Of a photograph with several digits, each is an image.
@@ -177,7 +174,7 @@ def _read(
     form, unreadable = common_form(paths)
     broken = {paths[place]: reason for place, reason in unreadable.items()}
     reader = PictureReader(vae, guide, invert, fit, paste=False)
-    images: list[Tensor] = []
+    images: list[Any] = []
     titles: list[str | int] = []
     for path in paths:
         if path in broken:
@@ -195,7 +192,7 @@ def _read(
     return torch.cat(images), titles
 
 
-def _test_images(data: ImageData, count: int) -> tuple[Tensor, list[str | int], int]:
+def _test_images(data: Any, count: int) -> tuple[Any, list[str | int], int]:
     """Return test images in [0, 1], their places in the split, and how many there are."""
     import torch
 

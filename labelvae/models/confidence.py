@@ -101,7 +101,7 @@ def relabel_to_confidence(
         warnings.warn(
             f"confidence: {missed} of {len(images)} counterfactuals are further than {tolerance:g} from what was "
             "asked; the guide gives it nowhere along the way",
-            stacklevel=2,
+            stacklevel=3,  # past the decorator
         )
     return made
 
