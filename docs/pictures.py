@@ -46,9 +46,9 @@ def main(runs: list[Path], model: str, out: Path) -> None:
         return
     shutil.copyfile(runs[0] / "wrong_labels.png", out / "digits_wrong_labels.png")
     drawn_scan().save(out / "scan.png")
-    words = ["--model", model, "--classifier", model, "--to", "8", "--invert", "--fit", "strokes"]
-    explain = Path(__file__).parent.parent / "examples" / "explain.py"
-    subprocess.run([sys.executable, explain, *words, out / "scan.png", out / "explanation.png"], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        labelvae("explain", "--model", model, "--classifier", model, "--to", "8", str(out / "scan.png"), folder)
+        shutil.copyfile(Path(folder) / "explanations.png", out / "explanation.png")
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if browser is None:
         raise SystemExit("error: no Chromium on the path; install one to take pictures of pages")

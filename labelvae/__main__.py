@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import get_args, get_type_hints
 
-from labelvae.cli import commands, picture_commands
+from labelvae.cli import commands, explaining, picture_commands
 from labelvae.cli.parser import DashParser, run
 from labelvae.runs import presets
 from labelvae.runs.settings import Settings
@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
     "evaluate": (commands.run_evaluate, {}),
     "relabel": (picture_commands.relabel, {"paths": "+"}),
     "sample": (picture_commands.sample, {"out": ""}),
+    "explain": (explaining.explain, {"paths": "+"}),
     "compare": (commands.compare, {"runs": "+"}),
     "export": (commands.export, {"out": ""}),
     "demo": (commands.demo, {}),

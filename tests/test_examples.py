@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from base64 import b64decode
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -308,38 +307,3 @@ def test_ctrl_c_keeps_what_is_made_and_resume_goes_on(tmp_path):
     resumed = out.partition("vae: ")[2].partition("unguided: ")[0]
     assert "Epoch 39:" in resumed
     assert "Epoch 0:" not in resumed
-
-
-def test_explain_draws_the_image_its_reconstruction_and_its_counterfactual(tmp_path):
-    torch.manual_seed(0)
-    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
-    judge = LabelClassifier((1, 8, 8), 3, widths=(8,), feature_dim=8)
-    vae.save_pretrained(tmp_path / "vae")
-    judge.save_pretrained(tmp_path / "judge")
-    image, yours_at = torch.rand(1, 1, 8, 8).mul(255).round(), tmp_path / "yours.pt2"
-    said = int(judge.eval()(image / 255).argmax())
-    Image.fromarray(image[0, 0].byte().numpy()).save(tmp_path / "in.png")
-    words = ["--model=vae", "--classifier=judge", "in.png", "out.png"]
-    code, out, err = run("explain.py", f"--to={(said + 1) % 3}", *words, cwd=tmp_path)
-    assert code == 0, err
-    assert out.startswith((f"{said} becomes", f"the classifier says {said} all the way"))
-    with Image.open(tmp_path / "out.png") as picture:
-        assert picture.width > 3 * 96
-    code, _, err = run("explain.py", f"--to={said}", *words, cwd=tmp_path)
-    assert code == 2
-    assert f"the classifier says {said} of the image already" in err
-
-    yours = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()  # any module, exported
-    said = int(yours(image / 255).argmax())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own parts
-        batch = {0: torch.export.Dim("batch", min=1)}
-        torch.export.save(torch.export.export(yours, (image.repeat(2, 1, 1, 1),), dynamic_shapes=(batch,)), yours_at)
-    words = ["--model=vae", "--classifier=yours.pt2", "in.png", "out.png"]
-    code, out, err = run("explain.py", f"--to={(said + 1) % 3}", *words, cwd=tmp_path)
-    assert code == 0, err
-    assert out.startswith((f"{said} becomes", f"the classifier says {said} all the way"))
-    yours_at.write_bytes(b"PK nothing")
-    code, _, err = run("explain.py", "--to=1", *words, cwd=tmp_path)
-    assert code == 2
-    assert "yours.pt2: not a file that torch.export.save wrote" in err

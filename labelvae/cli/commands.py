@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labelvae.cli.loading import load_model
-from labelvae.data.settings import DataName, DataSettings
+from labelvae.cli.loading import images_of_run, load_model
+from labelvae.data.settings import DataName
 
 
 def run_evaluate(
@@ -40,25 +40,15 @@ def run_evaluate(
         refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
             saved with the model is used.
     """
-    from dataclasses import asdict, replace
-
-    from labelvae.data.image_data import ImageData
     from labelvae.evaluation.evaluator import evaluate
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.losses.refinement import refining
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
     from labelvae.system.whole_files import user_path
 
     (vae, names), opinion = load_model(model), LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
-    how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
-    if how.name == "folder":
-        how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
-    named = (locate(model, vae.kind) / "classes.json").is_file()
-    images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
-    if named and names != images.class_names:
-        raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
+    images = images_of_run(model, vae, names, data, data_dir, skip_unreadable)
     real, test = images.loader("train"), images.loader("test")
     name, better = Path(model).name, refining(vae, model, refine)
     models = {name: vae} | ({} if better is vae else {f"{name}, refined": better})
@@ -133,23 +123,3 @@ def demo(
     from labelvae.page.server import serve
 
     serve(model, judge, images, port, host)
-
-
-def _data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
-    """Return the data that a run's settings.yaml names, and their folder; or other data that are asked for."""
-    import yaml
-
-    if path.is_file():
-        try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-            known = DataSettings(**settings["data"]), Path(settings["data_dir"])
-        except (ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(
-                f"{path}: is not the settings of a run ({error}); repair it, or take it away to have the data "
-                "of --data split by default"
-            ) from error
-        if asked in (None, known[0].name):
-            return known
-    if asked is None:
-        raise ValueError(f"data: there is no {path} to say which; name a data set with --data and --data-dir")
-    return DataSettings(asked), Path("data")

@@ -7,6 +7,9 @@ from .diagnosis import diagnose as diagnose
 from .diagnosis import label_change as label_change
 from .evaluator import StyleOf as StyleOf
 from .evaluator import evaluate as evaluate
+from .explanations import Explanations as Explanations
+from .explanations import explain as explain
+from .explanations import explanation_sheet as explanation_sheet
 from .image_metrics import Composition as Composition
 from .image_metrics import Reversibility as Reversibility
 from .image_metrics import Sharpness as Sharpness
@@ -35,3 +38,4 @@ from .style import regions as regions
 from .style import slant as slant
 from .style import style_statistics as style_statistics
 from .style import thickness as thickness
+from .transition import counterfactual_transition as counterfactual_transition

@@ -16,7 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from labelvae.inputs.checks import check_count, check_kind, check_number, check_same_data
+from labelvae.inputs.checks import check_count, check_kind, check_number
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_images, check_labels
 from labelvae.losses.terms import label_loss
 from labelvae.models.classifier import LabelClassifier
@@ -25,6 +25,7 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.hub import guide_folder, locate
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
+from labelvae.models.wrapped import matching
 from labelvae.system.whole_files import write_whole
 
 FILE = "refinement.json"
@@ -118,13 +119,7 @@ class Refined:
     def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 10) -> None:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
-        check_same_data("guide", guide, vae)
-        names = getattr(guide, "class_names", None)
-        if names and vae.class_names and names != vae.class_names:
-            raise ValueError(
-                f"guide: its classes are {', '.join(names)}, those of the model {', '.join(vae.class_names)}; give a "
-                "guide with the classes of the model, in the same order"
-            )
+        matching("guide", guide, vae)
         self.vae, self.guide = vae, guide
         self.radius = check_radius("radius", radius, vae.image_shape)
         self.steps = check_count("steps", steps)

@@ -6,6 +6,8 @@ from .classifier import Whitening as Whitening
 from .conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
 from .conditioning import LabelPlanes as LabelPlanes
 from .conditioning import LatentShift as LatentShift
+from .confidence import one_class as one_class
+from .confidence import relabel_to_confidence as relabel_to_confidence
 from .counterfactuals import counterfactuals as counterfactuals
 from .discriminator import Discriminator as Discriminator
 from .edits import as_masks as as_masks
@@ -52,3 +54,4 @@ from .wrapped import Features as Features
 from .wrapped import WrappedClassifier as WrappedClassifier
 from .wrapped import adopted as adopted
 from .wrapped import check_differentiable as check_differentiable
+from .wrapped import matching as matching

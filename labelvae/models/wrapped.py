@@ -21,6 +21,7 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode, shallow_copy
 from labelvae.models.pyramids import pyramid
 from labelvae.models.watching import fitted, maps_seen, octaves
+from labelvae.system.compiling import uncompiled
 
 Features = Callable[[Tensor], Tensor]
 
@@ -193,6 +194,29 @@ def adopted(name: str, network: nn.Module, image_shape: ImageShape, num_classes:
         return WrappedClassifier(network, image_shape, num_classes)
     except ValueError as error:
         raise ValueError(str(error).replace("module:", f"{name}:", 1)) from error
+
+
+def matching(name: str, given: nn.Module, vae: Any) -> Classifier:
+    """Return a classifier of the same images and classes as a model; a network that is given as it is becomes one.
+
+    Raises:
+        ValueError: a classifier of other images or classes; a network that does not answer with logits `(B, K)`.
+    """
+    network = uncompiled(given) if isinstance(given, nn.Module) else given
+    if not isinstance(network, Classifier):
+        return adopted(name, network, vae.image_shape, vae.num_classes)
+    if (network.image_shape, network.num_classes) != (vae.image_shape, vae.num_classes):
+        raise ValueError(
+            f"{name}: knows {network.num_classes} classes of images {network.image_shape}, the model {vae.num_classes} "
+            f"of {vae.image_shape}; give a {name} for the same data"
+        )
+    names = getattr(network, "class_names", None)
+    if names and vae.class_names and names != vae.class_names:
+        raise ValueError(
+            f"{name}: its classes are {', '.join(names)}, those of the model {', '.join(vae.class_names)}; give a "
+            f"{name} with the classes of the model, in the same order"
+        )
+    return network
 
 
 def check_differentiable(name: str, classifier: Classifier) -> None:
