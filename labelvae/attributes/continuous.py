@@ -108,13 +108,16 @@ class Continuous(Kind):
         """Normal, of the scaled number; of a periodic one, von Mises, of the angle in radians."""
         return (von_mises_nll if self.periodic else normal_nll)(outputs, self.scaled(values))
 
-    def distance(self, values: Tensor, others: Tensor) -> Tensor:
-        """The absolute difference; of a periodic one, the shorter way round."""
-        difference = (values - others).abs()
+    def difference(self, values: Tensor, others: Tensor) -> Tensor:
+        """Return values `(B,)` less others; of a periodic one, the shorter way round."""
+        difference = values - others
         if not self.periodic:
             return difference
-        difference = torch.remainder(difference, self.span)
-        return torch.minimum(difference, self.span - difference)
+        return torch.remainder(difference + 0.5 * self.span, self.span) - 0.5 * self.span
+
+    def distance(self, values: Tensor, others: Tensor) -> Tensor:
+        """The absolute difference; of a periodic one, the shorter way round."""
+        return self.difference(values, others).abs()
 
     def number(self, value: Any) -> float | None:
         """A finite number within the range; text that spells one too."""

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torchmetrics.functional import pearson_corrcoef
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_recall
 
+from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
 from labelvae.inputs.tensors import Images, as_images
-from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.vae import ConditionalVAE
+
+LEAST_VARIANCE = 1e-8
+"""Of scaled numbers. Below it a correlation means nothing."""
+
+
+class Reader(Protocol):
+    """What judges: an `AttributeClassifier`, or anything of your own that measures attributes."""
+
+    attributes: Attributes
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return the rows `(B, A)` of images `(B, C, H, W)` in [0, 1]."""
 
 
 def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
@@ -23,26 +38,52 @@ def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[s
         truth: `(N, A)`; a value that is not known is left out.
 
     Returns:
-        By attribute: `accuracy` and `balanced_accuracy` (the mean over the classes) of a category and of yes or no;
-        `mean_absolute_error` of a number, in its unit, and round an angle. NaN where no value is known.
+        By attribute, NaN where no value is known:
+
+        - of a category: `accuracy`, `balanced_accuracy` and `f1`, the means of recall and of F1 over its classes;
+        - of yes or no: `accuracy`, `balanced_accuracy`, and `f1` of yes;
+        - of a number, in its unit: `mean_absolute_error`, and `mean_error`, which is above 0 where values are too
+          large. Both go the shorter way round an angle. And the `correlation`; of an angle, that of sine and cosine.
     """
     scores: dict[str, dict[str, float]] = {}
     for place, (name, kind) in enumerate(attributes.items()):
         known = ~truth[:, place].isnan()
         ours, true = found[known, place], truth[known, place]
-        away = kind.distance(ours, true)
         if isinstance(kind, Continuous):
-            scores[name] = {"mean_absolute_error": float(away.mean())}
+            error = kind.difference(ours, true)
+            scores[name] = {
+                "mean_absolute_error": float(error.abs().mean()),
+                "mean_error": float(error.mean()),
+                "correlation": _correlation(kind, ours, true),
+            }
         else:
-            recalls = [1.0 - away[true == value].mean() for value in true.unique()]
-            balanced = float(torch.stack(recalls).mean()) if recalls else float("nan")
-            scores[name] = {"accuracy": float(1.0 - away.mean()), "balanced_accuracy": balanced}
+            chosen = isinstance(kind, Category)
+            count, there = len(kind.names) if isinstance(kind, Category) else 2, true.unique().long()
+            scores[name] = {
+                "accuracy": float((ours == true).float().mean()),
+                "balanced_accuracy": _of_classes(multiclass_recall, ours, true, count, there),
+                "f1": _of_classes(multiclass_f1_score, ours, true, count, there if chosen else torch.tensor([1])),
+            }
     return scores
+
+
+def _of_classes(score: Any, ours: Tensor, true: Tensor, count: int, classes: Tensor) -> float:
+    """The mean of a score over some classes."""
+    if not len(true):
+        return math.nan
+    return float(score(ours.long(), true.long(), count, average="none")[classes].mean())
+
+
+def _correlation(kind: Continuous, ours: Tensor, true: Tensor) -> float:
+    one, other = (kind.weights(values.double()).flatten() for values in (ours, true))
+    if len(true) < 2 or min(float(one.var()), float(other.var())) < LEAST_VARIANCE:
+        return math.nan
+    return float(pearson_corrcoef(one, other))
 
 
 def attribute_scores(
     vae: ConditionalVAE,
-    judge: AttributeClassifier,
+    judge: Reader,
     images: Images,
     labels: Any,
     generator: torch.Generator | None = None,
@@ -54,13 +95,16 @@ def attribute_scores(
 
     Args:
         vae: the model.
-        judge: a classifier of the same attributes that was in no loss.
+        judge: an `AttributeClassifier` of the same attributes that was in no loss; or a `Reader` of your own, which
+            measures them.
         images: in any form that `ConditionalVAE.relabel` takes.
-        labels: what they are, in any form that `Attributes.rows` takes, each value known.
+        labels: what they are, in any form that `Attributes.rows` takes. A value that is not known is kept as the judge
+            reads it, and not scored.
         generator: of the values that are asked.
 
     Returns:
-        By attribute, the scores of `label_scores` where it is asked for, and where another one is, as `kept_...`.
+        By attribute, the scores of `label_scores` where it is asked for, against what was asked; and where another one
+        is asked for, against what the image was, as `kept_...`.
 
     Raises:
         ValueError: a model or a judge of one class, or of other attributes; images or labels of another form.
@@ -69,13 +113,14 @@ def attribute_scores(
     if vae.attributes != attributes:
         raise ValueError(f"judge: reads {', '.join(attributes)}, expected the model's attributes and ranges")
     found = as_images(images, vae.image_shape)
-    rows = attributes.known(attributes.rows(labels, len(found))).cpu()
+    rows = attributes.rows(labels, len(found)).cpu()
+    own = torch.where(rows.isnan(), judge.rows(found).cpu(), rows) if bool(rows.isnan().any()) else rows
     followed: dict[str, dict[str, float]] = {}
     kept: dict[str, list[Tensor]] = {name: [] for name in attributes}
     for place, name in enumerate(attributes):
-        asked = rows.clone()
-        asked[:, place] = rows[torch.randperm(len(rows), generator=generator), place]
-        read = judge.rows(vae.relabel(found, asked, own_labels=rows)).cpu()
+        asked = own.clone()
+        asked[:, place] = _shuffled(rows[:, place], name, generator)
+        read = judge.rows(vae.relabel(found, asked, own_labels=own)).cpu()
         followed[name] = label_scores(attributes, read, asked)[name]
         for other in attributes:
             if other != name:
@@ -85,3 +130,12 @@ def attribute_scores(
             scores = label_scores(attributes, torch.cat(reads), rows.repeat(len(reads), 1))[name]
             followed[name] |= {f"kept_{score}": value for score, value in scores.items()}
     return followed
+
+
+def _shuffled(values: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
+    """The known values in another order; again from the first where some are not known."""
+    known = values[~values.isnan()]
+    if not len(known):
+        raise ValueError(f"labels: {name}: expected a value that is known, got none")
+    shuffled = known[torch.randperm(len(known), generator=generator)]
+    return shuffled.repeat(math.ceil(len(values) / len(known)))[: len(values)]
