@@ -30,7 +30,7 @@ from labelvae import (
 )
 from labelvae.evaluation import attribute_scores, slant, thickness
 from labelvae.photos.picture_files import save_picture
-from labelvae.visual.grids import grid
+from labelvae.visual.attribute_sheets import attribute_sheet
 
 ATTRIBUTES = Attributes(
     {"digit": Category(10), "thickness": Continuous(1, 7, "pixels"), "slant": Continuous(-0.6, 1.0, "radians")}
@@ -92,18 +92,10 @@ def main() -> None:
     for name, scores in attribute_scores(vae, Measuring(), images, rows, torch.Generator().manual_seed(0)).items():
         print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in scores.items()))
         if "kept_mean_error" in scores:
-            print(
-                f"{name}: left alone, it moves by {abs(scores['kept_mean_error']) / deviation[name]:.1%} of deviation"
-            )
-
-    some, own = images[:5], rows[:5]
-    lines, captions = [], []
-    for name, low, high in (("thickness", 1.5, 5.5), ("slant", -0.3, 0.7)):
-        way = vae.interpolate(some, {name: low}, {name: high}, steps=9, own_labels=own)
-        lines += [[image, *strip] for image, strip in zip(some, way, strict=True)]
-        captions += [["image", *(f"{value:.2g}" for value in torch.linspace(low, high, 9).tolist())]] * len(some)
-    save_picture(grid(lines, captions=captions), given.out / "strips.png")
-    print(f"models and strips.png are under {given.out}")
+            shares = [abs(scores[f"kept_{score}"]) / deviation[name] for score in ("mean_error", "mean_absolute_error")]
+            print(f"{name}: not asked for, it moves by {shares[0]:.1%} of its deviation, each image by {shares[1]:.1%}")
+    save_picture(attribute_sheet(vae, images, rows, count=4), given.out / "attributes.png")
+    print(f"models and attributes.png are under {given.out}")
 
 
 if __name__ == "__main__":

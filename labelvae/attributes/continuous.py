@@ -139,6 +139,10 @@ class Continuous(Kind):
         inside = (values >= self.low - rounding) & (values <= self.high + rounding)
         return values.isfinite() if self.periodic else inside
 
+    def examples(self, count: int) -> Tensor:
+        """The middle of the range."""
+        return torch.full((count,), 0.5 * (self.low + self.high))
+
     def text(self, value: float) -> str:
         """The number and its unit."""
         return f"{value:.4g} {self.unit}".strip()

@@ -6,6 +6,7 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from labelvae.cli.loading import load_model
 from labelvae.data.settings import DataName, DataSettings
@@ -50,9 +51,18 @@ def run_evaluate(
     from labelvae.models.hub import locate
     from labelvae.system.whole_files import user_path
 
-    (vae, names), opinion = load_model(model), LabelClassifier.from_pretrained(judge)
+    vae, names = load_model(model)
+    if vae.attributes is not None:
+        for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
+            if given:
+                raise ValueError(f"{name}: is for models of one class, this one has {', '.join(vae.attributes)}")
+        _evaluate_attributes(vae, model, judge, data, data_dir, out, skip_unreadable)
+        return
+    opinion = LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
     how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    if how.name == "table":
+        raise ValueError(f"data: table is for models of attributes, this one knows the classes {', '.join(names)}")
     if how.name == "folder":
         how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
     named = (locate(model, vae.kind) / "classes.json").is_file()
@@ -65,6 +75,36 @@ def run_evaluate(
     scores = [
         evaluate(each, test, opinion, real=real, guide=adviser, name=row, rounds=rounds) for row, each in models.items()
     ]
+    print(scores_table(scores))
+    if out is not None:
+        save_scores(scores, user_path(out))
+
+
+def _evaluate_attributes(
+    vae: Any, model: str, judge: str, data: DataName | None, data_dir: Path | None, out: Path | None, skip: bool
+) -> None:
+    """Judge a model of several attributes on the held-out images of its table."""
+    from dataclasses import asdict, replace
+
+    from labelvae.data.image_data import ImageData
+    from labelvae.evaluation.attribute_scores import evaluate_attributes
+    from labelvae.evaluation.scores import save_scores, scores_table
+    from labelvae.models.attribute_classifier import AttributeClassifier
+    from labelvae.models.hub import locate
+    from labelvae.system.whole_files import user_path
+
+    opinion = AttributeClassifier.from_pretrained(judge)
+    how, where = _data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    if how.name != "table":
+        raise ValueError(f"data: expected table for a model of {', '.join(vae.attributes)}, got {how.name}")
+    how = replace(
+        how,
+        image_size=vae.image_shape[1:],
+        skip_unreadable=how.skip_unreadable or skip,
+        attributes=vae.attributes.plain(),
+    )
+    held = ImageData(data_dir=data_dir or where, **asdict(how)).splits["test"].load()
+    scores = [evaluate_attributes(vae, opinion, held.images.float() / 255.0, held.labels, Path(model).name)]
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))

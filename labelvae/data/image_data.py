@@ -19,9 +19,9 @@ from labelvae.data.datasets import read_datasets
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings
-from labelvae.data.sources import Source, read_digits, read_folder, read_table, read_torchvision
+from labelvae.data.sources import Source, read_named, read_table
 from labelvae.data.splits import check_enough, split_off
-from labelvae.inputs.checks import as_size, check_choice, check_count
+from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
 from labelvae.inputs.labels import label_tensor
@@ -38,7 +38,7 @@ class ImageData(LightningDataModule):
     `fashion_mnist`, `kmnist` and `cifar10` are read from torchvision's files under `data_dir`, downloaded
     there if they are missing. `folder` reads images under `data_dir`, as `train/CLASS/*.png`,
     `val/CLASS/*.png` and `test/CLASS/*.png`, or as `CLASS/*.png`. A split that the folder does not have is taken from
-    the training images.
+    the training images. `table` reads images under `data_dir` with their `labels.csv`, see `from_table`.
 
     Args:
         name: which data set.
@@ -56,10 +56,11 @@ class ImageData(LightningDataModule):
             `ValueError`.
         class_names: the order of the labels of a folder, where a model has one already; by default the classes are
             sorted, numbers in their names by value.
+        attributes: what the columns of `labels.csv` are, see `from_table`.
 
     Attributes:
         class_names: the name of each label.
-        attributes: what a label is made of, with `from_table`; else None.
+        attributes: what a label is made of, of a table; else None.
         num_classes: K; 0 where a label is made of attributes.
         image_shape: `(C, H, W)`.
         splits: an `ImageSet` each for train, validation and test, or a `FileImages` where they stay in their files.
@@ -88,17 +89,14 @@ class ImageData(LightningDataModule):
         seed: int = 0,
         skip_unreadable: bool = False,
         class_names: Sequence[str] | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(data_dir, str | Path):
             raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
-        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable)
-        if name == "digits":
-            source = read_digits()
-        elif name == "folder":
-            size = None if how.image_size is None else as_size("image_size", how.image_size)
-            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable, memory_share)
-        else:
-            source = read_torchvision(name, user_path(data_dir))
+        how = DataSettings(
+            name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable, attributes
+        )
+        source, self.attributes = read_named(how, user_path(data_dir), class_names)
         self._start(source, batch_size, how)
 
     @classmethod
@@ -238,6 +236,11 @@ class ImageData(LightningDataModule):
         if validation is None:
             train, validation = split_off(train, how.validation_share, how.seed + 1, self.class_names)
         self.splits = {"train": train, "validation": validation, "test": test}
+
+    @property
+    def label_form(self) -> int | Attributes:
+        """K, or what a label is made of."""
+        return self.num_classes if self.attributes is None else self.attributes
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that tell these images, labels and splits from any others.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from labelvae.inputs.checks import (
     as_size,
@@ -16,7 +16,7 @@ from labelvae.inputs.checks import (
 )
 
 Interpolation = Literal["bilinear", "nearest"]
-DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder", "table"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DataSettings:
     """The images, and how they are split.
 
     Attributes:
-        name: Which data set; `folder` reads images in class folders.
+        name: Which data set; `folder` reads images in class folders, `table` a folder with labels.csv.
         image_size: Height and width of the images of a folder, such as 64, 64x48 or [64, 48]; null keeps their own
             where all are alike.
         validation_share: Share of the training images held out for choosing settings.
@@ -33,6 +33,9 @@ class DataSettings:
             it. Images of a folder that take more stay in their files and are decoded while the network trains.
         seed: Of the split.
         skip_unreadable: Leave out images of a folder that cannot be read, with a warning, instead of refusing all.
+        attributes: What the columns of labels.csv are, such as {"angle": {"kind": "continuous", "low": 0, "high": 360,
+            "periodic": true}, "object": null}; null infers a column, and columns that are not named are left out.
+            Without it all are inferred.
     """
 
     name: DataName = "digits"
@@ -42,6 +45,7 @@ class DataSettings:
     memory_share: float = 0.5
     seed: int = 0
     skip_unreadable: bool = False
+    attributes: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -53,8 +57,10 @@ class DataSettings:
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
-            if self.name != "folder":
+            if self.name not in ("folder", "table"):
                 raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
+        if self.attributes is not None and self.name != "table":
+            raise ValueError(f"attributes: are for a folder with labels.csv, 'table', got them beside {self.name!r}")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,29 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
     return Attributes({name: _inferred(name, [cell(value) for value in values]) for name, values in columns.items()})
 
 
+def declared_attributes(columns: Mapping[str, Sequence[Any]], given: Mapping[str, Any] | None = None) -> Attributes:
+    """Return what columns are: as they are declared, or inferred.
+
+    Args:
+        columns: name to values, see `inferred_attributes`.
+        given: name to kind; None in the place of a kind infers that column, and columns that are not named are left
+            out. None infers all columns.
+
+    Raises:
+        ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
+    """
+    if given is None:
+        return inferred_attributes(columns)
+    if not isinstance(given, Mapping):
+        return Attributes(given)
+    unnamed = [name for name, kind in given.items() if kind is None]
+    lost = next((name for name in unnamed if name not in columns), None)
+    if lost is not None:
+        raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
+    inferred = inferred_attributes({name: columns[name] for name in unnamed}) if unnamed else {}
+    return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
+
+
 def _inferred(name: str, values: list[Any]) -> Kind:
     known = [value for value in values if value is not None]
     numbers = [_as_number(value) for value in known]
@@ -116,7 +139,7 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
 
     Args:
         path: a table with a line of names, of which the first column is "file".
-        attributes: what the columns are; those that are not named here are left out. None infers all.
+        attributes: what the columns are, see `declared_attributes`.
 
     Returns:
         The files, the attributes, and rows `(N, A)`.
@@ -150,7 +173,7 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
         first[name] = number
     columns = {name: [line[place] for _, line in lines[1:]] for place, name in enumerate(names) if place}
     try:
-        found = inferred_attributes(columns) if attributes is None else Attributes(attributes)
+        found = declared_attributes(columns, attributes)
         rows = [
             table_rows({name: [values[row]] for name, values in columns.items()}, found, f"row {number}")
             for row, number in enumerate(numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
+from labelvae.evaluation.image_metrics import Composition
 from labelvae.inputs.tensors import Images, as_images
 from labelvae.models.vae import ConditionalVAE
 
@@ -27,6 +29,38 @@ class Reader(Protocol):
 
     def rows(self, images: Tensor) -> Tensor:
         """Return the rows `(B, A)` of images `(B, C, H, W)` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class AttributeScores:
+    """What a model of several attributes scores.
+
+    Attributes:
+        name: of the model.
+        images: how many test images there were; each is relabelled once for each attribute.
+        psnr: of own-label reconstructions, dB, mean over images.
+        ssim: of the same.
+        l1: of the same, in [0, 1].
+        followed: by attribute, see `attribute_scores`.
+        judge: by attribute, how well the judge reads the real images, see `label_scores`.
+    """
+
+    name: str
+    images: int
+    psnr: float
+    ssim: float
+    l1: float
+    followed: dict[str, dict[str, float]] = field(default_factory=dict)
+    judge: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return the scores as one flat row, such as `width_correlation`; None for what does not apply."""
+        row = {name: value for name, value in vars(self).items() if not isinstance(value, dict)}
+        for attribute, scores in self.followed.items():
+            row |= {f"{attribute}_{score}": value for score, value in scores.items()}
+        for attribute, scores in self.judge.items():
+            row |= {f"{attribute}_real_{score}": value for score, value in scores.items()}
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 
 def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
@@ -130,6 +164,34 @@ def attribute_scores(
             scores = label_scores(attributes, torch.cat(reads), rows.repeat(len(reads), 1))[name]
             followed[name] |= {f"kept_{score}": value for score, value in scores.items()}
     return followed
+
+
+def evaluate_attributes(
+    vae: ConditionalVAE, judge: Reader, images: Images, labels: Any, name: str = "model", seed: int = 0
+) -> AttributeScores:
+    """Score a model of several attributes on held-out images.
+
+    Args:
+        vae: the model.
+        judge: see `attribute_scores`.
+        images: in any form that `ConditionalVAE.relabel` takes.
+        labels: what they are; see `attribute_scores`.
+        name: of the model, for the table.
+        seed: of the values that are asked.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: see `attribute_scores`.
+    """
+    followed = attribute_scores(vae, judge, images, labels, torch.Generator().manual_seed(seed))
+    found = as_images(images, vae.image_shape)
+    rows, read = judge.attributes.rows(labels, len(found)).cpu(), judge.rows(found).cpu()
+    composition = Composition()
+    composition.update(found.cpu().float(), vae.reconstruct(found, torch.where(rows.isnan(), read, rows)).cpu().float())
+    psnr, ssim, l1 = composition.compute().tolist()
+    return AttributeScores(name, len(found), psnr, ssim, l1, followed, label_scores(judge.attributes, read, rows))
 
 
 def _shuffled(values: Tensor, name: str, generator: torch.Generator | None) -> Tensor:

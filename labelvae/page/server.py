@@ -140,6 +140,11 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
     vae = ConditionalVAE.from_pretrained(model)
     folder = locate(model, vae.kind)
+    if vae.attributes is not None:
+        raise ValueError(
+            f"model: the page knows models of one class, {model} has the attributes {', '.join(vae.attributes)}; use "
+            "`labelvae relabel --to NAME=VALUE`, or vae.relabel in Python"
+        )
     names, guide = read_classes(folder, vae.num_classes), folder.parent / "guide"
     asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
     opinion = LabelClassifier.from_pretrained(asked) if asked else None
