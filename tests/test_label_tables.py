@@ -104,9 +104,11 @@ def test_scores_of_rows():
     truth = torch.tensor([[0, 359, 1], [0, 10, 0], [0, 20, math.nan], [1, 30, 1.0]])
     found = torch.tensor([[0, 1, 1], [0, 10, 1], [1, 20, 0], [1, 30, 1.0]])
     scores = label_scores(attributes, found, truth)
-    assert scores["kind"] == pytest.approx({"accuracy": 0.75, "balanced_accuracy": (2 / 3 + 1) / 2})
-    assert scores["angle"] == pytest.approx({"mean_absolute_error": 0.5})
-    assert scores["on"] == pytest.approx({"accuracy": 2 / 3, "balanced_accuracy": 0.5})
+    assert scores["kind"] == pytest.approx(
+        {"accuracy": 0.75, "balanced_accuracy": (2 / 3 + 1) / 2, "f1": (4 / 5 + 2 / 3) / 2}
+    )
+    assert scores["angle"]["mean_absolute_error"] == scores["angle"]["mean_error"] == pytest.approx(0.5)
+    assert scores["on"] == pytest.approx({"accuracy": 2 / 3, "balanced_accuracy": 0.5, "f1": 4 / 5})
 
 
 def test_a_model_that_does_what_is_asked_scores_so():
@@ -127,6 +129,7 @@ def test_a_model_that_does_what_is_asked_scores_so():
     rows[:, 0] = rows[:, 0].round()
     scores = attribute_scores(Draws((1, 8, 8), attributes=kinds), Reads((1, 8, 8), kinds), images, rows)
     assert scores["lit"]["accuracy"] == scores["lit"]["kept_accuracy"] == 1
-    assert scores["shade"] == {"mean_absolute_error": 0, "kept_mean_absolute_error": 0}
+    assert scores["shade"]["mean_absolute_error"] == scores["shade"]["kept_mean_absolute_error"] == 0
+    assert scores["shade"]["correlation"] == pytest.approx(1)
     with pytest.raises(ValueError, match="judge: reads lit"):
         attribute_scores(ConditionalVAE((1, 8, 8), 3), Reads((1, 8, 8), kinds), images, rows)
