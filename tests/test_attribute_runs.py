@@ -164,7 +164,6 @@ def test_what_takes_classes_only_says_so(run, tmp_path, capsys):
     assert "label: kind: expected one of" in refused(
         capsys, "sample", "--model", run, "--label", "place=3", tmp_path / "s"
     )
-    assert "the page knows models of one class" in refused(capsys, "demo", "--model", run, "--port=0")
     judged = ["evaluate", "--model", run / "vae", "--judge", run / "judge"]
     assert "rounds: is for models of one class" in refused(capsys, *judged, "--rounds=2")
     assert "data: expected table for a model of kind, place, got digits" in refused(capsys, *judged, "--data=digits")

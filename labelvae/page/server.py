@@ -133,21 +133,18 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
     import torch
 
     from labelvae.inputs.class_names import read_classes
+    from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.classifier import LabelClassifier
     from labelvae.models.hub import locate
     from labelvae.models.vae import ConditionalVAE
+    from labelvae.page.attribute_page import build_attributes
+    from labelvae.page.attribute_player import AttributePlayer
     from labelvae.page.player import MOST_PICTURES, Player
 
     vae = ConditionalVAE.from_pretrained(model)
     folder = locate(model, vae.kind)
-    if vae.attributes is not None:
-        raise ValueError(
-            f"model: the page knows models of one class, {model} has the attributes {', '.join(vae.attributes)}; use "
-            "`labelvae relabel --to NAME=VALUE`, or vae.relabel in Python"
-        )
-    names, guide = read_classes(folder, vae.num_classes), folder.parent / "guide"
+    guide, who = folder.parent / "guide", "judge" if judge else "guide"
     asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
-    opinion = LabelClassifier.from_pretrained(asked) if asked else None
     pictures = None
     if images is not None:
         from labelvae.photos.picture_files import find_pictures
@@ -155,7 +152,11 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
         files = find_pictures([str(images)]).paths[:MOST_PICTURES]
         pictures = torch.stack([read_scan(file, vae.image_shape) for file in files])
-    return build(Player(vae, names, opinion, pictures, "judge" if judge else "guide"))
+    if vae.attributes is not None:
+        reader = AttributeClassifier.from_pretrained(asked) if asked else None
+        return build_attributes(AttributePlayer(vae, reader, pictures, who))
+    opinion = LabelClassifier.from_pretrained(asked) if asked else None
+    return build(Player(vae, read_classes(folder, vae.num_classes), opinion, pictures, who))
 
 
 @contextmanager
