@@ -54,7 +54,7 @@ def test_a_picture_that_is_sent_is_read():
         ),
         (
             lambda: AttributePlayer(ConditionalVAE((1, 16, 16), attributes=KINDS, decoder_label="none")),
-            "no other label",
+            "shows no other label",
         ),
     ],
 )
