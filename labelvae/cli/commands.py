@@ -48,11 +48,11 @@ def run_evaluate(
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.losses.refinement import refining
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path
 
     vae, names = load_model(model)
-    if vae.attributes is not None:
+    if vae.attributes is not None and (not names or saved_kind(locate(judge, "")) == "AttributeClassifier"):
         for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
             if given:
                 raise ValueError(f"{name}: is for models of one class, this one has {', '.join(vae.attributes)}")

@@ -7,13 +7,13 @@ from typing import Any
 
 
 def load_model(name: str) -> tuple[Any, list[str]]:
-    """Return a saved model and the names of its classes; none where its label is made of attributes."""
+    """Return a saved model and the names of its classes; none where its label is several attributes."""
     from labelvae.inputs.class_names import read_classes
     from labelvae.models.hub import locate
     from labelvae.models.vae import ConditionalVAE
 
     vae = ConditionalVAE.from_pretrained(name)
-    if vae.attributes is not None:
+    if vae.attributes is not None and vae.attributes.one_class is None:
         return vae, []
     return vae, read_classes(locate(name, vae.kind), vae.num_classes)
 
@@ -21,10 +21,10 @@ def load_model(name: str) -> tuple[Any, list[str]]:
 def guide_beside(model: str, vae: Any) -> Any:
     """The guide that a model of grey images was trained with, if it lies beside the model."""
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import locate, saved_kind
 
     folder = locate(model, vae.kind).parent / "guide"
-    if vae.attributes is not None or vae.image_shape[0] != 1 or not (folder / "model.safetensors").is_file():
+    if vae.image_shape[0] != 1 or saved_kind(folder) != LabelClassifier.kind:
         return None
     guide = LabelClassifier.from_pretrained(folder)
     return guide if (guide.image_shape, guide.num_classes) == (vae.image_shape, vae.num_classes) else None
@@ -68,7 +68,7 @@ def order_of(
     from labelvae.inputs.class_names import label_of, labels_of
     from labelvae.losses.refinement import refining
 
-    if vae.attributes is None:
+    if vae.attributes is None or (vae.attributes.one_class is not None and "=" not in words):
         mine = label_of(own, names) if own is not None else None
         return Order(refining(vae, model, refine), labels_of(words, names), names, mine)
     if refine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -59,6 +60,9 @@ class DataSettings:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
             if self.name not in ("folder", "table"):
                 raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
+        if isinstance(self.attributes, Mapping):
+            kinds = {name: kind.plain() if hasattr(kind, "plain") else kind for name, kind in self.attributes.items()}
+            object.__setattr__(self, "attributes", kinds)
         if self.attributes is not None and self.name != "table":
             raise ValueError(f"attributes: are for a folder with labels.csv, 'table', got them beside {self.name!r}")
 

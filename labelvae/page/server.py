@@ -135,7 +135,7 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
     from labelvae.inputs.class_names import read_classes
     from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import locate, saved_kind
     from labelvae.models.vae import ConditionalVAE
     from labelvae.page.attribute_page import build_attributes
     from labelvae.page.attribute_player import AttributePlayer
@@ -152,7 +152,8 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
         files = find_pictures([str(images)]).paths[:MOST_PICTURES]
         pictures = torch.stack([read_scan(file, vae.image_shape) for file in files])
-    if vae.attributes is not None:
+    one = vae.attributes is not None and vae.attributes.one_class is not None
+    if vae.attributes is not None and not (one and saved_kind(str(asked)) != AttributeClassifier.kind):
         reader = AttributeClassifier.from_pretrained(asked) if asked else None
         return build_attributes(AttributePlayer(vae, reader, pictures, who))
     opinion = LabelClassifier.from_pretrained(asked) if asked else None

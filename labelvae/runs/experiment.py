@@ -311,7 +311,7 @@ class Experiment:
         facts = {
             **plain(asdict(self.settings)),
             "fingerprint": self.data.fingerprint(),
-            "classes": self.data.class_names or self.data.label_form.plain(),
+            "classes": self.data.class_names if self.data.attributes is None else self.data.attributes.plain(),
             "code": code_version(),
             "runs_as": asdict(self.choice),
         }

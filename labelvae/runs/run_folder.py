@@ -120,7 +120,7 @@ def _check_same(
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, defaults[key], path, f"{where}{key}.")
+            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.")
         elif key not in _MAY_CHANGE and old != new:
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
