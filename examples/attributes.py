@@ -33,13 +33,13 @@ from labelvae.photos.picture_files import save_picture
 from labelvae.visual.attribute_sheets import attribute_sheet
 
 ATTRIBUTES = Attributes(
-    {"digit": Category(10), "thickness": Continuous(1, 7, "pixels"), "slant": Continuous(-0.6, 1.0, "radians")}
+    {"digit": Category(10), "thickness": Continuous(1, 7, "pixels"), "slant": Continuous(-0.8, 1.0, "radians")}
 )
 
 
 def measured(images: Tensor, digits: Tensor) -> Tensor:
     """Rows `(N, 3)` of images `(N, 1, 28, 28)` in [0, 1]; the few values out of range are brought to its end."""
-    return torch.stack([digits, thickness(images).clamp(1, 7), slant(images).clamp(-0.6, 1.0)], dim=1).float()
+    return torch.stack([digits, thickness(images).clamp(1, 7), slant(images).clamp(-0.8, 1.0)], dim=1).float()
 
 
 class Measuring:
@@ -61,18 +61,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where MNIST's files are")
     parser.add_argument("--out", type=Path, default=Path("runs/attributes"))
-    parser.add_argument("--epochs", type=int, nargs=2, default=(6, 12), help="of the guide and of the model")
+    parser.add_argument("--images", type=int, default=60_000, help="training images")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(4, 8), help="of the guide and of the model")
     given = parser.parse_args()
     seed_everything(0, verbose=False)
 
     mnist = ImageData("mnist", given.data_dir)
     train, test = (mnist.splits[name].load() for name in ("train", "test"))
+    train = train.subset(torch.arange(len(train))[: given.images])
     rows = measured(train.images.float() / 255, train.labels)
     data = ImageData.from_table(train.images, ATTRIBUTES.table(rows), ATTRIBUTES, test_share=0.01)
 
     def fit(task: ClassifierTraining | VAETraining, epochs: int) -> None:
         trainer = Trainer(max_epochs=epochs, accelerator="auto", logger=False, enable_checkpointing=False)
-        trainer.fit(task, data.loader("train", 128, shuffle=True, drop_last=True))
+        trainer.fit(task, data.loader("train", 64, shuffle=True, drop_last=True))
 
     moved = Augmentation(shift=0.08, noise=0.2, interpolation="nearest")  # neither changes thickness or slant
     guide = AttributeClassifier(data.image_shape, ATTRIBUTES, widths=(24, 48, 96), feature_dim=128)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import torch
+from page_server import served
 from PIL import Image
 
 from labelvae import AttributeClassifier, Binary, Category, ConditionalVAE, Continuous
@@ -65,7 +66,7 @@ def test_what_cannot_be_played_with_is_refused(make, says):
 
 def test_a_new_image_sets_the_controls_and_the_controls_relabel():
     pytest.importorskip("gradio")
-    from labelvae.page.attribute_page import AttributePage, build_attributes
+    from labelvae.page.attribute_page import AttributePage
 
     some = player()
     page, visit = AttributePage(some), Visit()
@@ -80,7 +81,23 @@ def test_a_new_image_sets_the_controls_and_the_controls_relabel():
     moved, said, html = asyncio.run(page.show(visit, "Upload", None, "pad", False, 1, True, 45.0))
     assert (moved, html) == (None, "")
     assert 'class="told"' in said
-    assert build_attributes(some) is not None
+
+
+def test_the_page_is_served_with_a_control_for_each_attribute(tmp_path):
+    client = pytest.importorskip("gradio_client")
+    some = player()
+    some.vae.save_pretrained(tmp_path / "vae")
+    some.reader.save_pretrained(tmp_path / "guide")
+    with served(tmp_path / "page", f"--model={tmp_path / 'vae'}") as server:
+        one = client.Client(server.address, verbose=False, httpx_kwargs={"timeout": 300})
+        *controls, _, html = one.predict("Pick", 3, "pad", False, 0, False, 0.0, api_name="/show")
+        assert controls == [int(some.rows[3, 0]), bool(some.rows[3, 1]), pytest.approx(float(some.rows[3, 2]))]
+        assert "the guide reads" in html
+        *_, html = one.predict("Pick", 3, "pad", False, 1, True, 45.0, api_name="/show")
+        assert "<td>45 degrees</td>" in html
+        config = one.config["components"]
+        assert {"radio", "checkbox", "slider"} <= {each["type"] for each in config}
+        assert "Traceback" not in server.printed
 
 
 def test_a_saved_model_of_attributes_has_its_own_page(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def order_of(
         return Order(refining(vae, model, refine), labels_of(words, names), names, mine)
     if refine:
         raise ValueError(f"refine: expected 0 for a model of attributes, got {refine:g}")
-    from labelvae.attributes.words import labels_of_words, words_of_label
+    from labelvae.attributes.words import expected_words, labels_of_words, words_of_label
     from labelvae.models.asked import Asked
     from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.hub import locate
@@ -82,7 +82,9 @@ def order_of(
     said = labels_of_words(own, vae.attributes, "own")[0] if own is not None else {}
     missing = [each for each in vae.attributes if each not in labels[0] and each not in said]
     guide, reader = locate(model, vae.kind).parent / "guide", None
-    if missing and name == "to":
+    if missing and name != "to":
+        raise ValueError(f"{name}: {expected_words(vae.attributes)}, got none for {', '.join(missing)}")
+    if missing:
         if not (guide / "model.safetensors").is_file():
             raise ValueError(
                 f"own: expected what the images are, to keep their {', '.join(missing)}: no guide that reads it lies "

@@ -123,13 +123,13 @@ def check_networks(settings: Settings, image_shape: ImageShape, label: int | Att
     with torch.device("meta"):
         judge = new_classifier(settings.judge, image_shape, label)
         guide = new_classifier(settings.guide, image_shape, label)
-        vae_task(settings.vae, new_vae(settings.vae, image_shape, label), guide)
         if isinstance(label, Attributes):
-            for how, network in ((settings.guide, guide), (settings.judge, judge)):
-                classifier_task(how, network)
+            classifier_task(settings.judge, judge)
+            classifier_task(settings.guide, guide)
             for name, value in (("more_guides", settings.more_guides), ("vae.refine", settings.vae.refine)):
                 if value > 0:
                     raise ValueError(f"{name}: expected 0 with labels of attributes, got {value}")
+        vae_task(settings.vae, new_vae(settings.vae, image_shape, label), guide)
 
 
 def _built(network: Callable[[], Network]) -> Network:
