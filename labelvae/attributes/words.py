@@ -65,5 +65,5 @@ def _numbers(attributes: Attributes, each: str, value: str, name: str) -> list[f
     if number is not None:
         return [number]
     if value in EVERY and not isinstance(kind, Continuous):
-        return kind.examples(max(2, kind.entries)).unique(sorted=True).tolist()
+        return [float(each) for each in kind.examples(max(2, kind.entries)).unique(sorted=True)]
     raise ValueError(f"{name}: {each}: expected {kind.expected}, got {value!r}")

@@ -45,7 +45,7 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
     return Attributes({name: _inferred(name, [cell(value) for value in values]) for name, values in columns.items()})
 
 
-def declared_attributes(columns: Mapping[str, Sequence[Any]], given: Mapping[str, Any] | None = None) -> Attributes:
+def declared_attributes(columns: Mapping[str, Sequence[Any]], given: Any = None) -> Attributes:
     """Return what columns are: as they are declared, or inferred.
 
     Args:

@@ -36,7 +36,7 @@ class AttributePage(Page):
         super().__init__(player)  # type: ignore[arg-type]
         self.attributes, self.who = player.attributes, player.who
 
-    async def show(  # type: ignore[override]
+    async def show(
         self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool, *values: float
     ) -> tuple[list[float] | None, str, str]:
         """Show what the controls say.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import nn
@@ -47,6 +47,14 @@ def image_data(data: Any, how: DataSettings) -> ImageData:
         memory_share=how.memory_share,
         seed=how.seed,
     )
+
+
+@overload
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int) -> LabelClassifier: ...
+
+
+@overload
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any: ...
 
 
 def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any:

@@ -88,7 +88,7 @@ def _run(settings: Settings, data: Any) -> list[Scores]:
 def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
     settings, data = experiment.settings, experiment.data
     if data.attributes is not None:
-        return attribute_steps(experiment)  # type: ignore[no-any-return]
+        return attribute_steps(experiment)  # type: ignore[return-value]
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
     guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
     if settings.find_learning_rate:
