@@ -75,7 +75,7 @@ def table_of(images: Tensor, rows: Tensor) -> ImageData:
 def fit(task: ClassifierTraining | VAETraining, data: ImageData, epochs: int) -> None:
     """Train for some epochs."""
     trainer = Trainer(max_epochs=epochs, accelerator="auto", logger=False, enable_checkpointing=False)
-    trainer.fit(task, data.loader("train", 128, shuffle=True, drop_last=True))
+    trainer.fit(task, data.loader("train", 64, shuffle=True, drop_last=True))
 
 
 def main() -> None:
