@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from labelvae import AttributeClassifier, Attributes, Binary, Category, ConditionalVAE, Continuous, ImageData
 from labelvae.__main__ import main
 from labelvae.attributes.words import labels_of_words
+from labelvae.data.settings import DataSettings
 from labelvae.evaluation.attribute_scores import attribute_scores, evaluate_attributes, label_scores
 from labelvae.evaluation.references import UnchangedImages
 from labelvae.models.card import model_card
+from labelvae.runs.presets import TABLE
+from labelvae.runs.run_folder import claim_folder
 from labelvae.visual.attribute_sheets import attribute_sheet, shown_values
 
 KINDS = Attributes({"kind": Category(["bar", "dot"]), "place": Continuous(1, 14, "pixels"), "lit": Binary()})
@@ -73,6 +77,23 @@ def test_declared_columns_are_taken_and_the_rest_is_inferred(tmp_path):
     assert dict(data.attributes) == {"place": Continuous(0, 20, periodic=True), "kind": Category(["bar", "dot"])}
     with pytest.raises(ValueError, match="columns: expected colour, got kind, place; colour is missing"):
         ImageData("table", folder, attributes={"colour": None})
+
+
+def test_a_run_of_declared_columns_is_resumed_by_the_same_ones_only(tmp_path):
+    folder = made_folder(tmp_path / "images")
+    angle = {"kind": "continuous", "low": 0, "high": 20, "periodic": True}
+    declared = {"place": angle, "kind": Category(["bar", "dot"])}
+    data = ImageData("table", folder, attributes=declared)
+    how = replace(TABLE, out=tmp_path / "out", data_dir=folder, data=DataSettings("table", attributes=declared))
+    (tmp_path / "out").mkdir()
+    claim_folder(tmp_path / "out", how, data, "here")
+    assert "attributes: place, kind" in (tmp_path / "out" / "settings.yaml").read_text()
+    claim_folder(tmp_path / "out", replace(how, resume=True), data, "here")
+    other = DataSettings("table", attributes={**declared, "place": {**angle, "high": 30}})
+    with pytest.raises(ValueError, match=r"data\.attributes\.place\.high is 30"):
+        claim_folder(tmp_path / "out", replace(how, resume=True, data=other), data, "here")
+    with pytest.raises(ValueError, match="attributes: are for a folder with labels.csv"):
+        DataSettings("folder", attributes=declared)
 
 
 def test_images_that_cannot_be_read_are_named_or_left_out(tmp_path):

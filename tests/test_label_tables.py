@@ -99,6 +99,13 @@ def test_whole_numbers_are_classes_up_to_a_limit():
     assert kinds["flag"] == Binary()
 
 
+def test_words_that_are_all_different_are_no_classes():
+    with pytest.raises(ValueError, match="size: 30 different words in 30 rows, such as '0,5', are no classes"):
+        inferred_attributes({"size": [f"{number},5" for number in range(30)]})
+    assert len(inferred_attributes({"few": [f"{number},5" for number in range(8)]})["few"].names) == 8
+    assert len(inferred_attributes({"many": [f"n{number}" for number in range(30)] * 2})["many"].names) == 30
+
+
 def test_scores_of_rows():
     attributes = Attributes({"kind": Category(3), "angle": Continuous(0, 360, periodic=True), "on": Binary()})
     truth = torch.tensor([[0, 359, 1], [0, 10, 0], [0, 20, math.nan], [1, 30, 1.0]])

@@ -37,7 +37,7 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
         columns: name to values; None, NaN and `UNKNOWN` words are not known.
 
     Raises:
-        ValueError: a column with fewer than two different values.
+        ValueError: a column with fewer than two different values, or with words of which most are there once.
 
     >>> inferred_attributes({"kind": ["cat", "dog"], "age": [1.5, 3.0], "old": ["no", "yes"]})["age"].expected
     'numbers from 1.5 to 3'
@@ -83,7 +83,13 @@ def _inferred(name: str, values: list[Any]) -> Kind:
         if not whole or len(set(found)) > MOST_CLASSES:
             return Continuous(min(found), max(found))
         return Category([str(int(number)) for number in sorted(set(found))])
-    return Category(sorted({str(value).strip() for value in known}))
+    names = sorted({str(value).strip() for value in known})
+    if len(names) > max(MOST_CLASSES, len(known) // 2):
+        raise ValueError(
+            f"{name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; leave the "
+            "column out, or write numbers with a decimal point"
+        )
+    return Category(names)
 
 
 def cell(value: Any) -> Any:
