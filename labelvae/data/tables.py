@@ -86,8 +86,8 @@ def _inferred(name: str, values: list[Any]) -> Kind:
     names = sorted({str(value).strip() for value in known})
     if len(names) > max(MOST_CLASSES, len(known) // 2):
         raise ValueError(
-            f"{name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; leave the "
-            "column out, or write numbers with a decimal point"
+            f"{name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; leave "
+            "the column out, or write numbers with a decimal point"
         )
     return Category(names)
 
