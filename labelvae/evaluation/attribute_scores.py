@@ -18,6 +18,9 @@ from labelvae.evaluation.image_metrics import Composition
 from labelvae.inputs.tensors import Images, as_images
 from labelvae.models.vae import ConditionalVAE
 
+CHUNK = 500
+"""Images whose reconstructions are compared at a time."""
+
 LEAST_VARIANCE = 1e-8
 """Of scaled numbers. Below it a correlation means nothing."""
 
@@ -188,8 +191,9 @@ def evaluate_attributes(
     followed = attribute_scores(vae, judge, images, labels, torch.Generator().manual_seed(seed))
     found = as_images(images, vae.image_shape)
     rows, read = judge.attributes.rows(labels, len(found)).cpu(), judge.rows(found).cpu()
-    composition = Composition()
-    composition.update(found.cpu().float(), vae.reconstruct(found, torch.where(rows.isnan(), read, rows)).cpu().float())
+    composition, own = Composition(), torch.where(rows.isnan(), read, rows)
+    for some, theirs in zip(found.split(CHUNK), own.split(CHUNK), strict=True):  # SSIM takes 100 times their memory
+        composition.update(some.cpu().float(), vae.reconstruct(some, theirs).cpu().float())
     psnr, ssim, l1 = composition.compute().tolist()
     return AttributeScores(name, len(found), psnr, ssim, l1, followed, label_scores(judge.attributes, read, rows))
 
