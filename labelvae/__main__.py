@@ -23,6 +23,7 @@ PRESETS = {
     "cifar10": presets.CIFAR10,
     "cifar10_small": presets.CIFAR10_SMALL,
     "folder": presets.FOLDER,
+    "table": presets.TABLE,
 }
 
 COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {

@@ -1,9 +1,11 @@
 """The examples: pages that are read, run here for a few steps; commands that are given words; a notebook."""
 
+import importlib
 import json
 import re
 import runpy
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -307,3 +309,52 @@ def test_ctrl_c_keeps_what_is_made_and_resume_goes_on(tmp_path):
     resumed = out.partition("vae: ")[2].partition("unguided: ")[0]
     assert "Epoch 39:" in resumed
     assert "Epoch 0:" not in resumed
+
+
+def made_mnist(root):
+    """Files of MNIST's form: digits are slanted bars of several widths."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 400), ("t10k", 60)):
+        digits, width, lean = rng.integers(0, 10, count), rng.uniform(1, 3, count), rng.uniform(-0.4, 0.6, count)
+        across, up = np.arange(28)[None, None, :], np.arange(28)[None, :, None] - 14
+        away = np.abs(across - 9 - digits[:, None, None] - lean[:, None, None] * up) - width[:, None, None]
+        pixels = (255 * np.clip(1 - away, 0, 1) * (np.abs(up) < 10)).astype(np.uint8)
+        (root / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)
+        for name, array in (("images-idx3", pixels), ("labels-idx1", digits.astype(np.uint8))):
+            header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (root / "MNIST" / "raw" / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+def test_attributes_of_mnist(tmp_path):
+    made_mnist(tmp_path)
+    code, out, err = run("attributes.py", "--data-dir=.", "--epochs", "1", "1", cwd=tmp_path)
+    assert code == 0, err
+    assert "thickness 3.5 was asked; measured " in out
+    found = dict(re.findall(r"^(digit|thickness|slant): (.*)$", out, flags=re.MULTILINE))
+    assert "kept_accuracy" in found["digit"]
+    assert "of its deviation" in found["slant"]
+    with Image.open(tmp_path / "runs" / "attributes" / "attributes.png") as picture:
+        assert picture.height > 12 * 90
+
+
+def test_coloured_mnist(tmp_path):
+    made_mnist(tmp_path)
+    words = ["--data-dir=.", "--epochs", "1", "1", "1", "--images=300"]
+    code, out, err = run("../benchmarks/coloured_mnist.py", *words, cwd=tmp_path)
+    assert code == 0, err
+    assert "red_kept_balanced_accuracy" in out
+    assert (tmp_path / "runs" / "coloured_mnist" / "attributes.png").is_file()
+
+
+def test_colour_and_size_are_usual_in_training_and_drawn_apart_in_the_test():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+        script = importlib.import_module("coloured_mnist")
+    digits = torch.arange(10).repeat(400)
+    images = torch.full((4000, 1, 28, 28), 255, dtype=torch.uint8)
+    for together in (0.8, 0.5):
+        made, rows = script.coloured(images, digits, together, 0)
+        assert float((rows[:, 1] == digits % 2).float().mean()) == pytest.approx(together, abs=0.03)
+        assert float((rows[:, 2] == (digits >= 5)).float().mean()) == pytest.approx(together, abs=0.03)
+        assert torch.equal(made[:, 0, 14, 14] > made[:, 1, 14, 14], rows[:, 1] == 1)
+        assert torch.equal((made[:, :, 0, 0] > 0).any(dim=1), rows[:, 2] == 1)

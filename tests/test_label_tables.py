@@ -99,14 +99,23 @@ def test_whole_numbers_are_classes_up_to_a_limit():
     assert kinds["flag"] == Binary()
 
 
+def test_words_that_are_all_different_are_no_classes():
+    with pytest.raises(ValueError, match="size: 30 different words in 30 rows, such as '0,5', are no classes"):
+        inferred_attributes({"size": [f"{number},5" for number in range(30)]})
+    assert len(inferred_attributes({"few": [f"{number},5" for number in range(8)]})["few"].names) == 8
+    assert len(inferred_attributes({"many": [f"n{number}" for number in range(30)] * 2})["many"].names) == 30
+
+
 def test_scores_of_rows():
     attributes = Attributes({"kind": Category(3), "angle": Continuous(0, 360, periodic=True), "on": Binary()})
     truth = torch.tensor([[0, 359, 1], [0, 10, 0], [0, 20, math.nan], [1, 30, 1.0]])
     found = torch.tensor([[0, 1, 1], [0, 10, 1], [1, 20, 0], [1, 30, 1.0]])
     scores = label_scores(attributes, found, truth)
-    assert scores["kind"] == pytest.approx({"accuracy": 0.75, "balanced_accuracy": (2 / 3 + 1) / 2})
-    assert scores["angle"] == pytest.approx({"mean_absolute_error": 0.5})
-    assert scores["on"] == pytest.approx({"accuracy": 2 / 3, "balanced_accuracy": 0.5})
+    assert scores["kind"] == pytest.approx(
+        {"accuracy": 0.75, "balanced_accuracy": (2 / 3 + 1) / 2, "f1": (4 / 5 + 2 / 3) / 2}
+    )
+    assert scores["angle"]["mean_absolute_error"] == scores["angle"]["mean_error"] == pytest.approx(0.5)
+    assert scores["on"] == pytest.approx({"accuracy": 2 / 3, "balanced_accuracy": 0.5, "f1": 4 / 5})
 
 
 def test_a_model_that_does_what_is_asked_scores_so():
@@ -127,6 +136,7 @@ def test_a_model_that_does_what_is_asked_scores_so():
     rows[:, 0] = rows[:, 0].round()
     scores = attribute_scores(Draws((1, 8, 8), attributes=kinds), Reads((1, 8, 8), kinds), images, rows)
     assert scores["lit"]["accuracy"] == scores["lit"]["kept_accuracy"] == 1
-    assert scores["shade"] == {"mean_absolute_error": 0, "kept_mean_absolute_error": 0}
+    assert scores["shade"]["mean_absolute_error"] == scores["shade"]["kept_mean_absolute_error"] == 0
+    assert scores["shade"]["correlation"] == pytest.approx(1)
     with pytest.raises(ValueError, match="judge: reads lit"):
         attribute_scores(ConditionalVAE((1, 8, 8), 3), Reads((1, 8, 8), kinds), images, rows)

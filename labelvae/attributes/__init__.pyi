@@ -9,3 +9,6 @@ from .likelihoods import normal_nll as normal_nll
 from .likelihoods import von_mises_nll as von_mises_nll
 from .rows import Attributes as Attributes
 from .rows import asked_rows as asked_rows
+from .words import expected_words as expected_words
+from .words import labels_of_words as labels_of_words
+from .words import words_of_label as words_of_label

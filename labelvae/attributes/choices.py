@@ -97,6 +97,10 @@ class Category(Kind):
         """Whole numbers below the number of classes."""
         return (values == values.round()) & (values >= 0) & (values < self.entries)
 
+    def examples(self, count: int) -> Tensor:
+        """Each class in turn."""
+        return torch.arange(count) % self.entries * 1.0
+
     def text(self, value: float) -> str:
         """The name."""
         return self.names[round(value)]
@@ -144,6 +148,10 @@ class Binary(Kind):
     def fits(self, values: Tensor) -> Tensor:
         """0 and 1."""
         return (values == 0) | (values == 1)
+
+    def examples(self, count: int) -> Tensor:
+        """No and yes in turn."""
+        return torch.arange(count) % 2 * 1.0
 
     def text(self, value: float) -> str:
         """Yes or no."""

@@ -108,13 +108,16 @@ class Continuous(Kind):
         """Normal, of the scaled number; of a periodic one, von Mises, of the angle in radians."""
         return (von_mises_nll if self.periodic else normal_nll)(outputs, self.scaled(values))
 
-    def distance(self, values: Tensor, others: Tensor) -> Tensor:
-        """The absolute difference; of a periodic one, the shorter way round."""
-        difference = (values - others).abs()
+    def difference(self, values: Tensor, others: Tensor) -> Tensor:
+        """Return values `(B,)` less others; of a periodic one, the shorter way round."""
+        difference = values - others
         if not self.periodic:
             return difference
-        difference = torch.remainder(difference, self.span)
-        return torch.minimum(difference, self.span - difference)
+        return torch.remainder(difference + 0.5 * self.span, self.span) - 0.5 * self.span
+
+    def distance(self, values: Tensor, others: Tensor) -> Tensor:
+        """The absolute difference; of a periodic one, the shorter way round."""
+        return self.difference(values, others).abs()
 
     def number(self, value: Any) -> float | None:
         """A finite number within the range; text that spells one too."""
@@ -135,6 +138,10 @@ class Continuous(Kind):
         rounding = 1e-6 * max(self.span, abs(self.low), abs(self.high))
         inside = (values >= self.low - rounding) & (values <= self.high + rounding)
         return values.isfinite() if self.periodic else inside
+
+    def examples(self, count: int) -> Tensor:
+        """The middle of the range."""
+        return torch.full((count,), 0.5 * (self.low + self.high))
 
     def text(self, value: float) -> str:
         """The number and its unit."""

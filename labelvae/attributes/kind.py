@@ -66,6 +66,10 @@ class Kind:
         """Return which of known values `(B,)` may be."""
         raise NotImplementedError
 
+    def examples(self, count: int) -> Tensor:
+        """Return values `(count,)` that images may well have: of choices each in turn, of a number its middle."""
+        raise NotImplementedError
+
     def text(self, value: float) -> str:
         """Return a value as people read it."""
         raise NotImplementedError

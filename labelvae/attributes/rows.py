@@ -198,6 +198,10 @@ class Attributes(Mapping[str, Kind]):
         whole = {n: not hasattr(self[n], "unit") and not bool(column.isnan().any()) for n, column in columns.items()}
         return {name: column.long() if whole[name] else column for name, column in columns.items()}
 
+    def examples(self, count: int) -> Tensor:
+        """Return rows `(count, A)` that images may well have: choices in turn, numbers in the middle."""
+        return torch.stack([kind.examples(count) for kind in self.values()], dim=1)
+
     def text(self, row: Sequence[float] | Tensor) -> str:
         """Return one row as people read it: "object=3, angle=90 degrees"."""
         values = zip(self.items(), row, strict=True)

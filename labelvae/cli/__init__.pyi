@@ -2,8 +2,10 @@ from .commands import compare as compare
 from .commands import demo as demo
 from .commands import export as export
 from .commands import run_evaluate as run_evaluate
+from .loading import Order as Order
 from .loading import guide_beside as guide_beside
 from .loading import load_model as load_model
+from .loading import order_of as order_of
 from .parser import DashParser as DashParser
 from .parser import quick_start as quick_start
 from .parser import run as run

@@ -6,8 +6,9 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from labelvae.cli.loading import images_of_run, load_model
+from labelvae.cli.loading import data_of, images_of_run, load_model
 from labelvae.data.settings import DataName
 
 
@@ -44,9 +45,17 @@ def run_evaluate(
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.losses.refinement import refining
     from labelvae.models.classifier import LabelClassifier
+    from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path
 
-    (vae, names), opinion = load_model(model), LabelClassifier.from_pretrained(judge)
+    vae, names = load_model(model)
+    if vae.attributes is not None and (not names or saved_kind(locate(judge, "")) == "AttributeClassifier"):
+        for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
+            if given:
+                raise ValueError(f"{name}: is for models of one class, this one has {', '.join(vae.attributes)}")
+        _evaluate_attributes(vae, model, judge, data, data_dir, out, skip_unreadable)
+        return
+    opinion = LabelClassifier.from_pretrained(judge)
     adviser = LabelClassifier.from_pretrained(guide) if guide else None
     images = images_of_run(model, vae, names, data, data_dir, skip_unreadable)
     real, test = images.loader("train"), images.loader("test")
@@ -55,6 +64,36 @@ def run_evaluate(
     scores = [
         evaluate(each, test, opinion, real=real, guide=adviser, name=row, rounds=rounds) for row, each in models.items()
     ]
+    print(scores_table(scores))
+    if out is not None:
+        save_scores(scores, user_path(out))
+
+
+def _evaluate_attributes(
+    vae: Any, model: str, judge: str, data: DataName | None, data_dir: Path | None, out: Path | None, skip: bool
+) -> None:
+    """Judge a model of several attributes on the held-out images of its table."""
+    from dataclasses import asdict, replace
+
+    from labelvae.data.image_data import ImageData
+    from labelvae.evaluation.attribute_scores import evaluate_attributes
+    from labelvae.evaluation.scores import save_scores, scores_table
+    from labelvae.models.attribute_classifier import AttributeClassifier
+    from labelvae.models.hub import locate
+    from labelvae.system.whole_files import user_path
+
+    opinion = AttributeClassifier.from_pretrained(judge)
+    how, where = data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    if how.name != "table":
+        raise ValueError(f"data: expected table for a model of {', '.join(vae.attributes)}, got {how.name}")
+    how = replace(
+        how,
+        image_size=vae.image_shape[1:],
+        skip_unreadable=how.skip_unreadable or skip,
+        attributes=vae.attributes.plain(),
+    )
+    held = ImageData(data_dir=data_dir or where, **asdict(how)).splits["test"].load()
+    scores = [evaluate_attributes(vae, opinion, held.images.float() / 255.0, held.labels, Path(model).name)]
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from labelvae.cli.loading import guide_beside, load_model
+from labelvae.cli.loading import guide_beside, load_model, order_of
 
 SAMPLED_AT_ONCE = 256
 """Most images that `sample` holds in memory. A multiple of 16 draws the same as one large batch."""
@@ -44,11 +44,13 @@ def relabel(
     Args:
         paths: Pictures, and last the output.
         model: Folder of a trained model, or its name; mnist comes with the package.
-        to: The label: the name of a class, its index, or all for every class; * if a class is called all.
-        own: The label that the images have. Needed only by a model whose encoder sees the label.
-        invert: The ink is dark on bright. Without it, the command finds out.
-        fit: strokes finds written digits, crop cuts off the sides, pad fills up with the colour of the edge; auto takes
-            strokes for a model of strokes, else crop.
+        to: The label: the name of a class, its index, or all for each of them; * where a class is called all. Of
+            several attributes those that shall change, such as digit=8,thickness=3.5; the others stay.
+        own: What the images are; only a model whose encoder sees the label needs it, and a model of several attributes
+            without its guide.
+        invert: Ink is dark on bright; found out where it is not said.
+        fit: strokes finds written digits, crop cuts off at the sides, pad fills up with the colour of the edge; auto
+            takes strokes for a model of strokes, else crop.
         paste: Put results back into their pictures; --no-paste gives the model's images.
         enlarge: Whole factor that the model's images are enlarged by. They are then not put back.
         resume: Continue a folder of results. Whole results that are there are kept.
@@ -64,7 +66,7 @@ def relabel(
     *words, last = paths
     if not words:
         raise ValueError(f"paths: expected images and last the output, got {last} alone")
-    from labelvae.inputs.class_names import label_of, labels_of, printable
+    from labelvae.inputs.class_names import printable
 
     more = f" and {len(words) - 1} more" if len(words) > 1 else ""
     print(f"labelvae: reading {printable(words[0])}{more} ...", flush=True)  # before torch is imported
@@ -83,24 +85,20 @@ def relabel(
         raise ValueError(f"out: {last} is one of the images; give another place for the results")
     with quick_start():
         from labelvae.cli.relabelling import Relabelling
-        from labelvae.losses.refinement import refining
 
         vae, names = load_model(model)
-    labels = labels_of(to, names)
-    if mask is not None and not (one and len(labels) == len(pictures.paths) == 1):
+    order = order_of(model, vae, names, to, refine, own)
+    if mask is not None and not (one and len(order.labels) == len(pictures.paths) == 1):
         raise ValueError("mask: is for one image as one label, into one picture; give those")
-    mine = label_of(own, names) if own is not None else None
     guide = guide_beside(model, vae) if fit in ("auto", "strokes") else None
     put_back = paste and enlarge is None
-    better = refining(vae, model, refine)
-    work = Relabelling(
-        better, names, labels, mine, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug, mask=mask
-    )
+    asked = (order.model, order.names, order.labels, order.own)
+    work = Relabelling(*asked, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug, mask=mask)
     try:
         if not one:
             sweep(out)
             work.into_folder(pictures, out)
-        elif len(labels) > 1:
+        elif len(order.labels) > 1:
             work.into_sheet(pictures, out)
         elif len(pictures.paths) == 1:
             work.into_picture(pictures, out)
@@ -130,7 +128,8 @@ def sample(
     Args:
         out: A picture, for a sheet with one row for each label; or a folder, for one file for each image.
         model: Folder of a trained model, or its name.
-        label: The name of a class, its index, or all for every class; * if a class is called all.
+        label: The name of a class, its index, or all for each of them; * where a class is called all. Of several
+            attributes every one, such as digit=all,thickness=3.5.
         count: Images of each label.
         seed: Seed of the draw. Every label uses the same random numbers.
         enlarge: Whole factor that the files in a folder are enlarged by.
@@ -141,8 +140,7 @@ def sample(
     from tqdm import tqdm
 
     from labelvae.inputs.checks import check_count
-    from labelvae.inputs.class_names import file_names, labels_of, printable
-    from labelvae.losses.refinement import refining
+    from labelvae.inputs.class_names import file_names, printable
     from labelvae.photos.picture_files import exact_picture, is_picture_name, save_picture
     from labelvae.system.whole_files import user_path
     from labelvae.visual.grids import samples_grid
@@ -152,8 +150,8 @@ def sample(
     check_count("seed", seed, at_least=0)
     one, out = is_picture_name(out), user_path(out)
     vae, names = load_model(model)
-    labels = labels_of(label, names)
-    drawing = refining(vae, model, refine)
+    order = order_of(model, vae, names, label, refine, name="label")
+    labels, drawing, names = order.labels, order.model, order.names
     if one:
         if count * vae.image_shape[2] > WIDEST_SHEET:
             raise ValueError(f"count: {count} images side by side are too wide for one picture; give a folder as out")

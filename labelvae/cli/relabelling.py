@@ -19,6 +19,7 @@ from labelvae.data.pixels import UNREADABLE, open_image
 from labelvae.inputs.class_names import file_names, printable
 from labelvae.inputs.tensors import Labels
 from labelvae.losses.refinement import Refined
+from labelvae.models.asked import Asked
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.masking import keep_outside, read_mask
 from labelvae.photos.photographs import AUTO, unread_picture
@@ -51,7 +52,7 @@ class Relabelling:
     """The way to relabel pictures, and what became of them.
 
     Attributes:
-        vae: The model, or the model with its guide.
+        vae: The model, or the model with its guide, or a model of attributes that is asked for some labels.
         names: The name of each class.
         labels: The labels to relabel each picture to.
         own: The label of the pictures. Needed by a model whose encoder sees the label.
@@ -71,7 +72,7 @@ class Relabelling:
         broken: The reason why a picture cannot be read, by its file.
     """
 
-    vae: ConditionalVAE | Refined
+    vae: ConditionalVAE | Refined | Asked
     names: Sequence[str]
     labels: list[int]
     own: Labels | None = None
@@ -92,7 +93,7 @@ class Relabelling:
 
     @cached_property
     def _reader(self) -> PictureReader:
-        model = self.vae.vae if isinstance(self.vae, Refined) else self.vae
+        model = self.vae if isinstance(self.vae, ConditionalVAE) else self.vae.vae
         return PictureReader(model, self.guide, self.invert, self.fit, self.paste, self.enlarge)
 
     def into_folder(self, pictures: Pictures, out: Path) -> None:

@@ -19,9 +19,9 @@ from labelvae.data.datasets import read_datasets
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings
-from labelvae.data.sources import Source, read_digits, read_folder, read_table, read_torchvision
+from labelvae.data.sources import Source, read_named, read_table
 from labelvae.data.splits import check_enough, split_off
-from labelvae.inputs.checks import as_size, check_choice, check_count
+from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
 from labelvae.inputs.labels import label_tensor
@@ -37,7 +37,7 @@ class ImageData(LightningDataModule):
     `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels, and needs no file. `mnist`, `fashion_mnist`,
     `kmnist` and `cifar10` are read from torchvision's files in `data_dir`, and downloaded if they are missing. `folder`
     reads images from `data_dir`, as `CLASS/*.png`, or as `train/CLASS/*.png`, `val/CLASS/*.png` and `test/CLASS/*.png`.
-    A split that is missing is taken from the training images.
+    A split that is missing is taken from the training images. `table` reads images with `labels.csv`, see `from_table`.
 
     Args:
         name: the data set.
@@ -54,6 +54,7 @@ class ImageData(LightningDataModule):
         skip_unreadable: leave out images of a folder that cannot be read, with a warning.
         class_names: the order of a folder's classes, if a model has one already. By default the classes are sorted,
             with the numbers in their names by value.
+        attributes: what the columns of `labels.csv` are, see `from_table`.
 
     Attributes:
         class_names: the name of each class.
@@ -85,17 +86,14 @@ class ImageData(LightningDataModule):
         seed: int = 0,
         skip_unreadable: bool = False,
         class_names: Sequence[str] | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(data_dir, str | Path):
             raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
-        how = DataSettings(name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable)
-        if name == "digits":
-            source = read_digits()
-        elif name == "folder":
-            size = None if how.image_size is None else as_size("image_size", how.image_size)
-            source = read_folder(user_path(data_dir), size, class_names, skip_unreadable, memory_share)
-        else:
-            source = read_torchvision(name, user_path(data_dir))
+        how = DataSettings(
+            name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable, attributes
+        )
+        source, self.attributes = read_named(how, user_path(data_dir), class_names)
         self._start(source, batch_size, how)
 
     @classmethod
@@ -237,6 +235,11 @@ class ImageData(LightningDataModule):
         if validation is None:
             train, validation = split_off(train, how.validation_share, how.seed + 1, self.class_names)
         self.splits = {"train": train, "validation": validation, "test": test}
+
+    @property
+    def label_form(self) -> int | Attributes:
+        """K, or what a label is made of."""
+        return self.num_classes if self.attributes is None else self.attributes
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that identify these images, labels and splits.

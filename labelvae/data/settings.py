@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from labelvae.inputs.checks import (
     as_size,
@@ -16,7 +17,7 @@ from labelvae.inputs.checks import (
 )
 
 Interpolation = Literal["bilinear", "nearest"]
-DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder"]
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder", "table"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class DataSettings:
     """The images of a run, and how they are split. A number out of range raises `ValueError`.
 
     Attributes:
-        name: Data set; `folder` reads images in class folders.
+        name: Data set; `folder` reads images in class folders, `table` a folder with labels.csv.
         image_size: Height and width to resize the images of a folder to, such as 64, 64x48 or [64, 48]; null keeps
             their own if all have the same and it is at most 128x128, and takes 64x64 otherwise.
         validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
@@ -33,6 +34,9 @@ class DataSettings:
             their files, and are decoded while the network trains.
         seed: Seed of the split.
         skip_unreadable: Leave out images of a folder that cannot be read, with a warning. Otherwise they are an error.
+        attributes: What the columns of labels.csv are, such as {"angle": {"kind": "continuous", "low": 0, "high": 360,
+            "periodic": true}, "object": null}. null infers a column. Columns that are not named are left out. Without
+            this setting all columns are inferred.
     """
 
     name: DataName = "digits"
@@ -42,6 +46,7 @@ class DataSettings:
     memory_share: float = 0.5
     seed: int = 0
     skip_unreadable: bool = False
+    attributes: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -53,8 +58,13 @@ class DataSettings:
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
-            if self.name != "folder":
+            if self.name not in ("folder", "table"):
                 raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
+        if isinstance(self.attributes, Mapping):
+            kinds = {name: kind.plain() if hasattr(kind, "plain") else kind for name, kind in self.attributes.items()}
+            object.__setattr__(self, "attributes", kinds)
+        if self.attributes is not None and self.name != "table":
+            raise ValueError(f"attributes: are for a folder with labels.csv, 'table', got them beside {self.name!r}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from labelvae.attributes.rows import Attributes
 from labelvae.data.folders import list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
-from labelvae.data.tables import inferred_attributes, read_labels, table_rows
+from labelvae.data.settings import DataSettings
+from labelvae.data.tables import declared_attributes, read_labels, table_rows
 from labelvae.inputs.checks import as_list, as_size
 from labelvae.inputs.conversions import image_bytes
 from labelvae.system.memory import fits
@@ -42,6 +43,32 @@ class Source:
     class_names: list[str]
     validation: StoredImages | None = None
     files: str = ""
+
+
+def read_named(how: DataSettings, data_dir: Path, class_names: Sequence[str] | None) -> tuple[Source, Any]:
+    """Read the data set that settings name, and the attributes of its labels, or None.
+
+    Args:
+        how: the settings.
+        data_dir: where its files are.
+        class_names: the order of the labels of class folders, see `list_folder`.
+
+    Raises:
+        ValueError: files that are missing, broken or not of this kind.
+    """
+    if how.name == "digits":
+        return read_digits(), None
+    if how.name == "table":
+        return read_table(data_dir, None, how.attributes, how.image_size, how.skip_unreadable)
+    if how.name == "folder":
+        size = None if how.image_size is None else as_size("image_size", how.image_size)
+        if (data_dir / "labels.csv").is_file() and not any(path.is_dir() for path in data_dir.iterdir()):
+            raise ValueError(
+                f"{data_dir}: holds labels.csv and no class folders; read it as a table: `labelvae train table`, "
+                "--data table, or ImageData('table', ...)"
+            )
+        return read_folder(data_dir, size, class_names, how.skip_unreadable, how.memory_share), None
+    return read_torchvision(how.name, data_dir), None
 
 
 def read_digits() -> Source:
@@ -161,7 +188,7 @@ def read_folder(
 
 
 def read_table_folder(
-    root: Path, image_size: Any = None, attributes: Mapping[str, Any] | None = None
+    root: Path, image_size: Any = None, attributes: Mapping[str, Any] | None = None, skip_unreadable: bool = False
 ) -> tuple[Tensor, Attributes, Tensor]:
     """Read a folder of images with `labels.csv`.
 
@@ -172,6 +199,8 @@ def read_table_folder(
 
     Returns:
         The images, uint8 `(N, C, H, W)`; the attributes; and the rows, `(N, A)`.
+
+    Images that cannot be read are left out with a warning where they may be skipped.
 
     Raises:
         ValueError: no such table, or a broken one; a file that is missing or no image.
@@ -186,8 +215,12 @@ def read_table_folder(
         raise ValueError(f"{table}: column file: there is no {missing!r} under {root}")
     form, unreadable = common_form(paths, None if image_size is None else as_size("image_size", image_size))
     broken = {paths[place]: reason for place, reason in unreadable.items()}
-    refuse(broken)
-    return _read(paths, form, broken, skip_unreadable=False), found, rows
+    if not skip_unreadable:
+        refuse(broken)
+    pixels = _read(paths, form, broken, skip_unreadable)
+    say_skipped(broken)
+    kept = [place for place, path in enumerate(paths) if path not in broken]
+    return pixels[kept], found, rows[kept]
 
 
 def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreadable: bool) -> Tensor:
@@ -205,7 +238,11 @@ def _read(paths: Sequence[str], form: Form, broken: dict[str, str], skip_unreada
 
 
 def read_table(
-    images: Any, table: Any, attributes: Mapping[str, Any] | None, image_size: tuple[int, int] | int | str | None
+    images: Any,
+    table: Any,
+    attributes: Mapping[str, Any] | None,
+    image_size: tuple[int, int] | int | str | None,
+    skip_unreadable: bool = False,
 ) -> tuple[Source, Attributes]:
     """Read images with a table of their labels, or a folder that holds one; see `ImageData.from_table`.
 
@@ -216,11 +253,11 @@ def read_table(
         ValueError: a missing or broken table, named by file, row and column; images that cannot be read.
     """
     if isinstance(images, str | Path):
-        pixels, found, rows = read_table_folder(user_path(images), image_size, attributes)
+        pixels, found, rows = read_table_folder(user_path(images), image_size, attributes, skip_unreadable)
     else:
         pixels = image_bytes(images)
         columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
-        found = inferred_attributes(columns) if attributes is None else Attributes(attributes)
+        found = declared_attributes(columns, attributes)
         rows = table_rows(columns, found)
     if len(rows) != len(pixels):
         raise ValueError(f"table: expected {len(pixels)} rows, one an image, got {len(rows)}")

@@ -40,12 +40,35 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
         The attributes, by column.
 
     Raises:
-        ValueError: a column with fewer than two different values.
+        ValueError: a column with fewer than two different values, or with words of which most are there once.
 
     >>> inferred_attributes({"kind": ["cat", "dog"], "age": [1.5, 3.0], "old": ["no", "yes"]})["age"].expected
     'numbers from 1.5 to 3'
     """
     return Attributes({name: _inferred(name, [cell(value) for value in values]) for name, values in columns.items()})
+
+
+def declared_attributes(columns: Mapping[str, Sequence[Any]], given: Any = None) -> Attributes:
+    """Return what columns are: as they are declared, or inferred.
+
+    Args:
+        columns: name to values, see `inferred_attributes`.
+        given: name to kind; None in the place of a kind infers that column, and columns that are not named are left
+            out. None infers all columns.
+
+    Raises:
+        ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
+    """
+    if given is None:
+        return inferred_attributes(columns)
+    if not isinstance(given, Mapping):
+        return Attributes(given)
+    unnamed = [name for name, kind in given.items() if kind is None]
+    lost = next((name for name in unnamed if name not in columns), None)
+    if lost is not None:
+        raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
+    inferred = inferred_attributes({name: columns[name] for name in unnamed}) if unnamed else {}
+    return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
 
 
 def _inferred(name: str, values: list[Any]) -> Kind:
@@ -63,7 +86,13 @@ def _inferred(name: str, values: list[Any]) -> Kind:
         if not whole or len(set(found)) > MOST_CLASSES:
             return Continuous(min(found), max(found))
         return Category([str(int(number)) for number in sorted(set(found))])
-    return Category(sorted({str(value).strip() for value in known}))
+    names = sorted({str(value).strip() for value in known})
+    if len(names) > max(MOST_CLASSES, len(known) // 2):
+        raise ValueError(
+            f"{name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; leave "
+            "the column out, or write numbers with a decimal point"
+        )
+    return Category(names)
 
 
 def cell(value: Any) -> Any:
@@ -118,8 +147,8 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
     """Read `labels.csv`.
 
     Args:
-        path: the table. Its first line has the names of the columns, and its first column is "file".
-        attributes: the kinds of the columns. Other columns are left out. None infers all.
+        path: a table with a line of names, of which the first column is "file".
+        attributes: what the columns are, see `declared_attributes`.
 
     Returns:
         The files, the attributes, and the rows, `(N, A)`.
@@ -153,7 +182,7 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
         first[name] = number
     columns = {name: [line[place] for _, line in lines[1:]] for place, name in enumerate(names) if place}
     try:
-        found = inferred_attributes(columns) if attributes is None else Attributes(attributes)
+        found = declared_attributes(columns, attributes)
         rows = [
             table_rows({name: [values[row]] for name, values in columns.items()}, found, f"row {number}")
             for row, number in enumerate(numbers)

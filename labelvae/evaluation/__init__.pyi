@@ -1,4 +1,7 @@
+from .attribute_scores import AttributeScores as AttributeScores
+from .attribute_scores import Reader as Reader
 from .attribute_scores import attribute_scores as attribute_scores
+from .attribute_scores import evaluate_attributes as evaluate_attributes
 from .attribute_scores import label_scores as label_scores
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import agreement as agreement
@@ -27,7 +30,9 @@ from .references import Batches as Batches
 from .references import ClassMean as ClassMean
 from .references import ImageItself as ImageItself
 from .references import Relabeller as Relabeller
+from .references import UnchangedImages as UnchangedImages
 from .references import checked_pair as checked_pair
+from .scores import Scored as Scored
 from .scores import Scores as Scores
 from .scores import rows_table as rows_table
 from .scores import save_scores as save_scores

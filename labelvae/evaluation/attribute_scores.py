@@ -2,16 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torchmetrics.functional import pearson_corrcoef
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_recall
 
+from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
+from labelvae.evaluation.image_metrics import Composition
 from labelvae.inputs.tensors import Images, as_images
-from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.vae import ConditionalVAE
+
+CHUNK = 500
+"""Images whose reconstructions are compared at a time."""
+
+LEAST_VARIANCE = 1e-8
+"""Of scaled numbers. Below it a correlation means nothing."""
+
+
+class Reader(Protocol):
+    """What judges: an `AttributeClassifier`, or anything of your own that measures attributes."""
+
+    attributes: Attributes
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return the rows `(B, A)` of images `(B, C, H, W)` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class AttributeScores:
+    """What a model of several attributes scores.
+
+    Attributes:
+        name: of the model.
+        images: how many test images there were; each is relabelled once for each attribute.
+        psnr: of own-label reconstructions, dB, mean over images.
+        ssim: of the same.
+        l1: of the same, in [0, 1].
+        followed: by attribute, see `attribute_scores`.
+        judge: by attribute, how well the judge reads the real images, see `label_scores`.
+    """
+
+    name: str
+    images: int
+    psnr: float
+    ssim: float
+    l1: float
+    followed: dict[str, dict[str, float]] = field(default_factory=dict)
+    judge: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return the scores as one flat row, such as `width_correlation`; None for what does not apply."""
+        row = {name: value for name, value in vars(self).items() if not isinstance(value, dict)}
+        for attribute, scores in self.followed.items():
+            row |= {f"{attribute}_{score}": value for score, value in scores.items()}
+        for attribute, scores in self.judge.items():
+            row |= {f"{attribute}_real_{score}": value for score, value in scores.items()}
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 
 def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
@@ -23,27 +75,52 @@ def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[s
         truth: the true rows, `(N, A)`. NaN is an unknown value, and is left out.
 
     Returns:
-        The scores by attribute: `accuracy` and `balanced_accuracy` (the mean over the classes) of a category or a yes
-        or no; `mean_absolute_error` of a number, in its unit, and the shorter way round for an angle. NaN if no value
-        is known.
+        By attribute, NaN where no value is known:
+
+        - of a category: `accuracy`, `balanced_accuracy` and `f1`, the means of recall and of F1 over its classes;
+        - of yes or no: `accuracy`, `balanced_accuracy`, and `f1` of yes;
+        - of a number, in its unit: `mean_absolute_error`, and `mean_error`, which is above 0 where values are too
+          large. Both go the shorter way round an angle. And the `correlation`; of an angle, that of sine and cosine.
     """
     scores: dict[str, dict[str, float]] = {}
     for place, (name, kind) in enumerate(attributes.items()):
         known = ~truth[:, place].isnan()
         ours, true = found[known, place], truth[known, place]
-        away = kind.distance(ours, true)
         if isinstance(kind, Continuous):
-            scores[name] = {"mean_absolute_error": float(away.mean())}
+            error = kind.difference(ours, true)
+            scores[name] = {
+                "mean_absolute_error": float(error.abs().mean()),
+                "mean_error": float(error.mean()),
+                "correlation": _correlation(kind, ours, true),
+            }
         else:
-            recalls = [1.0 - away[true == value].mean() for value in true.unique()]
-            balanced = float(torch.stack(recalls).mean()) if recalls else float("nan")
-            scores[name] = {"accuracy": float(1.0 - away.mean()), "balanced_accuracy": balanced}
+            chosen = isinstance(kind, Category)
+            count, there = len(kind.names) if isinstance(kind, Category) else 2, true.unique().long()
+            scores[name] = {
+                "accuracy": float((ours == true).float().mean()),
+                "balanced_accuracy": _of_classes(multiclass_recall, ours, true, count, there),
+                "f1": _of_classes(multiclass_f1_score, ours, true, count, there if chosen else torch.tensor([1])),
+            }
     return scores
+
+
+def _of_classes(score: Any, ours: Tensor, true: Tensor, count: int, classes: Tensor) -> float:
+    """The mean of a score over some classes."""
+    if not len(true):
+        return math.nan
+    return float(score(ours.long(), true.long(), count, average="none")[classes].mean())
+
+
+def _correlation(kind: Continuous, ours: Tensor, true: Tensor) -> float:
+    one, other = (kind.weights(values.double()).flatten() for values in (ours, true))
+    if len(true) < 2 or min(float(one.var()), float(other.var())) < LEAST_VARIANCE:
+        return math.nan
+    return float(pearson_corrcoef(one, other))
 
 
 def attribute_scores(
     vae: ConditionalVAE,
-    judge: AttributeClassifier,
+    judge: Reader,
     images: Images,
     labels: Any,
     generator: torch.Generator | None = None,
@@ -55,13 +132,16 @@ def attribute_scores(
 
     Args:
         vae: the model.
-        judge: a classifier of the same attributes that was in no loss.
-        images: the images, in any form that `ConditionalVAE.relabel` accepts.
-        labels: their own labels, in any form that `Attributes.rows` accepts. Each value must be known.
-        generator: the random number generator of the asked values.
+        judge: an `AttributeClassifier` of the same attributes that was in no loss; or a `Reader` of your own, which
+            measures them.
+        images: in any form that `ConditionalVAE.relabel` takes.
+        labels: what they are, in any form that `Attributes.rows` takes. A value that is not known is kept as the judge
+            reads it, and not scored.
+        generator: of the values that are asked.
 
     Returns:
-        By attribute, the scores of `label_scores` if it is the asked one, and as `kept_...` if another one is.
+        By attribute, the scores of `label_scores` where it is asked for, against what was asked; and where another one
+        is asked for, against what the image was, as `kept_...`.
 
     Raises:
         ValueError: a model or a judge of one class, or of other attributes; images or labels of another form.
@@ -70,13 +150,14 @@ def attribute_scores(
     if vae.attributes != attributes:
         raise ValueError(f"judge: reads {', '.join(attributes)}, expected the model's attributes and ranges")
     found = as_images(images, vae.image_shape)
-    rows = attributes.known(attributes.rows(labels, len(found))).cpu()
+    rows = attributes.rows(labels, len(found)).cpu()
+    own = torch.where(rows.isnan(), judge.rows(found).cpu(), rows) if bool(rows.isnan().any()) else rows
     followed: dict[str, dict[str, float]] = {}
     kept: dict[str, list[Tensor]] = {name: [] for name in attributes}
     for place, name in enumerate(attributes):
-        asked = rows.clone()
-        asked[:, place] = rows[torch.randperm(len(rows), generator=generator), place]
-        read = judge.rows(vae.relabel(found, asked, own_labels=rows)).cpu()
+        asked = own.clone()
+        asked[:, place] = _shuffled(rows[:, place], name, generator)
+        read = judge.rows(vae.relabel(found, asked, own_labels=own)).cpu()
         followed[name] = label_scores(attributes, read, asked)[name]
         for other in attributes:
             if other != name:
@@ -86,3 +167,41 @@ def attribute_scores(
             scores = label_scores(attributes, torch.cat(reads), rows.repeat(len(reads), 1))[name]
             followed[name] |= {f"kept_{score}": value for score, value in scores.items()}
     return followed
+
+
+def evaluate_attributes(
+    vae: ConditionalVAE, judge: Reader, images: Images, labels: Any, name: str = "model", seed: int = 0
+) -> AttributeScores:
+    """Score a model of several attributes on held-out images.
+
+    Args:
+        vae: the model.
+        judge: see `attribute_scores`.
+        images: in any form that `ConditionalVAE.relabel` takes.
+        labels: what they are; see `attribute_scores`.
+        name: of the model, for the table.
+        seed: of the values that are asked.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: see `attribute_scores`.
+    """
+    followed = attribute_scores(vae, judge, images, labels, torch.Generator().manual_seed(seed))
+    found = as_images(images, vae.image_shape)
+    rows, read = judge.attributes.rows(labels, len(found)).cpu(), judge.rows(found).cpu()
+    composition, own = Composition(), torch.where(rows.isnan(), read, rows)
+    for some, theirs in zip(found.split(CHUNK), own.split(CHUNK), strict=True):  # SSIM takes 100 times their memory
+        composition.update(some.cpu().float(), vae.reconstruct(some, theirs).cpu().float())
+    psnr, ssim, l1 = composition.compute().tolist()
+    return AttributeScores(name, len(found), psnr, ssim, l1, followed, label_scores(judge.attributes, read, rows))
+
+
+def _shuffled(values: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
+    """The known values in another order; again from the first where some are not known."""
+    known = values[~values.isnan()]
+    if not len(known):
+        raise ValueError(f"labels: {name}: expected a value that is known, got none")
+    shuffled = known[torch.randperm(len(known), generator=generator)]
+    return shuffled.repeat(math.ceil(len(values) / len(known)))[: len(values)]

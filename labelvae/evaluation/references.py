@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from labelvae.attributes.rows import Attributes
 from labelvae.inputs.labels import label_tensor
 from labelvae.inputs.tensors import ImageShape, as_images, check_labels
 
@@ -63,6 +64,18 @@ class ImageItself:
     def relabel(self, images: Tensor, labels: Tensor, own_labels: Tensor) -> Tensor:
         """Return the images."""
         return images
+
+
+class UnchangedImages(ImageItself):
+    """The same reference for a label of several attributes: everything is left alone, nothing is followed.
+
+    Args:
+        attributes: what a label is made of.
+        image_shape: `(C, H, W)` of the images.
+    """
+
+    def __init__(self, attributes: Attributes, image_shape: ImageShape) -> None:
+        self.attributes, self.image_shape = attributes, image_shape
 
 
 class ClassMean:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from labelvae.system.whole_files import write_whole
 
@@ -79,16 +79,20 @@ class Scores:
         return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 
-def save_scores(scores: Sequence[Scores], path: str | Path) -> None:
-    """Write the rows of scores to a file, as a JSON list."""
+class Scored(Protocol):
+    """Scores that are a row of a table: `Scores`, or `AttributeScores`."""
+
+    def row(self) -> dict[str, Any]:
+        """Return the scores as one flat row."""
+
+
+def save_scores(scores: Sequence[Scored], path: str | Path) -> None:
+    """Write the rows as a JSON list."""
     write_whole(path, json.dumps([score.row() for score in scores], indent=2) + "\n")
 
 
-def scores_table(scores: Sequence[Scores]) -> str:
-    """Format the scores as an aligned text table with one column for each model, without the figures by class.
-
-    Returns:
-        The table.
+def scores_table(scores: Sequence[Scored]) -> str:
+    """Format every figure but those by class as an aligned text table, a column a model.
 
     >>> print(scores_table([]))
     <BLANKLINE>

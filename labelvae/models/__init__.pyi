@@ -1,3 +1,4 @@
+from .asked import Asked as Asked
 from .attribute_classifier import AttributeClassifier as AttributeClassifier
 from .card import model_card as model_card
 from .card import write_model_card as write_model_card

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from labelvae.attributes.choices import Category
+from labelvae.attributes.rows import Attributes
 from labelvae.models.finished_run import read_run
 from labelvae.system.whole_files import write_whole
 
@@ -15,6 +17,7 @@ PICTURES = {
     "every_class": "Held-out images, each as every class",
     "samples": "New images of each class",
     "failures": "Held-out images whose counterfactual the judge takes least for what was asked",
+    "attributes": "Held-out images, and each of them with one attribute changed at a time",
 }
 
 FIGURES = {
@@ -47,10 +50,10 @@ its own style.
 from labelvae import ConditionalVAE
 
 vae = ConditionalVAE.from_pretrained("{name}")
-relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
+{own}relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
 ```
 {refined}
-Classes: {classes}.
+{classes}.
 
 ## Made
 
@@ -64,6 +67,8 @@ On held-out images, {images} counterfactuals, by a judge that was never in the l
 
 {pictures}
 """
+
+OWN = "own = ...  # what the images are, a dict by attribute; or an AttributeClassifier, which reads it\n"
 
 REFINED = (
     "\nIts guide was trained on attacked images and takes counterfactuals further towards their label, as "
@@ -89,22 +94,22 @@ def model_card(run: str | Path, name: str | None = None, refined: bool = False) 
     run = Path(run)
     rows, config, header = read_run(run).rows, _config(run / "vae" / "config.json"), _header(run / "settings.yaml")
     channels, height, width = config["image_shape"]
-    names = run / "vae" / "classes.json"
-    classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
+    classes, label = _label(config, run / "vae" / "classes.json")
     lines = [f"| figure | {' | '.join(str(row['name']) for row in rows)} | |", f"| --- |{' ---: |' * len(rows)} --- |"]
     styles = {name: "style kept, class-centred correlation" for name in rows[0] if name.startswith("style_")}
-    for figure, meaning in {**FIGURES, **styles}.items():
+    for figure, meaning in {**FIGURES, **styles, **_attribute_figures(config, rows[0])}.items():
         if any(row.get(figure) is not None for row in rows):
             lines += [f"| {figure} | {' | '.join(_cell(row.get(figure)) for row in rows)} | {meaning} |"]
     pictures = [f"## {text}\n\n![{text}]({name}.png)" for name, text in PICTURES.items() if _there(run, name)]
     return CARD.format(
         name=name or run / "vae",
-        refined=REFINED.format(name=name or run / "vae", label=config["num_classes"] - 1) if refined else "",
-        label=config["num_classes"] - 1,
+        refined=REFINED.format(name=name or run / "vae", label=label) if refined else "",
+        label=label,
+        own=OWN if "attributes" in config else "",
         channels=channels,
         height=height,
         width=width,
-        classes=", ".join(str(name) for name in classes),
+        classes=classes,
         made="\n".join(f"- {line}" for line in header) or "- by hand",
         images=f"{rows[0].get('images', 0):,}",
         table="\n".join(lines),
@@ -132,6 +137,30 @@ def write_model_card(folder: str | Path, run: str | Path, name: str | None = Non
     names = run / "vae" / "classes.json"
     if names.is_file() and names.parent.resolve() != folder.resolve():
         shutil.copyfile(names, folder / "classes.json")
+
+
+def _label(config: dict[str, Any], names: Path) -> tuple[str, str]:
+    """What a label of the model is, in words, and one of them as Python writes it."""
+    if "attributes" not in config:
+        classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
+        return f"Classes: {', '.join(str(name) for name in classes)}", str(config["num_classes"] - 1)
+    attributes = Attributes(config["attributes"])
+    said = "; ".join(f"{name}: {kind.expected}" for name, kind in attributes.items())
+    name, kind = next(iter(attributes.items()))
+    value = float(kind.examples(2)[-1])
+    word = repr(kind.text(value)) if isinstance(kind, Category) else f"{value:g}"
+    return f"Attributes: {said}", f"{{{name!r}: {word}}}, own_labels=own"
+
+
+def _attribute_figures(config: dict[str, Any], row: dict[str, Any]) -> dict[str, str]:
+    """The figures of a row that are of attributes, and what they mean."""
+    meanings = {"real": "the judge on real images", "kept": "left alone, where another attribute was asked for"}
+    found = {}
+    for name in config.get("attributes", {}):
+        for figure in (figure for figure in row if figure.startswith(f"{name}_")):
+            first = figure.removeprefix(f"{name}_").split("_")[0]
+            found[figure] = meanings.get(first, "followed, where it was asked for")
+    return found
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
     images (B, C, H, W) float32 in [0, 1], labels (B,) int64  ->  relabelled (B, C, H, W) float32 in [0, 1]
 
-The batch may have any size from 1. The exported graph checks nothing: for values out of range it returns nonsense.
+Labels of a model of attributes are rows (B, A) float32, a column an attribute, in the order of `config.json`: the index
+of a category, 0 or 1, or a number in its unit. All are asked for; to keep one, say what the image is.
+
+The batch may have any size from 1. The exported graph checks nothing: out of range in, nonsense out.
 """
 
 from __future__ import annotations
@@ -43,20 +46,21 @@ class Relabelling(nn.Module):
                 f"encoder_label={vae.encoder_label!r} and decoder_label={vae.decoder_label!r}; only those are exported"
             )
         self.encoder, self.decoder = vae.encoder, vae.decoder
-        self.num_classes, self.latent_dim = vae.num_classes, vae.latent_dim
+        self.attributes, self.latent_dim = vae.attributes, vae.latent_dim
+        self.num_classes = vae.num_classes if vae.attributes is None else 0
         self.eval()
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Relabel images from their posterior means.
+        """Images as labels, `(B, C, H, W)`.
 
         Args:
-            images: the images, `(B, C, H, W)` in [0, 1].
-            labels: the class indices that are asked for, int64 `(B,)`.
-
-        Returns:
-            The relabelled images, `(B, C, H, W)` in [0, 1].
+            images: `(B, C, H, W)` in [0, 1].
+            labels: class indices `(B,)`; or rows `(B, A)`.
         """
-        weights = F.one_hot(labels, self.num_classes).to(images.dtype)
+        if self.attributes is None:
+            weights = F.one_hot(labels, self.num_classes).to(images.dtype)
+        else:
+            weights = self.attributes.weights(labels).to(images.dtype)
         code = posterior_of(self.encoder(images), images.shape[0], self.latent_dim).mean
         relabelled: Tensor = torch.sigmoid(self.decoder(code, weights))
         return relabelled
@@ -78,7 +82,8 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     alone = ConditionalVAE(**vae.config, **own)
     alone.load_state_dict(vae.state_dict())
     graph = Relabelling(alone)
-    example = (torch.zeros(2, *vae.image_shape), torch.zeros(2, dtype=torch.long))
+    labels = torch.zeros(2, dtype=torch.long) if vae.attributes is None else vae.attributes.examples(2)
+    example = (torch.zeros(2, *vae.image_shape), labels)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own parts

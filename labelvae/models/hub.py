@@ -5,6 +5,7 @@ huggingface_hub (the `hub` extra) is imported only if a name is not found on thi
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,11 @@ from pathlib import Path
 from labelvae.system.whole_files import user_path
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
-PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide", "UNet": "unet"}
+PARTS = {"ConditionalVAE": "vae", "LabelClassifier": "guide", "AttributeClassifier": "guide", "UNet": "unet"}
 """The folder of each kind of model in a run."""
+
+LARGEST_CONFIGURATION = 2**20
+"""Bytes of config.json; one that is larger was not written here."""
 
 FILES = ["config.json", "model.safetensors", "classes.json"]
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -72,6 +76,17 @@ def guide_folder(name: str | Path) -> Path | None:
 
 
 @cache
+def saved_kind(folder: str | Path) -> str | None:
+    """Return which model lies in a folder, such as "AttributeClassifier"; None where its config.json does not say."""
+    try:
+        with (Path(folder) / "config.json").open("rb") as file:
+            header = json.loads(file.read(LARGEST_CONFIGURATION))
+    except (OSError, ValueError, RecursionError):
+        return None
+    kind = header.get("model") if isinstance(header, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download

@@ -19,16 +19,13 @@ from torch import nn
 
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
-from labelvae.models.hub import locate, upload
+from labelvae.models.hub import LARGEST_CONFIGURATION, locate, upload
 from labelvae.models.own_networks import check_given
 from labelvae.models.packing import pack, unpack
 from labelvae.system.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
 """Version of the files. It rises if models of an older format can no longer be read."""
-
-LARGEST_CONFIGURATION = 2**20
-"""Largest size of a configuration, in bytes. A larger one was not written here."""
 
 
 class Pretrained(nn.Module):

@@ -1,3 +1,7 @@
+from .attribute_page import AttributePage as AttributePage
+from .attribute_page import build_attributes as build_attributes
+from .attribute_player import AttributePlayer as AttributePlayer
+from .attribute_player import AttributeWish as AttributeWish
 from .blocks import COLUMNS as COLUMNS
 from .blocks import READERS as READERS
 from .blocks import SOURCES as SOURCES
@@ -8,6 +12,7 @@ from .blocks import build as build
 from .blocks import import_gradio as import_gradio
 from .blocks import in_words as in_words
 from .blocks import text as text
+from .html import attribute_html as attribute_html
 from .html import data_uri as data_uri
 from .html import result_html as result_html
 from .html import said_html as said_html

@@ -39,7 +39,7 @@ READERS = 2
 
 _RANKS = ("most", "second most", "third most")
 _FITS = {"strokes": "A digit on paper", "pad": "The whole picture", "crop": "Its middle"}
-_HEAD = "<h1>labelvae</h1><p>An image and a label in; the image <em>as that label, in its own style</em> out.</p>"
+HEAD = "<h1>labelvae</h1><p>An image and a label in; the image <em>as that label, in its own style</em> out.</p>"
 _SHEET = '<canvas width="280" height="280" role="img" aria-label="Sheet to draw a digit on"></canvas>'
 _DRAWN = "(visit) => [visit, document.querySelector('#sheet canvas').toDataURL()]"
 _CLEAR = "() => { document.querySelector('#sheet canvas').width = 280; }"  # which empties it
@@ -66,7 +66,7 @@ class Visit:
         self.sent, self.serial = {**(self.sent or {}), source: sent}, self.serial + 1
 
 
-_EMPTY = {
+EMPTY = {
     "Pick": "Pick a picture.",
     "Draw": "Draw a digit first, then use the drawing.",
     "Upload": "Upload a photograph, or paste one from the clipboard.",
@@ -88,7 +88,7 @@ class Page:
     def drawn(self, visit: Visit, sheet: str) -> int:
         """Take the drawing; a new number tells the page to show it."""
         try:
-            visit.take("Draw", open_drawing(sheet) or _EMPTY["Draw"])
+            visit.take("Draw", open_drawing(sheet) or EMPTY["Draw"])
         except ValueError as error:
             visit.take("Draw", str(error))
         return next(self._serials)
@@ -96,7 +96,7 @@ class Page:
     def sent(self, visit: Visit, path: str | None) -> int:
         """Take a picture that was sent, or its removal; a new number tells the page to show it."""
         try:
-            visit.take("Upload", open_upload(path) if path else _EMPTY["Upload"])
+            visit.take("Upload", open_upload(path) if path else EMPTY["Upload"])
         except ValueError as error:
             visit.take("Upload", str(error))
         return next(self._serials)
@@ -125,7 +125,7 @@ class Page:
         assert visit.subject is not None
         subject = visit.subject[1]
         if isinstance(subject, str):
-            return None, said_html(subject, refused=subject not in _EMPTY.values()), ""
+            return None, said_html(subject, refused=subject not in EMPTY.values()), ""
         if fresh:
             own, share, style = subject.own, 1.0, (0.0,) * len(style)
         every, result, opinion = await self._answer(visit, (key, own, style), subject, own, asked, share, style)
@@ -137,8 +137,8 @@ class Page:
     def _subject(self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool) -> Subject | str:
         """The image that the controls name, or why there is none."""
         if source == "Pick":
-            return self.player.picked(pick) if pick is not None else _EMPTY[source]
-        picture = (visit.sent or {}).get(source, _EMPTY[source])
+            return self.player.picked(pick) if pick is not None else EMPTY[source]
+        picture = (visit.sent or {}).get(source, EMPTY[source])
         if isinstance(picture, str):
             return picture
         grey = self.player.vae.image_shape[0] == 1
@@ -183,7 +183,7 @@ def build(player: Player) -> Any:
     with gr.Blocks(title="labelvae", analytics_enabled=False, delete_cache=(STORED, STORED)) as blocks:
         visit, serial = gr.State(Visit()), gr.State(0)
         sheet = gr.Textbox(visible=False)
-        gr.HTML(f"<style>{thumbnail_css(player.pictures, columns)}</style>{_HEAD}", elem_id="head")
+        gr.HTML(f"<style>{thumbnail_css(player.pictures, columns)}</style>{HEAD}", elem_id="head")
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="controls"):
                 source = gr.Radio(SOURCES, value="Pick", label="Image", show_label=False, elem_id="source")

@@ -86,6 +86,26 @@ def result_html(
     )
 
 
+def attribute_html(image: Tensor, result: Tensor, lines: Sequence[tuple[str, str, str]], who: str) -> str:
+    """Return what is shown of an image and what became of it, under a label of several attributes.
+
+    Args:
+        image: what the model sees, `(C, H, W)` in [0, 1].
+        result: `(C, H, W)` in [0, 1].
+        lines: of each attribute its name, what was asked for, and what the classifier reads; "" without one.
+        who: what the classifier is called.
+    """
+    told = [[escape(printable(word)) for word in line] for line in lines]
+    asked = ", ".join(f"{name} {value}" for name, value, _ in told)
+    pair = _figure("before", image, "what the model sees", "The model sees")
+    pair += _figure("after", result, f"the image as {asked}", "As asked", save="as asked.png")
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{value}</td>{f'<td>{read}</td>' if read else ''}</tr>" for name, value, read in told
+    )
+    head = f"<th>the {escape(who)} reads</th>" if any(read for *_, read in told) else ""
+    return f'<div class="pair">{pair}</div><table id="readings"><tr><th></th><th>asked</th>{head}</tr>{rows}</table>'
+
+
 def said_html(text: str, refused: bool = False) -> str:
     """Return a sentence for the person at the page."""
     return f'<p class="{"refused" if refused else "told"}">{escape(text)}</p>' if text else ""

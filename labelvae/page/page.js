@@ -1,7 +1,7 @@
 // The sheet to draw on, pictures pasted from the clipboard, and what screen readers need; run once the page is there.
 () => {
   const canvas = document.querySelector("#sheet canvas");
-  const pen = canvas.getContext("2d");
+  const pen = canvas?.getContext("2d");  // the page of several attributes has no sheet
   let last = null;
 
   const place = (event) => {
@@ -19,20 +19,20 @@
     pen.stroke();
     last = here;
   };
-  canvas.addEventListener("pointerdown", (event) => {
+  canvas?.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     canvas.setPointerCapture(event.pointerId);
     last = place(event);
     draw(event);
   });
-  canvas.addEventListener("pointermove", (event) => (event.getCoalescedEvents?.() ?? [event]).concat(event).forEach(draw));
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (last = null));
+  canvas?.addEventListener("pointermove", (event) => (event.getCoalescedEvents?.() ?? [event]).concat(event).forEach(draw));
+  for (const name of ["pointerup", "pointercancel"]) canvas?.addEventListener(name, () => (last = null));
 
   document.addEventListener("paste", (event) => {
     const input = document.querySelector("#upload input[type=file]");
     const files = event.clipboardData?.files;
     if (!files?.length || !input) return;
-    document.querySelectorAll("#source input")[2].click();
+    [...document.querySelectorAll("#source input")].at(-1).click();
     input.files = files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   });

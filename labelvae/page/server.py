@@ -133,15 +133,18 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
     import torch
 
     from labelvae.inputs.class_names import read_classes
+    from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import guide_folder, locate
+    from labelvae.models.hub import locate, saved_kind
     from labelvae.models.vae import ConditionalVAE
+    from labelvae.page.attribute_page import build_attributes
+    from labelvae.page.attribute_player import AttributePlayer
     from labelvae.page.player import MOST_PICTURES, Player
 
     vae = ConditionalVAE.from_pretrained(model)
-    names = read_classes(locate(model, vae.kind), vae.num_classes)
-    asked = judge or guide_folder(model)
-    opinion = LabelClassifier.from_pretrained(asked) if asked else None
+    folder = locate(model, vae.kind)
+    guide, who = folder.parent / "guide", "judge" if judge else "guide"
+    asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
     pictures = None
     if images is not None:
         from labelvae.photos.picture_files import find_pictures
@@ -149,7 +152,12 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
         files = find_pictures([str(images)]).paths[:MOST_PICTURES]
         pictures = torch.stack([read_scan(file, vae.image_shape) for file in files])
-    return build(Player(vae, names, opinion, pictures, "judge" if judge else "guide"))
+    one = vae.attributes is not None and vae.attributes.one_class is not None
+    if vae.attributes is not None and not (one and saved_kind(str(asked)) != AttributeClassifier.kind):
+        reader = AttributeClassifier.from_pretrained(asked) if asked else None
+        return build_attributes(AttributePlayer(vae, reader, pictures, who))
+    opinion = LabelClassifier.from_pretrained(asked) if asked else None
+    return build(Player(vae, read_classes(folder, vae.num_classes), opinion, pictures, who))
 
 
 @contextmanager

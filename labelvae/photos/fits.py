@@ -28,11 +28,14 @@ def usual_fit(vae: ConditionalVAE, size: tuple[int, int]) -> Fit:
 def draws_strokes(vae: ConditionalVAE) -> bool:
     """Return whether a model draws pen strokes, bright on dark: thin, and apart from the frame's edge.
 
-    Two of the model's own images of each class are looked at.
+    Two of the model's own images of each class are looked at; of a label of several attributes as many.
     """
     if vae.image_shape[0] != 1 or not vae.decoder_sees_label:
         return False
-    labels = torch.arange(vae.num_classes)[:MOST_CLASSES].repeat(2)
+    if vae.attributes is None:
+        labels = torch.arange(vae.num_classes)[:MOST_CLASSES].repeat(2)
+    else:
+        labels = vae.attributes.examples(2 * MOST_CLASSES)
     images = vae.sample(labels, torch.Generator(vae.device).manual_seed(0)).float().cpu()[:, 0].numpy()
     bright = images > 0.5
     edge = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)

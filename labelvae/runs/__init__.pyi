@@ -1,3 +1,6 @@
+from .attribute_steps import attribute_lines as attribute_lines
+from .attribute_steps import attribute_steps as attribute_steps
+from .attribute_steps import whole as whole
 from .building import Network as Network
 from .building import check_networks as check_networks
 from .building import classifier_task as classifier_task
@@ -26,6 +29,7 @@ from .presets import KMNIST as KMNIST
 from .presets import MNIST as MNIST
 from .presets import MNIST_BRIEF as MNIST_BRIEF
 from .presets import MNIST_VARIED as MNIST_VARIED
+from .presets import TABLE as TABLE
 from .reference import reference_process as reference_process
 from .run_folder import checked_checkpoint as checked_checkpoint
 from .run_folder import claim_folder as claim_folder

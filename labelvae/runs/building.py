@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import nn
 
+from labelvae.attributes.rows import Attributes
 from labelvae.data.image_data import ImageData
 from labelvae.data.settings import DataSettings
 from labelvae.inputs.tensors import ImageShape
+from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
 from labelvae.models.vae import ConditionalVAE
@@ -46,24 +49,33 @@ def image_data(data: Any, how: DataSettings) -> ImageData:
     )
 
 
-def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes: int) -> LabelClassifier:
+@overload
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int) -> LabelClassifier: ...
+
+
+@overload
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any: ...
+
+
+def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any:
     """Make an untrained guide or judge.
 
     Args:
         how: its settings.
-        image_shape: `(C, H, W)` of the images.
-        num_classes: K.
+        image_shape: `(C, H, W)` of its images.
+        label: K; or what a label is made of.
 
     Returns:
-        The classifier.
+        The classifier: a `LabelClassifier`, or an `AttributeClassifier`.
 
     Raises:
         ValueError: more than `MOST_PARAMETERS` weights.
     """
+    make: Any = AttributeClassifier if isinstance(label, Attributes) else LabelClassifier
     return _built(
-        lambda: LabelClassifier(
+        lambda: make(
             image_shape,
-            num_classes,
+            label,
             kind=how.kind,
             widths=how.widths,
             blocks=how.blocks,
@@ -73,13 +85,13 @@ def new_classifier(how: ClassifierSettings, image_shape: ImageShape, num_classes
     )
 
 
-def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> ConditionalVAE:
+def new_vae(how: VAESettings, image_shape: ImageShape, label: int | Attributes) -> ConditionalVAE:
     """Make an untrained model.
 
     Args:
         how: its settings.
-        image_shape: `(C, H, W)` of the images.
-        num_classes: K.
+        image_shape: `(C, H, W)` of its images.
+        label: K; or what a label is made of.
 
     Returns:
         The model.
@@ -90,7 +102,7 @@ def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> Cond
     return _built(
         lambda: ConditionalVAE(
             image_shape,
-            num_classes,
+            **({"attributes": label} if isinstance(label, Attributes) else {"num_classes": label}),
             latent_dim=how.latent_dim,
             encoder_widths=how.encoder_widths,
             decoder_widths=how.decoder_widths,
@@ -105,21 +117,27 @@ def new_vae(how: VAESettings, image_shape: ImageShape, num_classes: int) -> Cond
     )
 
 
-def check_networks(settings: Settings, image_shape: ImageShape, num_classes: int) -> None:
-    """Make sure that guide, judge and model can be built, before the first of them is trained. No memory is used.
+def check_networks(settings: Settings, image_shape: ImageShape, label: int | Attributes) -> None:
+    """Make sure, without memory, that guide, judge and model can be built, before the first of them is trained.
 
     Args:
-        settings: the settings of the run.
-        image_shape: `(C, H, W)` of the images.
-        num_classes: K.
+        settings: of the run.
+        image_shape: `(C, H, W)` of its images.
+        label: K; or what a label is made of.
 
     Raises:
         ValueError: a network cannot be built.
     """
     with torch.device("meta"):
-        new_classifier(settings.judge, image_shape, num_classes)
-        guide = new_classifier(settings.guide, image_shape, num_classes)
-        vae_task(settings.vae, new_vae(settings.vae, image_shape, num_classes), guide)
+        judge = new_classifier(settings.judge, image_shape, label)
+        guide = new_classifier(settings.guide, image_shape, label)
+        if isinstance(label, Attributes):
+            classifier_task(settings.judge, judge)
+            classifier_task(settings.guide, guide)
+            for name, value in (("more_guides", settings.more_guides), ("vae.refine", settings.vae.refine)):
+                if value > 0:
+                    raise ValueError(f"{name}: expected 0 with labels of attributes, got {value}")
+        vae_task(settings.vae, new_vae(settings.vae, image_shape, label), guide)
 
 
 def _built(network: Callable[[], Network]) -> Network:
@@ -131,8 +149,10 @@ def _built(network: Callable[[], Network]) -> Network:
     return network()
 
 
-def classifier_task(how: ClassifierSettings, classifier: LabelClassifier, **others: Any) -> ClassifierTraining:
-    """Make the training task of a classifier.
+def classifier_task(
+    how: ClassifierSettings, classifier: LabelClassifier | AttributeClassifier, **others: Any
+) -> ClassifierTraining:
+    """Make the training of a classifier.
 
     Args:
         how: the classifier's settings.
@@ -164,7 +184,7 @@ def without_label_loss(how: VAESettings) -> VAESettings:
 def vae_task(
     how: VAESettings,
     vae: ConditionalVAE,
-    guide: LabelClassifier | None,
+    guide: Any,
     more_guides: Sequence[LabelClassifier] = (),
     **others: Any,
 ) -> VAETraining:
@@ -172,10 +192,10 @@ def vae_task(
 
     Args:
         how: the model's settings.
-        vae: the model to train.
-        guide: the classifier in the loss, or None.
-        more_guides: further guides.
-        others: further arguments of `VAETraining`: prefix, channels_last, compiled and graphed.
+        vae: what is trained.
+        guide: the classifier in the loss, an `AttributeClassifier` for a model of attributes; None for none.
+        more_guides: further ones beside it.
+        others: `VAETraining`'s prefix, channels_last, compiled and graphed.
 
     Returns:
         The task.
@@ -185,7 +205,7 @@ def vae_task(
     """
     optimization = how.optimization
     discriminator = None
-    if how.objective.adversarial_weight > 0:
+    if vae.attributes is None and how.objective.adversarial_weight > 0:
         beside = guide.map_widths if guide is not None and how.discriminator_sees_guide else ()
         discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths, beside)
         if how.discriminator_sees_guide and not discriminator.beside:
@@ -194,9 +214,14 @@ def vae_task(
                 "discriminator_sees_guide: expected a guide with maps, convolutional or pooled, and at least 2 "
                 f"discriminator_widths, got a guide of kind {kind} and {how.discriminator_widths}"
             )
+    loss = (
+        GuidedELBO(guide, discriminator, how.objective, more_guides)
+        if vae.attributes is None
+        else AttributeELBO(guide, how.objective)
+    )
     return VAETraining(
         vae,
-        GuidedELBO(guide, discriminator, how.objective, more_guides),
+        loss,
         optimization.rate_factor * optimization.learning_rate,
         optimization.weight_decay,
         optimization.rate_factor * how.discriminator_learning_rate,

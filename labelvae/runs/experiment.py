@@ -30,6 +30,7 @@ from labelvae.losses.refinement import Refined, save_radius
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.picture_files import save_picture
+from labelvae.runs.attribute_steps import attribute_steps
 from labelvae.runs.building import (
     check_networks,
     classifier_task,
@@ -81,7 +82,7 @@ def _run(settings: Settings, data: Any) -> list[Scores]:
         order = class_order(settings.out) if settings.resume else None
         data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
     data = image_data(data, settings.data)
-    check_networks(settings, data.image_shape, data.num_classes)
+    check_networks(settings, data.image_shape, data.label_form)
     experiment = Experiment(settings, data)
     with threads_at_work(experiment.choice.threads):
         return _steps(experiment, named and experiment.core_left and not settings.fast_dev_run)
@@ -89,6 +90,8 @@ def _run(settings: Settings, data: Any) -> list[Scores]:
 
 def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
     settings, data = experiment.settings, experiment.data
+    if data.attributes is not None:
+        return attribute_steps(experiment)  # type: ignore[return-value]
     names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
     guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
     if settings.find_learning_rate:
@@ -150,10 +153,10 @@ class Experiment:
     def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
         """Return a classifier, trained on the training images, frozen, and saved as `name`."""
         seed_everything(how.optimization.seed, verbose=False)
-        classifier = new_classifier(how, self.data.image_shape, self.data.num_classes)
+        classifier: LabelClassifier = new_classifier(how, self.data.image_shape, self.data.label_form)
         task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
         self._fit(name, task, how.optimization)
-        classifier.class_names = self.data.class_names
+        classifier.class_names = self.data.class_names or None  # a table has none
         classifier.save_pretrained(self.out / name)
         return classifier.to(self.device).freeze()
 
@@ -168,6 +171,11 @@ class Experiment:
         """Return a conditional VAE, trained with `guide` in its loss while `judge` looks on, and saved as `name`."""
         task = self._vae_task(name, how, guide, more_guides)
         vae = task.vae
+        if self.data.attributes is not None:  # the looks at training know classes only
+            self._fit(name, task, how.optimization)
+            vae.save_pretrained(self.out / name)
+            guide.to(self.device)
+            return vae.to(self.device).eval()
         held_out = self.data.splits["validation"]
         some = held_out.subset(one_of_each(held_out.labels, 500)).load()
         images, labels = some.images.float() / 255.0, some.labels
@@ -204,10 +212,8 @@ class Experiment:
             enable_model_summary=False,
         )
         task = self._vae_task("vae", how, guide, more_guides)
-        held_out = self.data.loader("validation", device=self.device)
-        found = Tuner(trainer).lr_find(
-            task, train, held_out, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False
-        )
+        held = self.data.loader("validation", device=self.device)
+        found = Tuner(trainer).lr_find(task, train, held, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False)
         if found is None:
             raise ValueError("find_learning_rate: not in a fast_dev_run; leave one of them out")
         suggested = found.suggestion()
@@ -220,7 +226,7 @@ class Experiment:
         self, name: str, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier]
     ) -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
-        vae = new_vae(how, self.data.image_shape, self.data.num_classes)
+        vae = new_vae(how, self.data.image_shape, self.data.label_form)
         return vae_task(how, vae, guide, more_guides, prefix="" if name == "vae" else f"{name}/", **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
@@ -306,7 +312,7 @@ class Experiment:
         facts = {
             **plain(asdict(self.settings)),
             "fingerprint": self.data.fingerprint(),
-            "classes": self.data.class_names,
+            "classes": self.data.class_names if self.data.attributes is None else self.data.attributes.plain(),
             "code": code_version(),
             "runs_as": asdict(self.choice),
         }

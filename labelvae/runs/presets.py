@@ -233,3 +233,19 @@ FOLDER = Settings(
     ),
 )
 """Images in colour or grey in class folders, of any size from 8x8."""
+
+_NO_GEOMETRY = Augmentation(shift=0.08, noise=0.1, interpolation="nearest")
+
+TABLE = replace(
+    FOLDER,
+    out=Path("runs/table"),
+    data=DataSettings(name="table"),
+    guide=replace(FOLDER.guide, augmentation=_NO_GEOMETRY),
+    judge=replace(FOLDER.judge, augmentation=replace(_NO_GEOMETRY, noise=0.0)),
+    vae=replace(
+        FOLDER.vae,
+        discriminator_sees_guide=False,
+        objective=replace(_NATURAL, scale=0.08, guide_augmentation=replace(_NO_GEOMETRY, shift=0.04)),
+    ),
+)
+"""Images with a table of attributes. Nothing turns, shears or resizes them: a label may be what that would change."""

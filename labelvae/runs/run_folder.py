@@ -72,11 +72,12 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         )
     sweep(out)
     split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
+    what, names = ("classes", data.class_names) if data.attributes is None else ("attributes", list(data.attributes))
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     header = (
         f"# made by: {printable(shlex.join(sys.argv))}\n# run it again: --config {printable(str(path))}\n"
-        f"# images: {split}, fingerprint {images}, classes: {', '.join(map(printable, data.class_names))}\n"
+        f"# images: {split}, fingerprint {images}, {what}: {', '.join(map(printable, names))}\n"
         f"# with: {versions}, Python {platform.python_version()}\n"
         f"# {runs_as}\n"
     )
@@ -119,7 +120,7 @@ def _check_same(
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, defaults[key], path, f"{where}{key}.")
+            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.")
         elif key not in _MAY_CHANGE and old != new:
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "

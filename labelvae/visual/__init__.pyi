@@ -1,3 +1,5 @@
+from .attribute_sheets import attribute_sheet as attribute_sheet
+from .attribute_sheets import shown_values as shown_values
 from .charts import confusion as confusion
 from .charts import kl_bars as kl_bars
 from .charts import latent_by_label as latent_by_label

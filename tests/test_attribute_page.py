@@ -1,0 +1,115 @@
+"""The page of a model of several attributes, without a browser."""
+
+import asyncio
+
+import pytest
+import torch
+from page_server import served
+from PIL import Image
+
+from labelvae import AttributeClassifier, Binary, Category, ConditionalVAE, Continuous
+from labelvae.page import server as demo
+from labelvae.page.attribute_player import AttributePlayer, AttributeWish
+from labelvae.page.blocks import Visit
+
+KINDS = {"kind": Category(["<b>bar", "dot"]), "lit": Binary(), "turn": Continuous(0, 360, "degrees", periodic=True)}
+
+
+def player(reads=True):
+    torch.manual_seed(0)
+    vae = ConditionalVAE((1, 16, 16), attributes=KINDS, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
+    with torch.no_grad():
+        vae.decoder.hidden.weight.mul_(20)  # so that labels and codes are seen
+    reader = AttributeClassifier((1, 16, 16), KINDS, widths=(8,), feature_dim=8) if reads else None
+    return AttributePlayer(vae, reader)
+
+
+def test_the_player_relabels_as_the_model_does():
+    some = player()
+    first, second = (some.picked(index) for index in (1, 4))
+    asked = torch.tensor([1.0, 0.0, 90.0])
+    (own, read), (made, _) = some.answer([first, AttributeWish(second.image, second.own, asked)])
+    torch.testing.assert_close(own, some.vae.relabel(first.image, first.own[None], first.own[None])[0])
+    torch.testing.assert_close(made, some.vae.relabel(second.image, {"kind": "dot", "lit": 0, "turn": 90})[0])
+    torch.testing.assert_close(read, some.reader.rows(own[None])[0])
+    assert player(reads=False).answer([first])[0][1] is None
+
+
+def test_a_picture_that_is_sent_is_read():
+    some = player()
+    sent = some.read(Image.new("L", (40, 20), 255), "crop", invert=True)
+    assert sent.image.shape == (1, 16, 16)
+    assert float(sent.image.max()) == 0
+    torch.testing.assert_close(sent.own, some.reader.rows(sent.image[None])[0])
+    assert sent.said.startswith("Read as kind=")
+    assert player(reads=False).read(Image.new("L", (40, 20)), "pad").own.tolist() == [0, 0, 180]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: AttributePlayer(ConditionalVAE((1, 16, 16), 3)), "vae: expected a model of attributes"),
+        (
+            lambda: AttributePlayer(player().vae, AttributeClassifier((1, 16, 16), {"lit": Binary()})),
+            "judge: reads lit from images",
+        ),
+        (
+            lambda: AttributePlayer(ConditionalVAE((1, 16, 16), attributes=KINDS, decoder_label="none")),
+            "shows no other label",
+        ),
+    ],
+)
+def test_what_cannot_be_played_with_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_a_new_image_sets_the_controls_and_the_controls_relabel():
+    pytest.importorskip("gradio")
+    from labelvae.page.attribute_page import AttributePage
+
+    some = player()
+    page, visit = AttributePage(some), Visit()
+    moved, said, html = asyncio.run(page.show(visit, "Pick", 2, "pad", False, 0, False, 0.0))
+    assert moved == pytest.approx(some.rows[2].tolist())
+    assert "<b>" not in html
+    assert html.count("<img") == 2
+    moved, said, html = asyncio.run(page.show(visit, "Pick", 2, "pad", False, 1, True, 45.0))
+    assert moved is None
+    assert "<td>45 degrees</td>" in html
+    assert "the judge reads" in html
+    moved, said, html = asyncio.run(page.show(visit, "Upload", None, "pad", False, 1, True, 45.0))
+    assert (moved, html) == (None, "")
+    assert 'class="told"' in said
+
+
+def test_the_page_is_served_with_a_control_for_each_attribute(tmp_path):
+    client = pytest.importorskip("gradio_client")
+    some = player()
+    some.vae.save_pretrained(tmp_path / "vae")
+    some.reader.save_pretrained(tmp_path / "guide")
+    with served(tmp_path / "page", f"--model={tmp_path / 'vae'}") as server:
+        one = client.Client(server.address, verbose=False, httpx_kwargs={"timeout": 300})
+        *controls, _, html = one.predict("Pick", 3, "pad", False, 0, False, 0.0, api_name="/show")
+        assert controls == [int(some.rows[3, 0]), bool(some.rows[3, 1]), pytest.approx(float(some.rows[3, 2]))]
+        assert "the guide reads" in html
+        *_, html = one.predict("Pick", 3, "pad", False, 1, True, 45.0, api_name="/show")
+        assert "<td>45 degrees</td>" in html
+        config = one.config["components"]
+        assert {"radio", "checkbox", "slider"} <= {each["type"] for each in config}
+        assert "Traceback" not in server.printed
+
+
+def test_a_saved_model_of_attributes_has_its_own_page(tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    from labelvae.page import attribute_page
+
+    seen = []
+    monkeypatch.setattr(attribute_page, "build_attributes", seen.append)
+    monkeypatch.setattr(demo, "launch", lambda *_: None)
+    player().vae.save_pretrained(tmp_path / "vae")
+    demo.serve(str(tmp_path / "vae"), None, None, 0)
+    player().reader.save_pretrained(tmp_path / "guide")
+    demo.serve(str(tmp_path / "vae"), None, None, 0)
+    assert [each.reader is not None for each in seen] == [False, True]
+    assert seen[1].who == "guide"
