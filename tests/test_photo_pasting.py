@@ -111,3 +111,13 @@ def test_a_thick_pen_leaves_loops_open():
         assert not drawn[14 * FINER - 4 : 14 * FINER + 4, 14 * FINER - 4 : 14 * FINER + 4].any(), reach
         width = np.flatnonzero(drawn.any(0))
         assert abs(np.ptp(width) / FINER - 2 * (3.5 + reach)) < 1.2, "as thick as the pen outside"
+
+
+def test_the_end_of_a_stroke_does_not_curl_back_into_itself():
+    """A stroke that ends in a soft blot: what is around its end is faint ink too."""
+    down, across = np.mgrid[:28, :28] - 13.5
+    stroke = np.exp(-0.5 * (across / 0.9) ** 2) * (abs(down) < 8)
+    blot = 0.6 * np.exp(-0.5 * (np.hypot(down - 8, across) / 2.5) ** 2)
+    drawn = pen_distance(np.maximum(stroke, blot).astype(np.float32), 0.7) < 0
+    _, areas = ndimage.label(~drawn)
+    assert areas == 1, "no loop"

@@ -232,12 +232,19 @@ def test_a_short_stroke_is_a_part_and_no_digit(digits):
     assert np.abs(np.subtract(parts[0].box, (300, 100, 340, 104))).max() <= 3
 
 
-def test_the_parts_of_a_digit_on_its_side_are_joined(digits, models):
-    ink = ink_of((digits[5], 130, 60, 160))
-    ink[118:128] = 0
-    on_its_side = photo(ink).transpose(Image.Transpose.ROTATE_90)
+def test_the_parts_of_a_digit_on_its_side_are_joined(digits, models, monkeypatch):
+    on_its_side = photo(ink_of((digits[4], 130, 80, 140))).transpose(Image.Transpose.ROTATE_270)
+    (whole,) = find_digits(on_its_side)
+    left, top, right, bottom = whole.box
+    middle = whole.ink.shape[1] // 3
+    edge = left + round(middle * whole.scale)
+    part, body = (
+        replace(whole, ink=whole.ink[:, :middle], box=(left, top, edge, bottom)),
+        replace(whole, ink=whole.ink[:, middle:], box=(edge, top, right, bottom)),
+    )
+    monkeypatch.setattr("labelvae.photos.reading.find_writing", lambda *_: ([body], [part]))
     read = read_digits(on_its_side, *models)
-    assert ([one.label for one in read.readings], read.turn) == ([5], 270)
+    assert ([one.label for one in read.readings], read.turn) == ([4], 90)
 
 
 def test_a_digit_in_two_strokes_is_read_as_one(digits, models):

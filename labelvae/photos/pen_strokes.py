@@ -18,6 +18,9 @@ FAINTEST = 0.15
 LONGEST_GAP = 8
 """Longest stretch of faint ink that is drawn, in pixels of the model's image."""
 
+MOST_TURNED = 1.4
+"""Most by which such a stretch turns from where its stroke was heading, in radians: it does not curl back."""
+
 LOOP = 0.6
 """Share of a loop's inner radius that the pen may fill from each side."""
 
@@ -79,9 +82,11 @@ def _onward(end: np.ndarray, middle: np.ndarray, smooth: np.ndarray) -> list[tup
     )
     own = labels == labels[tuple(end)]
     others = ndimage.binary_dilation(middle & ~own, iterations=FINER // 2)
-    heading = np.arctan2(*(end - np.argwhere(own).mean(axis=0)))
-    way, turns = [end.astype(float)], np.linspace(-1.0, 1.0, 17)
+    first = heading = float(np.arctan2(*(end - np.argwhere(own).mean(axis=0))))
+    way = [end.astype(float)]
     for _ in range(LONGEST_GAP):
+        turns = np.linspace(-1.0, 1.0, 17)
+        turns = turns[abs(heading + turns - first) <= MOST_TURNED]
         ahead = way[-1][:, None] + FINER * np.stack([np.sin(heading + turns), np.cos(heading + turns)])
         ink = ndimage.map_coordinates(smooth, ahead, order=1)
         best = int(np.argmax(ink - 0.1 * abs(turns)))
