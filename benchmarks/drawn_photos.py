@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -50,15 +51,18 @@ class Drawn:
     labels: list[int] = field(default_factory=list)
 
 
-def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random.Generator) -> Drawn:
-    """Draws a photograph of MNIST's digits `(N, 28, 28)`, uint8, in reading order."""
+Writer = Callable[[int], tuple[np.ndarray, int]]
+"""Writes a digit so many pixels high: how much of each pixel the pen covers, and which digit it is."""
+
+
+def draw_photo(write: Writer, kind: Kind, rng: np.random.Generator) -> Drawn:
+    """Draws a photograph of digits that are written one after the other, in reading order."""
     width, height = kind.size
     paper, light = paper_of(kind, rng), light_of(kind.light, height, width, rng)
-    ink = np.zeros((height, width))
-    for digit, (left, top, tall) in zip(digits, _places(kind, rng), strict=True):
-        coverage = written(digit, tall, kind, rng)
-        if kind.digits > 1 and coverage.shape[1] > 0.75 * tall:
-            coverage = written(digit, int(0.75 * tall * tall / coverage.shape[1]), kind, rng)
+    ink, labels = np.zeros((height, width)), []
+    for left, top, tall in _places(kind, rng):
+        coverage, label = write(tall)
+        labels.append(label)
         rows, columns = coverage.shape
         begin = min(left, width - columns - 2)
         view = ink[top : top + rows, begin : begin + columns]
@@ -74,7 +78,7 @@ def draw_photo(digits: np.ndarray, labels: list[int], kind: Kind, rng: np.random
     picture = camera(surface * light[..., None], rng, noise=0.02 if kind.light == "dim" else 0.01)
     if kind.frame == "turned by 90":
         picture = picture.transpose(Image.Transpose.ROTATE_90 if rng.random() < 0.5 else Image.Transpose.ROTATE_270)
-    return Drawn(picture, list(labels))
+    return Drawn(picture, labels)
 
 
 def camera(scene: np.ndarray, rng: np.random.Generator, noise: float = 0.01) -> Image.Image:
@@ -115,7 +119,17 @@ def _aslant(scene: tuple[int, int], size: tuple[int, int], rng: np.random.Genera
 
 
 def written(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) -> np.ndarray:
-    """How much of each pixel a pen covers that writes a digit `tall` pixels high."""
+    """How much of each pixel a pen covers that writes a digit `(28, 28)`, uint8, `tall` pixels high.
+
+    Beside others a digit is written smaller if it were wider than its place.
+    """
+    coverage = _stroked(digit, tall, kind, rng)
+    if kind.digits > 1 and coverage.shape[1] > 0.75 * tall:
+        coverage = _stroked(digit, int(0.75 * tall * tall / coverage.shape[1]), kind, rng)
+    return coverage
+
+
+def _stroked(digit: np.ndarray, tall: int, kind: Kind, rng: np.random.Generator) -> np.ndarray:
     rows, columns = (np.flatnonzero((digit > 60).any(axis=axis)) for axis in (1, 0))
     digit = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     digit = np.pad(digit, 3).astype(float) / 255

@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-from drawn_photos import Kind, draw_photo
+from drawn_photos import Kind, draw_photo, written
 
 PORT = 7861
 CAPTIONS = 22
@@ -92,7 +92,8 @@ def drawn_photo() -> Image.Image:
         pen.line(stroke, fill=255, width=24, joint="curve")
     digit = np.asarray(sheet.resize((28, 28), Image.Resampling.BOX))
     kind = Kind(pen="blue", paper="ruled", light="soft shadow", size=(640, 480))
-    return draw_photo(digit[None], [4], kind, np.random.default_rng(3)).picture
+    rng = np.random.default_rng(3)
+    return draw_photo(lambda tall: (written(digit, tall, kind, rng), 4), kind, rng).picture
 
 
 def drawn_scan() -> Image.Image:

@@ -14,10 +14,12 @@ from .morphology import closed as closed
 from .morphology import highest as highest
 from .morphology import lowest as lowest
 from .morphology import opened as opened
+from .paper_filling import filled as filled
 from .paper_lines import run_lengths as run_lengths
 from .paper_lines import without_lines as without_lines
 from .pasting import paste as paste
 from .pasting import paste_crop as paste_crop
+from .pen_strokes import pen_distance as pen_distance
 from .photographs import Box as Box
 from .photographs import Photograph as Photograph
 from .photographs import read_photo as read_photo
@@ -54,4 +56,5 @@ from .scans import fit_scan as fit_scan
 from .scans import frame_box as frame_box
 from .scans import read_scan as read_scan
 from .strokes import find_digits as find_digits
+from .strokes import find_writing as find_writing
 from .strokes import ink_maps as ink_maps

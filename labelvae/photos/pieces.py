@@ -91,7 +91,7 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
     )
     if ring.sum() < 8:
         return False
-    around, nearest = levels[place][ring], _core(levels[place], piece)[rows[ring], columns[ring]]
+    around, nearest = levels[place][ring], _core(levels[place], piece, 0.25 * thick)[rows[ring], columns[ring]]
     step = np.log((around + 0.02) / (nearest + 0.02))
     usual = np.median(step, axis=0)
     channel = int(np.abs(usual).argmax())
@@ -99,8 +99,11 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
     return bool((step > 0.5 * np.quantile(step, 0.75)).mean() > 0.85)
 
 
-def _core(levels: np.ndarray, piece: np.ndarray) -> np.ndarray:
-    """The levels of a piece with those at its edge replaced by the levels of the nearest pixel of its middle."""
+def _core(levels: np.ndarray, piece: np.ndarray, grain: float) -> np.ndarray:
+    """The levels of a piece, without its grain; at its edge, those of the nearest pixel of its middle."""
+    inside = piece.astype(np.float32)[..., None]
+    share = ndimage.gaussian_filter(inside, (grain, grain, 0)).clip(1e-6)
+    levels = ndimage.gaussian_filter(levels * inside, (grain, grain, 0)) / share
     depth = ndimage.distance_transform_edt(piece)
     ridge = piece & (depth >= ndimage.maximum_filter(depth, 5)) & (depth >= 0.4 * depth.max())
     rows, columns = ndimage.distance_transform_edt(~ridge, return_distances=False, return_indices=True)

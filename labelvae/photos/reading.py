@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from labelvae.data.pixels import eight_bits, plain
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.found import Found, in_reading_order, joined, turned
-from labelvae.photos.strokes import find_digits
+from labelvae.photos.strokes import find_writing
 
 LEAST_CONFIDENCE = 0.5
 """A reading below this is doubted."""
@@ -113,7 +113,7 @@ def read_digits(
         )
     picture = eight_bits(plain(picture, "RGB"))
     try:
-        found = find_digits(picture, bright)
+        found, parts = find_writing(picture, bright)
     except ValueError as error:
         raise UnreadError(str(error), None) from error
     usual = usual_energy(guide, vae)
@@ -121,14 +121,14 @@ def read_digits(
     def read(digits: list[Found]) -> list[Reading]:
         return [_reading(one, guide, vae, usual) for one in digits]
 
-    readings = _parts_joined(read(found), read)
+    readings = _parts_joined(read(found), parts, read)
     doubted = sum(one.doubted for one in readings)
     if 2 * doubted < len(readings) or not doubted:
         return PhotoReading(picture, readings, 0)
-    sides = [
-        (quarters, read(in_reading_order([turned(one, quarters, picture.size) for one in found])))
-        for quarters in (1, 3)
-    ]
+    sides = []
+    for quarters in (1, 3):
+        whole, small = ([turned(one, quarters, picture.size) for one in each] for each in (found, parts))
+        sides.append((quarters, _parts_joined(read(in_reading_order(whole)), small, read)))
     (other, _), (sure, (quarters, best)) = sorted(
         ((min(one.confidence for one in side), (quarters, side)) for quarters, side in sides), key=lambda side: side[0]
     )
@@ -150,19 +150,22 @@ def read_digits(
     )
 
 
-def _parts_joined(readings: list[Reading], read: Callable[[list[Found]], list[Reading]]) -> list[Reading]:
-    """Join a doubted part with what is close to it where both read as one digit, such as a 5 and its hat."""
+def _parts_joined(
+    readings: list[Reading], parts: list[Found], read: Callable[[list[Found]], list[Reading]]
+) -> list[Reading]:
+    """Join what is doubted with a stroke close to it where both read as one digit, such as a 5 and its hat."""
     result = list(readings)
-    for part in readings:
-        others = [one for one in result if one is not part and _close(part.found, one.found)]
-        if not part.doubted or not any(one is part for one in result) or not others:
+    for doubted in readings:
+        if not doubted.doubted or not any(one is doubted for one in result):
             continue
-        wholes = read([joined(part.found, one.found) for one in others])
+        others = [*(one.found for one in result if one is not doubted), *parts]
+        others = [one for one in others if _close(doubted.found, one)]
+        if not others:
+            continue
+        wholes = read([joined(doubted.found, one) for one in others])
         best, other = max(zip(wholes, others, strict=True), key=lambda pair: pair[0].confidence)
         if not best.doubted:
-            result = [best if one is other else one for one in result if one is not part]
-    if len(result) == len(readings):
-        return result
+            result = [one for one in result if one is not doubted and one.found is not other] + [best]
     order = in_reading_order([one.found for one in result])
     return sorted(result, key=lambda one: next(place for place, found in enumerate(order) if found is one.found))
 

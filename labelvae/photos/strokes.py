@@ -2,7 +2,7 @@
 
 1. The photograph is reduced. Its paper is what remains when all that is thinner than a stroke can be is filled in
    (a morphological closing, or opening for bright strokes). Shadows with a straight edge, lamps and tables are
-   larger than that, and stay paper. What differs from the paper, and also from the local median, is ink.
+   larger than that, and stay paper. What differs from the paper, and also from the local median of it, is ink.
 2. Printed lines are taken out (`labelvae.photos.paper_lines`).
 3. Ink that is connected is a piece. Pieces at the border, solid ones and specks are no digits; pieces that lie
    close together are one digit.
@@ -29,6 +29,9 @@ SMALLEST_SIDE = 250
 WIDEST_STROKE = 0.28
 """Widest stroke that is found, as a share of the shorter side of the picture."""
 
+INKY = 0.25
+"""What differs by more from its surroundings is not counted as paper where a thick digit fills them."""
+
 FAINTEST = 0.07
 """Least contrast between ink and paper."""
 
@@ -47,6 +50,9 @@ LEAST_SHARE = 0.5
 LEAST_SHARE_OF_BARS = 0.7
 """The same where all digits are bars, as a 1 is: scenes are full of bars."""
 
+FAINT = 0.3
+"""Ink this much fainter than the digits, as a share of their contrast, is none: the creases of paper."""
+
 BAR = 0.3
 """Shorter side of a bar over its longer one, at most."""
 
@@ -64,17 +70,33 @@ def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]
     Raises:
         ValueError: no strokes were found, or too many to be digits.
     """
+    return find_writing(picture, bright)[0]
+
+
+def find_writing(picture: Image.Image, bright: bool | None = None) -> tuple[list[Found], list[Found]]:
+    """Find the written digits in a photograph, and smaller strokes that may be parts of them.
+
+    Args:
+        picture: a photograph, scan or drawing of any size and mode.
+        bright: whether the strokes are brighter than the paper; None finds out.
+
+    Returns:
+        The digits in reading order, at least one, and the smaller strokes, such as a 5's hat that lies far from it.
+
+    Raises:
+        ValueError: no strokes were found, or too many to be digits.
+    """
     picture = eight_bits(plain(picture, "RGB"))
     longest = max(picture.size)
     factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
     size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
     small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
     levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
-    best: list[Found] = []
+    best, parts = list[Found](), list[Found]()
     for kind, ink in zip((False, True), ink_maps(levels), strict=True):
-        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else []
-        if _weight(found) > _weight(best):
-            best = found
+        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else ([], [])
+        if _weight(found[0]) > _weight(best):
+            best, parts = found
     if not best:
         raise ValueError(
             "strokes: found no digit; expected dark strokes on bright paper or bright strokes on a dark board, "
@@ -85,7 +107,7 @@ def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]
             f"strokes: found {len(best)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the photograph "
             "to the digits"
         )
-    return best
+    return best, parts
 
 
 def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,10 +123,11 @@ def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     reach = 2 * max(2, round(0.5 * WIDEST_STROKE * min(height, width))) + 1
     dark, bright = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for level in np.ascontiguousarray(np.moveaxis(levels, 2, 0)):
-        usual = _local_median(level)
-        paper = np.minimum(closed(level, reach, reach), usual)
+        above, below = closed(level, reach, reach), opened(level, reach, reach)
+        paper = np.minimum(above, _local_median(np.where(above - level > INKY, above, level)))
+        board = np.maximum(below, _local_median(np.where(level - below > INKY, below, level)))
         np.maximum(dark, (paper - level) / paper.clip(0.08), out=dark)
-        np.maximum(bright, level - np.maximum(opened(level, reach, reach), usual), out=bright)
+        np.maximum(bright, level - board, out=bright)
     return dark.clip(0, 1), bright.clip(0, 1)
 
 
@@ -118,8 +141,8 @@ def _local_median(level: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR, cover))
 
 
-def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> list[Found]:
-    """The digits in a map of ink; `levels` are what the map was made from."""
+def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> tuple[list[Found], list[Found]]:
+    """The digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
     floor = max(FAINTEST_BRIGHT if bright else FAINTEST, middle + 5 * spread)
@@ -133,11 +156,15 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
-    found = [one for one in found if max(one.ink.shape) > 0.5 * tallest and one.contrast > 0.6 * contrast]
+    found = [one for one in found if one.contrast > 0.6 * contrast]
+    parts = [one for one in found if max(one.ink.shape) <= 0.5 * tallest]
+    found = [one for one in found if max(one.ink.shape) > 0.5 * tallest]
     share = LEAST_SHARE if any(min(one.ink.shape) > BAR * max(one.ink.shape) for one in found) else LEAST_SHARE_OF_BARS
-    if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(ink, labels, floor, share):
-        return []
-    return in_reading_order(found)
+    if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(
+        ink, labels, max(floor, FAINT * contrast), share
+    ):
+        return [], []
+    return in_reading_order(found), parts
 
 
 def _unevenness(found: Found) -> float:
