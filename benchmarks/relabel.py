@@ -83,8 +83,17 @@ SECOND_JUDGE = {
         augmentation=Augmentation(shift=0.09375, flip=True, interpolation="nearest"),
         optimization=Optimization(epochs=24, learning_rate=3e-3, weight_decay=0.2, seed=5),
     ),
+    "fashion_mnist": ClassifierSettings(
+        kind="pooled",
+        widths=(32, 64, 128),
+        blocks=1,
+        feature_dim=128,
+        label_smoothing=0.1,
+        augmentation=Augmentation(shift=0.07, flip=True, interpolation="nearest"),
+        optimization=Optimization(epochs=8, learning_rate=3e-3, weight_decay=0.2, seed=5),
+    ),
 }
-"""The judge beside the preset's, by the kind of that one; in colour, always the last."""
+"""The judge beside the preset's, by the preset, else by the kind of that one; in colour, `pooled`."""
 
 TIMED_STEPS = 50
 ATTACKED = 1000
@@ -294,7 +303,7 @@ def main(
     for name, how in (
         ("guide", preset.guide),
         ("judge", preset.judge),
-        ("second-judge", SECOND_JUDGE["pooled" if colour else preset.judge.kind]),
+        ("second-judge", SECOND_JUDGE.get(data) or SECOND_JUDGE["pooled" if colour else preset.judge.kind]),
     ):
         start = time.perf_counter()
         classifier = experiment.classifier(name, how)
