@@ -176,6 +176,7 @@ class VAETraining(Task):
     Raises:
         ValueError: an argument out of range; a model and a loss that do not fit together.
 
+    >>> from labelvae import LabelClassifier
     >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
     >>> task = VAETraining(vae, GuidedELBO(LabelClassifier(image_shape=(1, 8, 8), num_classes=3)))
     >>> sorted(task.step(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), progress=0.0))
