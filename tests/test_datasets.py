@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from labelvae import ImageData
+from labelvae import ConditionalVAE, ImageData
+from labelvae.cli.loading import images_of_run
 from labelvae.data import datasets
 from labelvae.data.image_sets import FileImages
 from labelvae.runs.experiment import Experiment, run_experiment
@@ -102,6 +103,9 @@ def test_an_experiment_takes_a_data_set_and_a_loader(tmp_path):
     settings = replace(DIGITS, out=tmp_path, log="none", fast_dev_run=True, accelerator="cpu")
     scores = run_experiment(settings, TensorDataset(PIXELS, LABELS))
     assert 0 <= scores[0].effectiveness <= 1
+    run = tmp_path / "fast-dev-run"
+    with pytest.raises(ValueError, match="names digits, but the run had other images"):
+        images_of_run(str(run / "vae"), ConditionalVAE.from_pretrained(run / "vae"), [], None, None, False)
     own = {"train": DataLoader(Dicts(), batch_size=8), "test": Dicts()}
     experiment = Experiment(replace(settings, out=tmp_path / "b"), own)
     assert {name: len(split) for name, split in experiment.data.splits.items()} == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,20 +151,28 @@ def images_of_run(
     """Return the data of the run that a model is from, or others that are asked for, with the model's classes.
 
     Raises:
-        ValueError: Nothing says which data; data of other classes.
+        ValueError: Nothing says which data; data of other classes; a run of images that cannot be read again.
     """
     from dataclasses import asdict, replace
 
     from labelvae.data.image_data import ImageData
     from labelvae.models.hub import locate
 
-    how, where = data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    path = locate(model, vae.kind).parent / "settings.yaml"
+    how, where = data_of(path, data)
     if how.name == "table":
         raise ValueError(f"data: table is for models of attributes, this one knows the classes {', '.join(names)}")
     if how.name == "folder":
         how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
     named = (locate(model, vae.kind) / "classes.json").is_file()
     images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
+    if data is None and data_dir is None and how.name != "folder":
+        found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
+        if found is not None and not images.is_of(found[1]):
+            raise ValueError(
+                f"data: {path} names {how.name}, but the run had other images, such as a data set from Python; name "
+                "images with --data and --data-dir, or call labelvae.evaluate"
+            )
     if named and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     return images

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelvae.inputs.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number
+from labelvae.inputs.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images
 from labelvae.models.frozen import Classifier
@@ -205,11 +205,7 @@ def matching(name: str, given: nn.Module, vae: Any) -> Classifier:
     network = uncompiled(given) if isinstance(given, nn.Module) else given
     if not isinstance(network, Classifier):
         return adopted(name, network, vae.image_shape, vae.num_classes)
-    if (network.image_shape, network.num_classes) != (vae.image_shape, vae.num_classes):
-        raise ValueError(
-            f"{name}: knows {network.num_classes} classes of images {network.image_shape}, the model {vae.num_classes} "
-            f"of {vae.image_shape}; give a {name} for the same data"
-        )
+    check_same_data(name, network, vae)
     names = getattr(network, "class_names", None)
     if names and vae.class_names and names != vae.class_names:
         raise ValueError(
