@@ -26,13 +26,13 @@ Pieces = tuple[np.ndarray, dict[int, Box]]
 
 
 def pieces_of(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
-    """Label connected ink, at half the level at which the first piece appears that may be a digit's."""
-    level = 0.8
-    while level > floor:
-        if _plausible(levels, ink, level)[1]:
-            break
+    """Label connected ink, at half the level at which the first piece appears that may be a digit's, or there."""
+    level, pieces = 0.8, _plausible(levels, ink, 0.8)
+    while level > floor and not pieces[1]:
         level *= 0.7
-    return _plausible(levels, ink, max(floor, 0.5 * level))
+        pieces = _plausible(levels, ink, level)
+    fuller = _plausible(levels, ink, max(floor, 0.5 * level))
+    return fuller if fuller[1] else pieces
 
 
 def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
@@ -49,7 +49,7 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
             continue
         piece = np.pad(labels[box] == index, 1)
         thick = 2 * float(ndimage.distance_transform_edt(piece).max())
-        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.15 * thick
+        sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.25 * thick
         if sharp and _on_paper(levels, labels, index, box, thick):
             boxes[index] = box
     longest = max((_long(box) for box in boxes.values()), default=0)
