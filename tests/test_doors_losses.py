@@ -7,7 +7,17 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from labelvae import Bernoulli, ConditionalVAE, Gaussian, GuidedELBO, ImageData, Laplace, Objective, VAETraining
+from labelvae import (
+    Bernoulli,
+    ConditionalVAE,
+    Gaussian,
+    GuidedELBO,
+    ImageData,
+    LabelClassifier,
+    Laplace,
+    Objective,
+    VAETraining,
+)
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -111,6 +121,42 @@ def test_a_trained_term_is_logged_kept_by_name_and_missed_in_words(digits: Image
     assert torch.equal(again.loss.own_terms.functions["learned"].scale, learned.scale)
     with pytest.warns(UserWarning, match="the term 'total_variation' of your own, which this loss does not have"):
         VAETraining.load_from_checkpoint(path, loss=GuidedELBO(terms={"learned": (0.1, Learned())}))
+    with pytest.warns(UserWarning, match="made with total_variation 0.1, now 0.9"):
+        VAETraining.load_from_checkpoint(
+            path, loss=GuidedELBO(terms={"total_variation": (0.9, total_variation), "learned": (0.1, Learned())})
+        )
+
+
+def test_a_checkpoint_takes_the_functions_of_its_terms_and_knows_the_rest(digits: ImageData, tmp_path):
+    vae = ConditionalVAE(digits.image_shape, 10, latent_dim=4, encoder_widths=(8,), hidden_dim=8)
+    guide = LabelClassifier(digits.image_shape, 10, widths=(8,))
+    learned = Learned()
+    objective = Objective(label_weight=3.0)
+    terms = {"total_variation": (0.1, total_variation), "learned": (0.2, learned)}
+    task = VAETraining(vae, GuidedELBO(guide, objective=objective, terms=terms))
+    trainer = Trainer(
+        max_epochs=1, limit_train_batches=1, limit_val_batches=0, logger=False, enable_checkpointing=False, **QUICK
+    )
+    trainer.fit(task, datamodule=digits)
+    path = tmp_path / "task.ckpt"
+    trainer.save_checkpoint(path)
+    with pytest.raises(ValueError, match=r"pass terms=\{'total_variation': function, 'learned': function\}"):
+        VAETraining.load_from_checkpoint(path)
+    functions = {"total_variation": total_variation, "learned": Learned()}
+    again = VAETraining.load_from_checkpoint(path, terms=functions)
+    assert again.loss.own_terms.weights == {"total_variation": 0.1, "learned": 0.2}
+    assert torch.equal(again.loss.own_terms.functions["learned"].scale, learned.scale)
+    assert again.loss.objective == objective
+    assert again.loss.guide is not None
+    for name, value in task.loss.state_dict().items():
+        assert torch.equal(again.loss.state_dict()[name], value), name
+    with pytest.raises(ValueError, match=r"expected the functions of the terms .*, got \['learned'\]"):
+        VAETraining.load_from_checkpoint(path, terms={"learned": Learned()})
+    with pytest.warns(UserWarning, match=r"made with label_weight 3.0, now 1.0"):
+        VAETraining.load_from_checkpoint(
+            path,
+            loss=GuidedELBO(guide, objective=Objective(label_weight=1.0), terms={**terms, "learned": (0.2, Learned())}),
+        )
 
 
 @pytest.mark.parametrize(

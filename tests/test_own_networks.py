@@ -110,6 +110,19 @@ def test_a_saved_model_with_a_decoder_of_its_own_comes_back_with_one(tmp_path):
         ConditionalVAE.from_pretrained(tmp_path, decoder=other)
 
 
+def test_a_decoder_of_other_widths_than_the_saved_one_is_blamed_itself(tmp_path):
+    def deep(hidden):
+        decoder = Decoding()
+        decoder.to_pixels = nn.Sequential(nn.Linear(7, hidden), nn.Linear(hidden, torch.Size(SHAPE).numel()))
+        return decoder
+
+    made(decoder=deep(5)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"decoder: .* not those saved under .* is of shape .* there and of shape"):
+        ConditionalVAE.from_pretrained(tmp_path, decoder=deep(6))
+    with pytest.raises(ValueError, match=r"decoder: .*'decoder.to_pixels.0.bias' is .* there and missing in yours"):
+        ConditionalVAE.from_pretrained(tmp_path, decoder=Decoding())
+
+
 @pytest.mark.parametrize("change", ["assigned", "norms", "activation"])
 def test_a_part_that_was_changed_later_is_not_saved_as_what_it_is_not(change, tmp_path):
     vae = made().eval()

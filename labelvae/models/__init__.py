@@ -1,4 +1,4 @@
-"""The networks: the conditional VAE, the classifier that guides or judges, the discriminator; saved with a card."""
+"""The networks: the conditional VAE, the classifier that guides or judges, the discriminator; how they are saved."""
 
 import lazy_loader
 

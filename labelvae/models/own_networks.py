@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -107,11 +107,10 @@ def try_part(name: str, model: Any) -> None:
 
 def _failing(name: str, given: Tensor, error: Exception) -> ValueError:
     why = (str(error).strip() or type(error).__name__).splitlines()[0]
-    kind, called = ("images", "encoder(images)") if name == "encoder" else ("codes", "decoder(z, label)")
-    return ValueError(
-        f"{name}: fails on {kind} of shape {tuple(given.shape)} ({why:.200}); it is called as {called}, and an encoder "
-        'with the label beside it where encoder_label is not "none"'
-    )
+    kind, called = "codes", "decoder(z, label)"
+    if name == "encoder":
+        kind, called = "images", 'encoder(images), or as encoder(images, label) if encoder_label is not "none"'
+    return ValueError(f"{name}: fails on {kind} of shape {tuple(given.shape)} ({why:.200}); it is called as {called}")
 
 
 def own_parts(model: Any) -> dict[str, str]:
@@ -148,9 +147,40 @@ def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None],
         if name in saved and given.get(name) is None:
             raise ValueError(
                 f"{folder}: the model was saved with a {name} of your own ({saved[name]}), which a folder cannot hold; "
-                f"pass from_pretrained(..., {name}={saved[name]}(...)), whose weights are then loaded"
+                f"pass from_pretrained(..., {name}={saved[name]}(...)) in Python, which then gets the saved weights; "
+                "commands cannot load such a model"
             )
         if name not in saved and given.get(name) is not None:
             raise ValueError(
                 f"{name}: the model under {folder} was saved with the library's own {name}; leave {name}= out"
             )
+
+
+def check_weights(
+    wrong: Sequence[str],
+    expected: Mapping[str, Tensor],
+    saved: Mapping[str, Tensor],
+    given: Mapping[str, nn.Module | None],
+    folder: Any,
+) -> None:
+    """Blame a part of your own for weights that differ, if all that differ are its.
+
+    Args:
+        wrong: names of the weights that differ; at least one.
+        expected: the weights of the model with the given parts, by name.
+        saved: the weights in the folder, by name.
+        given: the parts of your own, by name.
+        folder: where the model was saved.
+
+    Raises:
+        ValueError: a part that was given has other weights than the saved one.
+    """
+    first = wrong[0]
+    part = first.split(".")[0]
+    if given.get(part) is None or any(not name.startswith(f"{part}.") for name in wrong):
+        return
+    shapes = [f"of shape {tuple(each[first].shape)}" if first in each else "missing" for each in (saved, expected)]
+    raise ValueError(
+        f"{part}: {len(wrong)} of its weights are not those saved under {folder}: {first!r} is {shapes[0]} there and "
+        f"{shapes[1]} in yours; make it with the arguments that it had"
+    )

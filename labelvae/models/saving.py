@@ -20,7 +20,7 @@ from torch import nn
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
 from labelvae.models.hub import LARGEST_CONFIGURATION, locate, upload
-from labelvae.models.own_networks import check_given
+from labelvae.models.own_networks import check_given, check_weights
 from labelvae.models.packing import pack, unpack
 from labelvae.system.whole_files import user_path, write_whole
 
@@ -163,6 +163,7 @@ class Pretrained(nn.Module):
             if value.shape != weights[name].shape or value.is_floating_point() != weights[name].is_floating_point()
         )
         if wrong:
+            check_weights(wrong, expected, weights, given, folder)
             raise ValueError(
                 f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
                 f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again, "

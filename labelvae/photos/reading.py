@@ -143,9 +143,10 @@ def read_digits(
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
         return PhotoReading(upright, best, 90 * quarters)
     surest = max(readings, key=lambda one: one.confidence)
+    name = repr(vae.class_names[surest.label]) if vae.class_names else f"class {surest.label}"
     raise UnreadError(
-        f"strokes: found {len(readings)} that look like no digit (the surest reads as class {surest.label}, confidence "
-        f"{surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
+        f"strokes: found {len(readings)} that look like no digit (the surest reads as {name}, "
+        f"confidence {surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
         PhotoReading(picture, readings, 0),
     )
 

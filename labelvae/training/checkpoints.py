@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from labelvae.data.settings import Augmentation
+from labelvae.inputs.conversions import described
 from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.likelihoods import settings_of
@@ -69,7 +70,8 @@ class Rebuildable(LightningModule):
             strict: whether all weights must be there.
             weights_only: refuse a file that holds more than weights and plain values.
             **arguments: arguments of the constructor, in place of those in the checkpoint. Networks and losses of your
-                own classes must be passed.
+                own classes must be passed. Of a `VAETraining` whose loss had terms of your own, `terms`: their
+                functions by name. Their weights are in the file, like the rest of the loss.
 
         Returns:
             The task.
@@ -80,6 +82,8 @@ class Rebuildable(LightningModule):
         checkpoint = _read(checkpoint_path, weights_only)
         known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         said = dict(known)
+        if "terms" in arguments:
+            known["loss"] = with_functions(known.get("loss"), arguments.pop("terms"))
         if hparams_file is None and "_instantiator" not in known:  # that of LightningCLI makes everything itself
             known |= arguments
             parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -149,6 +153,53 @@ def own_parts(loss: Any) -> list[str]:
     return terms + ([f"the likelihood {known['likelihood']}"] if "likelihood" in known else [])
 
 
+def with_functions(loss: Any, functions: Any) -> dict[str, Any]:
+    """Return a loss that `plain_loss` describes, with the function of each term of your own beside its weight.
+
+    Args:
+        loss: the description.
+        functions: the function of each term, by name.
+
+    Raises:
+        ValueError: other names than those of the terms.
+    """
+    weights = _own(loss, "terms")
+    if not isinstance(functions, Mapping) or set(functions) != set(weights):
+        got = sorted(map(str, functions)) if isinstance(functions, Mapping) else described(functions)
+        raise ValueError(
+            f"terms: expected the functions of the terms {sorted(weights)}, by name, got {got}; their weights are in "
+            "the checkpoint"
+        )
+    arguments = {**loss["arguments"], "terms": {name: (weights[name], functions[name]) for name in weights}}
+    return {**loss, "arguments": arguments}
+
+
+def changes(before: Any, now: Any) -> list[str]:
+    """Return what differs between two losses that `plain_loss` describes: "label_weight 20.0, now 3.0"."""
+    pairs = [(_own(before, part), _own(now, part)) for part in ("objective", "terms")]
+    return [
+        f"{name} {old[name]}, now {new[name]}"
+        for old, new in pairs
+        for name in old
+        if name in new and old[name] != new[name]
+    ]
+
+
+def _own(loss: Any, part: str) -> dict[str, Any]:
+    """Return a part of the arguments of a loss that `plain_loss` describes; empty if it says nothing."""
+    arguments = loss.get("arguments") if isinstance(loss, Mapping) else None
+    found = arguments.get(part) if isinstance(arguments, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _passing(loss: Any) -> str:
+    """Say what to pass for the parts of your own in a loss that `plain_loss` describes."""
+    terms = _own(loss, "terms")
+    if "likelihood" in loss["arguments"]:
+        return "loss=GuidedELBO(guide, objective=..., likelihood=..., terms=...) as it was"
+    return f"terms={{{', '.join(f'{name!r}: function' for name in terms)}}}"
+
+
 def _built(name: str, value: Mapping[str, Any]) -> Any:
     """Return the part of a task that `value` describes."""
     if name == "augmentation":
@@ -161,11 +212,12 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
         )
     try:
         if kind in ("GuidedELBO", "AttributeELBO"):
-            own = own_parts(value)
-            if own:
+            terms = _own(value, "terms")
+            given = bool(terms) and all(isinstance(each, tuple) for each in terms.values())
+            if own_parts(value) and not (given and "likelihood" not in arguments):
                 raise ValueError(
-                    f"loss: the checkpoint was made with {' and '.join(own)} of your own, which cannot be rebuilt from "
-                    "it; pass loss=GuidedELBO(...) with them"
+                    f"loss: the checkpoint was made with {' and '.join(own_parts(value))} of your own, which cannot be "
+                    f"rebuilt from it; pass {_passing(value)}"
                 )
             how: dict[str, Any] = {
                 key: Augmentation(**part) if isinstance(part, Mapping) else part
@@ -175,7 +227,9 @@ def _built(name: str, value: Mapping[str, Any]) -> Any:
                 return AttributeELBO(arguments["guide"] and _built("guide", arguments["guide"]), Objective(**how))
             guide, *more = [_built("guide", each) for each in arguments["guides"]] or [None]
             other = arguments["discriminator"]
-            return GuidedELBO(guide, other and _built("discriminator", other), Objective(**how), more)
+            return GuidedELBO(
+                guide, other and _built("discriminator", other), Objective(**how), more, terms=terms or None
+            )
         return {**NETWORKS, "Discriminator": Discriminator}[str(kind)](**arguments)
     except (TypeError, KeyError) as error:
         raise ValueError(f"{name}: this version cannot build what the checkpoint describes ({error})") from error

@@ -26,7 +26,7 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
 from labelvae.training.batches import check_batch_labels, unpack_images
-from labelvae.training.checkpoints import own_parts, plain_loss, plain_network
+from labelvae.training.checkpoints import changes, own_parts, plain_loss, plain_network
 from labelvae.training.options import Schedule
 
 
@@ -217,15 +217,17 @@ class VAETraining(Task):
         return super().hyperparameters() | own | {"discriminator_learning_rate": self.discriminator_learning_rate}
 
     def compare(self, hyperparameters: Mapping[str, Any]) -> None:
-        """Warn of the terms and the likelihood of your own that a checkpoint was made with and this loss lacks."""
-        before = own_parts(hyperparameters.get("loss"))
-        missing = [part for part in before if part not in own_parts(plain_loss(self.loss))]
+        """Warn of what a checkpoint's loss had and this one lacks, and of settings that are others now."""
+        before, now = hyperparameters.get("loss"), plain_loss(self.loss)
+        missing = [part for part in own_parts(before) if part not in own_parts(now)]
         if missing:
             warnings.warn(
                 f"loss: the checkpoint was made with {' and '.join(missing)} of your own, which this loss does not "
                 "have; training would go on without",
-                stacklevel=2,
+                stacklevel=3,
             )
+        if changed := changes(before, now):
+            warnings.warn(f"loss: the checkpoint was made with {'; '.join(changed)}", stacklevel=3)
 
     @property
     def network(self) -> ConditionalVAE:
