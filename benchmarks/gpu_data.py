@@ -71,7 +71,7 @@ def _decoded(root: Path, cache: Path) -> ImageData:
 
     from labelvae import ImageData
     from labelvae.data.image_sets import ImageSet
-    from labelvae.data.settings import DataSettings
+    from labelvae.data.settings import Shares
     from labelvae.data.sources import Source
 
     names = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
@@ -93,7 +93,7 @@ def _decoded(root: Path, cache: Path) -> ImageData:
 
     class Decoded(ImageData):
         def __init__(self) -> None:
-            self._start(Source(sets[0], sets[1], names), 128, DataSettings("folder"))
+            self._start(Source(sets[0], sets[1], names), 128, Shares())
 
     return Decoded()
 

@@ -130,7 +130,7 @@ def test_relabel_reads_what_stays(run, tmp_path, capsys):
         with Image.open(tmp_path / f"{index}.png") as picture:
             found = torch.from_numpy(np.asarray(picture) / 255.0).float()
         torch.testing.assert_close(found, wanted[0, 0], rtol=0, atol=0.5 / 255 + 1e-6)
-    assert "1 images as kind=1, place=9.0" in capsys.readouterr().out
+    assert "1 image as kind=1, place=9.0" in capsys.readouterr().out
 
 
 def test_relabel_as_all_of_a_choice_and_with_own_words(run, tmp_path):

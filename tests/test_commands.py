@@ -112,7 +112,7 @@ def test_relabel_one_picture(models, scan, capsys):
     expected = vae.relabel(read_scan(scan, (1, 8, 8), invert=True)[None], 0)[0, 0]
     found = torch.from_numpy(picture(out)[::3, ::3] / 255.0).float()
     torch.testing.assert_close(found, expected, rtol=0, atol=0.5 / 255 + 1e-6)
-    assert "1 images as zero" in capsys.readouterr().out
+    assert "1 image as zero" in capsys.readouterr().out
 
 
 def test_relabel_folders_and_globs_as_every_label(models, tmp_path):
@@ -201,6 +201,18 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatc
     row = json.loads((tmp_path / "scores.json").read_text())[0]
     assert row["images"] == 90
     assert 0 <= row["effectiveness"] <= 1
+    judge = LabelClassifier.from_pretrained(models / "judge")
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(judge, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "judge.pt2")
+    also = ["--judge", tmp_path / "judge.pt2", "--guide", tmp_path / "judge.pt2", "--out", tmp_path / "program.json"]
+    capsys.readouterr()
+    main([str(word) for word in (*words[:3], *also)])
+    program_row = json.loads((tmp_path / "program.json").read_text())[0]
+    for name in ("effectiveness", "judge_accuracy", "psnr"):
+        assert program_row[name] == row[name]
+    assert program_row["guide_judge_gap"] == 0
+    assert "warning: judge at chance: the judge is right on" in capsys.readouterr().err
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 90, "the images of the run, split anew"
     (models / "settings.yaml").write_text("data: {name: nothing}")
@@ -208,7 +220,7 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatc
         assert "is not the settings of a run" in refused(capsys, *words, *also)
     (models / "settings.yaml").rename(tmp_path / "settings.yaml")
     monkeypatch.chdir(tmp_path)  # a model by its name is not that folder's
-    named = ["evaluate", "--model", "mnist", "--judge", models / "judge"]
+    named = ["evaluate", "--model", "mnist", "--judge", "mnist"]
     assert "settings.yaml to say which" in refused(capsys, *named)
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 359

@@ -1,7 +1,9 @@
 """Models that show each failure, and one that shows none."""
 
 import math
+import re
 import warnings
+from dataclasses import fields
 
 import pytest
 import torch
@@ -10,7 +12,9 @@ from lightning.pytorch import Trainer
 from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.loaders import ImageLoader
+from labelvae.evaluation.advice import advice
 from labelvae.evaluation.diagnosis import beats_chance, diagnose, label_change
+from labelvae.evaluation.scores import Scores
 from labelvae.training.callbacks import Diagnosed
 
 CLASSES = 3
@@ -181,3 +185,41 @@ def test_a_training_says_once_what_is_wrong():
     said, _ = fit(0.0, Knowing())
     assert [words for words in said if words.startswith("label ignored")]
     assert not [words for words in said if words.startswith("guide")]
+
+
+def scored(**figures):
+    """Good scores of a model on 300 images of three classes, apart from some figures."""
+    good = {each.name: math.nan for each in fields(Scores) if each.type == "float"}
+    good |= {
+        "effectiveness": 0.97,
+        "effectiveness_worst_class": 0.95,
+        "guide_judge_gap": 0.01,
+        "judge_accuracy": 0.96,
+        "sharpness": 0.8,
+        "effectiveness_by_class": (0.97, 0.95, 0.99),
+    }
+    return Scores(name="model", images=300, **(good | figures))
+
+
+@pytest.mark.parametrize(
+    ("figures", "names", "says"),
+    [
+        ({}, [], ""),
+        ({"judge_accuracy": 0.36, "effectiveness": 0.1}, ["judge at chance"], "right on 36% of the real images"),
+        ({"judge_accuracy": 0.7, "effectiveness": 0.72}, ["judge unsure", "label seldom followed"], "wider layers"),
+        ({"effectiveness": 0.35, "guide_judge_gap": 0.61}, ["guide fooled"], "guide takes 96% .* the judge 35%"),
+        ({"effectiveness": 0.4}, ["label seldom followed"], "raise vae.objective.label_weight"),
+        (
+            {"effectiveness_worst_class": 0.1, "effectiveness_by_class": (0.9, 0.1, 0.9), "effectiveness": 0.85},
+            ["class seldom followed"],
+            "class 1 is followed in 10%",
+        ),
+        ({"judge_accuracy": 0.88}, ["caricatures"], "97% .* only 88%"),
+        ({"sharpness": 2.2}, ["noise"], "2.2 times as sharp"),
+        ({"guide_judge_gap": math.nan, "sharpness": math.nan, "effectiveness_worst_class": math.nan}, [], ""),
+    ],
+)
+def test_scores_are_put_into_words(figures, names, says):
+    found = advice(scored(**figures))
+    assert list(found) == names
+    assert re.search(says, " ".join(found.values()))

@@ -3,6 +3,8 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import to_pil_image
 
 from labelvae import ConditionalVAE, LabelClassifier, evaluate
 from labelvae.evaluation.evaluator import ClassMean, ImageItself
@@ -173,6 +175,30 @@ def test_bad_batches_are_refused(batches, judge):
         evaluate(ConditionalVAE((1, 8, 8), 3), batches, judge, progress=False)
     with pytest.raises(ValueError, match="from 0 to 1, got 2"):
         ClassMean([(images, labels + 1)], 2)
+
+
+class Examples(Dataset):
+    """The images and labels of batches, one by one, as pictures or as tensors."""
+
+    def __init__(self, batches, pictures):
+        self.rows = [row for images, labels in batches for row in zip(images, labels.tolist(), strict=True)]
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        image, label = self.rows[index]
+        return (to_pil_image(image) if self.pictures else image), label
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_dataset_is_scored_like_its_batches(batches, judge, pictures):
+    eight_bits = [((images * 255).round() / 255, labels) for images, labels in batches]
+    whole = evaluate(ImageItself(), eight_bits, judge, progress=False)
+    one_by_one = evaluate(ImageItself(), Examples(eight_bits, pictures), judge, progress=False)
+    assert (one_by_one.images, one_by_one.judge_accuracy) == (whole.images, whole.judge_accuracy)
+    assert one_by_one.style == pytest.approx(whole.style)
 
 
 def test_labels_of_any_integer_type(batches, judge):

@@ -22,6 +22,7 @@ from labelvae import (
     evaluate,
 )
 from labelvae.evaluation.diagnosis import diagnose
+from labelvae.evaluation.references import ImageItself
 from labelvae.models.frozen import FrozenNorm
 
 SHAPE = (3, 16, 16)
@@ -141,7 +142,11 @@ def test_a_judge_is_what_its_forward_says(vae):
         ({"module": nn.Identity()}, r"got \(2, 3, 16, 16\)"),
         ({"module": nn.Conv2d(1, 3, 3)}, "module: fails on images of shape"),
         ({"module": nn.Sequential(network(), nn.Softmax(dim=1))}, "got probabilities; leave out the softmax"),
-        ({"mean": [0.5, 0.5]}, "mean: expected 3 numbers, one a channel, got 2"),
+        ({"mean": [0.5, 0.5]}, "mean: expected one number a channel, 3 for images .*, got 2"),
+        (
+            {"mean": [123.7, 116.3, 103.5]},
+            "mean: expected levels of images in .*, got 123.7; divide mean and std by 255",
+        ),
         ({"std": 0.0}, "std: expected a finite number above 0"),
         ({"size": (8, 8, 8)}, "size"),
         ({"size": 0}, "size"),
@@ -334,6 +339,21 @@ def test_a_network_as_it_is_gives_maps_too_and_two_layers_give_none(vae, images)
     loss = GuidedELBO(two_layers, Discriminator(SHAPE, 3, beside=(4,)), Objective(adversarial_weight=1.0))
     with pytest.raises(ValueError, match=r"discriminator: sees maps of .* channels, the guide has none"):
         loss.check_networks(vae)
+
+
+@pytest.mark.parametrize("size", [None, 24])
+def test_a_classifier_is_exported_for_any_number_of_images(size):
+    wrapped = LabelClassifier.wrap(network(), SHAPE, 3, mean=[0.4] * 3, std=[0.2] * 3, size=size)
+    for classifier in (wrapped.eval(), LabelClassifier(SHAPE, 3).eval()):
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(classifier, (torch.rand(4, *SHAPE),), dynamic_shapes=({0: batch},))
+        images = torch.rand(7, *SHAPE)
+        torch.testing.assert_close(program.module()(images), classifier(images))
+
+
+def test_a_reference_is_judged_by_a_plain_network(images):
+    labels = torch.arange(len(images)) % 3
+    assert evaluate(ImageItself(), [(images, labels)], network().eval(), progress=False).images == len(images)
 
 
 def test_an_exported_program_is_a_judge_and_a_guide(vae, images, tmp_path):

@@ -5,10 +5,11 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from labelvae.cli.loading import data_of, images_of_run, load_model
+from labelvae.cli.loading import data_of, images_of_run, load_classifier, load_model
 from labelvae.data.settings import DataName
 
 
@@ -31,8 +32,8 @@ def run_evaluate(
 
     Args:
         model: Folder of a trained model, or its name.
-        judge: Folder of an independent classifier.
-        guide: Folder of the classifier in the loss, for the guide-judge gap.
+        judge: Folder of an independent classifier, or a file ending in .pt2 that torch.export.save wrote.
+        guide: Folder or file of the classifier in the loss, for the guide-judge gap.
         data: Data set to score on. Images of a folder are brought to the model's size.
         data_dir: Folder of the data set's files.
         rounds: Wrong labels drawn for each test image.
@@ -41,10 +42,10 @@ def run_evaluate(
         refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
             saved with the model is used.
     """
+    from labelvae.evaluation.advice import advice
     from labelvae.evaluation.evaluator import evaluate
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.losses.refinement import refining
-    from labelvae.models.classifier import LabelClassifier
     from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path
 
@@ -55,8 +56,8 @@ def run_evaluate(
                 raise ValueError(f"{name}: is for models of one class, this one has {', '.join(vae.attributes)}")
         _evaluate_attributes(vae, model, judge, data, data_dir, out, skip_unreadable)
         return
-    opinion = LabelClassifier.from_pretrained(judge)
-    adviser = LabelClassifier.from_pretrained(guide) if guide else None
+    opinion = load_classifier("judge", judge, vae)
+    adviser = load_classifier("guide", guide, vae) if guide else None
     images = images_of_run(model, vae, names, data, data_dir, skip_unreadable)
     real, test = images.loader("train"), images.loader("test")
     name, better = Path(model).name, refining(vae, model, refine)
@@ -67,6 +68,8 @@ def run_evaluate(
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
+    for row, words in advice(scores[-1]).items():
+        print(f"warning: {row}: {words}", file=sys.stderr)
 
 
 def _evaluate_attributes(

@@ -110,7 +110,7 @@ def relabel(
     said = f", {work.kept} were there" if work.kept else ""
     said += f", {len(work.broken)} could not be read" if work.broken else ""
     said += f", {pictures.others} files are no images" if pictures.others else ""
-    print(f"{work.written} images as {printable(to)}: {printable(str(out))}{said}")
+    print(f"{work.written} image{'' if work.written == 1 else 's'} as {printable(to)}: {printable(str(out))}{said}")
 
 
 def sample(

@@ -18,7 +18,7 @@ from labelvae.attributes.rows import Attributes
 from labelvae.data.datasets import read_datasets
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.loaders import ImageLoader
-from labelvae.data.settings import DataName, DataSettings
+from labelvae.data.settings import DataName, DataSettings, Shares
 from labelvae.data.sources import Source, read_named, read_table
 from labelvae.data.splits import check_enough, split_off
 from labelvae.inputs.checks import check_choice, check_count
@@ -94,7 +94,7 @@ class ImageData(LightningDataModule):
             name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable, attributes
         )
         source, self.attributes = read_named(how, user_path(data_dir), class_names)
-        self._start(source, batch_size, how)
+        self._start(source, batch_size, how.shares)
 
     @classmethod
     def from_tensors(
@@ -134,7 +134,7 @@ class ImageData(LightningDataModule):
             found = found.argmax(dim=1)
         source = Source(ImageSet(pixels, check_labels(found, len(names), len(pixels)).clone()), None, names)
         data = cls.__new__(cls)
-        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
+        data._start(source, batch_size, Shares(validation_share, test_share, memory_share, seed))
         return data
 
     @classmethod
@@ -171,7 +171,7 @@ class ImageData(LightningDataModule):
         """
         source = read_datasets({"train": train, "test": test, "validation": validation}, class_names, memory_share)
         data = cls.__new__(cls)
-        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, memory_share, seed))
+        data._start(source, batch_size, Shares(validation_share, test_share, memory_share, seed))
         return data
 
     @classmethod
@@ -207,10 +207,10 @@ class ImageData(LightningDataModule):
         """
         data = cls.__new__(cls)
         source, data.attributes = read_table(images, table, attributes, image_size)
-        data._start(source, batch_size, DataSettings("digits", None, validation_share, test_share, 0.5, seed))
+        data._start(source, batch_size, Shares(validation_share, test_share, seed=seed))
         return data
 
-    def _start(self, source: Source, batch_size: int, how: DataSettings) -> None:
+    def _start(self, source: Source, batch_size: int, shares: Shares) -> None:
         super().__init__()
         batch_size = check_count("batch_size", batch_size)
         self.class_names = source.class_names
@@ -219,21 +219,21 @@ class ImageData(LightningDataModule):
             raise ValueError(f"classes: expected at least 2, got {self.num_classes}: {self.class_names}")
         self.image_shape: ImageShape = check_image_shape(source.train.image_shape)
         self.batch_size = batch_size
-        self.seed = how.seed
-        self.memory_share = how.memory_share
-        split = (how.validation_share, how.test_share, how.seed)
+        self.seed = shares.seed
+        self.memory_share = shares.memory_share
+        split = (shares.validation_share, shares.test_share, shares.seed)
         self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
         if self.attributes is not None:
-            train, test = split_off(train, how.test_share, how.seed, None)
-            train, validation = split_off(train, how.validation_share, how.seed + 1, None)
+            train, test = split_off(train, shares.test_share, shares.seed, None)
+            train, validation = split_off(train, shares.validation_share, shares.seed + 1, None)
             self.splits = {"train": train, "validation": validation, "test": test}
             return
         check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
         if test is None:
-            train, test = split_off(train, how.test_share, how.seed, self.class_names)
+            train, test = split_off(train, shares.test_share, shares.seed, self.class_names)
         if validation is None:
-            train, validation = split_off(train, how.validation_share, how.seed + 1, self.class_names)
+            train, validation = split_off(train, shares.validation_share, shares.seed + 1, self.class_names)
         self.splits = {"train": train, "validation": validation, "test": test}
 
     @property
@@ -273,7 +273,8 @@ class ImageData(LightningDataModule):
     ) -> ImageLoader:
         """Return batches of a split: float images `(B, C, H, W)` in [0, 1] and int64 labels `(B,)`, on `device`.
 
-        With `shuffle`, `seed` and the epoch decide the order. `drop_last` leaves out a last batch that is not full.
+        Each time that a loader is gone through is an epoch. With `shuffle`, `seed` and the epoch decide the order.
+        `batch_size` is not that of `train_dataloader`. `drop_last` leaves out a last batch that is not full.
 
         Raises:
             ValueError: a split that is not train, validation or test.

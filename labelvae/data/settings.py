@@ -21,6 +21,29 @@ DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "fol
 
 
 @dataclass(frozen=True)
+class Shares:
+    """How images are split, and how much memory they may take. A number out of range raises `ValueError`.
+
+    Attributes:
+        validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
+        test_share: Share of the images held out for the final table, in (0, 0.5), if there are no test images.
+        memory_share: Largest share of the free memory that images may take, in [0, 1).
+        seed: Seed of the split.
+    """
+
+    validation_share: float = 0.1
+    test_share: float = 0.2
+    memory_share: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("validation_share", "test_share"):
+            check_number(name, getattr(self, name), above=0, below=0.5)
+        check_number("memory_share", self.memory_share, at_least=0, below=1)
+        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """The images of a run, and how they are split. A number out of range raises `ValueError`.
 
@@ -52,10 +75,7 @@ class DataSettings:
         plain_fields(self)
         check_flag("skip_unreadable", self.skip_unreadable)
         check_choice("name", self.name, get_args(DataName))
-        for name in ("validation_share", "test_share"):
-            check_number(name, getattr(self, name), above=0, below=0.5)
-        check_number("memory_share", self.memory_share, at_least=0, below=1)
-        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+        _ = self.shares  # which checks them
         if self.image_size is not None:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
             if self.name not in ("folder", "table"):
@@ -65,6 +85,11 @@ class DataSettings:
             object.__setattr__(self, "attributes", kinds)
         if self.attributes is not None and self.name != "table":
             raise ValueError(f"attributes: are for a folder with labels.csv, 'table', got them beside {self.name!r}")
+
+    @property
+    def shares(self) -> Shares:
+        """How the images are split, and how much memory they may take."""
+        return Shares(self.validation_share, self.test_share, self.memory_share, self.seed)
 
 
 @dataclass(frozen=True)

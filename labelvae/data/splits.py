@@ -19,7 +19,10 @@ def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -
     for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
         if count < least:
             aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
-            raise ValueError(f"class {name!r}: has {count} images, at least {least} are needed {aims}")
+            raise ValueError(
+                f"class {name!r}: has {count} images, at least {least} are needed {aims}; "
+                "labels are indices from 0, or names"
+            )
 
 
 def split_off(

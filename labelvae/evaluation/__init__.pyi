@@ -1,3 +1,4 @@
+from .advice import advice as advice
 from .attribute_scores import AttributeScores as AttributeScores
 from .attribute_scores import Reader as Reader
 from .attribute_scores import attribute_scores as attribute_scores

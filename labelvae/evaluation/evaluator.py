@@ -7,7 +7,7 @@ keep the numbers honest: the image itself, and the mean of the class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from contextlib import ExitStack, suppress
 from dataclasses import fields
 from inspect import signature
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
 from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Realism, Style
 from labelvae.evaluation.own_metrics import OwnMetrics
-from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair
+from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair, repeatable
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
 from labelvae.inputs.checks import check_count, check_same_data
@@ -58,8 +58,8 @@ def evaluate(
 
     Args:
         model: the model to score: a `ConditionalVAE`, or an object with its methods `relabel` and `reconstruct`.
-        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`, for example a DataLoader. They must allow
-            more than one pass.
+        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, a torch `Dataset` of images
+            and labels, or a list of batches. They must allow more than one pass.
         judge: an independent classifier. It is used in evaluation mode. A `LabelClassifier`, the result of its `wrap`,
             or, if the model has an `image_shape`, any network from images to logits.
         real: real images and labels for realism to compare with, at best training images. None takes `batches`; the
@@ -93,17 +93,13 @@ def evaluate(
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
     model = uncompiled(model)
     _check_model(model)
-    for argument, source in (("batches", batches), ("real", batches if real is None else real)):
-        if isinstance(source, Iterator) or not isinstance(source, Iterable):
-            raise ValueError(
-                f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
-                "a list or a DataLoader is"
-            )
+    batches, real = repeatable("batches", batches), None if real is None else repeatable("real", real)
     classes = getattr(model, "num_classes", None)
+    shape = getattr(model, "image_shape", None) or _image_shape(batches)
     networks = (
-        _as_classifier("judge", judge, model, classes),
-        None if guide is None else _as_classifier("guide", guide, model, classes),
-        None if label_free is None else _as_classifier("label_free", label_free, model, None),
+        _as_classifier("judge", judge, shape, classes),
+        None if guide is None else _as_classifier("guide", guide, shape, classes),
+        None if label_free is None else _as_classifier("label_free", label_free, shape, None),
     )
     with torch.device("cpu"):  # whatever the caller's default device is
         own = OwnMetrics(metrics, {each.name for each in fields(Scores)})
@@ -144,12 +140,20 @@ def _check_model(model: Any) -> None:
             )
 
 
-def _as_classifier(name: str, given: nn.Module, model: Relabeller, num_classes: int | None) -> Classifier:
-    """Return a classifier, or wrap a plain network as one for the images of the model."""
+def _image_shape(batches: Batches) -> ImageShape | None:
+    """Return `(C, H, W)` of the first batch; None if it is no tensor of images."""
+    first = next(iter(batches), None)
+    images = first[0] if isinstance(first, tuple | list) and first else None
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        return None
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+def _as_classifier(name: str, given: nn.Module, shape: ImageShape | None, num_classes: int | None) -> Classifier:
+    """Return a classifier, or wrap a plain network as one for images of a shape."""
     given = uncompiled(given)
     if isinstance(given, Classifier):
         return given
-    shape: ImageShape | None = getattr(model, "image_shape", None)
     if not isinstance(given, nn.Module) or shape is None:
         hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
         raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")

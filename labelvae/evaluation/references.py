@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from labelvae.attributes.rows import Attributes
 from labelvae.inputs.labels import label_tensor
@@ -14,6 +15,33 @@ from labelvae.inputs.tensors import ImageShape, as_images, check_labels
 
 Batches = Iterable[tuple[Any, Any]]
 """Batches of images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, or a list of pairs."""
+
+
+def repeatable(argument: str, source: Any) -> Batches:
+    """Return batches that can be gone through more than once; a torch `Dataset` in batches of 256.
+
+    Args:
+        argument: its name in the caller's words.
+        source: batches, or a `Dataset` of images and labels.
+
+    Raises:
+        ValueError: batches for one pass only, or none.
+    """
+    if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
+        return DataLoader(source, batch_size=256, collate_fn=_listed)
+    if isinstance(source, Iterator) or not isinstance(source, Iterable):
+        raise ValueError(
+            f"{argument}: expected batches to go through more than once, got {type(source).__name__}; "
+            "a list of batches, a DataLoader or a Dataset is"
+        )
+    return source
+
+
+def _listed(rows: list[Any]) -> tuple[list[Any], ...]:
+    """The images and the labels of examples, each as a list."""
+    for row in rows:
+        _pair(row)
+    return tuple(list(part) for part in zip(*rows, strict=True))
 
 
 def checked_pair(

@@ -146,7 +146,7 @@ def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> Non
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
         hint = "; add the batch dimension: images[None]" if images.ndim == 3 else ""
         raise ValueError(f"{name}: expected shape {expected}, got {tuple(images.shape)}{hint}")
-    if len(images) == 0:
+    if images.shape[0] == 0:
         raise ValueError(f"{name}: expected at least one image, got an empty batch {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ValueError(

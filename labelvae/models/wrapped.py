@@ -138,8 +138,16 @@ class WrappedClassifier(Classifier):
         each = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values] * channels
         if len(each) != channels:
             got = described(given) if isinstance(given, str) else len(each)
-            raise ValueError(f"{name}: expected {channels} numbers, one a channel, got {got}")
-        return torch.tensor([check_number(name, value, above=above) for value in each])[:, None, None]
+            raise ValueError(
+                f"{name}: expected one number a channel, {channels} for images {self.image_shape}, got {got}; "
+                "a network for other channels needs a module in front of it, as InColour in examples/own_parts.py"
+            )
+        numbers = [check_number(name, value, above=above) for value in each]
+        if max(numbers) > 1:
+            raise ValueError(
+                f"{name}: expected levels of images in [0, 1], got {max(numbers):g}; divide mean and std by 255"
+            )
+        return torch.tensor(numbers)[:, None, None]
 
     def _try(self, num_classes: int | None) -> None:
         """Try the network on a few images: does it return logits, and from which layer?"""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.data.image_data import ImageData
+from labelvae.evaluation.advice import advice
 from labelvae.evaluation.diagnosis import diagnose
 from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
@@ -238,6 +240,7 @@ class Experiment:
         ]
         save_scores(scores, self.out / "scores.json")
         print(f"\n{scores_table(scores)}\n")
+        self.wrong |= {} if self.settings.fast_dev_run else advice(scores[0])
         return scores
 
     def pictures(self, model: ConditionalVAE | Refined, judge: LabelClassifier) -> None:
@@ -302,9 +305,7 @@ class Experiment:
 
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)
-        if not self.settings.fast_dev_run:
-            return loader
-        return [batch for batch, _ in zip(loader, range(2), strict=False)]
+        return list(islice(loader, 2)) if self.settings.fast_dev_run else loader
 
     def _logger(self) -> Logger | None:
         if self.settings.fast_dev_run:

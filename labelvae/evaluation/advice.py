@@ -1,0 +1,88 @@
+"""What scores say of a model in words, and which setting to try next."""
+
+from __future__ import annotations
+
+from labelvae.evaluation.diagnosis import beats_chance
+from labelvae.evaluation.scores import Scores
+
+LEAST_JUDGE_ACCURACY = 0.75
+"""Accuracy on real images below which what a judge says is rough."""
+
+LEAST_EFFECTIVENESS = 0.8
+"""Effectiveness below which a label is hardly followed."""
+
+LEAST_WORST_CLASS = 0.5
+"""Effectiveness of the worst asked label below which that label is named."""
+
+LARGEST_GAP = 0.1
+"""Guide agreement minus judge agreement above which the images please the guide and nobody else."""
+
+LARGEST_CARICATURE = 0.05
+"""Effectiveness minus the judge's accuracy on real images above which counterfactuals are caricatures."""
+
+LARGEST_SHARPNESS = 1.6
+"""Sharpness above which counterfactuals are noisier than photographs are."""
+
+
+def advice(scores: Scores) -> dict[str, str]:
+    """Name the weaknesses that scores show.
+
+    Args:
+        scores: the scores of a model, see `evaluate`.
+
+    Returns:
+        Each weakness by name, in words: the figure, what it means, and what to try. Empty if nothing stands out.
+
+    >>> import math
+    >>> from dataclasses import fields
+    >>> figures = {each.name: math.nan for each in fields(Scores) if each.type == "float"}
+    >>> figures |= {"effectiveness": 0.4, "guide_judge_gap": 0.6, "judge_accuracy": 0.99}
+    >>> list(advice(Scores(name="model", images=300, effectiveness_by_class=(0.4, 0.4), **figures)))
+    ['guide fooled']
+    """
+    found = {}
+    classes = len(scores.effectiveness_by_class)
+    if classes and not beats_chance(scores.judge_accuracy, 1.0 / classes, scores.images):
+        return {
+            "judge at chance": (
+                f"the judge is right on {scores.judge_accuracy:.0%} of the real images, as guessing is, so no other "
+                "score says anything; look at the labels, or train the judge longer (judge.optimization)"
+            )
+        }
+    if scores.judge_accuracy < LEAST_JUDGE_ACCURACY:
+        found["judge unsure"] = (
+            f"the judge is right on {scores.judge_accuracy:.0%} of the real images, so effectiveness is rough; train "
+            "it longer or with wider layers (judge.optimization, judge.widths), or use a trained network of your own"
+        )
+    if scores.guide_judge_gap > LARGEST_GAP:
+        agreed = scores.effectiveness + scores.guide_judge_gap
+        found["guide fooled"] = (
+            f"the guide takes {agreed:.0%} of the counterfactuals for the asked label and the judge "
+            f"{scores.effectiveness:.0%}, so the images please the guide alone; show the guide moved and noisy images "
+            "(vae.objective.guide_augmentation), train it on attacked ones (guide.adversarial), or add a discriminator "
+            "that sees what the guide sees (vae.discriminator_widths, vae.discriminator_sees_guide)"
+        )
+    elif scores.effectiveness < LEAST_EFFECTIVENESS:
+        found["label seldom followed"] = (
+            f"the judge takes {scores.effectiveness:.0%} of the counterfactuals for the asked label, and so does the "
+            "guide; raise vae.objective.label_weight, train longer, or leave the code less room (a smaller latent_dim, "
+            "a larger beta)"
+        )
+    elif scores.effectiveness_worst_class < LEAST_WORST_CLASS:
+        worst = min(range(classes), key=scores.effectiveness_by_class.__getitem__)
+        found["class seldom followed"] = (
+            f"class {worst} is followed in {scores.effectiveness_worst_class:.0%} of the images that were asked to be "
+            "it; look at its training images, and see how many there are"
+        )
+    if scores.effectiveness - scores.judge_accuracy > LARGEST_CARICATURE:
+        found["caricatures"] = (
+            f"the judge takes {scores.effectiveness:.0%} of the counterfactuals for their label, but only "
+            f"{scores.judge_accuracy:.0%} of the real images; lower vae.objective.label_weight, or give it "
+            "label_constraint, at which the guide is content"
+        )
+    if scores.sharpness > LARGEST_SHARPNESS:
+        found["noise"] = (
+            f"the counterfactuals are {scores.sharpness:.1f} times as sharp as real images: noise, or a pattern; "
+            "look at the pictures, train longer, or lower vae.objective.adversarial_weight and label_weight"
+        )
+    return found
