@@ -1,11 +1,12 @@
 # make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
 # make demo-time  how long the demo takes, with all instructions and AVX2 alone, quiet and beside a busy process
-# make test   style, types and tests, with coverage
+# make test   style, types and tests
+# make coverage  the tests, with the share of lines and branches that they reach, at least 95 %
 # make page-test  the demo page in a browser; brings a Chromium where there is none
 # make test-oldest  the tests on the lowest versions that pyproject.toml allows, in .venv-oldest
 # make pictures  the docs' pictures that no benchmark makes; needs a Chromium
 # make docs   the documentation as pages, under docs/_build/html, its Python blocks run, its linked files and options looked up
-.PHONY: demo demo-time test page-test test-oldest docs pictures check format clean
+.PHONY: demo demo-time test coverage page-test test-oldest docs pictures check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,6 +18,9 @@ demo-time: .venv/installed
 	$(BIN)/python benchmarks/demo_time.py
 
 test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+coverage: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n auto
 
 page-test: .venv/installed-dev
