@@ -186,7 +186,7 @@ def write_sheet(
         seen = [one.image for one in read.readings]
         wanted = "".join(map(str, asked))
         rows.append(Row(name, read.photo, seen, f"seen as {text}, asked {wanted}", relabelled(read, vae, asked)))
-    sheet_of(rows).save(path, quality=82)
+    sheet_of(rows).save(path, quality=66, optimize=True, progressive=True)
 
 
 if __name__ == "__main__":
