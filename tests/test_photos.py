@@ -10,11 +10,11 @@ from PIL import Image
 from scipy import ndimage
 
 from labelvae import ConditionalVAE
-from labelvae.photos.found import joined, turned
+from labelvae.photos.found import in_reading_order, joined, turned
 from labelvae.photos.frames import fit_ink
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import run_lengths, without_lines
-from labelvae.photos.pieces import grouped, pieces_of
+from labelvae.photos.pieces import _alone, grouped, pieces_of
 from labelvae.photos.reading import LEAST_CONFIDENCE, Reading, _parts_joined, read_digits, seen_sheet
 from labelvae.photos.scans import fit_scan
 from labelvae.photos.strokes import WORKING_SIDE, find_digits, find_writing, ink_maps
@@ -301,3 +301,62 @@ def test_a_part_is_joined_with_the_neighbour_that_makes_a_digit_of_it(digits):
     joined_up = _parts_joined(before[1:], [hat], read)
     assert [one.label for one in joined_up] == [7, 5], "a hat too short for a digit"
     assert joined_up[1].found.box == (270, 10, 360, 130)
+    three = Reading(body, image, 3, 0.8)
+    assert [one.label for one in _parts_joined([before[1], three], [hat], read)] == [7, 5], "a 3 but for its hat"
+    sure = [before[1], Reading(body, image, 3, 0.95)]
+    assert _parts_joined(sure, [hat], read) == sure, "a plain digit is left alone"
+    pair = [Reading(hat, image, 1, 0.97), three]
+    assert _parts_joined(pair, [], read) == pair, "two digits that can be read stay two"
+
+
+def test_digits_of_several_heights_are_in_one_row(digits):
+    (found,) = find_digits(photo(ink_of((digits[5], 130, 80, 140))))
+    tall, low, below = (
+        replace(found, box=box) for box in ((30, 110, 100, 215), (240, 120, 310, 155), (40, 230, 90, 290))
+    )
+    assert [one.box for one in in_reading_order([below, low, tall])] == [tall.box, low.box, below.box]
+    tall, low = replace(found, box=(240, 110, 310, 215)), replace(found, box=(30, 170, 100, 205))
+    assert [one.box for one in in_reading_order([tall, below, low])] == [low.box, tall.box, below.box]
+
+
+@pytest.mark.parametrize(
+    ("upright", "sides", "turn"),
+    [
+        ((5, 0.79), ((4, 0.0), (7, 1.0)), 270),
+        ((5, 0.79), ((7, 0.99), (4, 0.1)), 90),
+        ((5, 0.79), ((4, 0.0), (7, 0.9)), 0),
+        ((0, 0.87), ((0, 0.94), (0, 0.99)), 0),
+        ((5, 0.92), ((4, 0.0), (7, 1.0)), 0),
+        ((5, 0.2), ((4, 0.0), (7, 0.9)), 270),
+    ],
+)
+def test_a_photograph_that_is_not_read_plainly_is_turned(upright, sides, turn, digits, models, monkeypatch):
+    answers = iter((upright, *sides))
+
+    def said(found, *_):
+        label, confidence = next(answers)
+        return Reading(found, torch.zeros(1, 28, 28), label, confidence)
+
+    monkeypatch.setattr("labelvae.photos.reading._reading", said)
+    read = read_digits(photo(ink_of((digits[5], 130, 80, 140))), *models)
+    assert read.turn == turn
+    assert read.readings[0].label == {0: upright[0], 90: sides[0][0], 270: sides[1][0]}[turn]
+
+
+def test_what_is_left_of_a_line_is_no_piece_where_the_line_is_whole():
+    high, low = np.zeros((60, 60), int), np.zeros((60, 60), int)
+    high[10:20, 10:14] = 1
+    high[30:45, 40:44] = 2
+    low[2:58, 9:15] = 1
+    low[28:47, 39:45] = 2
+    boxes = dict(enumerate(ndimage.find_objects(high), 1))
+    assert list(_alone((high, boxes), low)) == [2]
+
+
+def test_a_small_soft_digit_is_found(digits):
+    """An upscaled digit has wide edges for its size."""
+    small = Image.fromarray((digits[8] * 255).astype(np.uint8)).resize((80, 80), Image.Resampling.BICUBIC)
+    ink = np.zeros((HEIGHT, WIDTH))
+    ink[90:170, 140:220] = ndimage.gaussian_filter(np.asarray(small) / 255.0, 6)
+    (found,) = find_digits(photo(ink[..., None]))
+    assert 140 <= found.box[0] < found.box[2] <= 220

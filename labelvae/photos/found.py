@@ -106,12 +106,16 @@ def joined(one: Found, other: Found) -> Found:
 
 
 def in_reading_order(found: list[Found]) -> list[Found]:
-    """Sort row by row, and from left to right; a digit whose middle is beside another one is in its row."""
+    """Sort row by row, from left to right. Digits are in one row if the middle of one is beside the other."""
     rows: list[list[Found]] = []
     for one in sorted(found, key=lambda one: one.box[1] + one.box[3]):
-        middle = (one.box[1] + one.box[3]) / 2
-        if rows and any(other.box[1] < middle < other.box[3] for other in rows[-1]):
+        if rows and any(_beside(one, other) or _beside(other, one) for other in rows[-1]):
             rows[-1].append(one)
         else:
             rows.append([one])
     return [one for row in rows for one in sorted(row, key=lambda one: one.box[0])]
+
+
+def _beside(one: Found, other: Found) -> bool:
+    """Whether the middle of one is between the top and the bottom of the other."""
+    return other.box[1] < (one.box[1] + one.box[3]) / 2 < other.box[3]

@@ -17,6 +17,9 @@ SMALLEST_PIECE = 0.1
 LARGEST_STROKE = 0.06
 """Thicker things at the border, as a share of the longest side, are a table or a hand."""
 
+MOST_GROWTH = 1.5
+"""How much longer a piece may be at half the level, where it is no stroke any more."""
+
 MOST_DIGITS = 12
 """More pieces than this are text or a pattern."""
 
@@ -32,7 +35,24 @@ def pieces_of(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
         level *= 0.7
         pieces = _plausible(levels, ink, level)
     fuller = _plausible(levels, ink, max(floor, 0.5 * level))
-    return fuller if fuller[1] else pieces
+    return fuller if fuller[1] else (pieces[0], _alone(pieces, fuller[0]))
+
+
+def _alone(pieces: Pieces, fuller: np.ndarray) -> dict[int, Box]:
+    """The boxes of pieces that are hardly longer at a lower level; what is left of a line is part of a long one there.
+
+    Args:
+        pieces: the pieces at a level.
+        fuller: the labels at a lower level.
+    """
+    labels, boxes = pieces
+    wholes = ndimage.find_objects(fuller)
+    alone = {}
+    for index, box in boxes.items():
+        within = int(fuller[box][labels[box] == index].max())
+        if within and _long(wholes[within - 1]) < MOST_GROWTH * _long(box):
+            alone[index] = box
+    return alone
 
 
 def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:

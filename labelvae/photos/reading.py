@@ -27,7 +27,13 @@ LEAST_CONFIDENCE = 0.5
 """A reading below this is doubted."""
 
 SURE = 0.8
-"""Confidence from which a turned photograph is believed."""
+"""Confidence from which a turned photograph is believed, if it cannot be read as it is."""
+
+PLAIN = 0.9
+"""Confidence from which a photograph is not turned at all."""
+
+PLAINER = 0.95
+"""Confidence from which a turned photograph is believed, if it can be read as it is but not plainly."""
 
 WIDEST_GAP = 0.2
 """Widest gap between two parts of a digit, as a share of the longer side of both together."""
@@ -93,8 +99,8 @@ def read_digits(
 ) -> PhotoReading:
     """Read the written digits in a photograph.
 
-    A photograph that cannot be read as it is, is turned by 90 degrees both ways, and believed if one way is sure and
-    the other does not say another digit.
+    A photograph that cannot be read as it is, or not plainly, is turned by 90 degrees both ways. One way is believed if
+    it is sure and the other way does not say another digit.
 
     Args:
         picture: of any size and mode.
@@ -123,7 +129,8 @@ def read_digits(
 
     readings = _parts_joined(read(found), parts, read)
     doubted = sum(one.doubted for one in readings)
-    if 2 * doubted < len(readings) or not doubted:
+    readable = 2 * doubted < len(readings) or not doubted
+    if readable and min(one.confidence for one in readings) >= PLAIN:
         return PhotoReading(picture, readings, 0)
     sides = []
     for quarters in (1, 3):
@@ -132,6 +139,8 @@ def read_digits(
     (other, _), (sure, (quarters, best)) = sorted(
         ((min(one.confidence for one in side), (quarters, side)) for quarters, side in sides), key=lambda side: side[0]
     )
+    if readable and (sure < PLAINER or other >= LEAST_CONFIDENCE):
+        return PhotoReading(picture, readings, 0)
     if sure > SURE and other >= LEAST_CONFIDENCE:
         said = [[one.label for one in side] for _, side in sides]
         if said[0] != said[1]:
@@ -154,19 +163,19 @@ def read_digits(
 def _parts_joined(
     readings: list[Reading], parts: list[Found], read: Callable[[list[Found]], list[Reading]]
 ) -> list[Reading]:
-    """Join what is doubted with a stroke close to it where both read as one digit, such as a 5 and its hat."""
+    """Join what is not read plainly with a stroke close to it where both read as one digit, such as a 5 and its hat."""
     result = list(readings)
-    for doubted in readings:
-        if not doubted.doubted or not any(one is doubted for one in result):
+    for unsure in readings:
+        if unsure.confidence >= PLAIN or not any(one is unsure for one in result):
             continue
-        others = [*(one.found for one in result if one is not doubted), *parts]
-        others = [one for one in others if _close(doubted.found, one)]
+        digits = [one.found for one in result if one is not unsure and (unsure.doubted or one.doubted)]
+        others = [one for one in (*digits, *parts) if _close(unsure.found, one)]
         if not others:
             continue
-        wholes = read([joined(doubted.found, one) for one in others])
+        wholes = read([joined(unsure.found, one) for one in others])
         best, other = max(zip(wholes, others, strict=True), key=lambda pair: pair[0].confidence)
-        if not best.doubted:
-            result = [one for one in result if one is not doubted and one.found is not other] + [best]
+        if best.confidence > max(unsure.confidence, LEAST_CONFIDENCE):
+            result = [one for one in result if one is not unsure and one.found is not other] + [best]
     order = in_reading_order([one.found for one in result])
     return sorted(result, key=lambda one: next(place for place, found in enumerate(order) if found is one.found))
 
