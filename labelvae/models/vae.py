@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,11 @@ from labelvae.inputs.tensors import (
 from labelvae.models.edits import confined, own_for_residual, with_residual
 from labelvae.models.labelled import Labelled, label_arguments
 from labelvae.models.latent import DiagonalGaussian
+from labelvae.models.latent_flow import LatentFlow, check_flow
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
 from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
-from labelvae.models.passes import codes_of, images_of
+from labelvae.models.passes import codes_of, drawn_codes, images_of
 from labelvae.models.pyramids import check_places, default_widths
 
 
@@ -82,6 +83,11 @@ class ConditionalVAE(Labelled):
             is weights over the classes, `(B, K)`, or its embedding if `decoder_label` is "embedding".
         attributes: the parts of a label: a dict from names to `Category`, `Binary` and `Continuous`.
 
+    Attributes:
+        prior: what `sample` draws codes from: a flow on the codes of the trained model, see `flows.fit_prior`, or None
+            for N(0, I). It is saved and loaded with the model, but is no submodule: `state_dict`, `parameters` and `to`
+            leave it alone. `VAETraining` sets it to None, because other weights have other codes.
+
     Raises:
         ValueError: an argument out of range; an encoder or decoder that fails or returns another shape.
 
@@ -89,6 +95,9 @@ class ConditionalVAE(Labelled):
     >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
     torch.Size([5, 1, 28, 28])
     """
+
+    prior: LatentFlow | None = None
+    saved_with: ClassVar = {"prior": LatentFlow}
 
     def __init__(
         self,
@@ -127,18 +136,8 @@ class ConditionalVAE(Labelled):
         check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
             check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
-        aside = {
-            "self",
-            "__class__",
-            "own",
-            "encoder",
-            "decoder",
-            "label",
-            "found",
-            "entries",
-            "num_classes",
-            "attributes",
-        }
+        aside = {"self", "__class__", "own", "label", "found", "entries"}
+        aside |= {"encoder", "decoder", "num_classes", "attributes"}
         others = {name: value for name, value in locals().items() if name not in aside | {"aside"}}
         super().__init__({"image_shape": image_shape, **label, **others})  # the arguments, as checked
         self.image_shape = image_shape
@@ -174,6 +173,13 @@ class ConditionalVAE(Labelled):
         )
         for name in [name for name, part in own.items() if part is not None]:
             try_part(name, self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. A prior is checked, and does not become a submodule."""
+        if name == "prior":
+            object.__setattr__(self, name, None if value is None else check_flow(name, value, self))
+        else:
+            super().__setattr__(name, value)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile both halves in place, as `nn.Module.compile` does. The weights keep their names."""
@@ -276,18 +282,15 @@ class ConditionalVAE(Labelled):
         return made if mask is None else confined(images, made, mask)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
-        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
+        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
 
-        Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
+        The prior is `self.prior`, or N(0, I) where that is None. Labels are an index or a name, for one image, or
+        `(B,)` or `(B, K)`.
         """
         check_kind("generator", generator, torch.Generator, optional=True)
         labels, count = self.counted_labels(labels)
         asked = self.label_weights(labels, count)
-        if not self.decoder_sees_label:
-            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
-        where = generator.device if generator is not None else "cpu"
-        codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
-        return images_of(self, codes, asked, chunk_size, self.device)
+        return images_of(self, drawn_codes(self, asked, generator, chunk_size), asked, chunk_size, self.device)
 
     def interpolate(
         self,

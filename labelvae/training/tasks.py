@@ -22,6 +22,7 @@ from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import label_loss
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.frozen import Classifier
+from labelvae.models.latent_flow import drop_prior
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
@@ -260,6 +261,11 @@ class VAETraining(Task):
         if self.loss.guidance is not None:
             tensors = self.loss.guidance.members.state_dict()
             self._frozen = {name: value.clone() for name, value in tensors.items()}
+
+    def on_fit_start(self) -> None:
+        """Prepare as `Task.on_fit_start` does, and drop the model's prior."""
+        super().on_fit_start()
+        drop_prior(self.vae)
 
     def teardown(self, stage: str) -> None:
         """Restore the frozen guide to the last bit, after an average over its weights has rounded it."""
