@@ -128,7 +128,7 @@ def samples_judged(model: Any, judge: Any, real: Any, held_out: Any, floor: floa
 
 
 def draw(vae: Any, carried: Any, data: Any, out: Path) -> None:
-    """Draw samples from N(0, I) beside samples from the flow, and test images under wrong labels both ways."""
+    """Draw samples from N(0, I) beside samples from the prior, and test images under wrong labels both ways."""
     import torch
 
     from labelvae.inputs.tensors import wrong_labels
@@ -140,7 +140,7 @@ def draw(vae: Any, carried: Any, data: Any, out: Path) -> None:
         model.sample(asked, torch.Generator().manual_seed(1)).unflatten(0, (len(names), 8)) for model in (vae, carried)
     ]
     rows = [[*before, *after] for before, after in zip(*drawn, strict=True)]
-    grid(rows, row_titles=names, column_titles=["N(0, I)"] * 8 + ["flow"] * 8, group=8).save(out / "samples.png")
+    grid(rows, row_titles=names, column_titles=["N(0, I)"] * 8 + ["prior"] * 8, group=8).save(out / "samples.png")
     test = data.splits["test"]
     some = test.subset(one_of_each(test.labels, 30)).load()
     images, own = some.images.float() / 255.0, some.labels

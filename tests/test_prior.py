@@ -127,6 +127,13 @@ def test_a_model_of_several_attributes_has_no_prior(shape):
         several.prior = LatentFlow(4, 3)
 
 
+def test_a_prior_without_values_is_refused_when_it_is_used(vae):
+    with torch.device("meta"):
+        vae.prior = LatentFlow(4, 3)
+    with pytest.raises(ValueError, match="prior: expected values, got a tensor of the meta device"):
+        vae.sample(0)
+
+
 # saved, loaded, copied
 
 
@@ -198,6 +205,10 @@ def rewritten(folder, change):
         (lambda header, _: header["prior"].update(couplings=10**9), "couplings: "),
         (lambda header, _: header["prior"].update(hidden_dim=9), r"differ, the first is 'prior\.layers"),
         (lambda _, weights: weights.pop("prior.layers.0.order"), r"differ, the first is 'prior\.layers\.0\.order'"),
+        (
+            lambda _, weights: weights["prior.layers.2.order"].fill_(3),
+            r"layers\.2\.order: expected each of 0 to 3 once",
+        ),
         (lambda _, weights: weights["prior.layers.0.network.last.bias"].fill_(torch.nan), r"'prior\..* not finite"),
     ],
 )

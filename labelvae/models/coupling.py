@@ -8,6 +8,8 @@ inverse needs s and t alone, so they may be any network. Which entries stay chan
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,15 @@ class Coupling(nn.Module):
         kept, changed = self._halves(u)
         log_scale, shift = self._scale_and_shift(kept, label)
         return self._joined(kept, (changed - shift) * (-log_scale).exp())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Refuse an order that does not name every entry once: a broken file, which would fail at the first use."""
+        order = state_dict.get(prefix + "order")
+        if order is not None and not torch.equal(
+            order.cpu().sort().values, torch.arange(len(self.order), device="cpu")
+        ):
+            raise ValueError(f"{prefix}order: expected each of 0 to {len(self.order) - 1} once; save the flow again")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _halves(self, values: Tensor) -> tuple[Tensor, Tensor]:
         ordered = values[:, self.order]

@@ -72,11 +72,10 @@ def drawn_codes(vae: Any, label: Tensor, generator: torch.Generator | None, chun
         The codes, `(B, D)`.
 
     Raises:
-        ValueError: neither the prior nor the decoder sees the label.
+        ValueError: a prior without values, on the meta device; neither the prior nor the decoder sees the label.
     """
     if vae.prior is not None:
-        codes: Tensor = vae.prior.sample(label, generator, chunk_size)
-        return codes
+        return moved(vae.prior.sample(label, generator, chunk_size), vae.device, "prior")
     if not vae.decoder_sees_label:
         raise ValueError(f"labels: a decoder with decoder_label={vae.decoder_label!r} draws no images of a label")
     where = generator.device if generator is not None else "cpu"
