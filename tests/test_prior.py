@@ -254,6 +254,34 @@ def test_the_command_samples_by_the_prior(with_prior, tmp_path):
         torch.testing.assert_close(levels, image[0], rtol=0, atol=0.5 / 255 + 1e-6)
 
 
+def test_the_command_fits_a_prior_to_a_saved_model(tmp_path, capsys):
+    vae = ConditionalVAE((1, 8, 8), 10, latent_dim=4, encoder_widths=(8,), hidden_dim=16).eval()
+    vae.save_pretrained(tmp_path / "run" / "vae")
+    main(["prior", "--model", str(tmp_path / "run"), "--data=digits", "--epochs=1"])
+    assert f"the model with its prior: {tmp_path / 'run' / 'vae'}" in capsys.readouterr().out
+    again = ConditionalVAE.from_pretrained(tmp_path / "run")
+    assert again.prior is not None
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in vae.state_dict().items())
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_command_refuses(with_prior, tmp_path, capsys):
+    assert "model: expected a folder of your own" in refused(capsys, "prior", "--model=mnist", "--data=mnist")
+    with_prior.save_pretrained(tmp_path / "vae")
+    assert "data: there is no" in refused(capsys, "prior", "--model", tmp_path / "vae")
+    assert "there are 3 classes" in refused(capsys, "prior", "--model", tmp_path / "vae", "--data=digits")
+    assert "epochs: " in refused(capsys, "prior", "--model", tmp_path / "vae", "--data=digits", "--epochs=0")
+    several = ConditionalVAE((1, 8, 8), latent_dim=4, attributes={"angle": {"kind": "continuous", "low": 0, "high": 1}})
+    several.save_pretrained(tmp_path / "several")
+    assert "model: expected a model of one class" in refused(capsys, "prior", "--model", tmp_path / "several")
+
+
 def test_a_training_drops_the_prior_of_the_codes_before(with_prior, guide, images, labels):
     task = VAETraining(with_prior, GuidedELBO(guide))
     assert not [name for name in task.state_dict() if "prior" in name]
