@@ -287,8 +287,17 @@ def test_a_training_drops_the_prior_of_the_codes_before(with_prior, guide, image
     assert not [name for name in task.state_dict() if "prior" in name]
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(max_steps=1, accelerator="cpu", enable_model_summary=False, num_sanity_val_steps=0, **quiet)
-    with pytest.warns(UserWarning, match="prior: training changes the model's codes"):
+    with pytest.warns(UserWarning, match="prior: other weights have other codes"):
         trainer.fit(task, DataLoader([(images, labels)], None), DataLoader([(images, labels)], None))
+    assert with_prior.prior is None
+
+
+def test_other_weights_drop_the_prior_and_the_same_ones_do_not(with_prior):
+    with_prior.load_state_dict(copy.deepcopy(with_prior.state_dict()))
+    assert with_prior.prior is not None
+    other = ConditionalVAE(**with_prior.config)
+    with pytest.warns(UserWarning, match="prior: other weights have other codes"):
+        with_prior.load_state_dict(other.state_dict())
     assert with_prior.prior is None
 
 

@@ -49,6 +49,7 @@ from .options import EncoderLabel as EncoderLabel
 from .options import Upsampling as Upsampling
 from .own_networks import check_logits as check_logits
 from .own_networks import posterior_of as posterior_of
+from .prior import WithPrior as WithPrior
 from .pyramids import check_places as check_places
 from .pyramids import default_widths as default_widths
 from .pyramids import pyramid as pyramid

@@ -7,7 +7,6 @@ from label to label as far as the code still tells the label. A small flow learn
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -94,14 +93,3 @@ def check_flow(name: str, flow: Any, vae: Any) -> LatentFlow:
         )
     checked: LatentFlow = flow
     return checked
-
-
-def drop_prior(vae: Any) -> None:
-    """Set the prior of a model that is about to be trained to None, with a warning: it is of the codes before."""
-    if vae.prior is not None:
-        vae.prior = None
-        warnings.warn(
-            "prior: training changes the model's codes, so its prior is dropped and sample draws from N(0, I); fit "
-            "another one afterwards: vae.prior = labelvae.flows.fit_prior(vae, batches)",
-            stacklevel=3,
-        )

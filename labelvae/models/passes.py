@@ -1,4 +1,4 @@
-"""The two halves of a model on many images, some at a time, in evaluation mode; and codes of its prior."""
+"""The two halves of a model on many images, some at a time, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -57,26 +57,3 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
         for part in parts:
             images[part] = model.decode(codes[part].to(vae.device), vae.weighed(label[part].to(vae.device)))
     return images
-
-
-def drawn_codes(vae: Any, label: Tensor, generator: torch.Generator | None, chunk_size: int) -> Tensor:
-    """Draw codes from the model's prior: its flow, or else N(0, I).
-
-    Args:
-        vae: the model.
-        label: the label weights, `(B, L)`.
-        generator: the random number generator. None takes torch's own.
-        chunk_size: the number of codes at a time, of a flow.
-
-    Returns:
-        The codes, `(B, D)`.
-
-    Raises:
-        ValueError: a prior without values, on the meta device; neither the prior nor the decoder sees the label.
-    """
-    if vae.prior is not None:
-        return moved(vae.prior.sample(label, generator, chunk_size), vae.device, "prior")
-    if not vae.decoder_sees_label:
-        raise ValueError(f"labels: a decoder with decoder_label={vae.decoder_label!r} draws no images of a label")
-    where = generator.device if generator is not None else "cpu"
-    return torch.randn(len(label), vae.latent_dim, generator=generator, device=where)

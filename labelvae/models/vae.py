@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,17 +30,17 @@ from labelvae.inputs.tensors import (
     check_images,
 )
 from labelvae.models.edits import confined, own_for_residual, with_residual
-from labelvae.models.labelled import Labelled, label_arguments
+from labelvae.models.labelled import label_arguments
 from labelvae.models.latent import DiagonalGaussian
-from labelvae.models.latent_flow import LatentFlow, check_flow
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
 from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
-from labelvae.models.passes import codes_of, drawn_codes, images_of
+from labelvae.models.passes import codes_of, images_of
+from labelvae.models.prior import WithPrior
 from labelvae.models.pyramids import check_places, default_widths
 
 
-class ConditionalVAE(Labelled):
+class ConditionalVAE(WithPrior):
     """A label-conditional variational autoencoder:
 
         z ~ q(z | x)            the encoder: what an image x has apart from its label
@@ -84,9 +84,8 @@ class ConditionalVAE(Labelled):
         attributes: the parts of a label: a dict from names to `Category`, `Binary` and `Continuous`.
 
     Attributes:
-        prior: what `sample` draws codes from: a flow on the codes of the trained model, see `flows.fit_prior`, or None
-            for N(0, I). It is saved and loaded with the model, but is no submodule: `state_dict`, `parameters` and `to`
-            leave it alone. `VAETraining` sets it to None, because other weights have other codes.
+        prior: what `sample` draws codes from: None for N(0, I), or a flow that `flows.fit_prior` fitted to the codes of
+            the trained model. It is saved with the model, see `WithPrior`.
 
     Raises:
         ValueError: an argument out of range; an encoder or decoder that fails or returns another shape.
@@ -95,9 +94,6 @@ class ConditionalVAE(Labelled):
     >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
     torch.Size([5, 1, 28, 28])
     """
-
-    prior: LatentFlow | None = None
-    saved_with: ClassVar = {"prior": LatentFlow}
 
     def __init__(
         self,
@@ -173,13 +169,6 @@ class ConditionalVAE(Labelled):
         )
         for name in [name for name, part in own.items() if part is not None]:
             try_part(name, self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. A prior is checked, and does not become a submodule."""
-        if name == "prior":
-            object.__setattr__(self, name, None if value is None else check_flow(name, value, self))
-        else:
-            super().__setattr__(name, value)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile both halves in place, as `nn.Module.compile` does. The weights keep their names."""
@@ -290,7 +279,10 @@ class ConditionalVAE(Labelled):
         check_kind("generator", generator, torch.Generator, optional=True)
         labels, count = self.counted_labels(labels)
         asked = self.label_weights(labels, count)
-        return images_of(self, drawn_codes(self, asked, generator, chunk_size), asked, chunk_size, self.device)
+        if self.prior is None and not self.decoder_sees_label:
+            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
+        codes = self._drawn_codes(asked, generator, chunk_size)
+        return images_of(self, codes, asked, chunk_size, self.device)
 
     def interpolate(
         self,

@@ -22,7 +22,6 @@ from labelvae.losses.record import LossTerms
 from labelvae.losses.terms import label_loss
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.frozen import Classifier
-from labelvae.models.latent_flow import drop_prior
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
@@ -265,7 +264,7 @@ class VAETraining(Task):
     def on_fit_start(self) -> None:
         """Prepare as `Task.on_fit_start` does, and drop the model's prior."""
         super().on_fit_start()
-        drop_prior(self.vae)
+        self.vae.drop_prior()
 
     def teardown(self, stage: str) -> None:
         """Restore the frozen guide to the last bit, after an average over its weights has rounded it."""
