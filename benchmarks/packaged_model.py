@@ -7,7 +7,7 @@
 
 or of what benchmarks/packaged_training.py made. Writes model, guide, card and pictures, and prints what that costs
 on the test images. Parts that lie elsewhere than in the folder of the run are named by `--vae`, `--guide` and
-`--judge`.
+`--judge`. `benchmarks/packaged_prior.py` fits the prior of MNIST's model afterwards.
 """
 
 from __future__ import annotations
