@@ -2,11 +2,13 @@
 
     python benchmarks/latent_flow.py --model mnist --judge JUDGE --data mnist --data-dir DIR
 
-The flow is trained on codes of the training images, drawn from their posteriors anew in every epoch. The judge had no
-part in the model. Samples are judged by it and, in its features, by their Fréchet distance to real training images of
-their class, over that of real held-out images (as many of each class, in the order that they have). Wrong labels are
-those of `benchmarks/relabel.py`. Leaves under the output folder the flow, which a second run takes up, `table.md`,
-`samples.png` and `wrong_labels.png`.
+The flow is the model's prior if it has one. Else it is trained on codes of the training images, drawn from their
+posteriors anew in every epoch. The first row is of the model without a prior, the second of the model with the flow as
+its prior, and in the third the flow carries codes from label to label. The judge had no part in the model. Samples are
+judged by it and, in its features, by their Fréchet distance to real training images of their class, over that of real
+held-out images (as many of each class, in the order that they have). Wrong labels are those of
+`benchmarks/relabel.py`. Leaves under the output folder a flow that was trained, which a second run takes up,
+`table.md`, `samples.png` and `wrong_labels.png`.
 """
 
 import argparse
@@ -56,12 +58,13 @@ def main() -> None:
 
     from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
     from labelvae.data.loaders import ImageLoader
-    from labelvae.flows import LatentFlow, WithFlow
+    from labelvae.flows import WithFlow
     from labelvae.runs import presets
     from labelvae.system.whole_files import write_whole
 
     torch.set_num_threads(1)
-    vae = ConditionalVAE.from_pretrained(options.model)
+    plain, vae = (ConditionalVAE.from_pretrained(options.model) for _ in range(2))
+    plain.prior = None
     judge = LabelClassifier.from_pretrained(options.judge)
     known = getattr(presets, options.data.upper()).data
     data = ImageData(data_dir=options.data_dir, **asdict(replace(known, name="folder") if options.folder else known))
@@ -69,18 +72,11 @@ def main() -> None:
     real = ImageLoader(data.splits["train"].subset(torch.arange(options.real)), 500)
     if options.count is not None:
         held_out = ImageLoader(data.splits[options.split].subset(torch.arange(options.count)), 500)
-    saved = options.out / "flow"
-    if (saved / "model.safetensors").is_file():
-        carried = WithFlow(vae, LatentFlow.from_pretrained(saved))
-    else:
-        start = time.process_time()
-        carried = WithFlow.fit(
-            vae, data.loader("train"), options.epochs, options.couplings, options.hidden_dim, options.seed
-        )
-        print(f"flow: {time.process_time() - start:.0f} CPU s", flush=True)
-        carried.flow.save_pretrained(saved)
+    if vae.prior is None:
+        vae.prior = fitted(vae, data, options)
+    carried = WithFlow(vae, vae.prior)
     rows = []
-    for name, model in (("N(0, I)", vae), ("flow", carried)):
+    for name, model in (("N(0, I)", plain), ("prior", vae), ("carried by the flow", carried)):
         scores = evaluate(model, held_out, judge, real=real, name=name, progress=False)
         row = scores.row() | {"realism_over_floor": scores.realism_by_class / scores.realism_floor}
         rows.append(row | samples_judged(model, judge, real, held_out, scores.realism_floor) | {"name": name})
@@ -88,7 +84,21 @@ def main() -> None:
     text = table(rows, HEADS)
     write_whole(options.out / "table.md", text + "\n")
     write_whole(options.out / "rows.json", json.dumps(rows, indent=2) + "\n")
-    draw(vae, carried, data, options.out)
+    draw(plain, carried, data, options.out)
+
+
+def fitted(vae: Any, data: Any, options: argparse.Namespace) -> Any:
+    """Return the flow that is saved under the output folder, or train one and save it there."""
+    from labelvae.flows import LatentFlow, fit_prior
+
+    saved = options.out / "flow"
+    if (saved / "model.safetensors").is_file():
+        return LatentFlow.from_pretrained(saved)
+    start = time.process_time()
+    flow = fit_prior(vae, data.loader("train"), options.epochs, options.couplings, options.hidden_dim, options.seed)
+    print(f"flow: {time.process_time() - start:.0f} CPU s", flush=True)
+    flow.save_pretrained(saved)
+    return flow
 
 
 def samples_judged(model: Any, judge: Any, real: Any, held_out: Any, floor: float) -> dict[str, float]:
@@ -118,7 +128,7 @@ def samples_judged(model: Any, judge: Any, real: Any, held_out: Any, floor: floa
 
 
 def draw(vae: Any, carried: Any, data: Any, out: Path) -> None:
-    """Draw samples from N(0, I) beside samples from the flow, and test images under wrong labels both ways."""
+    """Draw samples from N(0, I) beside samples from the prior, and test images under wrong labels both ways."""
     import torch
 
     from labelvae.inputs.tensors import wrong_labels
@@ -130,7 +140,7 @@ def draw(vae: Any, carried: Any, data: Any, out: Path) -> None:
         model.sample(asked, torch.Generator().manual_seed(1)).unflatten(0, (len(names), 8)) for model in (vae, carried)
     ]
     rows = [[*before, *after] for before, after in zip(*drawn, strict=True)]
-    grid(rows, row_titles=names, column_titles=["N(0, I)"] * 8 + ["flow"] * 8, group=8).save(out / "samples.png")
+    grid(rows, row_titles=names, column_titles=["N(0, I)"] * 8 + ["prior"] * 8, group=8).save(out / "samples.png")
     test = data.splits["test"]
     some = test.subset(one_of_each(test.labels, 30)).load()
     images, own = some.images.float() / 255.0, some.labels

@@ -28,6 +28,7 @@ PRESETS = {
 
 COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
     "evaluate": (commands.run_evaluate, {}),
+    "prior": (commands.prior, {}),
     "relabel": (picture_commands.relabel, {"paths": "+"}),
     "sample": (picture_commands.sample, {"out": ""}),
     "explain": (explaining.explain, {"paths": "+"}),

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from labelvae import ConditionalVAE
 from labelvae.evaluation import evaluate
 from labelvae.flows import Codes, ConditionalFlow, FlowTraining, LatentFlow, RealNVP, WithFlow
-from labelvae.flows.coupling import Coupling, flat_layers, map_layers
+from labelvae.flows.coupling import Coupling, map_layers
+from labelvae.models.coupling import flat_layers
 
 
 def moved_off_identity(flow, size=0.3):
@@ -333,7 +334,7 @@ def test_a_flow_fitted_to_a_model(vae, images, labels):
 
 def test_flows_of_other_models_are_refused(vae):
     with pytest.raises(
-        ValueError, match="flow: expected one on codes of 4 entries and 3 classes, got one on 5 entries"
+        ValueError, match="flow: expected a flow on codes of 4 entries and 3 classes, got one on 5 entries"
     ):
         WithFlow(vae, LatentFlow(5, 3))
     with pytest.raises(ValueError, match="flow: expected LatentFlow"):

@@ -12,6 +12,7 @@ from labelvae.evaluation.scores import save_scores
 from labelvae.inputs.class_names import read_classes, write_classes
 from labelvae.models import hub
 from labelvae.models.card import model_card
+from labelvae.models.latent_flow import LatentFlow
 
 
 @pytest.fixture
@@ -78,6 +79,15 @@ def test_a_model_goes_to_the_hub_and_comes_back(vae, images, shelf, run):
     assert read_classes(hub.locate("me/shapes", "ConditionalVAE"), 3)[2] == "star"
 
 
+def test_a_prior_goes_along(vae, shelf, run):
+    vae.prior = LatentFlow(4, 3)
+    vae.save_pretrained(run / "vae")
+    vae.push_to_hub("me/shapes", run=run)
+    assert "of a prior that was fitted" in (shelf / "me" / "shapes" / "README.md").read_text()
+    drawn = [each.sample(1, torch.Generator()) for each in (vae, ConditionalVAE.from_pretrained("me/shapes"))]
+    torch.testing.assert_close(*drawn, rtol=0, atol=0)
+
+
 def test_the_card_says_what_the_files_say(run):
     card = model_card(run)
     assert "| effectiveness | 0.987 |" in card
@@ -87,6 +97,7 @@ def test_the_card_says_what_the_files_say(run):
     assert "Classes: circle, square, star." in card
     assert "1,234 counterfactuals" in card
     assert card.count("![") == 1
+    assert "prior" not in card
     with pytest.raises(ValueError, match=r"scores\.json: no such file"):
         model_card(run / "vae")
     (run / "scores.json").write_text("[]")

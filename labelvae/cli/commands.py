@@ -102,6 +102,45 @@ def _evaluate_attributes(
         save_scores(scores, user_path(out))
 
 
+def prior(
+    *,
+    model: str,
+    data: DataName | None = None,
+    data_dir: Path | None = None,
+    epochs: int = 20,
+    skip_unreadable: bool = False,
+) -> None:
+    """Fit a prior to a trained model, from which it draws new images.
+
+    The prior learns the codes of the training images: those of the run that made the model, by the settings.yaml next
+    to the model's folder, or of --data. The model's files are written anew, with the same weights and the prior.
+
+    Args:
+        model: Folder of a trained model, or of its run.
+        data: Data set whose training images are taken. Images of a folder are brought to the model's size.
+        data_dir: Folder of the data set's files.
+        epochs: Times that every image's code is seen.
+        skip_unreadable: Leave out images of a folder that cannot be read.
+    """
+    from labelvae.flows.fitting import fit_prior
+    from labelvae.inputs.checks import check_count
+    from labelvae.models.hub import locate
+    from labelvae.system.whole_files import user_path
+
+    check_count("epochs", epochs)
+    vae, names = load_model(model)
+    if not names:
+        raise ValueError(f"model: expected a model of one class, got one of {', '.join(vae.attributes)}")
+    folder = locate(model, vae.kind)
+    if not user_path(model).exists():
+        raise ValueError(f"model: expected a folder of your own, which is written to, got {model!r}; copy {folder}")
+    vae.prior = fit_prior(
+        vae, images_of_run(model, vae, names, data, data_dir, skip_unreadable).loader("train"), epochs
+    )
+    vae.save_pretrained(folder)
+    print(f"the model with its prior: {folder}")
+
+
 def compare(runs: list[Path], *, html: Path | None = None) -> None:
     """Print the scores of several runs, side by side.
 

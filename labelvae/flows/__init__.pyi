@@ -1,9 +1,10 @@
+from .codes import Codes as Codes
 from .coupling import Coupling as Coupling
 from .coupling import FlatNetwork as FlatNetwork
 from .coupling import MapNetwork as MapNetwork
-from .flow import ConditionalFlow as ConditionalFlow
-from .latent import Codes as Codes
-from .latent import LatentFlow as LatentFlow
+from .fitting import fit_prior as fit_prior
 from .real_nvp import RealNVP as RealNVP
+from .training import ConditionalFlow as ConditionalFlow
 from .training import FlowTraining as FlowTraining
+from .with_flow import LatentFlow as LatentFlow
 from .with_flow import WithFlow as WithFlow

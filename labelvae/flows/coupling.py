@@ -1,10 +1,4 @@
-"""Affine coupling layers that see the label (Dinh et al., 2017, "Density estimation using Real NVP", arXiv 1605.08803).
-
-    u_a = x_a        u_b = x_b * exp(s(x_a, y)) + t(x_a, y)        log |det du/dx| = sum of s(x_a, y)
-
-One half of the entries, x_a, stays. With the label y it says how the other half, x_b, is scaled and shifted. The
-inverse needs s and t alone, so they may be any network. Which entries stay changes from layer to layer.
-"""
+"""Coupling layers on maps, as `labelvae.models.coupling` has them on codes."""
 
 from __future__ import annotations
 
@@ -12,76 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from labelvae.models.conditioning import LabelPlanes
+from labelvae.models.coupling import Coupling as Coupling  # noqa: PLC0414  where it is looked for
+from labelvae.models.coupling import FlatNetwork as FlatNetwork  # noqa: PLC0414
+from labelvae.models.coupling import zero
 from labelvae.models.networks import ImageNorm, ResidualBlock
-
-LARGEST_LOG_SCALE = 2.0
-"""Of one layer: it multiplies an entry by at most exp(2), so that the inverse stays exact."""
-
-
-class Coupling(nn.Module):
-    """One affine coupling layer on codes `(B, N)` or on maps `(B, N, H, W)`.
-
-    Args:
-        order: The N entries or channels, those that stay first.
-        kept: How many of them stay.
-        network: From the part that stays `(B, kept, ...)` and label weights `(B, K)` to `(B, 2 (N - kept), ...)`: a
-            log-scale for each entry that changes, then a shift for each.
-    """
-
-    order: Tensor
-
-    def __init__(self, order: Tensor, kept: int, network: nn.Module) -> None:
-        super().__init__()
-        self.register_buffer("order", order)
-        self.kept = kept
-        self.network = network
-
-    def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u, of the shape of `x`, and `log |det du/dx|`, `(B,)`."""
-        kept, changed = self._halves(x)
-        log_scale, shift = self._scale_and_shift(kept, label)
-        return self._joined(kept, changed * log_scale.exp() + shift), log_scale.flatten(1).sum(dim=1)
-
-    def inverse(self, u: Tensor, label: Tensor) -> Tensor:
-        """Return the x whose u this is under the label."""
-        kept, changed = self._halves(u)
-        log_scale, shift = self._scale_and_shift(kept, label)
-        return self._joined(kept, (changed - shift) * (-log_scale).exp())
-
-    def _halves(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        ordered = values[:, self.order]
-        return ordered[:, : self.kept], ordered[:, self.kept :]
-
-    def _joined(self, kept: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat([kept, changed], dim=1)[:, self.order.argsort()]
-
-    def _scale_and_shift(self, kept: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self.network(kept, label).to(kept.dtype).chunk(2, dim=1)
-        return LARGEST_LOG_SCALE * torch.tanh(log_scale / LARGEST_LOG_SCALE), shift
-
-
-class FlatNetwork(nn.Module):
-    """Two hidden layers on entries and the label beside them; its first answer is 0, which changes nothing.
-
-    Args:
-        kept: Entries that it sees.
-        changed: Entries that it scales and shifts.
-        label_dim: K.
-        hidden_dim: Units of each hidden layer.
-    """
-
-    def __init__(self, kept: int, changed: int, label_dim: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.hidden = nn.Sequential(
-            nn.Linear(kept + label_dim, hidden_dim), nn.SiLU(), nn.Linear(hidden_dim, hidden_dim), nn.SiLU()
-        )
-        self.last = nn.Linear(hidden_dim, 2 * changed)
-        _zero(self.last)
-
-    def forward(self, kept: Tensor, label: Tensor) -> Tensor:
-        """`(B, kept)` and label weights `(B, K)` to `(B, 2 changed)`."""
-        answer: Tensor = self.last(self.hidden(torch.cat([kept, label.to(kept.dtype)], dim=1)))
-        return answer
 
 
 class MapNetwork(nn.Module):
@@ -104,33 +32,12 @@ class MapNetwork(nn.Module):
             nn.SiLU(),
         )
         self.last = nn.Conv2d(width, 2 * changed, 3, padding=1)
-        _zero(self.last)
+        zero(self.last)
 
     def forward(self, kept: Tensor, label: Tensor) -> Tensor:
         """`(B, kept, H, W)` and label weights `(B, K)` to `(B, 2 changed, H, W)`."""
         answer: Tensor = self.last(self.hidden(self.planes(kept, label)))
         return answer
-
-
-def _zero(layer: nn.Linear | nn.Conv2d) -> None:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-
-
-def flat_layers(entries: int, count: int, label_dim: int, hidden_dim: int) -> list[nn.Module]:
-    """Return layers on `(B, entries)`: a random half stays, then the other half, then another random half.
-
-    The halves are drawn by a fixed seed and saved with the weights.
-    """
-    generator = torch.Generator("cpu").manual_seed(0)
-    layers: list[nn.Module] = []
-    order = torch.arange(entries, device="cpu")
-    for index in range(count):
-        order = order.flip(0) if index % 2 else torch.randperm(entries, generator=generator, device="cpu")
-        kept = entries // 2
-        layers.append(Coupling(order, kept, FlatNetwork(kept, entries - kept, label_dim, hidden_dim)))
-    return layers
 
 
 def map_layers(channels: int, count: int, label_dim: int, width: int) -> list[nn.Module]:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelvae.flows.coupling import flat_layers, map_layers
-from labelvae.flows.flow import ConditionalFlow, log_normal
+from labelvae.flows.coupling import map_layers
 from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_count, check_widths
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_image_shape, check_images, check_rows
+from labelvae.models.coupling import flat_layers
+from labelvae.models.flow import ConditionalFlow, log_normal
 
 LEVELS = 256
 """Grey levels of a pixel."""

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from labelvae.flows.flow import ConditionalFlow
 from labelvae.inputs.checks import check_kind, check_number
+from labelvae.models.flow import ConditionalFlow as ConditionalFlow  # noqa: PLC0414  where it is looked for
 from labelvae.training.optimizers import clip_gradients, scheduled_adamw
 
 

@@ -1,31 +1,28 @@
-"""A conditional VAE with a flow on its codes, in whose place it relabels and samples."""
+"""A conditional VAE that relabels by a flow on its codes."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Self
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from labelvae.evaluation.references import Batches
-from labelvae.flows.latent import Codes, LatentFlow
-from labelvae.flows.training import FlowTraining
-from labelvae.inputs.checks import check_count, check_kind
+from labelvae.flows.fitting import fit_prior
+from labelvae.inputs.checks import check_kind
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images
 from labelvae.models.edits import confined
+from labelvae.models.latent_flow import LatentFlow as LatentFlow  # noqa: PLC0414  where it is looked for
+from labelvae.models.latent_flow import check_flow
 from labelvae.models.passes import codes_of, images_of
 from labelvae.models.vae import ConditionalVAE
-from labelvae.system.process import kept_process, quiet
 
 
 class WithFlow:
     """A conditional VAE whose codes a flow carries from label to label, and draws.
 
     `ConditionalVAE.relabel` decodes the code of an image under another label. Here the flow first makes it a code that
-    images of that label have. `sample` draws codes from the flow in place of N(0, I).
+    images of that label have. `sample` draws codes from the flow, as a model does whose `prior` the flow is.
 
     Args:
         vae: The model, of one class.
@@ -37,13 +34,7 @@ class WithFlow:
 
     def __init__(self, vae: ConditionalVAE, flow: LatentFlow) -> None:
         check_kind("vae", vae, ConditionalVAE)
-        check_kind("flow", flow, LatentFlow)
-        if (flow.entries, flow.num_classes) != (vae.latent_dim, vae.num_classes):
-            raise ValueError(
-                f"flow: expected one on codes of {vae.latent_dim} entries and {vae.num_classes} classes, got one on "
-                f"{flow.entries} entries and {flow.num_classes} classes; use the flow of this model"
-            )
-        self.vae, self.flow = vae, flow
+        self.vae, self.flow = vae, check_flow("flow", flow, vae)
 
     @classmethod
     def fit(
@@ -55,15 +46,7 @@ class WithFlow:
         hidden_dim: int = 64,
         seed: int = 0,
     ) -> Self:
-        """Train a flow on the codes of a model, which itself does not change.
-
-        Args:
-            vae: The model, of one class.
-            batches: The images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`.
-            epochs: Times every code is seen.
-            couplings: Layers of the flow.
-            hidden_dim: Units inside each layer.
-            seed: Of the flow's weights, and of the codes.
+        """Train a flow on the codes of a model, see `fit_prior`, which has the same arguments.
 
         Returns:
             The model with its flow; `.flow.save_pretrained(folder)` keeps the flow.
@@ -71,26 +54,7 @@ class WithFlow:
         Raises:
             ValueError: a model of several attributes, or with codes of one entry; a number out of range.
         """
-        check_count("epochs", epochs)
-        codes = Codes(vae, batches, seed=seed)
-        with kept_process():
-            quiet()
-            warnings.filterwarnings("ignore", message="You defined a `validation_step`")
-            torch.manual_seed(seed)
-            flow = LatentFlow(vae.latent_dim, vae.num_classes, couplings, hidden_dim)
-            trainer = Trainer(
-                accelerator="cpu",
-                devices=1,
-                plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
-                max_epochs=epochs,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            trainer.fit(FlowTraining(flow, learning_rate=2e-3), codes)
-        flow.class_names = vae.class_names
-        return cls(vae, flow.to(vae.device).eval())
+        return cls(vae, fit_prior(vae, batches, epochs, couplings, hidden_dim, seed))
 
     @property
     def image_shape(self) -> ImageShape:

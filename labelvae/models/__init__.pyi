@@ -10,6 +10,8 @@ from .conditioning import LatentShift as LatentShift
 from .confidence import one_class as one_class
 from .confidence import relabel_to_confidence as relabel_to_confidence
 from .counterfactuals import counterfactuals as counterfactuals
+from .coupling import Coupling as Coupling
+from .coupling import FlatNetwork as FlatNetwork
 from .discriminator import Discriminator as Discriminator
 from .edits import as_masks as as_masks
 from .edits import confined as confined
@@ -21,6 +23,7 @@ from .export import export_program as export_program
 from .export import exported as exported
 from .finished_run import Run as Run
 from .finished_run import read_run as read_run
+from .flow import ConditionalFlow as ConditionalFlow
 from .frozen import Classifier as Classifier
 from .frozen import FrozenNorm as FrozenNorm
 from .hub import locate as locate
@@ -31,6 +34,7 @@ from .inference import evaluation_mode as evaluation_mode
 from .inference import shallow_copy as shallow_copy
 from .labelled import Labelled as Labelled
 from .latent import DiagonalGaussian as DiagonalGaussian
+from .latent_flow import LatentFlow as LatentFlow
 from .networks import ConditionalResidualBlock as ConditionalResidualBlock
 from .networks import Decoder as Decoder
 from .networks import Encoder as Encoder
@@ -45,6 +49,7 @@ from .options import EncoderLabel as EncoderLabel
 from .options import Upsampling as Upsampling
 from .own_networks import check_logits as check_logits
 from .own_networks import posterior_of as posterior_of
+from .prior import WithPrior as WithPrior
 from .pyramids import check_places as check_places
 from .pyramids import default_widths as default_widths
 from .pyramids import pyramid as pyramid

@@ -52,7 +52,7 @@ from labelvae import ConditionalVAE
 vae = ConditionalVAE.from_pretrained("{name}")
 {own}relabelled = vae.relabel(images, {label})  # images: (B, {channels}, {height}, {width}) in [0, 1]
 ```
-{refined}
+{prior}{refined}
 {classes}.
 
 ## Made
@@ -69,6 +69,11 @@ On held-out images, {images} counterfactuals, by a judge that was never in the l
 """
 
 OWN = "own = ...  # what the images are, a dict by attribute; or an AttributeClassifier, which reads it\n"
+
+PRIOR = (
+    "\nNew images, `vae.sample({label})`, are made from codes of a prior that was fitted to the codes of the training "
+    "images.\n"
+)
 
 REFINED = (
     "\nIts guide was trained on attacked images and takes counterfactuals further towards their label, as "
@@ -104,6 +109,7 @@ def model_card(run: str | Path, name: str | None = None, refined: bool = False) 
     return CARD.format(
         name=name or run / "vae",
         refined=REFINED.format(name=name or run / "vae", label=label) if refined else "",
+        prior=PRIOR.format(label=label) if "prior" in config else "",
         label=label,
         own=OWN if "attributes" in config else "",
         channels=channels,

@@ -10,12 +10,12 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
@@ -28,6 +28,9 @@ FORMAT_VERSION = 1
 """Version of the files. It rises if models of an older format can no longer be read."""
 
 
+Model = TypeVar("Model", bound="Pretrained")
+
+
 class Pretrained(nn.Module):
     """A module that can be saved to a folder and loaded from it.
 
@@ -37,6 +40,9 @@ class Pretrained(nn.Module):
 
     config: Mapping[str, Any]
     kind: ClassVar[str] = "Pretrained"
+    saved_with: ClassVar[Mapping[str, type[Pretrained]]] = {}
+    """Attributes that hold another model, or None, and the class of that model. It is saved in the same files."""
+
     num_classes: int
     _class_names: list[str] | None = None
 
@@ -88,8 +94,12 @@ class Pretrained(nn.Module):
         folder = user_path(folder)
         own = self.own_parts()
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config, **({"own_parts": own} if own else {})}
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        weights = {plain_name(name): value for name, value in weights.items()}
+        weights = {plain_name(name): value for name, value in self.state_dict().items()}
+        for part, model in {part: getattr(self, part) for part in self.saved_with}.items():
+            if model is not None:
+                header[part] = model.config
+                weights |= {f"{part}.{name}": value for name, value in model.state_dict().items()}
+        weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
         metadata = {"config": json.dumps(header)}
         if bits is not None:
@@ -152,34 +162,18 @@ class Pretrained(nn.Module):
         said = header.get("own_parts")
         given: dict[str, Any] = dict(parts)
         check_given(said if isinstance(said, dict) else {}, parts, folder)
-        try:
-            with torch.device("meta"):  # shapes without memory, however large a configuration asks
-                expected = cls(**(arguments | given)).state_dict()
-        except (TypeError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{folder}: not a configuration of {cls.kind}: {error}") from error
-        wrong = sorted(set(expected) ^ set(weights)) or sorted(
-            name
-            for name, value in expected.items()
-            if value.shape != weights[name].shape or value.is_floating_point() != weights[name].is_floating_point()
-        )
-        if wrong:
-            check_weights(wrong, expected, weights, given, folder)
-            raise ValueError(
-                f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
-                f"({len(wrong)} tensors differ, the first is {wrong[0]!r}); save the model again, "
-                "or load it with the version that wrote it"
-            )
-        broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
-        if broken:
-            raise ValueError(f"{folder / 'model.safetensors'}: {broken[0]!r} has weights that are not finite")
-        model = cls(**(arguments | given))
-        model.load_state_dict(weights)
+        others = {name: arguments.pop(name) for name in cls.saved_with if name in arguments}
+        own = {name: value for name, value in weights.items() if name.partition(".")[0] not in others}
+        model = _restored(cls, arguments | given, own, folder)
         if (folder / "classes.json").is_file():
             model.class_names = read_classes(folder, model.num_classes)
-        try:
-            return model.to(device).eval()
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device: {device!r} is not to be had here ({error})") from error
+        for part, settings in others.items():
+            start = f"{part}."
+            own = {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
+            other = _restored(cls.saved_with[part], settings, own, folder, start)
+            other.class_names = model.class_names
+            setattr(model, part, _on(device, other))
+        return _on(device, model)
 
 
 def plain_name(name: str) -> str:
@@ -189,6 +183,43 @@ def plain_name(name: str) -> str:
     'decoder.norms.0.weight'
     """
     return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
+
+
+def _restored(kind: type[Model], arguments: Any, weights: dict[str, Tensor], folder: Path, prefix: str = "") -> Model:
+    """Return a model of these arguments with these weights, after both were checked against each other."""
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{folder}: not a configuration of {kind.kind}: {type(arguments).__name__}, no arguments")
+    try:
+        with torch.device("meta"):  # shapes without memory, however large a configuration asks
+            expected = kind(**arguments).state_dict()
+    except (TypeError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{folder}: not a configuration of {kind.kind}: {error}") from error
+    wrong = sorted(set(expected) ^ set(weights)) or sorted(
+        name
+        for name, value in expected.items()
+        if value.shape != weights[name].shape or value.is_floating_point() != weights[name].is_floating_point()
+    )
+    if wrong:
+        check_weights(wrong, expected, weights, arguments, folder)
+        raise ValueError(
+            f"{folder / 'model.safetensors'}: the weights are not those of its configuration "
+            f"({len(wrong)} tensors differ, the first is {prefix + wrong[0]!r}); save the model again, "
+            "or load it with the version that wrote it"
+        )
+    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ValueError(f"{folder / 'model.safetensors'}: {prefix + broken[0]!r} has weights that are not finite")
+    model = kind(**arguments)
+    model.load_state_dict(weights)
+    return model
+
+
+def _on(device: torch.device | str, model: Model) -> Model:
+    """Return a model on a device, in evaluation mode."""
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {device!r} is not to be had here ({error})") from error
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

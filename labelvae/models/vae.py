@@ -30,16 +30,17 @@ from labelvae.inputs.tensors import (
     check_images,
 )
 from labelvae.models.edits import confined, own_for_residual, with_residual
-from labelvae.models.labelled import Labelled, label_arguments
+from labelvae.models.labelled import label_arguments
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.networks import Decoder, Encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
 from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
 from labelvae.models.passes import codes_of, images_of
+from labelvae.models.prior import WithPrior
 from labelvae.models.pyramids import check_places, default_widths
 
 
-class ConditionalVAE(Labelled):
+class ConditionalVAE(WithPrior):
     """A label-conditional variational autoencoder:
 
         z ~ q(z | x)            the encoder: what an image x has apart from its label
@@ -81,6 +82,10 @@ class ConditionalVAE(Labelled):
         decoder: a decoder of your own, called as `decoder(z, label)`. It returns pixel logits `(B, C, H, W)`. The label
             is weights over the classes, `(B, K)`, or its embedding if `decoder_label` is "embedding".
         attributes: the parts of a label: a dict from names to `Category`, `Binary` and `Continuous`.
+
+    Attributes:
+        prior: what `sample` draws codes from: None for N(0, I), or a flow that `flows.fit_prior` fitted to the codes of
+            the trained model. It is saved with the model, see `WithPrior`.
 
     Raises:
         ValueError: an argument out of range; an encoder or decoder that fails or returns another shape.
@@ -127,18 +132,8 @@ class ConditionalVAE(Labelled):
         check_choice("upsampling", upsampling, get_args(Upsampling))
         if spatial_latent:
             check_places(image_shape, latent_dim, encoder_widths, decoder_widths)
-        aside = {
-            "self",
-            "__class__",
-            "own",
-            "encoder",
-            "decoder",
-            "label",
-            "found",
-            "entries",
-            "num_classes",
-            "attributes",
-        }
+        aside = {"self", "__class__", "own", "label", "found", "entries"}
+        aside |= {"encoder", "decoder", "num_classes", "attributes"}
         others = {name: value for name, value in locals().items() if name not in aside | {"aside"}}
         super().__init__({"image_shape": image_shape, **label, **others})  # the arguments, as checked
         self.image_shape = image_shape
@@ -276,17 +271,17 @@ class ConditionalVAE(Labelled):
         return made if mask is None else confined(images, made, mask)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
-        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior N(0, I).
+        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
 
-        Labels are an index or a name, for one image, or `(B,)` or `(B, K)`.
+        The prior is `self.prior`, or N(0, I) where that is None. Labels are an index or a name, for one image, or
+        `(B,)` or `(B, K)`.
         """
         check_kind("generator", generator, torch.Generator, optional=True)
         labels, count = self.counted_labels(labels)
         asked = self.label_weights(labels, count)
-        if not self.decoder_sees_label:
+        if self.prior is None and not self.decoder_sees_label:
             raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
-        where = generator.device if generator is not None else "cpu"
-        codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
+        codes = self._drawn_codes(asked, generator, chunk_size)
         return images_of(self, codes, asked, chunk_size, self.device)
 
     def interpolate(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelvae.data.pixels import eight_bits, plain
+from labelvae.models.inference import shallow_copy
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.found import Found, in_reading_order, joined, turned
 from labelvae.photos.strokes import find_writing
@@ -190,9 +191,14 @@ def _close(one: Found, other: Found) -> bool:
 
 @torch.no_grad()
 def usual_energy(guide: nn.Module, vae: ConditionalVAE) -> float:
-    """The energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more."""
+    """The energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more.
+
+    The codes are of N(0, I): they are more varied than those of a prior, which knows the digits of its data alone.
+    """
+    widest = shallow_copy(vae)
+    widest.prior = None
     labels = torch.arange(vae.num_classes).repeat(20)
-    logits = guide(vae.sample(labels, torch.Generator().manual_seed(0)))
+    logits = guide(widest.sample(labels, torch.Generator().manual_seed(0)))
     return float(logits.logsumexp(dim=1).quantile(0.02))
 
 

@@ -221,11 +221,8 @@ class VAETraining(Task):
         before, now = hyperparameters.get("loss"), plain_loss(self.loss)
         missing = [part for part in own_parts(before) if part not in own_parts(now)]
         if missing:
-            warnings.warn(
-                f"loss: the checkpoint was made with {' and '.join(missing)} of your own, which this loss does not "
-                "have; training would go on without",
-                stacklevel=3,
-            )
+            said = f"{' and '.join(missing)} of your own, which this loss does not have; training would go on without"
+            warnings.warn(f"loss: the checkpoint was made with {said}", stacklevel=3)
         if changed := changes(before, now):
             warnings.warn(f"loss: the checkpoint was made with {'; '.join(changed)}", stacklevel=3)
 
@@ -262,6 +259,11 @@ class VAETraining(Task):
         if self.loss.guidance is not None:
             tensors = self.loss.guidance.members.state_dict()
             self._frozen = {name: value.clone() for name, value in tensors.items()}
+
+    def on_fit_start(self) -> None:
+        """Prepare as `Task.on_fit_start` does, and drop the model's prior."""
+        super().on_fit_start()
+        self.vae.drop_prior()
 
     def teardown(self, stage: str) -> None:
         """Restore the frozen guide to the last bit, after an average over its weights has rounded it."""

@@ -1,0 +1,56 @@
+"""The codes of a model as batches, to train a flow on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from labelvae.evaluation.references import Batches, checked_pair
+from labelvae.inputs.checks import check_count, check_kind
+from labelvae.models.inference import evaluation_mode
+from labelvae.models.vae import ConditionalVAE
+
+
+class Codes:
+    """Batches of codes and labels for a Trainer: drawn from the posteriors of images, anew in every epoch.
+
+    Args:
+        vae: The model, of one class.
+        batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`; each image is encoded once.
+        batch_size: Codes a batch, at most as many as there are.
+        seed: Of the order and the draws.
+
+    Raises:
+        ValueError: no batches; images or labels of another shape, type or range; a model of several attributes.
+    """
+
+    def __init__(self, vae: ConditionalVAE, batches: Batches, batch_size: int = 256, seed: int = 0) -> None:
+        check_kind("vae", vae, ConditionalVAE)
+        batch_size = check_count("batch_size", batch_size, at_least=2)
+        self.generator = torch.Generator("cpu").manual_seed(check_count("seed", seed, at_least=0))
+        if not isinstance(batches, Iterable):
+            raise ValueError(
+                f"batches: expected batches of images and labels, got {type(batches).__name__}; "
+                "a DataLoader is, or data.loader('train') of an ImageData"
+            )
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        with evaluation_mode(vae) as model:
+            for batch in batches:
+                images, own = checked_pair(batch, vae.image_shape, vae.num_classes, vae.class_names)
+                posterior = model.encode(images.to(vae.device), own.to(vae.device))
+                found.append((posterior.mean.cpu().float(), posterior.standard_deviation.cpu().float(), own))
+        if not found:
+            raise ValueError("batches: expected at least one batch of images, got none")
+        self.means, self.deviations, self.labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.batch_size = min(batch_size, len(self.labels))
+
+    def __len__(self) -> int:
+        return len(self.labels) // self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=self.generator)
+        for part in order[: len(self) * self.batch_size].split(self.batch_size):
+            noise = torch.randn(self.means[part].shape, generator=self.generator)
+            yield self.means[part] + self.deviations[part] * noise, self.labels[part]
