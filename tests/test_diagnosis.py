@@ -216,6 +216,7 @@ def scored(**figures):
         ),
         ({"judge_accuracy": 0.88}, ["caricatures"], "97% .* only 88%"),
         ({"sharpness": 2.2}, ["noise"], "2.2 times as sharp"),
+        ({"sharpness": 0.2}, ["blur"], "0.20 times as sharp"),
         ({"guide_judge_gap": math.nan, "sharpness": math.nan, "effectiveness_worst_class": math.nan}, [], ""),
     ],
 )

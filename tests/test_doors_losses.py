@@ -159,6 +159,34 @@ def test_a_checkpoint_takes_the_functions_of_its_terms_and_knows_the_rest(digits
         )
 
 
+def test_a_checkpoint_takes_a_guide_of_your_own_and_sees_how_it_was_wrapped(digits: ImageData, tmp_path):
+    def wrapped(size=12, mean=0.3):
+        network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+        return LabelClassifier.wrap(network, digits.image_shape, 10, mean=mean, size=size)
+
+    vae = ConditionalVAE(digits.image_shape, 10, latent_dim=4, encoder_widths=(8,), hidden_dim=8)
+    objective, terms = Objective(label_weight=3.0), {"total_variation": (0.1, total_variation)}
+    task = VAETraining(vae, GuidedELBO(wrapped(), objective=objective, terms=terms))
+    trainer = Trainer(
+        max_epochs=1, limit_train_batches=1, limit_val_batches=0, logger=False, enable_checkpointing=False, **QUICK
+    )
+    trainer.fit(task, datamodule=digits)
+    path, functions = tmp_path / "task.ckpt", {"total_variation": total_variation}
+    trainer.save_checkpoint(path)
+    with pytest.raises(ValueError, match=r"guide: the checkpoint was made with a Sequential of your own.*pass guide="):
+        VAETraining.load_from_checkpoint(path, terms=functions)
+    again = VAETraining.load_from_checkpoint(path, guide=wrapped(), terms=functions)
+    assert (again.loss.objective, again.loss.own_terms.weights) == (objective, {"total_variation": 0.1})
+    for name, value in task.loss.state_dict().items():
+        assert torch.equal(again.loss.state_dict()[name], value), name
+    with pytest.warns(
+        UserWarning, match=r"the guide's mean \[0.3\], now \[0.5\]; the guide's size \[12, 12\], now None"
+    ):
+        VAETraining.load_from_checkpoint(path, guide=wrapped(size=None, mean=0.5), terms=functions)
+    with pytest.raises(ValueError, match="guide and terms: give them to the loss that is passed"):
+        VAETraining.load_from_checkpoint(path, loss=GuidedELBO(wrapped()), guide=wrapped(), terms=functions)
+
+
 @pytest.mark.parametrize(
     ("terms", "says"),
     [

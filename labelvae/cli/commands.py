@@ -5,7 +5,6 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def run_evaluate(
         refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
             saved with the model is used.
     """
-    from labelvae.evaluation.advice import advice
+    from labelvae.evaluation.advice import advice, say
     from labelvae.evaluation.evaluator import evaluate
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.losses.refinement import refining
@@ -68,8 +67,7 @@ def run_evaluate(
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
-    for row, words in advice(scores[-1]).items():
-        print(f"warning: {row}: {words}", file=sys.stderr)
+    say(advice(scores[-1]))
 
 
 def _evaluate_attributes(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+
 from labelvae.evaluation.diagnosis import beats_chance
 from labelvae.evaluation.scores import Scores
 
@@ -19,6 +22,9 @@ LARGEST_GAP = 0.1
 
 LARGEST_CARICATURE = 0.05
 """Effectiveness minus the judge's accuracy on real images above which counterfactuals are caricatures."""
+
+LEAST_SHARPNESS = 0.3
+"""Sharpness below which counterfactuals are blurred."""
 
 LARGEST_SHARPNESS = 1.6
 """Sharpness above which counterfactuals are noisier than photographs are."""
@@ -80,9 +86,22 @@ def advice(scores: Scores) -> dict[str, str]:
             f"{scores.judge_accuracy:.0%} of the real images; lower vae.objective.label_weight, or give it "
             "label_constraint, at which the guide is content"
         )
+    if scores.sharpness < LEAST_SHARPNESS:
+        found["blur"] = (
+            f"the counterfactuals are {scores.sharpness:.2f} times as sharp as real images; train longer, or add a "
+            "discriminator (vae.discriminator_widths, vae.objective.adversarial_weight)"
+        )
     if scores.sharpness > LARGEST_SHARPNESS:
         found["noise"] = (
             f"the counterfactuals are {scores.sharpness:.1f} times as sharp as real images: noise, or a pattern; "
             "look at the pictures, train longer, or lower vae.objective.adversarial_weight and label_weight"
         )
     return found
+
+
+def say(said: Mapping[str, str]) -> None:
+    """Print weaknesses as warnings, one a line, or that nothing stands out."""
+    for name, words in said.items():
+        print(f"warning: {name}: {words}", file=sys.stderr)
+    if not said:
+        print("nothing stands out in these scores; look at the pictures too")

@@ -61,6 +61,11 @@ class WrappedClassifier(Classifier):
         self.training = network.training
         self._try(num_classes)
 
+    def made(self) -> dict[str, Any]:
+        """Return how images are prepared for the network, as plain values: mean, std and size."""
+        mean, std = ([round(float(value), 6) for value in each.flatten()] for each in (self.mean, self.std))
+        return {"mean": mean, "std": std, "size": self.size}
+
     def features(self, images: Tensor) -> Tensor:
         """Return the features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
         return self.logits_and_features(images)[1]

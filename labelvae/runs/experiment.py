@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.data.image_data import ImageData
-from labelvae.evaluation.advice import advice
+from labelvae.evaluation.advice import advice, say
 from labelvae.evaluation.diagnosis import diagnose
 from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
@@ -258,8 +257,8 @@ class Experiment:
         if self.logger is not None:
             said = "; ".join(f"{name}: {words}" for name, words in self.wrong.items())
             close_logger(self.logger, scores[0].row(), said or "nothing found", self.out / "vae", self.out.name)
-        for name, words in self.wrong.items():
-            print(f"warning: {name}: {words}", file=sys.stderr)
+        if not self.settings.fast_dev_run:
+            say(self.wrong)
         print(f"models, scores and pictures are under {self.out}")
 
     def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:

@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from labelvae.data.settings import Augmentation
+from labelvae.inputs.checks import check_kind
 from labelvae.inputs.conversions import described
 from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
@@ -26,6 +27,7 @@ from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
 from labelvae.models.saving import Pretrained
 from labelvae.models.vae import ConditionalVAE
+from labelvae.models.wrapped import WrappedClassifier
 
 NETWORKS: dict[str, type[Pretrained]] = {
     each.__name__: each for each in (ConditionalVAE, LabelClassifier, AttributeClassifier)
@@ -70,8 +72,8 @@ class Rebuildable(LightningModule):
             strict: whether all weights must be there.
             weights_only: refuse a file that holds more than weights and plain values.
             **arguments: arguments of the constructor, in place of those in the checkpoint. Networks and losses of your
-                own classes must be passed. Of a `VAETraining` whose loss had terms of your own, `terms`: their
-                functions by name. Their weights are in the file, like the rest of the loss.
+                own classes must be passed. If the loss had a guide or terms of your own, pass `guide`, the network, and
+                `terms`, their functions by name: the rest of the loss is in the file, also the weights of the terms.
 
         Returns:
             The task.
@@ -82,8 +84,13 @@ class Rebuildable(LightningModule):
         checkpoint = _read(checkpoint_path, weights_only)
         known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         said = dict(known)
-        if "terms" in arguments:
-            known["loss"] = with_functions(known.get("loss"), arguments.pop("terms"))
+        own = {name: arguments.pop(name) for name in ("guide", "terms") if name in arguments}
+        if own and "loss" in arguments:
+            raise ValueError(f"{' and '.join(own)}: give them to the loss that is passed, GuidedELBO(...)")
+        if "guide" in own:
+            known["loss"] = with_guide(known.get("loss"), own["guide"])
+        if "terms" in own:
+            known["loss"] = with_functions(known.get("loss"), own["terms"])
         if hparams_file is None and "_instantiator" not in known:  # that of LightningCLI makes everything itself
             known |= arguments
             parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -117,6 +124,8 @@ def plain_network(network: nn.Module) -> dict[str, Any]:
         return {"class": f"{kind.__name__} with {' and '.join(f'{part} {name}' for part, name in own.items())}"}
     if NETWORKS.get(kind.__name__) is kind and isinstance(network, Pretrained):
         return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
+    if isinstance(network, WrappedClassifier):
+        return {"class": type(network.network).__name__, "made": network.made()}
     if kind is Discriminator and isinstance(network, Discriminator):
         names = ("image_shape", "num_classes", "widths", "beside")
         return {"class": "Discriminator", "arguments": json.loads(json.dumps({n: getattr(network, n) for n in names}))}
@@ -153,6 +162,23 @@ def own_parts(loss: Any) -> list[str]:
     return terms + ([f"the likelihood {known['likelihood']}"] if "likelihood" in known else [])
 
 
+def with_guide(loss: Any, guide: nn.Module) -> dict[str, Any]:
+    """Return a loss that `plain_loss` describes, with a network in the place of its guide.
+
+    Args:
+        loss: the description.
+        guide: the network.
+
+    Raises:
+        ValueError: a loss without a guide, or with several; a guide that is no network.
+    """
+    arguments = loss.get("arguments") if isinstance(loss, Mapping) else None
+    if not isinstance(arguments, Mapping) or len(arguments.get("guides", ())) != 1:
+        raise ValueError("guide: the checkpoint's loss has not one guide; pass loss=GuidedELBO(...) as it was")
+    check_kind("guide", guide, nn.Module)
+    return {**loss, "arguments": {**arguments, "guides": [guide]}}
+
+
 def with_functions(loss: Any, functions: Any) -> dict[str, Any]:
     """Return a loss that `plain_loss` describes, with the function of each term of your own beside its weight.
 
@@ -177,12 +203,25 @@ def with_functions(loss: Any, functions: Any) -> dict[str, Any]:
 def changes(before: Any, now: Any) -> list[str]:
     """Return what differs between two losses that `plain_loss` describes: "label_weight 20.0, now 3.0"."""
     pairs = [(_own(before, part), _own(now, part)) for part in ("objective", "terms")]
+    pairs += [(_made(old), _made(new)) for old, new in zip(_guides(before), _guides(now), strict=False)]
     return [
         f"{name} {old[name]}, now {new[name]}"
         for old, new in pairs
         for name in old
         if name in new and old[name] != new[name]
     ]
+
+
+def _guides(loss: Any) -> list[Any]:
+    """Return the guides of a loss that `plain_loss` describes."""
+    arguments = loss.get("arguments") if isinstance(loss, Mapping) else None
+    return list(arguments.get("guides", ())) if isinstance(arguments, Mapping) else []
+
+
+def _made(network: Any) -> dict[str, Any]:
+    """Return how a wrapped network that `plain_network` describes was made, as "the guide's size" and the like."""
+    made = network.get("made") if isinstance(network, Mapping) else None
+    return {f"the guide's {name}": value for name, value in made.items()} if isinstance(made, Mapping) else {}
 
 
 def _own(loss: Any, part: str) -> dict[str, Any]:
@@ -200,15 +239,17 @@ def _passing(loss: Any) -> str:
     return f"terms={{{', '.join(f'{name!r}: function' for name in terms)}}}"
 
 
-def _built(name: str, value: Mapping[str, Any]) -> Any:
-    """Return the part of a task that `value` describes."""
+def _built(name: str, value: Any) -> Any:
+    """Return the part of a task that `value` describes; a network as it is."""
+    if isinstance(value, nn.Module):
+        return value
     if name == "augmentation":
         return Augmentation(**value)
     kind, arguments = value.get("class"), value.get("arguments")
     if arguments is None:
         raise ValueError(
             f"{name}: the checkpoint was made with a {kind or 'class'} of your own, which cannot be rebuilt from it; "
-            f"pass {'loss' if name in ('guide', 'discriminator') else name}=..."
+            f"pass {'loss' if name == 'discriminator' else name}=..."
         )
     try:
         if kind in ("GuidedELBO", "AttributeELBO"):
