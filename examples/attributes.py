@@ -4,8 +4,8 @@
 
 Thickness and slant are measured on each training image by the library's own statistics; guide and model learn them with
 the digit. A model draws softer strokes than a pen, and a guide that has seen none of them reads them as too thin. So a
-first model's images are measured too, and the guide learns from them as well. What the model makes of the test images is
-measured in the same way, and its digits are read by the packaged guide, which is in no loss here. MNIST's files are
+first model's images are measured too, and the guide learns from them as well. What the model makes of the test images
+is measured in the same way, and its digits are read by the packaged guide, which is in no loss here. MNIST's files are
 downloaded to DIR if they are not there.
 """
 
@@ -14,7 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
 from labelvae import (
@@ -60,6 +60,14 @@ class Measuring:
             return measured(images, torch.cat([self.reader(part).argmax(dim=1) for part in images.split(1000)]))
 
 
+class Settled(Callback):
+    """Keeps a guide's batch statistics as they are, so that a reading does not depend on the rest of the batch."""
+
+    def on_train_epoch_start(self, trainer: Trainer, task: LightningModule) -> None:
+        """Leave training mode at the start of an epoch."""
+        task.eval()
+
+
 def main() -> None:
     """Guide, model, two calls, scores and a picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -78,10 +86,12 @@ def main() -> None:
     rows = measured(train.images.float() / 255, train.labels)
     bfloat16 = machine_of(device_of("auto")).bfloat16
 
-    def fit(task: ClassifierTraining | VAETraining, epochs: int, images: Tensor, rows: Tensor) -> None:
+    def fit(task: LightningModule, epochs: int, images: Tensor, rows: Tensor, *callbacks: Callback) -> None:
         data = ImageData.from_table(images, ATTRIBUTES.table(rows), ATTRIBUTES, validation_share=0.01, test_share=0.01)
         precision = "bf16-mixed" if bfloat16 else "32-true"
-        trainer = Trainer(max_epochs=epochs, precision=precision, logger=False, enable_checkpointing=False)
+        trainer = Trainer(
+            max_epochs=epochs, precision=precision, callbacks=[*callbacks], logger=False, enable_checkpointing=False
+        )
         trainer.fit(task, data.loader("train", 64, shuffle=True, drop_last=True))
 
     moved = Augmentation(shift=0.08, noise=0.2, interpolation="nearest")  # neither changes thickness or slant
@@ -95,7 +105,7 @@ def main() -> None:
     made = (vae.relabel(train.images[some], rows[some.roll(1)]) * 255).round().byte()  # each as another image is
     made_rows = measured(made.float() / 255, torch.full((len(made),), torch.nan))  # which digit it is, nobody knows
     images, seen_rows = torch.cat([train.images, made]), torch.cat([rows, made_rows])
-    fit(ClassifierTraining(guide, moved), given.epochs[2], images, seen_rows)
+    fit(ClassifierTraining(guide, moved), given.epochs[2], images, seen_rows, Settled())
     fit(VAETraining(vae, AttributeELBO(guide, objective)), given.epochs[3], train.images, rows)
     vae.save_pretrained(given.out / "vae")
     guide.save_pretrained(given.out / "guide")
