@@ -88,9 +88,12 @@ def main() -> None:
 
     def fit(task: LightningModule, epochs: int, images: Tensor, rows: Tensor, *callbacks: Callback) -> None:
         data = ImageData.from_table(images, ATTRIBUTES.table(rows), ATTRIBUTES, validation_share=0.01, test_share=0.01)
-        precision = "bf16-mixed" if bfloat16 else "32-true"
         trainer = Trainer(
-            max_epochs=epochs, precision=precision, callbacks=[*callbacks], logger=False, enable_checkpointing=False
+            max_epochs=epochs,
+            precision="bf16-mixed" if bfloat16 else "32-true",
+            callbacks=[*callbacks],
+            logger=False,
+            enable_checkpointing=False,
         )
         trainer.fit(task, data.loader("train", 64, shuffle=True, drop_last=True))
 
