@@ -327,7 +327,7 @@ def made_mnist(root):
 
 def test_attributes_of_mnist(tmp_path):
     made_mnist(tmp_path)
-    code, out, err = run("attributes.py", "--data-dir=.", "--epochs", "1", "1", cwd=tmp_path)
+    code, out, err = run("attributes.py", "--data-dir=.", "--epochs", "1", "1", "1", "1", cwd=tmp_path)
     assert code == 0, err
     assert "thickness 3.5 was asked; measured " in out
     found = dict(re.findall(r"^(digit|thickness|slant): (.*)$", out, flags=re.MULTILINE))
