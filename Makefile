@@ -28,7 +28,7 @@ page-test: .venv/installed-dev
 	BROWSER_REQUIRED=1 $(BIN)/python -m pytest -q tests/test_page.py
 
 test-oldest: .venv-oldest/installed
-	.venv-oldest/bin/python -m pytest -n auto -W default  # old packages use what newer ones deprecate
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -W default  # old packages use what newer ones deprecate
 
 docs: .venv/installed-docs .venv/installed-dev
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
