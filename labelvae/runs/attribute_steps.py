@@ -28,7 +28,7 @@ def attribute_steps(experiment: Any) -> list[AttributeScores]:
         experiment.find_learning_rate(settings.vae, guide)
         return []
     judge = experiment.classifier("judge", settings.judge)
-    vae = experiment.vae("vae", settings.vae, guide, judge)
+    vae = experiment.vae("vae", settings.vae, guide, judge, main=True)
     images, rows = whole(data.splits["test"])
     if settings.fast_dev_run:
         images, rows = images[:FEW], rows[:FEW]

@@ -100,7 +100,7 @@ def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
         return []
     judge = experiment.classifier("judge", settings.judge)
     with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
-        model = experiment.vae("vae", settings.vae, guide, judge, more)
+        model = experiment.vae("vae", settings.vae, guide, judge, more, main=True)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
     best = Refined(model, guide, settings.vae.refine) if settings.vae.refine > 0 else model
     models: dict[str, Relabeller] = {
@@ -168,9 +168,10 @@ class Experiment:
         guide: LabelClassifier,
         judge: LabelClassifier,
         more_guides: Sequence[LabelClassifier] = (),
+        main: bool = False,
     ) -> ConditionalVAE:
-        """Return a conditional VAE, trained with `guide` in its loss while `judge` looks on, and saved as `name`."""
-        task = self._vae_task(name, how, guide, more_guides)
+        """Return a trained VAE, saved as `name`. The `main` one is diagnosed, and its curves have no prefix."""
+        task = self._vae_task(how, guide, more_guides, prefix="" if main else f"{name}/")
         vae = task.vae
         if self.data.attributes is not None:  # the looks at training know classes only
             self._fit(name, task, how.optimization)
@@ -188,7 +189,7 @@ class Experiment:
         save_radius(self.out / name, how.refine)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         vae.to(self.device).eval()
-        if name == "vae" and not self.settings.fast_dev_run:
+        if main and not self.settings.fast_dev_run:
             self.wrong = diagnose(vae, images, labels, guide).warnings()
         return vae
 
@@ -212,7 +213,7 @@ class Experiment:
             default_root_dir=self.out,
             enable_model_summary=False,
         )
-        task = self._vae_task("vae", how, guide, more_guides)
+        task = self._vae_task(how, guide, more_guides)
         held = self.data.loader("validation", device=self.device)
         found = Tuner(trainer).lr_find(task, train, held, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False)
         if found is None:
@@ -224,11 +225,11 @@ class Experiment:
         print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
 
     def _vae_task(
-        self, name: str, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier]
+        self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier], prefix: str = ""
     ) -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
         vae = new_vae(how, self.data.image_shape, self.data.label_form)
-        return vae_task(how, vae, guide, more_guides, prefix="" if name == "vae" else f"{name}/", **self.speed)
+        return vae_task(how, vae, guide, more_guides, prefix=prefix, **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Return the scores of every model on the test images. Write `scores.json`, and print the table."""
