@@ -101,11 +101,14 @@ def of_classes(values: Tensor, labels: Tensor) -> Tensor:
 
 def correlation(before: Tensor, labels: Tensor, after: Tensor, asked: Tensor) -> float:
     """The correlation of two numbers of each image, each against the mean of its class."""
-    centred = [values.clone() for values in (before, after)]
-    for values, of in zip(centred, (labels, asked), strict=True):
-        for label in of.unique():
-            values[of == label] -= values[of == label].mean()
-    return float(F.cosine_similarity(*centred, dim=0))
+    before, after = (centred(values, of) for values, of in ((before, labels), (after, asked)))
+    return float(F.cosine_similarity(before, after, dim=0))
+
+
+def centred(values: Tensor, labels: Tensor) -> Tensor:
+    """Values `(N,)` less the mean of their class."""
+    means = of_classes(values, labels)
+    return values - means[labels.unique(return_inverse=True)[1]]
 
 
 if __name__ == "__main__":
