@@ -56,7 +56,6 @@ def recipes(preset: Settings, channels: int) -> dict[str, VAESettings]:
             encoder_label="shift",
             decoder_label="none",
             latent_dim=512 if colour else 10,
-            spatial_latent=ours.spatial_latent and colour,
             objective=replace(elbo, own_label_weight=300.0 if colour else 100.0, label_noise=0.1),
         ),
         "encoder-only": replace(plain, encoder_label="onehot", decoder_label="none"),

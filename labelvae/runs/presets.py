@@ -129,8 +129,8 @@ FASHION_MNIST = Settings(
         optimization=Optimization(epochs=8, learning_rate=3e-3, seed=2),
     ),
     vae=VAESettings(
-        latent_dim=256,
-        spatial_latent=True,
+        latent_dim=64,
+        hidden_dim=256,
         upsampling="nearest",
         encoder_widths=(32, 64, 128),
         discriminator_widths=(48, 96, 192),
@@ -138,21 +138,20 @@ FASHION_MNIST = Settings(
         discriminator_sees_guide=True,
         objective=Objective(
             likelihood="gaussian",
-            scale=0.07,
-            label_weight=500,
-            label_constraint=True,
+            scale=0.1,
+            label_weight=600,
             class_mean_weight=40,
-            cycle_weight=0.5,
-            cycle_noise=0.1,
+            image_cycle_weight=0.25,
+            cycle_noise=0.2,
             adversarial_weight=200,
-            guide_augmentation=_WORN,
+            guide_augmentation=replace(_WORN, blur=0.6),
             discriminator_augmentation=Augmentation(shift=0.0715, interpolation="nearest"),
             warm_up_share=0.05,
         ),
-        optimization=Optimization(epochs=8, batch_size=64, weight_decay=0.0, average_decay=0.995, seed=3),
+        optimization=Optimization(epochs=5, batch_size=64, weight_decay=0.0, average_decay=0.998, seed=3),
     ),
 )
-"""Clothes: objects with patterns, not strokes, so that the code has places and no term holds the thickness."""
+"""Clothes: objects with patterns, not strokes, so that no term holds the thickness."""
 KMNIST = replace(MNIST, out=Path("runs/kmnist"), data=DataSettings(name="kmnist"))
 """Kuzushiji, with the settings of MNIST."""
 
