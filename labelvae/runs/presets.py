@@ -111,9 +111,8 @@ MNIST_VARIED = replace(
 pixels; a small model.
 """
 
-_WORN = Augmentation(shift=0.07, flip=True, noise=0.3)
-FASHION_MNIST = replace(
-    MNIST,
+_WORN = Augmentation(shift=0.07, flip=True, noise=0.12)
+FASHION_MNIST = Settings(
     out=Path("runs/fashion_mnist"),
     data=DataSettings(name="fashion_mnist"),
     guide=replace(
@@ -121,7 +120,7 @@ FASHION_MNIST = replace(
         widths=(32, 64, 128),
         label_smoothing=0.05,
         augmentation=_WORN,
-        optimization=Optimization(epochs=8, learning_rate=3e-3, seed=1),
+        optimization=Optimization(epochs=8, learning_rate=3e-3, weight_decay=0.2, seed=1),
     ),
     judge=replace(
         MNIST.judge,
@@ -129,15 +128,27 @@ FASHION_MNIST = replace(
         augmentation=replace(_WORN, noise=0.0),
         optimization=Optimization(epochs=8, learning_rate=3e-3, seed=2),
     ),
-    vae=replace(
-        MNIST.vae,
-        latent_dim=24,
-        objective=replace(
-            MNIST.vae.objective,
-            style_weight=0.0,
-            style_change=Augmentation(scale=0.12, shift=0.07),
-            guide_augmentation=_WORN,
+    vae=VAESettings(
+        latent_dim=64,
+        hidden_dim=256,
+        upsampling="nearest",
+        encoder_widths=(32, 64, 128),
+        discriminator_widths=(48, 96, 192),
+        discriminator_learning_rate=8e-4,
+        discriminator_sees_guide=True,
+        objective=Objective(
+            likelihood="gaussian",
+            scale=0.1,
+            label_weight=600,
+            class_mean_weight=40,
+            image_cycle_weight=0.25,
+            cycle_noise=0.2,
+            adversarial_weight=200,
+            guide_augmentation=replace(_WORN, blur=0.6),
+            discriminator_augmentation=Augmentation(shift=0.0715, interpolation="nearest"),
+            warm_up_share=0.05,
         ),
+        optimization=Optimization(epochs=5, batch_size=64, weight_decay=0.0, average_decay=0.998, seed=3),
     ),
 )
 """Clothes: objects with patterns, not strokes, so that no term holds the thickness."""
