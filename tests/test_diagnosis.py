@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.loaders import ImageLoader
-from labelvae.evaluation.advice import advice
 from labelvae.evaluation.diagnosis import beats_chance, diagnose, label_change
 from labelvae.evaluation.scores import Scores
+from labelvae.evaluation.weaknesses import advice
 from labelvae.training.callbacks import Diagnosed
 
 CLASSES = 3

@@ -41,9 +41,9 @@ def run_evaluate(
         refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
             saved with the model is used.
     """
-    from labelvae.evaluation.advice import advice, say
     from labelvae.evaluation.evaluator import evaluate
     from labelvae.evaluation.scores import save_scores, scores_table
+    from labelvae.evaluation.weaknesses import advice, say
     from labelvae.losses.refinement import refining
     from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path

@@ -1,4 +1,3 @@
-from .advice import advice as advice
 from .attribute_scores import AttributeScores as AttributeScores
 from .attribute_scores import Reader as Reader
 from .attribute_scores import attribute_scores as attribute_scores
@@ -45,3 +44,4 @@ from .style import slant as slant
 from .style import style_statistics as style_statistics
 from .style import thickness as thickness
 from .transition import counterfactual_transition as counterfactual_transition
+from .weaknesses import advice as advice

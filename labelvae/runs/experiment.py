@@ -23,10 +23,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
 from labelvae.data.image_data import ImageData
-from labelvae.evaluation.advice import advice, say
 from labelvae.evaluation.diagnosis import diagnose
 from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
+from labelvae.evaluation.weaknesses import advice, say
 from labelvae.losses.refinement import Refined, save_radius
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
