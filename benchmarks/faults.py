@@ -37,8 +37,8 @@ from stopped_runs import Example, Row, full_disk, kills
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining, evaluate
 from labelvae.data.image_sets import ImageSet
+from labelvae.data.labelled_files import read_folder
 from labelvae.data.loaders import ImageLoader
-from labelvae.data.sources import read_folder
 from labelvae.system.whole_files import write_whole
 
 

@@ -71,8 +71,8 @@ def _decoded(root: Path, cache: Path) -> ImageData:
 
     from labelvae import ImageData
     from labelvae.data.image_sets import ImageSet
+    from labelvae.data.labelled_files import Source
     from labelvae.data.settings import Shares
-    from labelvae.data.sources import Source
 
     names = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
     if not cache.is_file():

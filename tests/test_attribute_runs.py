@@ -185,7 +185,9 @@ def test_what_takes_classes_only_says_so(run, tmp_path, capsys):
     assert "got none for kind" in refused(capsys, "sample", "--model", run, "--label", "place=3", tmp_path / "s")
     judged = ["evaluate", "--model", run / "vae", "--judge", run / "judge"]
     assert "rounds: is for models of one class" in refused(capsys, *judged, "--rounds=2")
-    assert "data: expected table for a model of kind, place, got digits" in refused(capsys, *judged, "--data=digits")
+    assert "data: expected table or celeba for a model of kind, place, got digits" in refused(
+        capsys, *judged, "--data=digits"
+    )
     assert "holds labels.csv and no class folders" in refused(
         capsys, "train", "folder", f"--data-dir={image.parent}", f"--out={tmp_path / 'no'}"
     )

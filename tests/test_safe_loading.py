@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier
-from labelvae.data.sources import read_folder
+from labelvae.data.labelled_files import read_folder
 from labelvae.inputs.class_names import read_classes
 from labelvae.models.finished_run import read_run
 from labelvae.runs.experiment import Experiment

@@ -77,6 +77,7 @@ def _evaluate_attributes(
     from dataclasses import asdict, replace
 
     from labelvae.data.image_data import ImageData
+    from labelvae.data.settings import WITH_ATTRIBUTES
     from labelvae.evaluation.attribute_scores import evaluate_attributes
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.models.attribute_classifier import AttributeClassifier
@@ -85,8 +86,10 @@ def _evaluate_attributes(
 
     opinion = AttributeClassifier.from_pretrained(judge)
     how, where = data_of(locate(model, vae.kind).parent / "settings.yaml", data)
-    if how.name != "table":
-        raise ValueError(f"data: expected table for a model of {', '.join(vae.attributes)}, got {how.name}")
+    if how.name not in WITH_ATTRIBUTES:
+        raise ValueError(
+            f"data: expected {' or '.join(WITH_ATTRIBUTES)} for a model of {', '.join(vae.attributes)}, got {how.name}"
+        )
     how = replace(
         how,
         image_size=vae.image_shape[1:],

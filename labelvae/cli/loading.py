@@ -156,12 +156,13 @@ def images_of_run(
     from dataclasses import asdict, replace
 
     from labelvae.data.image_data import ImageData
+    from labelvae.data.settings import WITH_ATTRIBUTES
     from labelvae.models.hub import locate
 
     path = locate(model, vae.kind).parent / "settings.yaml"
     how, where = data_of(path, data)
-    if how.name == "table":
-        raise ValueError(f"data: table is for models of attributes, this one knows the classes {', '.join(names)}")
+    if how.name in WITH_ATTRIBUTES:
+        raise ValueError(f"data: {how.name} is for models of attributes, this one knows the classes {', '.join(names)}")
     if how.name == "folder":
         how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
     named = (locate(model, vae.kind) / "classes.json").is_file()

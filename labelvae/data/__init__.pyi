@@ -39,6 +39,9 @@ from .image_sets import ImageSet as ImageSet
 from .image_sets import Names as Names
 from .image_sets import StoredImages as StoredImages
 from .image_sets import available_cores as available_cores
+from .labelled_files import Source as Source
+from .labelled_files import read_celeba as read_celeba
+from .labelled_files import read_folder as read_folder
 from .loaders import EpochOrder as EpochOrder
 from .loaders import ImageLoader as ImageLoader
 from .pixels import eight_bits as eight_bits
@@ -53,9 +56,7 @@ from .settings import Augmentation as Augmentation
 from .settings import DataName as DataName
 from .settings import DataSettings as DataSettings
 from .settings import Interpolation as Interpolation
-from .sources import Source as Source
 from .sources import read_digits as read_digits
-from .sources import read_folder as read_folder
 from .sources import read_torchvision as read_torchvision
 from .splits import balanced as balanced
 from .tables import inferred_attributes as inferred_attributes

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from labelvae.data.forms import progress
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
-from labelvae.data.sources import Source
+from labelvae.data.labelled_files import Source
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import described, image_bytes
 from labelvae.inputs.labels import label_tensor

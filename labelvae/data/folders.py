@@ -58,7 +58,7 @@ class Listing:
         digest = hashlib.sha256()
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             name = os.path.relpath(path, os.path.expanduser(root))
-            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (_size(path), label))
+            digest.update(os.fsencode(name) + b"\0%d\0%d\0" % (file_size(path), label))
         return digest.hexdigest()
 
 
@@ -237,7 +237,7 @@ def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> 
         )
 
 
-def _size(path: str) -> int:
+def file_size(path: str) -> int:
     """Return the size of a file in bytes; -1 for a broken link."""
     try:
         return os.path.getsize(path)

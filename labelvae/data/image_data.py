@@ -17,9 +17,10 @@ from lightning.pytorch import LightningDataModule
 from labelvae.attributes.rows import Attributes
 from labelvae.data.datasets import read_datasets
 from labelvae.data.image_sets import ImageSet, StoredImages
+from labelvae.data.labelled_files import Source
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings, Shares
-from labelvae.data.sources import Source, read_named, read_table
+from labelvae.data.sources import read_named, read_table
 from labelvae.data.splits import check_enough, split_off
 from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
@@ -37,7 +38,8 @@ class ImageData(LightningDataModule):
     `digits` is scikit-learn's 1,797 handwritten digits of 8x8 pixels, and needs no file. `mnist`, `fashion_mnist`,
     `kmnist` and `cifar10` are read from torchvision's files in `data_dir`, and downloaded if they are missing. `folder`
     reads images from `data_dir`, as `CLASS/*.png`, or as `train/CLASS/*.png`, `val/CLASS/*.png` and `test/CLASS/*.png`.
-    A split that is missing is taken from the training images. `table` reads images with `labels.csv`, see `from_table`.
+    A split that is missing is taken from the training images. `table` reads images with `labels.csv`, see `from_table`;
+    `celeba` the faces and attributes of CelebA, see `data.read_celeba`.
 
     Args:
         name: the data set.
@@ -54,7 +56,7 @@ class ImageData(LightningDataModule):
         skip_unreadable: leave out images of a folder that cannot be read, with a warning.
         class_names: the order of a folder's classes, if a model has one already. By default the classes are sorted,
             with the numbers in their names by value.
-        attributes: what the columns of `labels.csv` are, see `from_table`.
+        attributes: what the columns of `labels.csv` are, see `from_table`; or CelebA's names, as keys.
 
     Attributes:
         class_names: the name of each class.
@@ -224,16 +226,13 @@ class ImageData(LightningDataModule):
         split = (shares.validation_share, shares.test_share, shares.seed)
         self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
-        if self.attributes is not None:
-            train, test = split_off(train, shares.test_share, shares.seed, None)
-            train, validation = split_off(train, shares.validation_share, shares.seed + 1, None)
-            self.splits = {"train": train, "validation": validation, "test": test}
-            return
-        check_enough(train, self.class_names, 1 + (validation is None) + (test is None))
+        of_each = self.class_names if self.attributes is None else None
+        if of_each is not None:
+            check_enough(train, of_each, 1 + (validation is None) + (test is None))
         if test is None:
-            train, test = split_off(train, shares.test_share, shares.seed, self.class_names)
+            train, test = split_off(train, shares.test_share, shares.seed, of_each)
         if validation is None:
-            train, validation = split_off(train, shares.validation_share, shares.seed + 1, self.class_names)
+            train, validation = split_off(train, shares.validation_share, shares.seed + 1, of_each)
         self.splits = {"train": train, "validation": validation, "test": test}
 
     @property

@@ -17,7 +17,11 @@ from labelvae.inputs.checks import (
 )
 
 Interpolation = Literal["bilinear", "nearest"]
-DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder", "table"]
+DataName = Literal["digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "folder", "table", "celeba"]
+WITH_ATTRIBUTES = ("table", "celeba")
+"""Data sets whose labels are rows of attributes."""
+RESIZED = ("folder", *WITH_ATTRIBUTES)
+"""Data sets whose images are files of any size."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class DataSettings:
     """The images of a run, and how they are split. A number out of range raises `ValueError`.
 
     Attributes:
-        name: Data set; `folder` reads images in class folders, `table` a folder with labels.csv.
+        name: Data set; `folder` reads images in class folders, `table` a folder with labels.csv, `celeba`
+            the faces of that data set.
         image_size: Height and width to resize the images of a folder to, such as 64, 64x48 or [64, 48]; null keeps
             their own if all have the same and it is at most 128x128, and takes 64x64 otherwise.
         validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
@@ -59,7 +64,7 @@ class DataSettings:
         skip_unreadable: Leave out images of a folder that cannot be read, with a warning. Otherwise they are an error.
         attributes: What the columns of labels.csv are, such as {"angle": {"kind": "continuous", "low": 0, "high": 360,
             "periodic": true}, "object": null}. null infers a column. Columns that are not named are left out. Without
-            this setting all columns are inferred.
+            this setting all columns are inferred. Of CelebA it names attributes, such as {"Smiling": null}.
     """
 
     name: DataName = "digits"
@@ -78,13 +83,15 @@ class DataSettings:
         _ = self.shares  # which checks them
         if self.image_size is not None:
             object.__setattr__(self, "image_size", as_size("image_size", self.image_size))
-            if self.name not in ("folder", "table"):
+            if self.name not in RESIZED:
                 raise ValueError(f"image_size: is for a folder of images only, got it beside {self.name!r}")
         if isinstance(self.attributes, Mapping):
             kinds = {name: kind.plain() if hasattr(kind, "plain") else kind for name, kind in self.attributes.items()}
             object.__setattr__(self, "attributes", kinds)
-        if self.attributes is not None and self.name != "table":
-            raise ValueError(f"attributes: are for a folder with labels.csv, 'table', got them beside {self.name!r}")
+        if self.attributes is not None and self.name not in WITH_ATTRIBUTES:
+            raise ValueError(
+                f"attributes: are for a folder with labels.csv, 'table', or 'celeba', got them beside {self.name!r}"
+            )
 
     @property
     def shares(self) -> Shares:
