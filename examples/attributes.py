@@ -3,10 +3,10 @@
     python examples/attributes.py --data-dir DIR
 
 Thickness and slant are measured on each training image by the library's own statistics; guide and model learn them with
-the digit. A model draws softer strokes than a pen, and a guide that has seen none of them reads them as too thin. So a
-first model's images are measured too, and the guide learns from them as well. What the model makes of the test images
-is measured in the same way, and its digits are read by the packaged guide, which is in no loss here. MNIST's files are
-downloaded to DIR if they are not there.
+the digit. A model draws softer strokes than a pen, and a guide that has seen none of them reads them as too thin. So
+guide and model learn in turn: the model's images are measured too, and the guide learns from them as well. What the
+model makes of the test images is measured in the same way, and its digits are read by the packaged guide, which is in
+no loss here. MNIST's files are downloaded to DIR if they are not there.
 """
 
 import argparse
@@ -69,15 +69,17 @@ class Settled(Callback):
 
 
 def main() -> None:
-    """Guide, model, two calls, scores and a picture."""
+    """Guide and model in turn, two calls, scores and a picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="where MNIST's files are")
     parser.add_argument("--out", type=Path, default=Path("runs/attributes"))
     parser.add_argument("--images", type=int, default=60_000, help="training images")
     parser.add_argument(
-        "--epochs", type=int, nargs=4, default=(2, 1, 2, 4), help="guide, first model, guide again, model"
+        "--epochs", type=int, nargs="+", default=(2, 1, 1, 1, 1, 1, 1, 3), help="of guide and model, in turn"
     )
     given = parser.parse_args()
+    if len(given.epochs) % 2:
+        parser.error("--epochs: expected pairs, of guide and model")
     seed_everything(0, verbose=False)
 
     mnist = ImageData("mnist", given.data_dir)
@@ -99,17 +101,18 @@ def main() -> None:
 
     moved = Augmentation(shift=0.08, noise=0.2, interpolation="nearest")  # neither changes thickness or slant
     guide = AttributeClassifier((1, 28, 28), ATTRIBUTES, widths=(24, 48, 96), feature_dim=128)
-    fit(ClassifierTraining(guide, moved, learning_rate=3e-3), given.epochs[0], train.images, rows)
     vae = ConditionalVAE((1, 28, 28), attributes=ATTRIBUTES)
-    objective = Objective(label_weight=10.0, class_mean_weight=4.0, guide_augmentation=moved)
-    fit(VAETraining(vae, AttributeELBO(deepcopy(guide), objective)), given.epochs[1], train.images, rows)
-
-    some = torch.randperm(len(train))[:20_000]
-    made = (vae.relabel(train.images[some], rows[some.roll(1)]) * 255).round().byte()  # each as another image is
-    made_rows = measured(made.float() / 255, torch.full((len(made),), torch.nan))  # which digit it is, nobody knows
-    images, seen_rows = torch.cat([train.images, made]), torch.cat([rows, made_rows])
-    fit(ClassifierTraining(guide, moved), given.epochs[2], images, seen_rows, Settled())
-    fit(VAETraining(vae, AttributeELBO(guide, objective)), given.epochs[3], train.images, rows)
+    objective = Objective(label_weight=20.0, class_mean_weight=4.0, guide_augmentation=moved)
+    seen, seen_rows = train.images, rows
+    for of_guide, of_vae in zip(given.epochs[::2], given.epochs[1::2], strict=True):
+        first = seen is train.images
+        learning = ClassifierTraining(guide, moved, learning_rate=3e-3 if first else 1e-3)
+        fit(learning, of_guide, seen, seen_rows, *([] if first else [Settled()]))
+        fit(VAETraining(vae, AttributeELBO(deepcopy(guide), objective)), of_vae, train.images, rows)
+        some = torch.randperm(len(train))[:20_000]
+        made = (vae.relabel(train.images[some], rows[some.roll(1)]) * 255).round().byte()  # each as another image is
+        made_rows = measured(made.float() / 255, torch.full((len(made),), torch.nan))  # which digit it is, nobody knows
+        seen, seen_rows = torch.cat([train.images, made]), torch.cat([rows, made_rows])
     vae.save_pretrained(given.out / "vae")
     guide.save_pretrained(given.out / "guide")
 
