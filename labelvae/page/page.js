@@ -6,7 +6,7 @@
   const PATIENCE = 60_000;
   const visit = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   let shown = null;  // the image that the controls belong to
-  let last = 0;
+  let newest = 0;
   let turn = Promise.resolve();
 
   const refused = (text) => Object.assign(document.createElement("p"), { className: "refused", textContent: text }).outerHTML;
@@ -30,8 +30,8 @@
   };
   // One question at a time. Of those that come meanwhile only the last is asked, so the end is what is selected.
   const show = (...values) => {
-    const [number, of] = [++last, shown];
-    turn = turn.then(() => (number === last ? ask(of, values) : [...values.slice(FIRST_MOVED), 0, 0].map(() => STAYS)));
+    const [number, of] = [++newest, shown];
+    turn = turn.then(() => (number === newest ? ask(of, values) : [...values.slice(FIRST_MOVED), 0, 0].map(() => STAYS)));
     return turn;
   };
   window.labelvae = { visit, show };
