@@ -81,7 +81,10 @@ class Page:
         self._take(visit, "Upload", lambda: open_upload(path) if path else None)
 
     def _take(self, visit: str, source: str, read: Callable[[], Image.Image | None]) -> None:
-        visitor = self.visits.of(visit)
+        try:
+            visitor = self.visits.of(visit)
+        except ValueError as error:  # no browser of this page asks so
+            raise import_gradio().Error(f"{error}.", print_exception=False) from None
         try:
             visitor.take(source, read() or EMPTY[source])
         except ValueError as error:
