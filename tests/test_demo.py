@@ -519,7 +519,7 @@ def test_a_failure_of_the_model_is_one_sentence_to_the_browser_and_a_traceback_o
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    from labelvae.page.answering import answering
+    from labelvae.page.answering import endpoint
     from labelvae.page.visits import Visits
 
     class Broken:
@@ -528,7 +528,7 @@ def test_a_failure_of_the_model_is_one_sentence_to_the_browser_and_a_traceback_o
         async def show(self, *_):
             raise RuntimeError("secret")
 
-    client = testing.TestClient(Starlette(routes=[Route("/show", answering(Broken()), methods=["POST"])]))
+    client = testing.TestClient(Starlette(routes=[Route("/show", endpoint(Broken()), methods=["POST"])]))
     answer = client.post("/show", json={"visit": "0" * 32, "shown": None, "values": []})
     assert (answer.status_code, answer.text) == (500, "The page failed at this. Its terminal says why.")
     assert "RuntimeError: secret" in capsys.readouterr().err

@@ -22,7 +22,7 @@ MOST_BODY = 64 * 1024
 """Bytes of the largest request; those of the page have less than one thousand."""
 
 
-def answering(page: Any) -> Callable[[Request], Awaitable[Response]]:
+def endpoint(page: Any) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint that answers for a page.
 
     A request holds `visit`, the random name that the browser gave itself; `shown`, the key of the image that its

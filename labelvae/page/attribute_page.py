@@ -58,7 +58,7 @@ class AttributePage(Page):
             values: of the controls `source`, `pick`, `fit` and `invert`, and one of each attribute.
 
         Returns:
-            The answer that `labelvae.page.answering.answering` describes.
+            The answer that `labelvae.page.answering.endpoint` describes.
 
         Raises:
             ValueError: values that the controls cannot have.

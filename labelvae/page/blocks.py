@@ -99,7 +99,7 @@ class Page:
             values: of the controls `source`, `pick`, `fit`, `invert`, `asked`, `own`, `share` and `style`.
 
         Returns:
-            The answer that `answering` describes.
+            The answer that `labelvae.page.answering.endpoint` describes.
 
         Raises:
             ValueError: values that the controls cannot have.
