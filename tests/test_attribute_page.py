@@ -1,6 +1,8 @@
 """The page of a model of several attributes, without a browser."""
 
 import asyncio
+import json
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -70,33 +72,43 @@ def test_a_new_image_sets_the_controls_and_the_controls_relabel():
 
     some = player()
     page, visit = AttributePage(some), Visit()
-    moved, said, html = asyncio.run(page.show(visit, "Pick", 2, "pad", False, 0, False, 0.0))
-    assert moved == pytest.approx(some.rows[2].tolist())
-    assert "<b>" not in html
-    assert html.count("<img") == 2
-    moved, said, html = asyncio.run(page.show(visit, "Pick", 2, "pad", False, 1, True, 45.0))
-    assert moved is None
-    assert "<td>45 degrees</td>" in html
-    assert "the judge reads" in html
-    moved, said, html = asyncio.run(page.show(visit, "Upload", None, "pad", False, 1, True, 45.0))
-    assert (moved, html) == (None, "")
-    assert 'class="told"' in said
+    answer = asyncio.run(page.show(visit, None, "Pick", 2, "pad", False, 0, False, 0.0))
+    assert answer["controls"] == pytest.approx(some.rows[2].tolist())
+    assert "<b>" not in answer["html"]
+    assert answer["html"].count("<img") == 2
+    answer = asyncio.run(page.show(visit, answer["key"], "Pick", 2, "pad", False, 1, True, 45.0))
+    assert answer["controls"] == [1, True, 45.0]
+    assert "<td>45 degrees</td>" in answer["html"]
+    assert "the judge reads" in answer["html"]
+    answer = asyncio.run(page.show(visit, answer["key"], "Upload", None, "pad", False, 1, True, 45.0))
+    assert (answer["controls"], answer["html"]) == ([None] * 3, "")
+    assert 'class="told"' in answer["said"]
+    for wrong in ((2, True, 45.0), (1, 3, 45.0), (1, True, float("inf")), (1, True)):
+        with pytest.raises(ValueError, match="expected"):
+            asyncio.run(page.show(visit, None, "Pick", 2, "pad", False, *wrong))
 
 
 def test_the_page_is_served_with_a_control_for_each_attribute(tmp_path):
-    client = pytest.importorskip("gradio_client")
+    pytest.importorskip("gradio")
     some = player()
     some.vae.save_pretrained(tmp_path / "vae")
     some.reader.save_pretrained(tmp_path / "guide")
     with served(tmp_path / "page", f"--model={tmp_path / 'vae'}") as server:
-        one = client.Client(server.address, verbose=False, httpx_kwargs={"timeout": 300})
-        *controls, _, html = one.predict("Pick", 3, "pad", False, 0, False, 0.0, api_name="/show")
-        assert controls == [int(some.rows[3, 0]), bool(some.rows[3, 1]), pytest.approx(float(some.rows[3, 2]))]
-        assert "the guide reads" in html
-        *_, html = one.predict("Pick", 3, "pad", False, 1, True, 45.0, api_name="/show")
-        assert "<td>45 degrees</td>" in html
-        config = one.config["components"]
-        assert {"radio", "checkbox", "slider"} <= {each["type"] for each in config}
+
+        def ask(shown, *values):
+            words = {"visit": "0" * 32, "shown": shown, "values": ["Pick", 3, "pad", False, *values]}
+            request = Request(f"{server.address}show", json.dumps(words).encode(), {"Content-Type": "application/json"})
+            with urlopen(request, timeout=300) as answer:
+                return json.load(answer)
+
+        first = ask(None, 0, False, 0.0)
+        expected = [int(some.rows[3, 0]), bool(some.rows[3, 1]), pytest.approx(float(some.rows[3, 2]))]
+        assert first["controls"] == expected
+        assert "the guide reads" in first["html"]
+        assert "<td>45 degrees</td>" in ask(first["key"], 1, True, 45.0)["html"]
+        with urlopen(f"{server.address}config", timeout=300) as config:
+            components = json.load(config)["components"]
+        assert {"radio", "checkbox", "slider"} <= {each["type"] for each in components}
         assert "Traceback" not in server.printed
 
 

@@ -384,24 +384,170 @@ def test_elsewhere_than_on_this_machine_a_token_is_asked_for(folder, tmp_path):
         assert asked(server.address, "/config", {"Cookie": cookie.partition(";")[0]})[0] == 200
 
 
-def test_sessions_at_once_each_get_their_own(folder, models, tmp_path):
-    client = pytest.importorskip("gradio_client")
-    with served(tmp_path, f"--model={folder / 'vae'}", f"--judge={folder / 'judge'}") as server:
-        player = Player(models[0], NAMES, models[1])
-        clients = [client.Client(server.address, verbose=False, httpx_kwargs={"timeout": 300}) for _ in range(6)]
-        jobs = []
-        for number in range(4):
-            for place, one in enumerate(clients):
-                pick, label = (7 * place + number // 2) % 60, (3 * place + number) % 10
-                words = ("Pick", pick, "pad", False, 0, label, 1.0, 0.0, 0.0, 0.0)
-                jobs.append((pick, label, one.submit(*words, api_name="/show")))
-        for pick, label, job in jobs:
-            *_, html = job.result(300)
-            source = re.search(
-                r'<figure id="after"><img src="data:image/png;base64,([^"]+)" alt="the image as (\d)"', html
-            )
-            assert source[2] == str(label)
-            shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source[1]))).convert("L"), dtype=np.float32) / 255
-            expected = player.relabel(player.pictures[pick], player.guesses[pick], label)[0].numpy()
-            np.testing.assert_allclose(shown, expected, atol=0.01)
+def question(address, pick=0, asked=0, visit="0" * 32, shown=None, own=0, share=1.0, headers=None, **others):
+    """Status and answer of the route that the browser asks, and what it shows after."""
+    values = {"source": "Pick", "pick": pick, "fit": "pad", "invert": False, "asked": asked, "own": own, "share": share}
+    values = [*{**values, **others}.values(), 0.0, 0.0, 0.0]
+    body = json.dumps({"visit": visit, "shown": shown, "values": values})
+    status, _, text = asked_of(address, body, headers)
+    return status, json.loads(text) if status == 200 else text
+
+
+def asked_of(address, body, headers=None):
+    return asked(address, "/show", {"Content-Type": "application/json", **(headers or {})}, body)
+
+
+def shown_after(answer):
+    found = re.search(
+        r'<figure id="after"><img src="data:image/png;base64,([^"]+)" alt="the image as (\d)"', answer["html"]
+    )
+    levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("L"), dtype=np.float32) / 255
+    return int(found[2]), levels
+
+
+@pytest.fixture(scope="module")
+def page(folder, tmp_path_factory):
+    with served(
+        tmp_path_factory.mktemp("page"), f"--model={folder / 'vae'}", f"--judge={folder / 'judge'}", "--host=0.0.0.0"
+    ) as server:
+        address, _, token = server.address.partition("?token=")
+        server.address = address
+        server.cookie = {"Cookie": f"{demo.COOKIE}={token}"}
+        yield server
         assert "Traceback" not in server.printed
+
+
+def test_the_route_wants_the_token_too(page):
+    for headers in ({}, {"Cookie": f"{demo.COOKIE}=wrong"}):
+        assert question(page.address, headers=headers) == (
+            403,
+            "Open the address with the token that was printed at the start.",
+        )
+    status, answer = question(page.address, asked=3, headers=page.cookie)
+    assert (status, shown_after(answer)[0]) == (200, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"source": "Steal"}, "source: expected one of Pick, Draw, Upload, got 'Steal'"),
+        ({"pick": 60}, "pick: expected one of 0 to 59, got 60"),
+        ({"pick": -1}, "pick: expected one of 0 to 59, got -1"),
+        ({"pick": True}, "pick: expected one of 0 to 59, got True"),
+        ({"pick": [0]}, "pick: expected one of 0 to 59, got list"),
+        ({"fit": "none"}, "fit: expected one of strokes, pad, crop"),
+        ({"invert": 1}, "invert: expected one of False, True, got 1"),
+        ({"asked": 10}, "asked: expected one of 0 to 9, got 10"),
+        ({"own": 1.5}, "own: expected one of 0 to 9, got 1.5"),
+        ({"share": 1.5}, "share: expected a number from 0 to 1, got 1.5"),
+        ({"share": float("nan")}, "share: expected a number from 0 to 1, got nan"),
+        ({"share": "1"}, "share: expected a number from 0 to 1, got '1'"),
+        ({"more": 4.0}, "values: expected 10, got 11"),
+        ({"visit": "../../etc"}, "visit: expected 32 hexadecimal digits"),
+        ({"visit": 3}, "visit: expected 32 hexadecimal digits"),
+        ({"shown": 3}, "shown: expected text or null, got 3"),
+    ],
+)
+def test_values_that_no_control_has_are_refused_in_words(page, change, says):
+    status, text = question(page.address, headers=page.cookie, **change)
+    assert status == 400
+    assert text.startswith(says)
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ("{", "application/json", 400),
+        ("[" * 5000, "application/json", 400),
+        ("[]", "application/json", 400),
+        ('{"values": 3}', "application/json", 400),
+        (b"\xff\xfe{", "application/json", 400),
+        ("{}", "text/plain", 415),  # all that a form of another site can send
+        (" " * 70_000, "application/json", 413),
+    ],
+)
+def test_what_is_no_question_is_refused_in_words(page, body, kind, status):
+    got, _, text = asked_of(page.address, body, {**page.cookie, "Content-Type": kind})
+    assert got == status
+    assert text.endswith(".")
+    assert "expected" in text.lower() or "too large" in text
+
+
+def test_the_controls_are_set_back_for_another_picture_only(page, player, models):
+    player = Player(models[0], NAMES, models[1])
+    ask = lambda **words: question(page.address, headers=page.cookie, **words)[1]  # noqa: E731
+    first = ask(pick=5, asked=7, own=2, share=0.5)
+    own = player.guesses[5]
+    assert first["controls"] == [None, own, 1.0, 0.0, 0.0, 0.0]
+    again = ask(pick=5, asked=7, own=2, share=0.5, shown=first["key"])
+    assert again["controls"] == [None, 2, 0.5, 0.0, 0.0, 0.0]
+    for answer, expected in (
+        (first, models[0].relabel(player.pictures[5:6], 7)[0]),
+        (again, player.relabel(player.pictures[5], 2, 7, share=0.5)),
+    ):
+        np.testing.assert_allclose(shown_after(answer)[1], expected[0].numpy(), atol=0.01)
+    nothing = ask(source="Upload", asked=7, shown=first["key"])
+    assert (nothing["controls"], nothing["html"]) == ([None] * 6, "")
+    assert "Upload a photograph" in nothing["said"]
+
+
+def test_sessions_at_once_each_get_their_own(page, models):
+    player, answers = Player(models[0], NAMES, models[1]), []
+
+    def visit(place):
+        for number in range(6):
+            pick, label = (7 * place + number // 2) % 60, (3 * place + number) % 10
+            answer = question(page.address, pick, label, f"{place:032x}", headers=page.cookie)[1]
+            answers.append((pick, label, *shown_after(answer)))
+
+    people = [threading.Thread(target=visit, args=(place,)) for place in range(8)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join(300)
+    assert len(answers) == 48
+    for pick, label, shown, levels in answers:
+        assert shown == label
+        np.testing.assert_allclose(
+            levels, models[0].relabel(player.pictures[pick][None], label)[0, 0].numpy(), atol=0.01
+        )
+
+
+def test_a_failure_of_the_model_is_one_sentence_to_the_browser_and_a_traceback_on_the_terminal(player, capsys):
+    testing = pytest.importorskip("starlette.testclient")
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    from labelvae.page.answering import endpoint
+    from labelvae.page.visits import Visits
+
+    class Broken:
+        visits = Visits()
+
+        async def show(self, *_):
+            raise RuntimeError("secret")
+
+    client = testing.TestClient(Starlette(routes=[Route("/show", endpoint(Broken()), methods=["POST"])]))
+    answer = client.post("/show", json={"visit": "0" * 32, "shown": None, "values": []})
+    assert (answer.status_code, answer.text) == (500, "The page failed at this. Its terminal says why.")
+    assert "RuntimeError: secret" in capsys.readouterr().err
+
+
+def test_visits_are_forgotten_after_a_while_and_where_there_are_many():
+    from labelvae.page.visits import Visits
+
+    names = [f"{number:032x}" for number in range(4)]
+    visits = Visits(most=3)
+    first, second, third = map(visits.of, names[:3])
+    assert len({id(one) for one in (first, second, third)}) == 3
+    assert visits.of(names[0]) is first
+    visits.of(names[3])
+    assert visits.of(names[0]) is first
+    assert visits.of(names[1]) is not second  # which was away longest
+    soon = Visits(seconds=0.05)
+    kept = soon.of(names[0])
+    assert soon.of(names[0]) is kept
+    time.sleep(0.1)
+    soon.of(names[1])
+    assert soon.of(names[0]) is not kept

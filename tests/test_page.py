@@ -162,6 +162,45 @@ def test_a_picture_and_a_label_clicked_one_after_the_other_are_both_shown(visit,
     expect_shown(page, player, 25, 6)
 
 
+def test_a_slow_answer_is_followed_by_what_is_selected(visit, player):
+    page, held = visit(), []
+
+    def hold(route):
+        if held:
+            route.continue_()
+        held.append(route)
+
+    page.route("**/show", hold)
+    pick(page, 5)
+    while not held:
+        page.wait_for_timeout(50)
+    for index, asked in ((31, "2"), (9, "3")):
+        pick(page, index)
+        choose(page, "asked", asked)
+    pick(page, 0)  # which the controls still belong to
+    page.wait_for_timeout(300)
+    assert len(held) == 1  # one question at a time
+    held[0].continue_()
+    expect_shown(page, player, 0, 3)
+    assert len(held) == 2
+    assert page.locator("#own input:checked").input_value() == str(player.guesses[0])
+
+
+def test_a_page_that_does_not_answer_is_told_and_can_be_asked_again(visit, player):
+    page = visit()
+    page.route("**/show", lambda route: route.abort())
+    pick(page, 5)
+    say(page, "The page does not answer.")
+    assert page.locator("#view img").count() == 0
+    page.unroute("**/show")
+    page.route("**/show", lambda route: route.fulfill(status=403, body="<b>Open the address"))
+    pick(page, 6)
+    say(page, "<b>Open the address")
+    page.unroute("**/show")
+    pick(page, 7)
+    expect_shown(page, player, 7, 9)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -7,7 +7,6 @@ from .blocks import READERS as READERS
 from .blocks import SOURCES as SOURCES
 from .blocks import STORED as STORED
 from .blocks import Page as Page
-from .blocks import Visit as Visit
 from .blocks import build as build
 from .blocks import import_gradio as import_gradio
 from .blocks import in_words as in_words
@@ -30,3 +29,5 @@ from .server import launch as launch
 from .server import serve as serve
 from .uploads import open_drawing as open_drawing
 from .uploads import open_upload as open_upload
+from .visits import Visit as Visit
+from .visits import Visits as Visits

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
+from labelvae.inputs.conversions import described
+from labelvae.page.answering import choice, count
 from labelvae.page.attribute_player import AttributePlayer, AttributeWish
-from labelvae.page.blocks import COLUMNS, EMPTY, HEAD, READERS, STORED, Page, Visit, import_gradio, text
+from labelvae.page.blocks import (
+    COLUMNS,
+    FIRST_MOVED,
+    HEAD,
+    READING,
+    SENT,
+    SHOW,
+    STORED,
+    Page,
+    import_gradio,
+    showing,
+    text,
+)
 from labelvae.page.html import attribute_html, said_html, thumbnail_css
-
-if TYPE_CHECKING:
-    from labelvae.photos.scans import Fit
+from labelvae.page.visits import EMPTY, Visit
 
 SOURCES = ("Pick", "Upload")
 FITS = [("The whole picture", "pad"), ("Its middle", "crop")]
@@ -36,28 +49,53 @@ class AttributePage(Page):
         super().__init__(player)  # type: ignore[arg-type]
         self.attributes, self.who = player.attributes, player.who
 
-    async def show(
-        self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool, *values: float
-    ) -> tuple[list[float] | None, str, str]:
+    async def show(self, visit: Visit, shown: str | None, *values: Any) -> dict[str, Any]:
         """Show what the controls say.
 
+        Args:
+            visit: whose controls they are.
+            shown: key of the image that the attributes were set for. For another image they are set anew.
+            values: of the controls `source`, `pick`, `fit` and `invert`, and one of each attribute.
+
         Returns:
-            Where the attributes' controls are set to, for a new image only; a sentence; what is shown.
+            The answer that `labelvae.page.answering.endpoint` describes.
+
+        Raises:
+            ValueError: values that the controls cannot have.
         """
-        key = (source, pick) if source == "Pick" else (source, visit.serial, fit, invert)
-        fresh = visit.subject is None or visit.subject[0] != key
-        if fresh:
-            visit.subject = key, await asyncio.to_thread(self._subject, visit, source, pick, fit, invert)
-        assert visit.subject is not None
-        subject: Any = visit.subject[1]
+        source, pick, fit, invert, *rows = self._checked(values)
+        key = f"Pick {pick}" if source == "Pick" else f"{source} {visit.serial} {fit} {invert}"
+        if visit.subject is None or visit.subject[0] != key:
+            found = key, await asyncio.to_thread(self._subject, visit, source, pick, fit, invert)
+            visit.subject = found
+        else:
+            found = visit.subject
+        subject: Any = found[1]
         if isinstance(subject, str):
-            return None, said_html(subject, refused=subject not in EMPTY.values()), ""
-        asked = subject.own if fresh else torch.tensor([float(value) for value in values])
+            said = said_html(subject, refused=subject not in EMPTY.values())
+            return {"key": key, "controls": [None] * len(rows), "said": said, "html": ""}
+        asked = subject.own if shown != key else torch.tensor(rows)
         wish: Any = AttributeWish(subject.image, subject.own, asked)
         answer: Any = await asyncio.wrap_future(self._batcher.ask(wish))
         result, read = answer
         html = attribute_html(subject.image, result, self._lines(asked, read), self.who)
-        return [float(value) for value in asked] if fresh else None, said_html(subject.said), html
+        controls = [_set(kind, float(value)) for kind, value in zip(self.attributes.values(), asked, strict=True)]
+        return {"key": key, "controls": controls, "said": said_html(subject.said), "html": html}
+
+    def _checked(self, values: Sequence[Any]) -> list[Any]:
+        count(values, FIRST_MOVED + len(self.attributes))
+        source, pick, fit, invert, *asked = values
+        rows = [kind.number(value) for kind, value in zip(self.attributes.values(), asked, strict=True)]
+        for (name, kind), row, value in zip(self.attributes.items(), rows, asked, strict=True):
+            if row is None:
+                raise ValueError(f"{name}: expected {kind.expected}, got {described(value)}; reload the page")
+        return [
+            choice("source", source, SOURCES),
+            None if pick is None else choice("pick", pick, range(len(self.player.pictures))),
+            choice("fit", fit, tuple(fit for _, fit in FITS)),
+            choice("invert", invert, (False, True)),
+            *rows,
+        ]
 
     def _lines(self, asked: torch.Tensor, read: torch.Tensor | None) -> list[tuple[str, str, str]]:
         """Each attribute's name, what it is asked to be, and what it is read as."""
@@ -77,7 +115,7 @@ def build_attributes(player: AttributePlayer) -> Any:
     page, columns = AttributePage(player), min(COLUMNS, len(player.pictures))
     picks = [(f"Picture {index + 1}, {player.attributes.text(row)}", index) for index, row in enumerate(player.rows)]
     with gr.Blocks(title="labelvae", analytics_enabled=False, delete_cache=(STORED, STORED)) as blocks:
-        visit, serial = gr.State(Visit()), gr.State(0)
+        visit = gr.Textbox(visible=False)  # filled as it is sent
         gr.HTML(f"<style>{thumbnail_css(player.pictures, columns)}{_STYLE}</style>{HEAD}", elem_id="head")
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="controls"):
@@ -95,31 +133,12 @@ def build_attributes(player: AttributePlayer) -> Any:
                     for place, (name, kind) in enumerate(player.attributes.items())
                 ]
 
-        async def show(*values: Any) -> list[Any]:
-            moved, sentence, html = await page.show(*values)
-            said_of = zip(player.attributes.values(), moved or [], strict=False)
-            return [values[0], *([_set(*each) for each in said_of] or [gr.skip()] * len(asked)), sentence, html]
-
-        gr.on(
-            [blocks.load, serial.change, *(one.input for one in (source, pick, fit, invert, *asked))],
-            show,
-            [visit, source, pick, fit, invert, *asked],
-            [visit, *asked, said, view],
-            api_name="show",
-            trigger_mode="always_last",
-            show_progress="hidden",
-            queue=False,
-        )
-        gr.on(
-            [upload.upload, upload.clear],
-            page.sent,
-            [visit, upload],
-            serial,
-            concurrency_limit=READERS,
-            trigger_mode="always_last",
-            show_progress="hidden",
-        )
-        blocks.load(None, js=text("page.js"))
+        values = [source, pick, fit, invert, *asked]
+        sent = gr.on([upload.upload, upload.clear], page.sent, [visit, upload], js=SENT, **READING)
+        sent.then(js=SHOW, **showing(values, said, view))
+        gr.on([one.input for one in values], js=SHOW, **showing(values, said, view))
+        blocks.load(js=text("page.js"), **showing(values, said, view))
+    blocks.page = page  # asked by the route that `launch` adds
     return blocks
 
 

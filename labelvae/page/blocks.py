@@ -1,17 +1,15 @@
 """The page to play with a model: draw, send or pick an image, and see it under other labels.
 
-What is shown is a function of all controls, `show`. The browser runs it one at a time, and once more where a control
-was changed meanwhile: so what is shown always belongs to what is selected.
+What is shown is a function of all controls, `show`. The browser asks for it one at a time (`page.js`), and once more
+where a control was changed meanwhile: so what is shown always belongs to what is selected.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.page.answering import choice, count, number
 from labelvae.page.html import result_html, said_html, thumbnail_css
 from labelvae.page.player import Answer, Batcher, Player, Subject, Wish
 from labelvae.page.uploads import open_drawing, open_upload
+from labelvae.page.visits import EMPTY, Visit, Visits
 
 if TYPE_CHECKING:
     from labelvae.photos.scans import Fit
@@ -37,40 +37,28 @@ STORED = 300
 READERS = 2
 """Pictures that are decoded at the same time, at most: a large one takes memory."""
 
+MOST_STYLE = 3
+"""Standard deviations by which a style is moved, at most."""
+
+READING: dict[str, Any] = {
+    "trigger_mode": "always_last",
+    "show_progress": "hidden",
+    "concurrency_id": "read",
+    "concurrency_limit": READERS,
+}
+"""How Gradio takes what is sent."""
+
+FIRST_MOVED = 4
+"""Place of the first control that an answer may move; those before it say which image."""
+
 _RANKS = ("most", "second most", "third most")
 _FITS = {"strokes": "A digit on paper", "pad": "The whole picture", "crop": "Its middle"}
 HEAD = "<h1>labelvae</h1><p>An image and a label in; the image <em>as that label, in its own style</em> out.</p>"
 _SHEET = '<canvas width="280" height="280" role="img" aria-label="Sheet to draw a digit on"></canvas>'
-_DRAWN = "(visit) => [visit, document.querySelector('#sheet canvas').toDataURL()]"
+SHOW = "(...values) => labelvae.show(...values)"  # of page.js
+SENT = "(_, file) => [labelvae.visit, file]"
+_DRAWN = "() => [labelvae.visit, document.querySelector('#sheet canvas').toDataURL()]"
 _CLEAR = "() => { document.querySelector('#sheet canvas').width = 280; }"  # which empties it
-
-
-@dataclass(eq=False)
-class Visit:
-    """What the page remembers of one visitor.
-
-    Attributes:
-        sent: the last drawing and the last picture that was sent, by source, or why there is none.
-        serial: counts them.
-        subject: what is shown, or why nothing is, and what it was made from.
-        every: the subject as every class, and what that was made from.
-    """
-
-    sent: dict[str, Image.Image | str] | None = None
-    serial: int = 0
-    subject: tuple[Any, Subject | str] | None = None
-    every: tuple[Any, Answer] | None = None
-
-    def take(self, source: str, sent: Image.Image | str) -> None:
-        """Remember what somebody sent, or why it cannot be used."""
-        self.sent, self.serial = {**(self.sent or {}), source: sent}, self.serial + 1
-
-
-EMPTY = {
-    "Pick": "Pick a picture.",
-    "Draw": "Draw a digit first, then use the drawing.",
-    "Upload": "Upload a photograph, or paste one from the clipboard.",
-}
 
 
 class Page:
@@ -81,58 +69,75 @@ class Page:
     """
 
     def __init__(self, player: Player) -> None:
-        self.player = player
+        self.player, self.visits = player, Visits()
         self._batcher: Batcher[Wish, Answer] = Batcher(player.answer)
-        self._serials = itertools.count(1)
 
-    def drawn(self, visit: Visit, sheet: str) -> int:
-        """Take the drawing; a new number tells the page to show it."""
+    def drawn(self, visit: str, sheet: str) -> None:
+        """Take the drawing of a visitor."""
+        self._take(visit, "Draw", lambda: open_drawing(sheet))
+
+    def sent(self, visit: str, path: str | None) -> None:
+        """Take a picture that a visitor sent, or its removal."""
+        self._take(visit, "Upload", lambda: open_upload(path) if path else None)
+
+    def _take(self, visit: str, source: str, read: Callable[[], Image.Image | None]) -> None:
         try:
-            visit.take("Draw", open_drawing(sheet) or EMPTY["Draw"])
-        except ValueError as error:
-            visit.take("Draw", str(error))
-        return next(self._serials)
-
-    def sent(self, visit: Visit, path: str | None) -> int:
-        """Take a picture that was sent, or its removal; a new number tells the page to show it."""
+            visitor = self.visits.of(visit)
+        except ValueError as error:  # no browser of this page asks so
+            raise import_gradio().Error(f"{error}.", print_exception=False) from None
         try:
-            visit.take("Upload", open_upload(path) if path else EMPTY["Upload"])
+            visitor.take(source, read() or EMPTY[source])
         except ValueError as error:
-            visit.take("Upload", str(error))
-        return next(self._serials)
+            visitor.take(source, str(error))
 
-    async def show(
-        self,
-        visit: Visit,
-        source: str,
-        pick: int | None,
-        fit: Fit,
-        invert: bool,
-        own: int,
-        asked: int,
-        share: float,
-        *style: float,
-    ) -> tuple[list[float] | None, str, str]:
+    async def show(self, visit: Visit, shown: str | None, *values: Any) -> dict[str, Any]:
         """Show what the controls say.
 
+        Args:
+            visit: whose controls they are.
+            shown: key of the image that `own`, `share` and `style` were set for. For another image they are set back.
+            values: of the controls `source`, `pick`, `fit`, `invert`, `asked`, `own`, `share` and `style`.
+
         Returns:
-            Where `own`, `share` and `style` are set to, for a new image only; a sentence; what is shown.
+            The answer that `labelvae.page.answering.endpoint` describes.
+
+        Raises:
+            ValueError: values that the controls cannot have.
         """
-        key = (source, pick) if source == "Pick" else (source, visit.serial, fit, invert and fit != "strokes")
-        fresh = visit.subject is None or visit.subject[0] != key
-        if fresh:
-            visit.subject = key, await asyncio.to_thread(self._subject, visit, source, pick, fit, invert)
-        assert visit.subject is not None
-        subject = visit.subject[1]
+        source, pick, fit, invert, asked, own, share, *style = self._checked(values)
+        key = f"Pick {pick}" if source == "Pick" else f"{source} {visit.serial} {fit} {invert and fit != 'strokes'}"
+        if visit.subject is None or visit.subject[0] != key:
+            found = key, await asyncio.to_thread(self._subject, visit, source, pick, fit, invert)
+            visit.subject = found
+        else:
+            found = visit.subject
+        subject: Subject | str = found[1]
         if isinstance(subject, str):
-            return None, said_html(subject, refused=subject not in EMPTY.values()), ""
-        if fresh:
-            own, share, style = subject.own, 1.0, (0.0,) * len(style)
+            said = said_html(subject, refused=subject not in EMPTY.values())
+            return {"key": key, "controls": [None] * (3 + len(style)), "said": said, "html": ""}
+        if shown != key:
+            own, share, style = subject.own, 1.0, [0.0] * len(style)
         every, result, opinion = await self._answer(visit, (key, own, style), subject, own, asked, share, style)
-        pasted = await asyncio.to_thread(_pasted, subject, result)
+        pasted = await asyncio.to_thread(_pasted, subject, result) if subject.photo is not None else None
         names, who = self.player.class_names, self.player.who
         html = result_html(subject, result, opinion, every, names[asked], names, who, pasted, source == "Draw")
-        return [own, share, *style] if fresh else None, said_html(subject.said), html
+        return {"key": key, "controls": [None, own, share, *style], "said": said_html(subject.said), "html": html}
+
+    def _checked(self, values: Sequence[Any]) -> list[Any]:
+        directions = len(self.player.directions)
+        count(values, 7 + directions)
+        source, pick, fit, invert, asked, own, share, *style = values
+        labels = range(self.player.vae.num_classes)
+        return [
+            choice("source", source, SOURCES),
+            None if pick is None else choice("pick", pick, range(len(self.player.pictures))),
+            choice("fit", fit, tuple(_FITS)),
+            choice("invert", invert, (False, True)),
+            choice("asked", asked, labels),
+            choice("own", own, labels),
+            number("share", share, 0, 1),
+            *(number("style", each, -MOST_STYLE, MOST_STYLE) for each in style),
+        ]
 
     def _subject(self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool) -> Subject | str:
         """The image that the controls name, or why there is none."""
@@ -181,8 +186,7 @@ def build(player: Player) -> Any:
     wide = "long" if max(map(len, names)) > 3 else ""
     picks = [(f"Picture {index + 1}, {names[guess]}", index) for index, guess in enumerate(player.guesses)]
     with gr.Blocks(title="labelvae", analytics_enabled=False, delete_cache=(STORED, STORED)) as blocks:
-        visit, serial = gr.State(Visit()), gr.State(0)
-        sheet = gr.Textbox(visible=False)
+        visit, sheet = gr.Textbox(visible=False), gr.Textbox(visible=False)  # filled as they are sent
         gr.HTML(f"<style>{thumbnail_css(player.pictures, columns)}</style>{HEAD}", elem_id="head")
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="controls"):
@@ -204,36 +208,23 @@ def build(player: Player) -> Any:
                 own = gr.Radio(choices, value=player.guesses[0], label="It is", elem_id="own", elem_classes=wide)
                 share = _slider(gr, 0, 1, 1, 0.05, "On the way from its own label to that one", "share")
                 style = [
-                    _slider(gr, -3, 3, 0, 0.1, f"Style, where images differ {rank}", f"style{index}")
+                    _slider(gr, -MOST_STYLE, MOST_STYLE, 0, 0.1, f"Style, where images differ {rank}", f"style{index}")
                     for index, rank in enumerate(_RANKS[: len(player.directions)])
                 ]
-        controls = [own, share, *style]
-
-        async def show(*values: Any) -> list[Any]:
-            moved, sentence, html = await page.show(*values)
-            return [values[0], *(moved or [gr.skip()] * len(controls)), sentence, html]
-
-        gr.on(
-            [blocks.load, serial.change, *(one.input for one in (source, pick, fit, invert, asked, *controls))],
-            show,
-            [visit, source, pick, fit, invert, own, asked, share, *style],
-            [visit, *controls, said, view],
-            api_name="show",
-            trigger_mode="always_last",
-            show_progress="hidden",
-            queue=False,
-        )
-        reading = {
-            "outputs": serial,
-            "trigger_mode": "always_last",
-            "show_progress": "hidden",
-            "concurrency_id": "read",
-        }
-        use.click(page.drawn, [visit, sheet], js=_DRAWN, concurrency_limit=READERS, **reading)
-        gr.on([upload.upload, upload.clear], page.sent, [visit, upload], concurrency_limit=READERS, **reading)
+        values = [source, pick, fit, invert, asked, own, share, *style]
+        use.click(page.drawn, [visit, sheet], js=_DRAWN, **READING).then(js=SHOW, **showing(values, said, view))
+        sent = gr.on([upload.upload, upload.clear], page.sent, [visit, upload], js=SENT, **READING)
+        sent.then(js=SHOW, **showing(values, said, view))
         clear.click(None, js=_CLEAR)
-        blocks.load(None, js=text("page.js"))
+        gr.on([one.input for one in values], js=SHOW, **showing(values, said, view))
+        blocks.load(js=text("page.js"), **showing(values, said, view))
+    blocks.page = page  # asked by the route that `launch` adds
     return blocks
+
+
+def showing(values: list[Any], said: Any, view: Any) -> dict[str, Any]:
+    """Return what an event of a browser asks from, and what it sets; nothing of it runs in Gradio's server."""
+    return {"fn": None, "inputs": values, "outputs": [*values[FIRST_MOVED:], said, view], "show_progress": "hidden"}
 
 
 def import_gradio() -> Any:

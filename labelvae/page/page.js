@@ -1,5 +1,41 @@
-// The sheet to draw on, pictures pasted from the clipboard, and what screen readers need; run once the page is there.
-() => {
+// What is shown of the controls, the sheet to draw on, pictures pasted from the clipboard, and what screen readers need;
+// run once the page is there, with the values of its controls.
+(...first) => {
+  const FIRST_MOVED = 4;  // as in blocks.py
+  const STAYS = { __type__: "update" };  // a control that is left alone
+  const PATIENCE = 60_000;
+  const visit = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  let shown = null;  // the image that the controls belong to
+  let newest = 0;
+  let turn = Promise.resolve();
+
+  const refused = (text) => Object.assign(document.createElement("p"), { className: "refused", textContent: text }).outerHTML;
+  const ask = async (of, values) => {
+    const stay = values.slice(FIRST_MOVED).map(() => STAYS);
+    try {
+      const answer = await fetch("show", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ visit, shown: of, values }),
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (!answer.ok) return [...stay, refused(await answer.text()), ""];
+      const { key, controls, said, html } = await answer.json();
+      const moved = key === shown ? stay : controls.map((value) => value ?? STAYS);
+      shown = key;
+      return [...moved, said, html];
+    } catch {
+      return [...stay, refused("The page does not answer. Is its command still running?"), ""];
+    }
+  };
+  // One question at a time. Of those that come meanwhile only the last is asked, so the end is what is selected.
+  const show = (...values) => {
+    const [number, of] = [++newest, shown];
+    turn = turn.then(() => (number === newest ? ask(of, values) : [...values.slice(FIRST_MOVED), 0, 0].map(() => STAYS)));
+    return turn;
+  };
+  window.labelvae = { visit, show };
+
   const canvas = document.querySelector("#sheet canvas");
   const pen = canvas?.getContext("2d");  // the page of several attributes has no sheet
   let last = null;
@@ -50,4 +86,5 @@
     join();
   }
   for (const number of document.querySelectorAll("#more input[type=number]")) number.tabIndex = -1;
+  return show(...first);
 }

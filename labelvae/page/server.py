@@ -69,12 +69,15 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
     import uvicorn
     from fastapi import FastAPI
 
+    from labelvae.page.answering import ROUTE, endpoint
     from labelvae.page.blocks import text
     from labelvae.page.uploads import MOST_BYTES
 
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    app = FastAPI(openapi_url=None)
+    app.add_route(ROUTE, endpoint(page.page), methods=["POST"])
     app = gr.mount_gradio_app(
-        FastAPI(openapi_url=None),
+        app,
         page,
         path="/",
         theme=theme,
