@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from labelvae.data.given_data import Batches, batches_of, checked_pair, pair_of, shape_of
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
-from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Realism, Style
+from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Style
 from labelvae.evaluation.own_metrics import OwnMetrics
+from labelvae.evaluation.realism import Realism
 from labelvae.evaluation.references import ClassMean, ImageItself, Relabeller
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
