@@ -137,12 +137,11 @@ def main() -> None:
     judge = trained_judge(train.images.float() / 255, train.labels, 0.96, (held.images.float() / 255, held.labels))
     asked = wrong_labels(labels, 10, torch.Generator().manual_seed(0))
     own = measures_of(vae.reconstruct(images, labels))
-    ways = {"labelvae": lambda: vae.relabel(images, asked)}
+    ways = {"labelvae": vae.relabel(images, asked)}
     if vae.prior is not None:
-        ways["labelvae, by its prior"] = lambda: WithFlow(vae, vae.prior).relabel(images, asked, labels)
+        ways["labelvae, by its prior"] = WithFlow(vae, vae.prior).relabel(images, asked, labels)
     rows: list[dict[str, str]] = []
-    for name, relabel in ways.items():
-        made = relabel()
+    for name, made in ways.items():
         with torch.no_grad():
             beliefs = judge(made).softmax(dim=1).double()
         changes = np.abs(measures_of(made) - own) / np.abs(own)

@@ -23,6 +23,13 @@ napoleon_use_ivar = True
 nitpicky = False
 
 
+def as_code(part: str) -> str:
+    """`code` is shown as code, and the number of a paper as a link to it."""
+    text = part.strip("`")
+    paper = text.removeprefix("arXiv:")
+    return f"``{text}``" if paper == text else f"`arXiv {paper} <https://arxiv.org/abs/{paper}>`__"
+
+
 def as_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with `code`: what reStructuredText would take for something else is escaped.
 
@@ -33,9 +40,9 @@ def as_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list
         formula = line.startswith("    ") and (formula or lines[max(0, index - 2)].endswith("::")) if line else formula
         if formula or line.lstrip().startswith((">>>", ":")):
             continue
-        parts = re.split(r"(`+[^`]*`+)", line)
+        parts = re.split(r"(`+[^`]*`+)", re.sub(r"arXiv (\d{4}\.\d{4,5})", r"`arXiv:\1`", line))
         lines[index] = "".join(
-            f"``{part.strip('`')}``" if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts
+            as_code(part) if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts
         )
         after = [each[:4] for each in lines[index + 1 : index + 3]]
         if line.endswith(":") and line[0] not in " ." and after == ["", " " * 4]:

@@ -440,3 +440,24 @@ def test_a_classifier_and_a_model_learn(tmp_path):
     torch.testing.assert_close(again.vae.eval().relabel(x[:4], rows[:4]), vae.eval().relabel(x[:4], rows[:4]))
     assert isinstance(again.loss, AttributeELBO)
     torch.testing.assert_close(again.loss.guidance.label_weight, loss.guidance.label_weight)
+
+
+class Mine(AttributeClassifier):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_a_checkpoint_asks_for_a_guide_of_your_own_and_takes_it(tmp_path):
+    kinds = {"lit": Binary()}
+    vae, guide = ConditionalVAE(SHAPE, attributes=kinds, latent_dim=4), Mine(SHAPE, kinds, widths=(4,))
+    task = VAETraining(vae, AttributeELBO(guide, Objective(label_weight=3.0)))
+    x, rows = torch.rand(8, *SHAPE), torch.randint(2, (8, 1)).float()
+    trainer, path = make_trainer(1), tmp_path / "task.ckpt"
+    trainer.fit(task, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, rows), 4))
+    trainer.save_checkpoint(path)
+    with pytest.raises(ValueError, match="guide: the checkpoint was made with a Mine of your own.*pass guide="):
+        VAETraining.load_from_checkpoint(path)
+    again = VAETraining.load_from_checkpoint(path, guide=Mine(SHAPE, kinds, widths=(4,)))
+    assert type(again.loss) is AttributeELBO
+    assert again.loss.objective == task.loss.objective
+    torch.testing.assert_close(again.loss.guide.state_dict(), guide.state_dict(), rtol=0, atol=0)

@@ -5,12 +5,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from labelvae import ConditionalVAE, ImageData
+from labelvae import ConditionalVAE, ImageData, evaluate
 from labelvae.cli.loading import images_of_run
 from labelvae.data import datasets
-from labelvae.data.image_sets import FileImages
+from labelvae.data.given_data import batches_of, checked_pair
+from labelvae.data.image_sets import FileImages, ImageSet
+from labelvae.data.loaders import ImageLoader
+from labelvae.evaluation.references import ClassMean
+from labelvae.flows.codes import Codes
 from labelvae.runs.experiment import Experiment, run_experiment
 from labelvae.runs.presets import DIGITS
+from labelvae.visual.contact_sheets import failures
 
 PIXELS = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(60) % 3
@@ -87,7 +92,7 @@ def test_more_than_memory_holds_stays_in_the_data_set(monkeypatch):
     [
         (TensorDataset(PIXELS), "train: expected images and labels"),
         (TensorDataset(PIXELS.float() - 128.0, LABELS), "train: .*without Normalize"),
-        ([(PIXELS, LABELS), (PIXELS[..., :7, :], LABELS)], "train: expected images of one size"),
+        ([(PIXELS, LABELS), (PIXELS[..., :7, :], LABELS)], "train: .*expected images of one size"),
         ([], "train: expected images and labels, got none"),
         (5, "train: expected a torch Dataset or DataLoader"),
         (iter([(PIXELS, LABELS)]), "train: expected a torch Dataset or DataLoader"),
@@ -115,3 +120,89 @@ def test_an_experiment_takes_a_data_set_and_a_loader(tmp_path):
     }
     with pytest.raises(ValueError, match="data: expected the keys train, test and validation, got training"):
         run_experiment(settings, {"training": Dicts()})
+
+
+class Counted(Stream):
+    def __len__(self):
+        return 60
+
+
+class Batched(IterableDataset):
+    def __iter__(self):
+        return iter([(PIXELS[:30], LABELS[:30]), (PIXELS[30:], LABELS[30:])])
+
+
+class Uncounted(Dataset):
+    def __getitem__(self, index):
+        return PIXELS[index], LABELS[index]
+
+
+FORMS = {
+    "tensors": lambda: TensorDataset(PIXELS, LABELS),
+    "floats and rows": lambda: TensorDataset(PIXELS.float() / 255.0, nn.functional.one_hot(LABELS)),
+    "three parts": lambda: TensorDataset(PIXELS, LABELS, torch.arange(60)),
+    "a loader": lambda: DataLoader(TensorDataset(PIXELS, LABELS), batch_size=7),
+    "a loader of dicts": lambda: DataLoader(Dicts(), batch_size=8),
+    "dicts": Dicts,
+    "a stream": Stream,
+    "a stream with a length": Counted,
+    "a stream of batches": Batched,
+    "no length": Uncounted,
+    "pictures": Pictures,
+    "a list": lambda: [(PIXELS[:30], LABELS[:30]), (PIXELS[30:], LABELS[30:])],
+    "a split": lambda: ImageSet(PIXELS, LABELS),
+    "a split in files": lambda: FileImages([*map(str, range(60))], lambda k: PIXELS[int(k)], (1, 8, 8), PLACES, LABELS),
+    "a loader of a split": lambda: ImageLoader(ImageSet(PIXELS, LABELS), 9),
+}
+PLACES = torch.arange(60)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_call_takes_every_form(form):
+    """What each call makes of a data set is what it makes of one list of one batch."""
+    names = ["cat", "dog", "bird"]
+    vae, judge = ConditionalVAE((1, 8, 8), 3, latent_dim=2, hidden_dim=8), nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    vae.class_names = names
+    batch = [(PIXELS.float() / 255.0, LABELS)]
+    given = FORMS[form]()
+    for images, labels in (checked_pair(each, (1, 8, 8), 3, names) for each in batches_of("given", given)):
+        assert images.dtype == torch.float32
+        assert labels.dtype == torch.int64
+    want, got = (evaluate(vae, each, judge, progress=False) for each in (batch, given))
+    assert (got.images, got.judge_accuracy) == (want.images, want.judge_accuracy)
+    assert got.psnr == pytest.approx(want.psnr, rel=1e-5)
+    if form not in ("dicts", "a loader of dicts"):  # names, which this reference does not know
+        torch.testing.assert_close(ClassMean(given, 3).means, ClassMean(batch, 3).means)
+    torch.testing.assert_close(Codes(vae, given).means, Codes(vae, batch).means, rtol=1e-4, atol=1e-5)
+    assert ImageData.from_datasets(given, class_names=names).fingerprint() == from_tensors().fingerprint()
+
+
+def from_tensors():
+    return ImageData.from_tensors(PIXELS, LABELS, ["cat", "dog", "bird"])
+
+
+def test_reading_draws_no_random_number():
+    before = torch.get_rng_state()
+    ImageData.from_datasets(TensorDataset(PIXELS, LABELS))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_no_data_is_refused_by_every_call():
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=2)
+    calls = [
+        lambda given: evaluate(vae, given, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), progress=False),
+        lambda given: ClassMean(given, 3),
+        lambda given: Codes(vae, given),
+        lambda given: failures(vae, nn.Flatten(), given, ["a", "b", "c"]),
+        ImageData.from_datasets,
+    ]
+    for call in calls:
+        for given in (5, "digits", {"train": TensorDataset(PIXELS, LABELS)}, PIXELS):
+            with pytest.raises(ValueError, match="expected a torch Dataset or DataLoader, or a list of batches"):
+                call(given)
+        with pytest.raises(ValueError, match=r"data.loader\('test'\) are batches of an ImageData"):
+            call(wanted())
+        with pytest.raises(ValueError, match="got images alone"):
+            call(TensorDataset(PIXELS))
+        with pytest.raises(ValueError, match="got a dict of image, x, label; rename"):
+            call([{"image": PIXELS, "x": PIXELS, "label": LABELS}])

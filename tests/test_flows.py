@@ -348,8 +348,8 @@ def test_flows_of_other_models_are_refused(vae):
     ("batches", "message"),
     [
         ([], "batches: expected at least one batch of images, got none"),
-        (3, "batches: expected batches of images and labels, got int"),
-        ([torch.zeros(2, 1, 8, 8)], "batches: expected pairs of images"),
+        (3, "batches: expected a torch Dataset or DataLoader, or a list of batches of images and labels, got 3"),
+        ([torch.zeros(2, 1, 8, 8)], "batches: expected images and labels, as a pair"),
         ([(torch.zeros(2, 1, 9, 9), torch.zeros(2, dtype=torch.long))], "images: expected"),
         ([(torch.zeros(2, 1, 8, 8), torch.full((2,), 3))], "labels: expected class indices from 0 to 2, got 3"),
     ],

@@ -27,6 +27,9 @@ from .forms import decode as decode
 from .forms import progress as progress
 from .forms import refuse as refuse
 from .forms import say_skipped as say_skipped
+from .given_data import Batches as Batches
+from .given_data import batches_of as batches_of
+from .given_data import checked_pair as checked_pair
 from .image_data import ImageData as ImageData
 from .image_data import Split as Split
 from .image_files import has_image_name as has_image_name

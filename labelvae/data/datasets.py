@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from labelvae.data.forms import progress
+from labelvae.data.given_data import batches_of, class_labels, has_positions, pair_of
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
 from labelvae.data.labelled_files import Source
 from labelvae.inputs.class_names import check_names
-from labelvae.inputs.conversions import described, image_bytes
-from labelvae.inputs.labels import label_tensor
-from labelvae.inputs.tensors import check_labels
+from labelvae.inputs.conversions import image_bytes
 from labelvae.system.memory import fits
-
-IMAGE_KEYS = ("images", "image", "pixel_values", "img", "x")
-"""Keys that a batch in the form of a dict may have for its images."""
-
-LABEL_KEYS = ("labels", "label", "targets", "target", "y")
-"""Keys that a batch in the form of a dict may have for its labels."""
 
 
 class Positions(Sequence[str]):
@@ -50,8 +42,7 @@ class Read:
 
     Args:
         name: the name of the argument: "train", or another split.
-        given: a `Dataset` of images and labels, or a `DataLoader` of batches of them: tuples, or dicts with one of
-            `IMAGE_KEYS` and one of `LABEL_KEYS`.
+        given: images and labels, see `data.given_data`.
         memory_share: the largest share of the free memory that the images may take. More images stay in the data set,
             if it has a length and positions, and are read again whenever a batch needs them.
 
@@ -70,7 +61,7 @@ class Read:
         kept: list[Tensor] = []
         self.images: Tensor | None = None
         self.shape: tuple[int, ...] = ()
-        positions = isinstance(given, Dataset) and hasattr(given, "__len__") and hasattr(given, "__getitem__")
+        positions = has_positions(given)
         keep = True
         for images, labels in _pieces(name, given):
             if not self.shape:
@@ -97,20 +88,15 @@ class Read:
             ValueError: labels that are no classes.
         """
         count = len(self.labels)
-        each = [label.tolist() if isinstance(label, Tensor) else label for label in self.labels]
-        found = label_tensor(each, len(class_names), count, class_names=class_names)
-        if found.ndim == 2:
-            if not bool((found.amax(dim=1) == 1).all()):
-                raise ValueError("labels: expected one class an image, got rows of weights that are blends")
-            found = found.argmax(dim=1)
-        labels = check_labels(found, len(class_names), count).clone()
+        labels = class_labels(self.labels, len(class_names), count, class_names).clone()
         if self.images is not None:
             return ImageSet(self.images, labels)
         channels, height, width = self.shape
         return FileImages(Positions(count), self._again, (channels, height, width), torch.arange(count), labels)
 
     def _again(self, position: str) -> Tensor:
-        return _bytes(self.name, self.given[int(position)], single=True)[0][0]
+        image, label = pair_of(self.given[int(position)], self.name)
+        return _bytes(self.name, ([image], [label]))[0][0]
 
 
 def names_of(read: Read) -> list[str]:
@@ -154,46 +140,23 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
     return Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
 
 
-def is_data(given: Any) -> bool:
-    """Return whether something is a `Dataset`, a `DataLoader`, or any object that gives batches repeatedly."""
-    return isinstance(given, Dataset | DataLoader) or (
-        isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | Tensor | Iterator)
-    )
-
-
 def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:
     """Yield images uint8 `(B, C, H, W)` and their labels, batch by batch, or image by image."""
-    if not is_data(given):
-        raise ValueError(f"{name}: expected a torch Dataset or DataLoader of images and labels, got {described(given)}")
-    single = isinstance(given, Dataset)
-    if single and hasattr(given, "__len__") and hasattr(given, "__getitem__"):
-        for position in progress(range(len(given)), f"reading {name}"):
-            yield _bytes(name, given[position], single)
-    else:
-        for piece in given:
-            yield _bytes(name, piece, single)
+    batches = batches_of(name, given, repeated=True, batch_size=1)
+    for batch in progress(batches, f"reading {name}") if has_positions(given) else batches:
+        yield _bytes(name, batch)
 
 
-def _bytes(name: str, piece: Any, single: bool) -> tuple[Tensor, list[Any]]:
-    if isinstance(piece, Mapping):
-        parts: list[Any] = [
-            next((piece[key] for key in keys if key in piece), None) for keys in (IMAGE_KEYS, LABEL_KEYS)
-        ]
-    else:
-        parts = list(piece[:2]) if isinstance(piece, tuple | list) else [piece]
-    if len(parts) < 2 or any(part is None for part in parts):
-        raise ValueError(
-            f"{name}: expected images and labels, as a tuple or as a dict of image and label, got {described(piece)}"
-        )
-    images, labels = parts
+def _bytes(name: str, batch: Any) -> tuple[Tensor, list[Any]]:
+    images, labels = pair_of(batch, name)
     try:
-        found = image_bytes([images] if single else images).cpu()
+        found = image_bytes(images).cpu()
     except ValueError as error:
         raise ValueError(
             f"{name}: {error}; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
             "LabelClassifier.wrap"
         ) from error
-    each = [labels] if single else list(labels)
+    each = list(labels)
     if len(each) != len(found):
         raise ValueError(f"{name}: expected a label an image, got {len(found)} images and {len(each)} labels")
     return found, each

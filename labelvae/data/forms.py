@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,7 +137,7 @@ def say_skipped(broken: Mapping[str, str]) -> None:
         )
 
 
-def progress(paths: Sequence[Item], title: str) -> tqdm[Item]:
+def progress(paths: Iterable[Item], title: str) -> tqdm[Item]:
     """Show a progress bar over items, from the second second on.
 
     Returns:

@@ -16,6 +16,7 @@ from lightning.pytorch import LightningDataModule
 
 from labelvae.attributes.rows import Attributes
 from labelvae.data.datasets import read_datasets
+from labelvae.data.given_data import class_labels
 from labelvae.data.image_sets import ImageSet, StoredImages
 from labelvae.data.labelled_files import Source
 from labelvae.data.loaders import ImageLoader
@@ -25,8 +26,7 @@ from labelvae.data.splits import check_enough, split_off
 from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
-from labelvae.inputs.labels import label_tensor
-from labelvae.inputs.tensors import Images, ImageShape, Labels, check_image_shape, check_labels
+from labelvae.inputs.tensors import Images, ImageShape, Labels, check_image_shape
 from labelvae.system.whole_files import user_path
 
 Split = Literal["train", "validation", "test"]
@@ -129,12 +129,8 @@ class ImageData(LightningDataModule):
         """
         names = check_names("class_names", class_names)
         pixels = image_bytes(images)
-        found = label_tensor(labels, len(names), len(pixels), class_names=names)
-        if found.ndim == 2:
-            if not bool((found.amax(dim=1) == 1).all()):
-                raise ValueError("labels: expected one class an image, got rows of weights that are blends")
-            found = found.argmax(dim=1)
-        source = Source(ImageSet(pixels, check_labels(found, len(names), len(pixels)).clone()), None, names)
+        found = class_labels(labels, len(names), len(pixels), names)
+        source = Source(ImageSet(pixels, found.clone()), None, names)
         data = cls.__new__(cls)
         data._start(source, batch_size, Shares(validation_share, test_share, memory_share, seed))
         return data
@@ -158,7 +154,7 @@ class ImageData(LightningDataModule):
         epoch.
 
         Args:
-            train: images in [0, 1] or of 8 bits, with labels, as tuples or dicts; see `data.datasets`.
+            train: images in [0, 1] or of 8 bits, with labels, in a form of `data.given_data`.
             test: the test images. None holds out a share of `train`.
             validation: the images for choosing settings. None holds out a share of `train`.
             class_names: the name of each class. None takes the data set's `classes`, or else the labels themselves.

@@ -22,10 +22,10 @@ from .image_metrics import structural_similarity as structural_similarity
 from .metrics import Effectiveness as Effectiveness
 from .metrics import GuideJudgeGap as GuideJudgeGap
 from .metrics import Leakage as Leakage
-from .metrics import Realism as Realism
 from .metrics import Style as Style
 from .metrics import correlation as correlation
-from .metrics import frechet_distance as frechet_distance
+from .realism import Realism as Realism
+from .realism import frechet_distance as frechet_distance
 from .references import Batches as Batches
 from .references import ClassMean as ClassMean
 from .references import ImageItself as ImageItself

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from tqdm import tqdm
 
+from labelvae.data.given_data import Batches, batches_of, checked_pair, pair_of, shape_of
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
-from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Realism, Style
+from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Style
 from labelvae.evaluation.own_metrics import OwnMetrics
-from labelvae.evaluation.references import Batches, ClassMean, ImageItself, Relabeller, checked_pair, repeatable
+from labelvae.evaluation.realism import Realism
+from labelvae.evaluation.references import ClassMean, ImageItself, Relabeller
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
 from labelvae.inputs.checks import check_count, check_same_data
@@ -58,8 +60,8 @@ def evaluate(
 
     Args:
         model: the model to score: a `ConditionalVAE`, or an object with its methods `relabel` and `reconstruct`.
-        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`: a DataLoader, a torch `Dataset` of images
-            and labels, or a list of batches. They must allow more than one pass.
+        batches: held-out images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data` that can be
+            gone through more than once: a torch `Dataset` or `DataLoader`, a list of batches, or a split.
         judge: an independent classifier. It is used in evaluation mode. A `LabelClassifier`, the result of its `wrap`,
             or, if the model has an `image_shape`, any network from images to logits.
         real: real images and labels for realism to compare with, at best training images. None takes `batches`; the
@@ -93,7 +95,8 @@ def evaluate(
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
     model = uncompiled(model)
     _check_model(model)
-    batches, real = repeatable("batches", batches), None if real is None else repeatable("real", real)
+    batches = batches_of("batches", batches, repeated=True)
+    real = None if real is None else batches_of("real", real, repeated=True)
     classes = getattr(model, "num_classes", None)
     shape = getattr(model, "image_shape", None) or _image_shape(batches)
     networks = (
@@ -141,12 +144,9 @@ def _check_model(model: Any) -> None:
 
 
 def _image_shape(batches: Batches) -> ImageShape | None:
-    """Return `(C, H, W)` of the first batch; None if it is no tensor of images."""
+    """Return `(C, H, W)` of the first batch; None if it has no images."""
     first = next(iter(batches), None)
-    images = first[0] if isinstance(first, tuple | list) and first else None
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        return None
-    return images.shape[1], images.shape[2], images.shape[3]
+    return None if first is None else shape_of(pair_of(first)[0])
 
 
 def _as_classifier(name: str, given: nn.Module, shape: ImageShape | None, num_classes: int | None) -> Classifier:

@@ -14,7 +14,9 @@ from labelvae.evaluation.style import regions
 
 
 def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
-    """Compare each pair of images by the peak signal-to-noise ratio, -10 log10 of the mean squared difference.
+    """Compare each pair of images by the peak signal-to-noise ratio:
+
+        -10 log10(mean((x - x')^2))
 
     Args:
         images: the images, `(B, C, H, W)` in [0, 1].
@@ -32,7 +34,11 @@ def peak_signal_to_noise(images: Tensor, others: Tensor) -> Tensor:
 
 
 def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
-    """Compare each pair of images by SSIM with a uniform 7x7 window (Wang et al., 2004).
+    """Compare each pair of images by the structural similarity, SSIM (Wang et al., 2004, doi 10.1109/TIP.2003.819861).
+
+    In each window of 7x7 pixels, with means m and m', variances v and v' and covariance c, averaged over the windows:
+
+        (2 m m' + 0.01^2) (2 c + 0.03^2) / ((m^2 + m'^2 + 0.01^2) (v + v' + 0.03^2))
 
     Args:
         images: the images, `(B, C, H, W)` in [0, 1].
@@ -40,6 +46,10 @@ def structural_similarity(images: Tensor, others: Tensor) -> Tensor:
 
     Returns:
         The similarities, `(B,)`, in [-1, 1].
+
+    >>> images = torch.rand(1, 1, 8, 8)
+    >>> structural_similarity(images, images)
+    tensor([1.], dtype=torch.float64)
     """
     _, maps = structural_similarity_index_measure(
         images.double(),

@@ -19,38 +19,15 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from labelvae.data.differentiable_style import class_centred
+from labelvae.evaluation.realism import Realism as Realism  # noqa: PLC0414  where they were before
+from labelvae.evaluation.realism import frechet_distance as frechet_distance  # noqa: PLC0414
 from labelvae.inputs.tensors import check_labels
 
 
-def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
-    """Compute the Fréchet distance between two Gaussians (Heusel et al., 2017, arXiv 1706.08500):
-
-        |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))
-
-    The trace of the root comes from the eigenvalues of the symmetric matrix S^(1/2) S' S^(1/2).
-
-    Args:
-        mean: m, `(F,)`.
-        covariance: S, `(F, F)`.
-        other_mean: m', `(F,)`.
-        other_covariance: S', `(F, F)`.
-
-    Returns:
-        The distance, a scalar, at least 0.
-
-    >>> frechet_distance(torch.zeros(2), torch.eye(2), torch.ones(2), torch.eye(2))
-    tensor(2.)
-    """
-    values, vectors = torch.linalg.eigh(covariance)
-    root = vectors * values.clamp_min(0.0).sqrt() @ vectors.mT
-    cross = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0.0).sqrt().sum()
-    trace = covariance.trace() + other_covariance.trace() - 2.0 * cross
-    distance: Tensor = (mean - other_mean).square().sum() + trace.clamp_min(0.0)
-    return distance
-
-
 def correlation(values: Tensor, others: Tensor) -> Tensor:
-    """Compute the Pearson correlation over all entries of two centred tensors.
+    """Compute the Pearson correlation over all entries of two centred tensors:
+
+        sum(v w) / sqrt(sum(v^2) sum(w^2))
 
     Args:
         values: the first tensor, `(B, S)`.
@@ -58,6 +35,10 @@ def correlation(values: Tensor, others: Tensor) -> Tensor:
 
     Returns:
         The correlation, a scalar in [-1, 1]; 0 if one of them does not vary.
+
+    >>> values = torch.tensor([[-1.0], [0.0], [1.0]])
+    >>> correlation(values, -2.0 * values).round(decimals=3), correlation(values, torch.zeros(3, 1))
+    (tensor(-1.), tensor(0.))
     """
     norm = values.square().sum().sqrt() * others.square().sum().sqrt()
     return torch.where(norm > 1e-12, (values * others).sum() / norm.clamp_min(1e-12), torch.zeros_like(norm))
@@ -65,6 +46,10 @@ def correlation(values: Tensor, others: Tensor) -> Tensor:
 
 class Effectiveness(Metric):
     """The share of counterfactuals that a judge takes for the asked label, overall and by asked class.
+
+    With the judge J, the counterfactuals x' and the asked labels y' (Monteiro et al., 2023, arXiv 2303.01274):
+
+        mean(argmax J(x') = y')
 
     Args:
         num_classes: K.
@@ -112,6 +97,10 @@ class Effectiveness(Metric):
 class GuideJudgeGap(Metric):
     """Guide agreement minus judge agreement with the asked label: effectiveness that only the guide believes.
 
+    With the guide G and the judge J (the second judge is the "oracle" of Hvilshøj et al., 2021, arXiv 2111.00177):
+
+        mean(argmax G(x') = y') - mean(argmax J(x') = y')
+
     >>> metric = GuideJudgeGap()
     >>> metric.update(torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
     >>> metric.compute()
@@ -150,7 +139,11 @@ class Style(Metric):
 
     From an image's statistic the mean of its class is subtracted. From a counterfactual's statistic the mean of the
     counterfactuals of its asked class is subtracted. This removes what the label itself explains. The metric is the
-    Pearson correlation of the two.
+    Pearson correlation of the two, with the class means m_y and m'_y':
+
+        corr(s(x) - m_y, s(x') - m'_y')
+
+    Thickness and slant of strokes are those of Morpho-MNIST (Castro et al., 2019, arXiv 1809.10780).
 
     Args:
         num_classes: K.
@@ -194,84 +187,6 @@ class Style(Metric):
         before = class_centred(dim_zero_cat(self.before), dim_zero_cat(self.own), self.num_classes)
         after = class_centred(dim_zero_cat(self.after), dim_zero_cat(self.asked), self.num_classes)
         return correlation(before, after)
-
-
-class Realism(Metric):
-    """Counterfactuals compared with real images of the asked label, in a judge's features: distance and diversity.
-
-    The distance is `frechet_distance`, once for all classes together and once as the mean over the classes. (A copy of
-    the image under a wrong label has a small distance for all classes together, and a large one by class.) The
-    diversity is the variance within a class over that of real images: 1 is as diverse as real images, 0 is one image
-    for the whole class.
-
-    Args:
-        num_classes: K.
-        feature_dim: F.
-        **kwargs: arguments of `torchmetrics.Metric`.
-
-    >>> metric, features, labels = Realism(num_classes=2, feature_dim=3), torch.rand(8, 3), torch.arange(8) % 2
-    >>> metric.update(features, labels, real=True)
-    >>> metric.update(features, labels, real=False)
-    >>> metric.compute().round(decimals=3)
-    tensor([0., 0., 1.], dtype=torch.float64)
-    """
-
-    higher_is_better = False
-    full_state_update = False
-    counts: Tensor
-    sums: Tensor
-    products: Tensor
-
-    def __init__(self, num_classes: int, feature_dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
-        shape = (2, num_classes)
-        self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("sums", torch.zeros(*shape, feature_dim, dtype=torch.float64), dist_reduce_fx="sum")
-        products = torch.zeros(*shape, feature_dim, feature_dim, dtype=torch.float64)
-        self.add_state("products", products, dist_reduce_fx="sum")
-
-    def update(self, features: Tensor, labels: Tensor, real: bool) -> None:
-        """Add a batch of real images or of counterfactuals.
-
-        Args:
-            features: the features, `(B, F)`.
-            labels: the labels of real images, or the asked labels of counterfactuals, int64 `(B,)`.
-            real: whether the images are real.
-        """
-        labels = check_labels(labels, self.num_classes, len(features))
-        features, row = features.double(), 0 if real else 1
-        for label in labels.unique().tolist():
-            part = features[labels == label]
-            self.counts[row, label] += len(part)
-            self.sums[row, label] += part.sum(dim=0)
-            self.products[row, label] += part.mT @ part
-
-    def compute(self) -> Tensor:
-        """Return the pooled distance, the mean distance by class, and the mean diversity, `(3,)`.
-
-        The means are over the classes with at least two real images and two counterfactuals.
-        """
-        pooled = frechet_distance(*_moments(self.counts.sum(1), self.sums.sum(1), self.products.sum(1)))
-        classes = (self.counts >= 2).all(dim=0).nonzero().flatten().tolist()
-        each = [_moments(self.counts[:, k], self.sums[:, k], self.products[:, k]) for k in classes]
-        if not each:
-            return torch.stack([pooled, *torch.full_like(pooled, torch.nan).repeat(2)])
-        distances = [frechet_distance(*moments) for moments in each]
-        diversities = [fake.trace() / real.trace().clamp_min(1e-12) for _, real, _, fake in each]
-        return torch.stack([pooled, torch.stack(distances).mean(), torch.stack(diversities).mean()])
-
-    def by_name(self) -> dict[str, Tensor]:
-        """Return "realism", "realism_by_class" and "diversity", each a scalar. Low distances are better."""
-        return dict(zip(("realism", "realism_by_class", "diversity"), self.compute(), strict=True))
-
-
-def _moments(counts: Tensor, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return mean and covariance of real images, then of counterfactuals, from counts `(2,)`, sums and products."""
-    means = sums / counts[:, None]
-    scatter = products - counts[:, None, None] * means[:, :, None] * means[:, None, :]
-    covariances = scatter / (counts - 1.0).clamp_min(1.0)[:, None, None]
-    return means[0], covariances[0], means[1], covariances[1]
 
 
 class Leakage(Metric):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from labelvae.evaluation.references import Batches, checked_pair
+from labelvae.data.given_data import Batches, batches_of, checked_pair
 from labelvae.inputs.checks import check_count, check_kind
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
@@ -18,7 +18,8 @@ class Codes:
 
     Args:
         vae: The model, of one class.
-        batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`; each image is encoded once.
+        batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data`. Each image is
+            encoded once.
         batch_size: Codes a batch, at most as many as there are.
         seed: Of the order and the draws.
 
@@ -30,14 +31,9 @@ class Codes:
         check_kind("vae", vae, ConditionalVAE)
         batch_size = check_count("batch_size", batch_size, at_least=2)
         self.generator = torch.Generator("cpu").manual_seed(check_count("seed", seed, at_least=0))
-        if not isinstance(batches, Iterable):
-            raise ValueError(
-                f"batches: expected batches of images and labels, got {type(batches).__name__}; "
-                "a DataLoader is, or data.loader('train') of an ImageData"
-            )
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         with evaluation_mode(vae) as model:
-            for batch in batches:
+            for batch in batches_of("batches", batches):
                 images, own = checked_pair(batch, vae.image_shape, vae.num_classes, vae.class_names)
                 posterior = model.encode(images.to(vae.device), own.to(vae.device))
                 found.append((posterior.mean.cpu().float(), posterior.standard_deviation.cpu().float(), own))

@@ -8,7 +8,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
-from labelvae.evaluation.references import Batches
+from labelvae.data.given_data import Batches
 from labelvae.flows.codes import Codes
 from labelvae.flows.training import FlowTraining
 from labelvae.inputs.checks import check_count
@@ -32,7 +32,8 @@ def fit_prior(
 
     Args:
         vae: The model, of one class.
-        batches: The images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`.
+        batches: The images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`, in a form
+            of `data.given_data`.
         epochs: Times every code is seen.
         couplings: Layers of the flow.
         hidden_dim: Units inside each layer.

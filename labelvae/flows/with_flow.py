@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from labelvae.evaluation.references import Batches
+from labelvae.data.given_data import Batches
 from labelvae.flows.fitting import fit_prior
 from labelvae.inputs.checks import check_kind
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images

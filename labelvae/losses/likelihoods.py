@@ -33,7 +33,7 @@ class PixelLikelihood(Protocol):
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """A Bernoulli likelihood: each grey level is taken as a probability.
+    """A Bernoulli likelihood: each grey level is taken as a probability (Kingma & Welling, 2014, arXiv 1312.6114).
 
     With p = sigmoid(logits), summed over channels and pixels:
 
@@ -96,7 +96,10 @@ class Laplace(Gaussian):
 
         -log p(x | z, y) = sum(|x - m| / b + log(2 b))
 
-    The arguments are those of `Gaussian`.
+    The arguments are those of `Gaussian`. The scale is b here.
+
+    >>> Laplace(scale=0.5).nll(torch.full((2, 1, 8, 8), 0.5), torch.zeros(2, 1, 8, 8))
+    tensor([0., 0.])
     """
 
     def nll(self, images: Tensor, logits: Tensor, log_scale: Tensor | None = None) -> Tensor:

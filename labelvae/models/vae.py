@@ -46,7 +46,11 @@ class ConditionalVAE(WithPrior):
         z ~ q(z | x)            the encoder: what an image x has apart from its label
         x ~ p(x | z, y)         the decoder: the image with that style, as label y
 
-    Relabelling decodes the latent code z of an image under another label. The result is the image's counterfactual.
+    Relabelling decodes the latent code z of an image under another label. The result is the image's counterfactual:
+
+        x' = decode(mean of q(z | x), y')
+
+    (VAE: Kingma & Welling, 2014, arXiv 1312.6114. With labels: Kingma et al., 2014, arXiv 1406.5298.)
 
     `encode` and `decode` are the differentiable halves, for training. `reconstruct`, `relabel`, `sample` and
     `interpolate` are for use. They run in evaluation mode, without gradients, in chunks, and on the model's device, and
@@ -92,6 +96,9 @@ class ConditionalVAE(WithPrior):
 
     >>> vae = ConditionalVAE(image_shape=(1, 28, 28), num_classes=10)
     >>> vae.relabel(torch.rand(5, 1, 28, 28), 8).shape
+    torch.Size([5, 1, 28, 28])
+    >>> posterior = vae.encode(torch.rand(5, 1, 28, 28))  # the halves, for a training loop of your own
+    >>> vae.decode(posterior.rsample(), torch.tensor([3, 1, 4, 1, 5])).shape
     torch.Size([5, 1, 28, 28])
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from labelvae.data.given_data import Batches, batches_of, pair_of
 from labelvae.segmentation.unet import UNet
 
 
@@ -64,12 +64,13 @@ class SegmentationScores:
         }
 
 
-def segmentation_scores(network: UNet, batches: Iterable[tuple[Tensor, Tensor]]) -> SegmentationScores:
+def segmentation_scores(network: UNet, batches: Batches) -> SegmentationScores:
     """Score a network on batches.
 
     Args:
         network: The network. It is used in evaluation mode.
-        batches: Images `(B, C, H, W)` in [0, 1] and masks, integers `(B, H, W)`.
+        batches: Images `(B, C, H, W)` in [0, 1] and masks, integers `(B, H, W)`: a `MaskedImages` or another torch
+            `Dataset`, a `DataLoader`, or a list of batches.
 
     Returns:
         The scores over the pixels of all images.
@@ -78,7 +79,8 @@ def segmentation_scores(network: UNet, batches: Iterable[tuple[Tensor, Tensor]])
         ValueError: no batch; masks with a class that the network does not have.
     """
     counts = torch.zeros(network.num_classes, network.num_classes, dtype=torch.long)
-    for images, masks in batches:
+    for batch in batches_of("batches", batches, batch_size=16):
+        images, masks = (torch.stack(part) if isinstance(part, list) else part for part in pair_of(batch))
         if int(masks.max()) >= network.num_classes or int(masks.min()) < 0:
             found = f"{int(masks.min())} to {int(masks.max())}"
             raise ValueError(f"masks: expected classes in [0, {network.num_classes}), got {found}")

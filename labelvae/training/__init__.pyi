@@ -8,9 +8,9 @@ from .callbacks import LastCheckpoint as LastCheckpoint
 from .callbacks import MovingAverage as MovingAverage
 from .callbacks import WholeCheckpointIO as WholeCheckpointIO
 from .checkpoints import Rebuildable as Rebuildable
-from .checkpoints import plain_loss as plain_loss
-from .checkpoints import plain_network as plain_network
 from .dashboard import Relabelled as Relabelled
+from .descriptions import plain_loss as plain_loss
+from .descriptions import plain_network as plain_network
 from .loggers import artifact_name as artifact_name
 from .loggers import close_logger as close_logger
 from .loggers import code_version as code_version

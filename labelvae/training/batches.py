@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from labelvae.attributes.rows import Attributes
-from labelvae.data.datasets import IMAGE_KEYS, LABEL_KEYS
+from labelvae.data.given_data import form_of, parts_of
 from labelvae.inputs.tensors import check_labels
 
 
@@ -41,7 +41,7 @@ def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
     images, labels = _parts(batch)
     if labels is None:
         raise ValueError(
-            f"batch: expected images and labels, got images alone ({_form(batch)}); add the labels to the data set"
+            f"batch: expected images and labels, got images alone ({form_of(batch)}); add the labels to the data set"
         )
     return _scaled(images), _labels(labels, num_classes)
 
@@ -132,40 +132,14 @@ def _scaled(images: Tensor) -> Tensor:
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Return the images of a batch, and its labels or None."""
-    found: list[Any]
-    if isinstance(batch, Tensor):
-        found = [batch]
-    elif isinstance(batch, Mapping):
-        images, labels = ([batch[key] for key in keys if key in batch] for keys in (IMAGE_KEYS, LABEL_KEYS))
-        if len(images) != 1 or len(labels) > 1:
-            raise ValueError(
-                f"batch: expected a dict with one of the keys {', '.join(IMAGE_KEYS)} and one of "
-                f"{', '.join(LABEL_KEYS)}, got {_form(batch)}; rename them in the data set, or pass one loader"
-            )
-        found = [*images, *labels]
-    elif isinstance(batch, list | tuple) and batch:
-        found = list(batch[:2])
-    else:
-        raise ValueError(f"batch: expected images and labels, got {_form(batch)}; see torch.utils.data.DataLoader")
+    found = parts_of(batch)
     for name, part in zip(("images", "labels"), found, strict=False):
         if not isinstance(part, Tensor) and not (name == "labels" and isinstance(part, Mapping)):
             raise ValueError(
-                f"batch: expected a tensor of {name}, got {_kind(part)} in {_form(batch)}; have one loader give "
+                f"batch: expected a tensor of {name}, got {form_of(part)} in {form_of(batch)}; have one loader give "
                 "tensors, such as torchvision.transforms.v2.functional.to_image makes of a picture"
             )
     return found[0], found[1] if len(found) > 1 else None
-
-
-def _kind(part: Any) -> str:
-    return f"a {type(part).__module__}.{type(part).__name__}".replace("builtins.", "")
-
-
-def _form(batch: Any) -> str:
-    if isinstance(batch, Mapping):
-        return f"a dict of {', '.join(map(str, batch)) or 'nothing'}"
-    if isinstance(batch, list | tuple):
-        return f"a {type(batch).__name__} of {len(batch)} parts"
-    return _kind(batch)
 
 
 def take_names(network: Any, datamodule: Any) -> None:

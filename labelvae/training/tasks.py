@@ -26,7 +26,7 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.training.base import Task
 from labelvae.training.batches import check_batch_labels, unpack_images
-from labelvae.training.checkpoints import changes, own_parts, plain_loss, plain_network
+from labelvae.training.descriptions import SavedLoss, plain_loss, plain_network
 from labelvae.training.options import Schedule
 
 
@@ -218,12 +218,12 @@ class VAETraining(Task):
 
     def compare(self, hyperparameters: Mapping[str, Any]) -> None:
         """Warn of what a checkpoint's loss had and this one lacks, and of settings that are others now."""
-        before, now = hyperparameters.get("loss"), plain_loss(self.loss)
-        missing = [part for part in own_parts(before) if part not in own_parts(now)]
+        before, now = SavedLoss.read(hyperparameters.get("loss")), SavedLoss.read(plain_loss(self.loss))
+        missing = [part for part in before.own_parts if part not in now.own_parts]
         if missing:
             said = f"{' and '.join(missing)} of your own, which this loss does not have; training would go on without"
             warnings.warn(f"loss: the checkpoint was made with {said}", stacklevel=3)
-        if changed := changes(before, now):
+        if changed := before.changes(now):
             warnings.warn(f"loss: the checkpoint was made with {'; '.join(changed)}", stacklevel=3)
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.data.given_data import Batches, batches_of, checked_pair
 from labelvae.inputs.tensors import wrong_labels
 from labelvae.losses.refinement import Refined
 from labelvae.models.classifier import LabelClassifier
@@ -52,7 +51,7 @@ def sheets(
 def failures(
     vae: ConditionalVAE | Refined,
     judge: LabelClassifier,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Batches,
     class_names: list[str],
 ) -> Image.Image:
     """Draw the 25 worst counterfactuals by the judge's opinion, next to their originals.
@@ -63,7 +62,7 @@ def failures(
     Args:
         vae: the model.
         judge: a classifier that was in no loss.
-        batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order.
+        batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a fixed order and a form of `data.given_data`.
         class_names: the name of each class.
 
     Returns:
@@ -73,8 +72,8 @@ def failures(
         ValueError: no batches.
     """
     generator, worst = torch.Generator().manual_seed(0), list[Tensor]()
-    for batch in batches:
-        images, labels = (each.cpu() for each in batch)
+    for batch in batches_of("batches", batches):
+        images, labels = checked_pair(batch, vae.image_shape, len(class_names), class_names)
         asked = wrong_labels(labels, len(class_names), generator)
         changed = vae.relabel(images, asked, labels)
         with evaluation_mode(judge) as classifier:
