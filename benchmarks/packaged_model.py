@@ -57,6 +57,7 @@ def main(
     refine: float | None = None,
     images: int | None = None,
     bits: int | None = None,
+    guide_bits: int | None = None,
     made: str = "",
     out: Path | None = None,
 ) -> None:
@@ -72,7 +73,8 @@ def main(
         judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
         refine: Radius that is saved beside the model; without it, the preset's.
         images: So many test images are scored, the first; without it, all.
-        bits: So many for a weight; without it, half precision.
+        bits: So many for a weight of the model; without it, half precision.
+        guide_bits: So many for a weight of the guide; without it, half precision.
         made: How the model was made, for the card; without it, what the run says.
         out: Folder of the packaged model; without it, its place in the package.
     """
@@ -91,8 +93,8 @@ def main(
 
     scores: list[Scores] = []
     scored("float32", model)
-    for name, part in (("vae", model), ("guide", adviser)):
-        (part.half() if bits is None else part).save_pretrained(out / name, bits)
+    for name, part, most in (("vae", model, bits), ("guide", adviser, guide_bits)):
+        (part.half() if most is None else part).save_pretrained(out / name, most)
         write_classes(out / name, known.class_names)
     save_radius(out / "vae", radius)
     model, adviser = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")

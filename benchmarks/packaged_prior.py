@@ -2,8 +2,9 @@
 
     python benchmarks/packaged_prior.py --model mnist --data mnist --data-dir DIR --epochs 15
 
-The weights of the model do not change. Its prior is saved in half precision. `benchmarks/latent_flow.py` measures what
-the prior does to the samples. The sheet of samples beside the model, which its card shows, is drawn anew.
+The weights of the model do not change, but for rounding to `--bits`; without these, model and prior are saved in half
+precision. `benchmarks/latent_flow.py` measures what the prior does to the samples. The sheet of samples beside the
+model, which its card shows, is drawn anew.
 """
 
 import argparse
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--couplings", type=int, default=8)
     parser.add_argument("--hidden-dim", type=int, default=64)
+    parser.add_argument("--bits", type=int, help="So many for a weight; without it, half precision.")
     parser.add_argument("--out", type=Path, help="Folder of the model with its prior; without it, its own.")
     options = parser.parse_args()
     import torch
@@ -41,8 +43,8 @@ def main() -> None:
     data = ImageData(data_dir=options.data_dir, **asdict(replace(known, name="folder") if options.folder else known))
     before = (folder / "model.safetensors").stat().st_size
     flow = fit_prior(vae, data.loader("train"), options.epochs, options.couplings, options.hidden_dim)
-    vae.prior = flow.half()
-    vae.half().save_pretrained(out)
+    vae.prior = flow if options.bits else flow.half()
+    (vae if options.bits else vae.half()).save_pretrained(out, options.bits)
     size = (out / "model.safetensors").stat().st_size
     print(f"{size:,} bytes of weights, {before:,} before")
     again = ConditionalVAE.from_pretrained(out)

@@ -105,7 +105,13 @@ MNIST_VARIED = replace(
     out=Path("runs/mnist_varied"),
     guide=_varied(MNIST.guide),
     judge=_varied(MNIST.judge),
-    vae=replace(MNIST.vae, latent_dim=24, encoder_widths=(24, 48, 96), hidden_dim=120, augmentation=_VARIED),
+    vae=replace(
+        MNIST.vae,
+        latent_dim=28,
+        encoder_widths=(24, 48, 96),
+        hidden_dim=208,
+        augmentation=replace(_VARIED, sizes=(0.58, 1.4), shift=0.18, share=0.6),
+    ),
 )
 """MNIST's digits as they are, and with 60 to 130 % of their size, half to twice their thickness, or moved by up to 4
 pixels; a small model.
