@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 import torch
 from jsonargparse import auto_cli
 from machine import machine_line

@@ -198,10 +198,15 @@ def test_a_processor_takes_chunks_of_bounded_size_with_the_same_results(vae, mon
     monkeypatch.setattr(passes, "MOST_VALUES", 100 * images[0].numel())
     vae.encoder.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     found = vae.relabel(images, 1)
-    assert sizes == [100] * 6
+    assert sizes == [96] * 6 + [24]
+    for count, chunk_size, expected in ((90, 40, [40, 40, 10]), (200, 150, [96, 104]), (97, 97, [97]), (1, 9, [1])):
+        sizes.clear()
+        vae.relabel(images[:count], 1, chunk_size=chunk_size)
+        assert sizes == expected
+    monkeypatch.setattr(passes, "MOST_VALUES", 1)
     sizes.clear()
-    vae.relabel(images[:90], 1, chunk_size=40)
-    assert sizes == [40, 40, 10]
+    vae.relabel(images[:40], 1)
+    assert sizes == [16, 24]
     monkeypatch.setattr(passes, "MOST_VALUES", 10**9)
     monkeypatch.setattr(passes, "MOST_AT_ONCE", 600)
     torch.testing.assert_close(vae.relabel(images, 1), found)
