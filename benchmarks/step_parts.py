@@ -146,9 +146,8 @@ def named_parts(task: VAETraining) -> Iterator[None]:
         "adversarial_terms": "discriminator",
         "augment": "augmentation",
     }
-    with patch.multiple(
-        guided_elbo, **{name: named(getattr(guided_elbo, name), said) for name, said in functions.items()}
-    ):
+    changed: dict[str, Any] = {name: named(getattr(guided_elbo, name), said) for name, said in functions.items()}
+    with patch.multiple(guided_elbo, **changed):
         vae.encode = named(vae.encode, *encoded)  # type: ignore[method-assign]
         vae.decode_logits = named(vae.decode_logits, *decoded)  # type: ignore[method-assign]
         if loss.guidance is not None:
