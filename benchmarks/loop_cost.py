@@ -64,7 +64,7 @@ def main(out: Path = Path("runs/loop_cost"), rounds: int = 5) -> None:
         ("digits preset", lambda: models._task(DIGITS, (1, 8, 8), CPU), small, 40, trainers[:1]),
     ]
     rows = []
-    with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0"), patch.object(ways.time, "perf_counter", time.process_time):
+    with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0"), patch("ways.time.perf_counter", time.process_time):
         for name, make, loader, steps, kinds in todo:
             measured = {"bare loop": ways.loop(make(), loader, CPU)}
             measured |= {f"Trainer.fit, {kind}": fitted(make(), loader, kind) for kind in kinds}
