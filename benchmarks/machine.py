@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import models
@@ -16,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelvae import VAETraining
+from labelvae.runs.machine import machine_of
 
 
 def counted_flops(task: VAETraining, images: Tensor, labels: Tensor) -> int:
@@ -82,3 +87,29 @@ def arithmetic(
             }
         )
     return table
+
+
+def machine_line(*packages: str) -> str:
+    """The processor or GPU, its instructions, the threads, and the versions, as one line for the head of a table.
+
+    Args:
+        packages: Further packages whose versions are of interest.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts = machine_of(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    versions = [f"{package} {installed(package)}" for package in ("labelvae", "torch", "lightning", *packages)]
+    return (
+        f"{processor or platform.machine()} ({facts.instructions}), {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, Python {platform.python_version()}, {', '.join(versions)}"
+    )
+
+
+def installed(package: str) -> str:
+    """The version of a package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -23,14 +23,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import models
 import torch
 import ways
-from machine import arithmetic, peaks
+from machine import arithmetic, installed, peaks
 from torch import Tensor
 
 from labelvae import VAETraining
@@ -283,7 +282,7 @@ def main() -> None:
     machine = torch.cuda.get_device_name() if on_gpu else f"{platform.processor() or platform.machine()}"
     head = (
         f"`{shlex.join(['python', *sys.argv])}`: {machine}, {torch.get_num_threads()} threads, "
-        f"Python {platform.python_version()}, {', '.join(f'{package} {_version(package)}' for package in packages)}; "
+        f"Python {platform.python_version()}, {', '.join(f'{package} {installed(package)}' for package in packages)}; "
         f"images {source}, {args.repeats} rounds, {time.perf_counter() - started:.0f} s. A ratio above 1 is faster "
         "than the first row; its least and most are over the rounds."
     )
@@ -291,13 +290,6 @@ def main() -> None:
     (args.out / "speed.md").write_text(markdown(tables, head))
     (args.out / "speed.json").write_text(json.dumps({"head": head, "tables": tables, "seconds": seconds}, indent=2))
     print(markdown(tables, head))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

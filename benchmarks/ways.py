@@ -210,7 +210,27 @@ def transformed(images: Tensor, labels: Tensor, batch_size: int, device: torch.d
 
 
 def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size: int, steps: int) -> Way:
-    """Pythae's trainer, its Adam and its data loader, on the same networks and the same loss.
+    """Pythae's trainer on the same networks and the same loss.
+
+    Raises:
+        ImportError: pythae is not installed, or does not import here.
+    """
+    chosen = torch.tensor(list(islice(cycle(range(len(images))), batch_size * steps)))
+    one_epoch = pythae_epochs(task, images[chosen].float() / 255.0, labels[chosen], batch_size)
+
+    def run(_: int) -> float:
+        device = next(task.parameters()).device
+        synchronize(device)
+        start = time.perf_counter()
+        one_epoch(1)
+        synchronize(device)
+        return time.perf_counter() - start
+
+    return run
+
+
+def pythae_epochs(task: VAETraining, images: Tensor, labels: Tensor, batch_size: int) -> Callable[[int], Any]:
+    """One epoch of pythae's trainer, with its Adam and its data loader, as a function of the epoch's number from 1.
 
     Raises:
         ImportError: pythae is not installed, or does not import here.
@@ -226,16 +246,14 @@ def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size
 
     class Wrapped(BaseAE):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__(BaseAEConfig(input_dim=(1, 28, 28), latent_dim=16))
+            super().__init__(BaseAEConfig(input_dim=tuple(images.shape[1:]), latent_dim=task.vae.latent_dim))
             self.vae, self.loss = task.vae, task.loss
 
         def forward(self, inputs: Any, **_: Any) -> Any:
             terms = self.loss(self.vae, inputs["data"], inputs["labels"].long())  # it makes them floats
             return ModelOutput(loss=terms.total, recon_loss=terms.reconstruction.mean(), reg_loss=terms.kl.mean())
 
-    count = batch_size * steps
-    chosen = torch.tensor(list(islice(cycle(range(len(images))), count)))
-    data = BaseDataset(images[chosen].float() / 255.0, labels[chosen])
+    data = BaseDataset(images, labels)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         how = BaseTrainerConfig(
             output_dir=folder,
@@ -247,13 +265,5 @@ def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size
         )
         trainer = BaseTrainer(Wrapped(), data, training_config=how)
         trainer.prepare_training()
-
-    def run(_: int) -> float:
-        device = next(task.parameters()).device
-        synchronize(device)
-        start = time.perf_counter()
-        trainer.train_step(1)
-        synchronize(device)
-        return time.perf_counter() - start
-
-    return run
+    one_epoch: Callable[[int], Any] = trainer.train_step
+    return one_epoch

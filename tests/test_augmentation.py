@@ -3,9 +3,10 @@ import shutil
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from torch.nn import functional as F
 
 from labelvae import Augmentation, augment
-from labelvae.data.augmentation import Change, blurred, change, draw_change, noised
+from labelvae.data.augmentation import Change, _brightest, blurred, change, draw_change, noised
 from labelvae.evaluation.style import slant, thickness
 
 
@@ -206,3 +207,8 @@ def test_the_gradient_reaches_the_image(images):
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Augmentation(**arguments)
+
+
+def test_the_brightest_of_nine_pixels_is_a_maximum_of_two_sides():
+    images = torch.rand(3, 2, 9, 11)
+    assert torch.equal(_brightest(images, 1), F.max_pool2d(images, 3, 1, 1))

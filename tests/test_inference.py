@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier
+from labelvae.models import inference, passes
 from labelvae.models.inference import evaluation_mode, shallow_copy
 
 
@@ -163,3 +164,49 @@ def test_a_script_module_is_copied_whole():
         twin(rows)
     assert network.training
     assert all(torch.equal(a, b) for a, b in zip(before, network.state_dict().values(), strict=True))
+
+
+def test_one_twin_serves_a_whole_call(vae, images, monkeypatch):
+    made, copy_of = [], inference.shallow_copy
+    monkeypatch.setattr(inference, "shallow_copy", lambda module: made.append(module) or copy_of(module))
+    calls = [
+        lambda: vae.relabel(images, 1),
+        lambda: vae.relabel(images, 1, 0, residual=True),
+        lambda: vae.interpolate(images, 0, 1, steps=5),
+        lambda: vae.sample(torch.tensor([0, 1])),
+    ]
+    for call in calls:
+        made.clear()
+        call()
+        assert made == [vae]
+
+
+def test_a_twin_is_its_own_twin_until_it_is_trained(vae):
+    with evaluation_mode(vae) as twin:
+        with evaluation_mode(twin) as inner:
+            assert inner is twin
+        twin.train()  # a caller's own business, but the next context is right again
+        with evaluation_mode(twin) as inner:
+            assert inner is not twin
+            assert not inner.training
+    assert "_evaluation_twin" not in vae.__dict__
+    assert "_evaluation_twin" not in shallow_copy(twin).__dict__
+
+
+def test_a_processor_takes_chunks_of_bounded_size_with_the_same_results(vae, monkeypatch):
+    images, sizes = torch.rand(600, *vae.image_shape), []
+    monkeypatch.setattr(passes, "MOST_VALUES", 100 * images[0].numel())
+    vae.encoder.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    found = vae.relabel(images, 1)
+    assert sizes == [96] * 6 + [24]
+    for count, chunk_size, expected in ((90, 40, [40, 40, 10]), (200, 150, [96, 104]), (97, 97, [97]), (1, 9, [1])):
+        sizes.clear()
+        vae.relabel(images[:count], 1, chunk_size=chunk_size)
+        assert sizes == expected
+    monkeypatch.setattr(passes, "MOST_VALUES", 1)
+    sizes.clear()
+    vae.relabel(images[:40], 1)
+    assert sizes == [16, 24]
+    monkeypatch.setattr(passes, "MOST_VALUES", 10**9)
+    monkeypatch.setattr(passes, "MOST_AT_ONCE", 600)
+    torch.testing.assert_close(vae.relabel(images, 1), found)

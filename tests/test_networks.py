@@ -6,7 +6,7 @@ from torch import nn
 
 from labelvae import ConditionalVAE, Discriminator, LabelClassifier
 from labelvae.inputs.tensors import label_weights
-from labelvae.models.networks import Fold, Unfold, pyramid
+from labelvae.models.networks import Decoder, Fold, Unfold, pyramid
 
 SIDE = st.integers(8, 128)
 
@@ -132,3 +132,20 @@ def test_no_maps_make_a_checkerboard_where_pixels_are_repeated(upsampling, meshe
     window = torch.hann_window(28, periodic=False)
     energy = torch.fft.rfft2((logits - logits.mean(dim=(2, 3), keepdim=True)) * window[:, None] * window).abs().square()
     assert (energy[..., 14, 14].mean() > 1e-3 * energy.mean()) == meshes
+
+
+@pytest.mark.parametrize("upsampling", ["subpixel", "nearest"])
+def test_a_decoder_in_channels_last_leaves_no_gaps_in_memory_and_answers_alike(upsampling):
+    torch.manual_seed(0)
+    decoder = Decoder((1, 14, 14), 4, 3, 3, widths=(8, 6), upsampling=upsampling)
+    z, label = torch.randn(5, 4), torch.eye(3)[torch.tensor([0, 1, 2, 0, 1])]
+    seen = []
+    for norm in decoder.norms:
+        norm.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    found = decoder(z, label)
+    assert seen[0].is_contiguous()
+    seen.clear()
+    other = decoder.to(memory_format=torch.channels_last)(z, label)
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
+    assert [maps.shape[2] for maps in seen] == [4, 7]  # 8 were cut to 7
+    torch.testing.assert_close(other, found, rtol=1e-4, atol=1e-5)

@@ -312,3 +312,35 @@ def test_bfloat16_and_compiled_relabelling_agree(vae, images, labels):
     vae.compile(backend="eager")
     torch.testing.assert_close(vae.relabel(images, labels), expected)
     assert list(vae.state_dict()) == names
+
+
+class MostEntries(TorchDispatchMode):
+    """The largest tensor that an operation makes, by the number of its entries."""
+
+    def __init__(self):
+        super().__init__()
+        self.entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(each, torch.Tensor) and each.layout == torch.strided and each.device.type == "cpu":
+                self.entries = max(self.entries, each.numel())
+        return made
+
+
+def largest_tensor(classes: int) -> int:
+    guide = LabelClassifier((1, 8, 8), classes, widths=(8, 8), feature_dim=8)
+    vae = ConditionalVAE((1, 8, 8), classes, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
+    discriminator = Discriminator((1, 8, 8), classes, (8, 8), guide.map_widths)
+    loss = GuidedELBO(guide, discriminator, EVERY_TERM)
+    with MostEntries() as largest:
+        loss(vae, torch.rand(6, 1, 8, 8), torch.arange(6)).total.backward()
+        vae.relabel(torch.rand(6, 1, 8, 8), 1)
+    return largest.entries
+
+
+def test_no_tensor_of_a_step_grows_faster_than_the_classes():
+    few, many = largest_tensor(2000), largest_tensor(10_000)
+    assert many <= 5 * few
+    assert many < 10_000 * 64  # neither K x K, nor a plane for each class, K x H x W

@@ -169,7 +169,7 @@ def change(images: Tensor, drawn: Change, how: Augmentation) -> Tensor:
         brightest = [each.detach().amax(dim=(1, 2, 3), keepdim=True) for each in (images, again)]
         images = (again * (brightest[0] / brightest[1].clamp_min(1e-6))).clamp(0.0, 1.0)
     if drawn.thickening is not None:
-        grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
+        grown, shrunk = _brightest(images, 1), -_brightest(-images, 1)
         images = images + torch.where(
             drawn.thickening > 0, drawn.thickening * (grown - images), drawn.thickening * (images - shrunk)
         )

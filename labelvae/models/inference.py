@@ -20,6 +20,10 @@ from labelvae.system.compiling import uncompiled
 
 Network = TypeVar("Network", bound=nn.Module)
 
+_HOOKS = [name for name in nn.Module().__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))]
+_TWIN = "_evaluation_twin"
+"""Attribute of a twin, which belongs to the one caller of `evaluation_mode` that it was made for."""
+
 
 @contextmanager
 def evaluation_mode(module: Network) -> Iterator[Network]:
@@ -27,6 +31,7 @@ def evaluation_mode(module: Network) -> Iterator[Network]:
 
     The yielded network shares every tensor with `module`: no weight is copied, and it sees a step of an optimizer at
     once. A compiled module that is in evaluation mode already is yielded itself, so that its compiled code is used.
+    So is a twin: several passes over one batch share the twin of the first context.
 
     The context is `no_grad`, not `inference_mode`: the resulting images may be used to train something else.
 
@@ -35,15 +40,19 @@ def evaluation_mode(module: Network) -> Iterator[Network]:
     ...     twin.training, network.training, twin[0].running_mean is network[0].running_mean
     (False, True, True)
     """
-    parts = list(module.modules())
-    as_it_is = torch.compiler.is_compiling() or any(_compiled(part) for part in parts)
     with torch.no_grad():
+        if _TWIN in module.__dict__ and not module.training:
+            yield module
+            return
+        parts = list(module.modules())
+        as_it_is = torch.compiler.is_compiling() or any(_compiled(part) for part in parts)
         if as_it_is and not any(part.training for part in parts):
             yield module
             return
         twin = shallow_copy(module)
         for part in twin.modules():
-            part.training = False
+            part.__dict__["training"] = False
+        twin.__dict__[_TWIN] = True
         yield twin
 
 
@@ -59,8 +68,9 @@ def shallow_copy(module: Network) -> Network:
     copies: dict[int, nn.Module] = {}
     whole = _copied(module, copies)
     for part in copies.values():
-        for name, value in part.__dict__.items():
-            if isinstance(value, MethodType) and id(value.__self__) in copies:  # it would call the original
+        methods = [(name, value) for name, value in part.__dict__.items() if type(value) is MethodType]
+        for name, value in methods:
+            if id(value.__self__) in copies:  # it would call the original
                 part.__dict__[name] = MethodType(value.__func__, copies[id(value.__self__)])
     return cast("Network", whole)
 
@@ -77,9 +87,10 @@ def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> nn.Module:
     copies[id(module)] = twin
     twin.__dict__.update(module.__dict__)
     twin.__dict__["_compiled_call_impl"] = None
-    for name, value in module.__dict__.items():
-        if name.endswith("_hooks") or name.endswith("_hooks_with_kwargs"):
-            twin.__dict__[name] = value.copy()
+    twin.__dict__.pop(_TWIN, None)
+    for name in _HOOKS:
+        if name in module.__dict__:
+            twin.__dict__[name] = module.__dict__[name].copy()
     children = {name: None if child is None else _copied(child, copies) for name, child in module._modules.items()}
     twin.__dict__["_modules"] = children
     return twin

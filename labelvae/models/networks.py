@@ -47,7 +47,11 @@ class Unfold(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps `(B, C, H, W)` of maps `(B, 4C, h, w)`."""
-        return F.pixel_shuffle(maps, 2)[..., : self.size[0], : self.size[1]]
+        maps = F.pixel_shuffle(maps, 2)
+        cropped = maps[..., : self.size[0], : self.size[1]]
+        if cropped.shape == maps.shape or maps.is_contiguous():
+            return cropped
+        return cropped.clone()  # channels-last, where gaps in memory slow down what follows
 
 
 class ImageNorm(nn.GroupNorm):
@@ -202,6 +206,13 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
     return nn.Sequential(nn.Upsample(size), nn.Conv2d(coarse, fine, 3, padding=1))
 
 
+def _laid_out_for(layers: nn.Module, maps: Tensor) -> Tensor:
+    """Return maps with the channels of a pixel next to each other in memory, if the weights of the layers lie so."""
+    weights = [each.weight for each in layers.modules() if isinstance(each, nn.Conv2d)][:1]
+    last = bool(weights) and weights[0].is_contiguous(memory_format=torch.channels_last)
+    return maps.contiguous(memory_format=torch.channels_last) if last else maps
+
+
 class Decoder(nn.Module):
     """The decoder: latent codes and labels to pixel logits.
 
@@ -274,6 +285,7 @@ class Decoder(nn.Module):
             maps = self.spread(self.planes(z.unflatten(1, (-1, *self.start[1:])), beside))
         else:
             maps = self.spread(F.silu(self.hidden(torch.cat([z, beside], dim=1)))).unflatten(1, self.start)
+            maps = _laid_out_for(self.ups, maps)
         for norm, blocks, up in zip(self.norms, self.blocks, self.ups, strict=True):
             maps = F.silu(norm(maps, label))
             for block in blocks:  # type: ignore[attr-defined]

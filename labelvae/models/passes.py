@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from labelvae.inputs.checks import check_count
 from labelvae.inputs.tensors import moved
 from labelvae.models.inference import chunks, evaluation_mode
+
+MOST_AT_ONCE, MOST_VALUES = 256, 256 * 28 * 28
+"""Number of images, and of the values of their pixels, that a processor computes at once. The maps of more images take
+memory in such large blocks that glibc fetches them from the kernel anew for each chunk.
+"""
+
+BLOCK = 16
+"""Images are cut where their number is a multiple of this, and no chunk is smaller. A product of matrices takes rows in
+such blocks, so an image in a chunk is computed as it would be without chunks, to the last bit on many processors.
+"""
 
 
 def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: int) -> Tensor:
@@ -19,7 +31,7 @@ def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: i
         images: the images, `(B, C, H, W)` in [0, 1].
         own_labels: their own labels, for an encoder that sees the label; or None.
         name: the name of the labels in errors.
-        chunk_size: the number of images at a time.
+        chunk_size: the largest number of images at a time.
 
     Returns:
         The posterior means, `(B, D)`, on the model's device.
@@ -30,7 +42,7 @@ def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: i
             model.encode(
                 moved(images[part], vae.device, "images"), None if own is None else vae.weighed(own[part])
             ).mean
-            for part in chunks(len(images), chunk_size)
+            for part in _parts(vae, len(images), chunk_size)
         ]
     return torch.cat(means)
 
@@ -42,13 +54,13 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
         vae: the model.
         codes: the codes, `(B, D)`.
         label: the label weights, `(B, L)`.
-        chunk_size: the number of codes at a time.
+        chunk_size: the largest number of codes at a time.
         device: the device of the result.
 
     Returns:
         The images, `(B, C, H, W)` in [0, 1], on `device`.
     """
-    parts = chunks(len(codes), chunk_size)
+    parts = _parts(vae, len(codes), chunk_size)
     with evaluation_mode(vae) as model:
         if len(parts) == 1:
             made: Tensor = model.decode(codes.to(vae.device), vae.weighed(label.to(vae.device)))
@@ -57,3 +69,14 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
         for part in parts:
             images[part] = model.decode(codes[part].to(vae.device), vae.weighed(label[part].to(vae.device)))
     return images
+
+
+def _parts(vae: Any, length: int, chunk_size: int) -> list[slice]:
+    """Return the slices of the images that are computed at a time."""
+    most = BLOCK * max(1, min(MOST_AT_ONCE, MOST_VALUES // math.prod(vae.image_shape)) // BLOCK)
+    if vae.device.type != "cpu" or check_count("chunk_size", chunk_size) <= most:
+        return chunks(length, chunk_size)
+    parts = chunks(length, most)
+    if len(parts) > 1 and length % most and length % most < BLOCK:
+        parts[-2:] = [slice(parts[-2].start, length)]
+    return parts

@@ -30,6 +30,7 @@ from labelvae.inputs.tensors import (
     check_images,
 )
 from labelvae.models.edits import confined, own_for_residual, with_residual
+from labelvae.models.inference import evaluation_mode
 from labelvae.models.labelled import label_arguments
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.networks import Decoder, Encoder
@@ -256,7 +257,7 @@ class ConditionalVAE(WithPrior):
             labels: what each image is asked to be. Of several attributes, those that are left out stay as they are.
             own_labels: what each image is, or an `AttributeClassifier` that reads it; attributes that stay need it,
                 `residual`, and an encoder that sees the label, unless the decoder does not.
-            chunk_size: images decoded at a time.
+            chunk_size: largest number of images computed at a time. A processor takes fewer, which is faster.
             mask: where images may change, see `edits.confined`; None for everywhere.
             residual: carry over what the model does not draw of each image, see `edits.with_residual`.
 
@@ -268,13 +269,14 @@ class ConditionalVAE(WithPrior):
         """
         images = as_images(images, self.image_shape)
         asked, own = self.asked_and_own(images, labels, own_labels)
-        codes = codes_of(
-            self, images, own if self.decoder_sees_label else self.weighed(asked), "own_labels", chunk_size
-        )
-        made = images_of(self, codes, asked, chunk_size, images.device)
-        if check_flag("residual", residual):
-            weights = self.label_weights(own_for_residual(own), len(images), "own_labels")
-            made = with_residual(images, made, images_of(self, codes, weights, chunk_size, images.device))
+        with evaluation_mode(self) as model:
+            codes = codes_of(
+                model, images, own if self.decoder_sees_label else self.weighed(asked), "own_labels", chunk_size
+            )
+            made = images_of(model, codes, asked, chunk_size, images.device)
+            if check_flag("residual", residual):
+                weights = self.label_weights(own_for_residual(own), len(images), "own_labels")
+                made = with_residual(images, made, images_of(model, codes, weights, chunk_size, images.device))
         return made if mask is None else confined(images, made, mask)
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
@@ -312,5 +314,6 @@ class ConditionalVAE(WithPrior):
         way, own = self.label_way(images, start, end, steps, own_labels)
         if not self.decoder_sees_label:
             return torch.stack([self.relabel(images, self.weighed(each), own, chunk_size) for each in way], dim=1)
-        codes = codes_of(self, images, own, "start", chunk_size)
-        return torch.stack([images_of(self, codes, each, chunk_size, images.device) for each in way], dim=1)
+        with evaluation_mode(self) as model:
+            codes = codes_of(model, images, own, "start", chunk_size)
+            return torch.stack([images_of(model, codes, each, chunk_size, images.device) for each in way], dim=1)
