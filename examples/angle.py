@@ -38,7 +38,7 @@ from labelvae import (
     VAETraining,
 )
 from labelvae.photos.picture_files import save_picture
-from labelvae.visual.grids import grid, style_transfer_grid
+from labelvae.visual.grids import grid, style_transfer_grid, to_picture
 
 OBJECTS, VIEWS = 20, 72
 ATTRIBUTES = {"object": Category(OBJECTS), "angle": Continuous(0, 360, "degrees", periodic=True)}
@@ -160,20 +160,18 @@ def print_scores(vae: ConditionalVAE, judge: AttributeClassifier, photos: Tensor
         print(f"the judge reads {name} ones: angle within 10 degrees {near:.1%}, object right {right:.1%}")
 
 
-def draw(vae: ConditionalVAE, photos: Tensor, every: int, out: Path) -> None:
+def draw(vae: ConditionalVAE, photos: Tensor, out: Path) -> None:
     """Turn five objects once around, as a strip and a film; ask for another object at the same angle."""
-    few = [0, 3, 4, 12, 17]  # once around; each also as object 3, and as another object at its own angle
-    film = vae.interpolate(photos[few, 0], {"object": few, "angle": 0}, {"angle": 360}, steps=73)[:, :-1]
-    titles = [f"{5 * step}" for step in range(0, 72, 6)]
-    save_picture(style_transfer_grid(photos[few, 0], film[:, ::6], titles), out / "turned.png")
-    frames = [grid([list(images)]) for images in film.unbind(1)]
+    few, start = [0, 3, 4, 12, 17], photos[[0, 3, 4, 12, 17], 0]
+    film = vae.interpolate(start, {"object": few, "angle": 0}, {"angle": 360}, steps=VIEWS + 1)[:, :-1]
+    strip = film[:, 1::6]  # 5, 35, 65, ... degrees: none is an angle of training
+    save_picture(style_transfer_grid(start, strip, [f"{angle}" for angle in range(5, 360, 30)]), out / "turned.png")
+    frames = [grid([[to_picture(each, 64) for each in shown]]).convert("L").quantize(16) for shown in film.unbind(1)]
     frames[0].save(out / "turned.gif", save_all=True, append_images=frames[1:], duration=80, loop=0)
-    views = [0, 9, 18, 27, 36, 45]
-    turned = photos[0, [view - view % every for view in views]]
-    own = ROWS[0, [view - view % every for view in views]]
-    others = [vae.relabel(turned, {"object": thing}, own_labels=own) for thing in few[1:]]
-    sheet = style_transfer_grid(turned, torch.stack(others, dim=1), [f"object {thing}" for thing in few[1:]])
-    save_picture(sheet, out / "objects.png")
+    views = list(range(1, VIEWS, 12))  # photographs that were not for training
+    others = [vae.relabel(photos[0, views], {"object": thing}, own_labels=ROWS[0, views]) for thing in few[1:]]
+    titles = [f"object {thing}" for thing in few[1:]]
+    save_picture(style_transfer_grid(photos[0, views], torch.stack(others, dim=1), titles), out / "objects.png")
 
 
 def main() -> None:
@@ -182,7 +180,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data/coil-20-proc"), help="where the photographs are")
     parser.add_argument("--out", type=Path, default=Path("runs/angle"))
     parser.add_argument("--every", type=int, choices=(2, 4), default=2, help="which photographs are for training")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(40, 200), help="of the judge, and of the model")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(25, 60), help="of the judge, and of the model")
     parser.add_argument("--motion-steps", type=int, default=60, help="to fit the motion, at each resolution")
     given = parser.parse_args()
     seed_everything(0, verbose=False)
@@ -202,10 +200,10 @@ def main() -> None:
     fit(ClassifierTraining(judge, Augmentation(noise=0.05), learning_rate=3e-3), photos, given.epochs[0])  # knows all
     vae = ConditionalVAE((1, 32, 32), attributes=ATTRIBUTES, latent_dim=4, encoder_widths=(8, 16), decoder=Ring(4))
     objective = Objective("gaussian", scale=0.1, beta=10.0)  # the label says all, so the code is to say little
-    fit(VAETraining(vae, AttributeELBO(None, objective), learning_rate=1e-2), seen, given.epochs[1])
+    fit(VAETraining(vae, AttributeELBO(None, objective), learning_rate=3e-2), seen, given.epochs[1])
     vae.save_pretrained(given.out / "vae")
     print_scores(vae, judge, photos, seen, every)
-    draw(vae, photos, every, given.out)
+    draw(vae, photos, given.out)
     print(f"the model, turned.png, turned.gif and objects.png are under {given.out}")
 
 
