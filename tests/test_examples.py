@@ -349,11 +349,11 @@ def turned_objects(folder):
             Image.fromarray((disc * 255).astype(np.uint8)).save(folder / f"obj{thing + 1}__{view}.png")
 
 
-def test_turned_objects(page, tmp_path, capsys):
+def test_turned_objects(tmp_path):
     turned_objects(tmp_path / "coil")
-    words = ["--data-dir", tmp_path / "coil", "--out", tmp_path / "out", "--every", 4, "--motion-steps", 2]
-    page("angle.py", *words, "--epochs", 1, 1)
-    said = capsys.readouterr().out
+    words = ["--data-dir=coil", "--out=out", "--every=4", "--motion-steps=2", "--epochs", "1", "1"]
+    code, said, err = run("angle.py", *words, cwd=tmp_path)
+    assert code == 0, err
     rows = re.findall(
         r"^ *(labelvae|pictures made|blend of neighbours|nearest photograph) +[\d.]+ +[\d.]+$", said, re.M
     )

@@ -91,7 +91,8 @@ def try_part(name: str, model: Any) -> None:
     if model.attributes is None:
         label = torch.eye(model.num_classes, device=device)[[0, 1, 0]]
     else:
-        label = model.weighed(model.attributes.weights(model.attributes.examples(3).to(device)))
+        with torch.device(device):  # also where a model is made without memory, to see the shapes of its weights
+            label = model.weighed(model.attributes.weights(model.attributes.examples(3)))
     given = torch.full((3, *model.image_shape), 0.5, device=device)
     cards = [device.index or 0] if device.type == "cuda" else []
     with torch.device(device), evaluation_mode(model) as twin, torch.random.fork_rng(devices=cards):
