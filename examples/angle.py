@@ -11,7 +11,7 @@ Every second photograph is for training (`--every 4`: every fourth). The photogr
 and for the judge, which is in no loss. Pictures for the angles in between are made from the training photographs alone:
 the motion between neighbours is estimated, and each neighbour is moved a part of the way. The model learns from
 photographs and made pictures. Its decoder is of its own kind: it learns a ring of pictures for each object. Object and
-angle say all there is to see here, so the code of an image stays nearly empty.
+angle say all there is to see here, so the code of an image stays empty.
 """
 
 import argparse
