@@ -5,7 +5,17 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, ImageData, VAETraining, evaluate
+from labelvae import (
+    AttributeELBO,
+    Category,
+    ConditionalVAE,
+    Continuous,
+    DiagonalGaussian,
+    GuidedELBO,
+    ImageData,
+    VAETraining,
+    evaluate,
+)
 from labelvae.models.export import exported
 
 SHAPE = (3, 9, 12)
@@ -172,3 +182,23 @@ def test_training_with_networks_of_your_own_is_kept(digits: ImageData, tmp_path)
     assert torch.equal(again.vae.decoder.to_pixels.weight, vae.decoder.to_pixels.weight)
     judge = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     assert 0 <= evaluate(vae, digits.loader("validation"), judge, progress=False).effectiveness <= 1
+
+
+def test_networks_of_your_own_take_labels_of_several_attributes(tmp_path):
+    attributes = {"kind": Category(3), "angle": Continuous(0, 360, periodic=True)}
+
+    def parts():
+        return {"encoder": Encoding(labels=5), "decoder": Decoding(classes=5)}
+
+    vae = ConditionalVAE(SHAPE, attributes=attributes, latent_dim=4, encoder_label="onehot", **parts())
+    images, rows = torch.rand(3, *SHAPE), torch.tensor([[0, 10.0], [1, 200.0], [2, float("nan")]])
+    AttributeELBO()(vae, images, rows).total.backward()
+    assert all(weight.grad is not None for weight in vae.parameters())
+    asked = {"own_labels": {"kind": [0, 1, 2], "angle": [10, 200, 90]}}
+    seen = vae.relabel(images, {"angle": 90}, **asked)
+    assert not torch.equal(seen, vae.relabel(images, {"angle": 180}, **asked))
+    vae.save_pretrained(tmp_path / "vae")
+    again = ConditionalVAE.from_pretrained(tmp_path / "vae", **parts())
+    assert torch.equal(again.relabel(images, {"angle": 90}, **asked), seen)
+    with pytest.raises(ValueError, match=r"decoder: .*fails"):
+        ConditionalVAE(SHAPE, attributes=attributes, latent_dim=4, decoder=Decoding(classes=2))

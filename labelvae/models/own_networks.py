@@ -87,7 +87,12 @@ def try_part(name: str, model: Any) -> None:
     device = torch.device("cpu") if weight is None else weight.device
     if device.type == "meta":
         return
-    label = torch.eye(model.num_classes, device=device)[[0, 1, 0]]
+    label: Any
+    if model.attributes is None:
+        label = torch.eye(model.num_classes, device=device)[[0, 1, 0]]
+    else:
+        with torch.device(device):  # also where a model is made without memory, to see the shapes of its weights
+            label = model.weighed(model.attributes.weights(model.attributes.examples(3)))
     given = torch.full((3, *model.image_shape), 0.5, device=device)
     cards = [device.index or 0] if device.type == "cuda" else []
     with torch.device(device), evaluation_mode(model) as twin, torch.random.fork_rng(devices=cards):
