@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/attributes"))
     parser.add_argument("--images", type=int, default=60_000, help="training images")
     parser.add_argument(
-        "--epochs", type=int, nargs="+", default=(2, 1, 1, 1, 1, 1, 1, 3), help="of guide and model, in turn"
+        "--epochs", type=int, nargs="+", default=(2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 2), help="of guide and model, in turn"
     )
     given = parser.parse_args()
     if len(given.epochs) % 2:
@@ -99,10 +99,10 @@ def main() -> None:
         )
         trainer.fit(task, data.loader("train", 64, shuffle=True, drop_last=True))
 
-    moved = Augmentation(shift=0.08, noise=0.2, interpolation="nearest")  # neither changes thickness or slant
+    moved = Augmentation(shift=0.08, noise=0.25, interpolation="nearest")  # neither changes thickness or slant
     guide = AttributeClassifier((1, 28, 28), ATTRIBUTES, widths=(24, 48, 96), feature_dim=128)
     vae = ConditionalVAE((1, 28, 28), attributes=ATTRIBUTES)
-    objective = Objective(label_weight=20.0, class_mean_weight=4.0, guide_augmentation=moved)
+    objective = Objective(label_weight=30.0, class_mean_weight=4.0, guide_augmentation=moved)
     seen, seen_rows = train.images, rows
     for of_guide, of_vae in zip(given.epochs[::2], given.epochs[1::2], strict=True):
         first = seen is train.images

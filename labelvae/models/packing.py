@@ -2,8 +2,8 @@
 
 A weight is rounded to the nearest of 2^bits - 1 levels around zero. The scale is the one with the smallest squared
 error of several. Down to about six bits this costs a convolutional model little (Nagel et al., 2021, "A White Paper on
-Neural Network Quantization", arXiv 2106.08295). Weights of one dimension, such as the scales of a normalization, stay
-in half precision.
+Neural Network Quantization", arXiv 2106.08295). Weights of one dimension, such as the scales of a normalization, and
+small ones stay in half precision.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from torch import Tensor
 
 LEVELS, SCALE = ".levels", ".scale"
 """Endings of a packed weight's two names in a file."""
+
+SMALL = 2**14
+"""Fewest values of a weight that is rounded. Smaller ones save little room, and rounding can harm them: the last layer
+of an encoder holds directions of the code that hardly vary.
+"""
 
 CLIPPED = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of a channel's largest weight that are tried as the largest level."""
@@ -38,7 +43,7 @@ def pack(weights: Mapping[str, Tensor], bits: int) -> tuple[dict[str, Tensor], d
     for name, weight in weights.items():
         if not weight.is_floating_point():
             made[name] = weight
-        elif weight.ndim < 2:
+        elif weight.ndim < 2 or weight.numel() < SMALL:
             made[name] = weight.half()
         else:
             levels, scale = _rounded(weight.float().flatten(1), bits)
