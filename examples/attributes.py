@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/attributes"))
     parser.add_argument("--images", type=int, default=60_000, help="training images")
     parser.add_argument(
-        "--epochs", type=int, nargs="+", default=(2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 2), help="of guide and model, in turn"
+        "--epochs", type=int, nargs="+", default=[2, *[1] * 8, 2, 1, 2], help="of guide and model, in turn"
     )
     given = parser.parse_args()
     if len(given.epochs) % 2:
