@@ -62,7 +62,7 @@ def measured(image: np.ndarray) -> tuple[float, ...]:
         `MEASURES`: area in pixels, lengths in pixels, and the slant, a horizontal shear as an angle in radians,
         positive to the right. NaN for an empty image.
     """
-    stroke = zoom(image, FINE, order=3).clip(0, 1) > 0.5
+    stroke = zoom(image, FINE, order=3, mode="grid-constant", grid_mode=True).clip(0, 1) > 0.5
     if not stroke.any():
         return (math.nan,) * len(MEASURES)
     bones = skeletonize(stroke)
