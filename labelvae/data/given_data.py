@@ -155,9 +155,9 @@ def shape_of(images: Any) -> ImageShape | None:
     if hasattr(one, "getbands"):
         return (1 if one.mode in ("1", "L") else 3), one.height, one.width
     sizes = tuple(getattr(one, "shape", ()))
-    sizes = sizes[1:] if len(sizes) == 4 else sizes
     if len(sizes) == 2 or (len(sizes) == 3 and one is images):  # (H, W), or a batch of them
         return 1, sizes[-2], sizes[-1]
+    sizes = sizes[1:] if len(sizes) == 4 else sizes
     if len(sizes) != 3:
         return None
     last = sizes[2] in MODES and sizes[0] not in MODES
