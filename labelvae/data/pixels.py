@@ -10,8 +10,9 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from typing import IO, Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from labelvae.data.depth import (
 )
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_SAFE = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
-"""Formats that a file may have, whatever its name says. Some other formats of Pillow start programs (EPS)."""
+_SAFE = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Ppm", "Avif")
+"""Formats that a file may have, as Pillow names their modules. Some others start programs (EPS)."""
 
 UNREADABLE = Exception
 """What opening an image may raise: on broken files Pillow's readers raise nearly anything."""
@@ -261,8 +262,10 @@ def _usual(image: Image.Image) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in _SAFE if name in Image.OPEN)
+    for name in _SAFE:
+        with suppress(ImportError):
+            import_module(f"PIL.{name}ImagePlugin")
+    return tuple(name.upper() for name in _SAFE if name.upper() in Image.OPEN)
 
 
 class _Patient:
