@@ -49,6 +49,11 @@ CHANGING = [thing for thing in range(OBJECTS) if thing not in (14, 15)]  # those
 def photographs(folder: Path) -> Tensor:
     """Read the photographs of a folder: `(20, 72, 1, 32, 32)` in [0, 1], by object and angle."""
     files = [folder / f"obj{thing + 1}__{view}.png" for thing in range(OBJECTS) for view in range(VIEWS)]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise SystemExit(
+            f"error: {missing}: no such file; name the folder of COIL-20's processed images with --data-dir"
+        )
     opened = [Image.open(file).convert("L").resize((32, 32), Image.Resampling.BOX) for file in files]
     found: Tensor = torch.stack([pil_to_tensor(each) for each in opened]).unflatten(0, (OBJECTS, VIEWS)) / 255
     return found

@@ -325,6 +325,13 @@ def made_mnist(root):
             (root / "MNIST" / "raw" / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
 
 
+def test_missing_photographs_are_one_sentence(tmp_path):
+    code, _, err = run("angle.py", "--data-dir=none", cwd=tmp_path)
+    assert code == 1
+    assert err.strip().splitlines()[-1].startswith("error: none/obj1__0.png: no such file; name the folder of COIL-20")
+    assert "Traceback" not in err
+
+
 def test_attributes_of_mnist(tmp_path):
     made_mnist(tmp_path)
     code, out, err = run("attributes.py", "--data-dir=.", "--epochs", "1", "1", "1", "1", cwd=tmp_path)
