@@ -32,9 +32,12 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 def make_seldom(task: VAETraining, terms: Mapping[str, int]) -> None:
     """Let a task compute each of these terms at every n-th step only, with n times its weight.
 
-    A term that is left out counts as 0 in the log.
+    Without the adversarial term, a step leaves the discriminator as it is. A term that is left out counts as 0 in the
+    log.
     """
-    objective, steps, whole = task.loss.objective, count(), task.step
+    objective, discriminator, steps, whole = task.loss.objective, task.loss.discriminator, count(), task.step
+    names = [name.removesuffix("_weight").replace("label", "counterfactual_label") for name in terms]
+    names += ["discriminator"] * ("adversarial_weight" in terms)
 
     def step(images: Tensor, labels: Tensor, progress: float | Tensor) -> dict[str, Tensor]:
         number = next(steps)
@@ -42,7 +45,11 @@ def make_seldom(task: VAETraining, terms: Mapping[str, int]) -> None:
             name: 0.0 if number % n else n * getattr(objective, name) for name, n in terms.items()
         }
         task.loss.objective = replace(objective, **weights)
+        if task.loss.guidance is not None:
+            task.loss.guidance.objective = task.loss.objective
+        task.loss.discriminator = discriminator if weights.get("adversarial_weight", 1.0) else None
         found = whole(images, labels, progress)
-        return {name.removesuffix("_weight"): found["total"].new_zeros(()) for name in terms} | found
+        task.loss.discriminator = discriminator  # its weights are the task's, in every step
+        return {name: found["total"].new_zeros(()) for name in names} | found
 
     task.step = step  # type: ignore[method-assign]
