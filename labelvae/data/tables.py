@@ -111,7 +111,7 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
             f"column {name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; "
             "leave the column out, or write numbers with a decimal point"
         )
-    spelled = {}
+    spelled: dict[str, str] = {}
     for each in names:
         if spelled.setdefault(each.casefold(), each) != each:
             pair = f"{spelled[each.casefold()]!r} and {each!r}"
