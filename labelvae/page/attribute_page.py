@@ -42,7 +42,8 @@ MOST_SHOWN = 24
 _STYLE = """
 body:has(#source label:nth-of-type(2) input:checked) #load { display: flex; } #load { display: none; }
 @media (max-width: 760px) {  /* the result stays in view while its controls are moved */
-  #layout { display: flex; flex-direction: column; align-items: stretch; }
+  .gradio-container { overflow: clip !important; }  /* hidden, it would hold what is sticky */
+  body #layout { display: flex; flex-direction: column; align-items: stretch; }
   #results, #view, #view :has(.pair) { display: contents; }
   #view .pair { position: sticky; top: 0; z-index: 3; padding: 4px 0; background: var(--body-background-fill); }
   #more { order: 1; }
