@@ -45,7 +45,7 @@ body:has(#source label:nth-of-type(2) input:checked) #load { display: flex; } #l
   .gradio-container { overflow: clip !important; }  /* hidden, it would hold what is sticky */
   body #layout { display: flex; flex-direction: column; align-items: stretch; }
   #results, #view, #view :has(.pair) { display: contents; }
-  #view .pair { position: sticky; top: 0; z-index: 3; padding: 4px 0; background: var(--body-background-fill); }
+  #view .pair { position: sticky; top: 0; z-index: 100; padding: 4px 0; background: var(--body-background-fill); }
   #more { order: 1; }
   #view #readings { order: 2; margin: 0 0 12px; }
 }
