@@ -281,6 +281,13 @@ def test_cells_that_can_mean_several_things_are_refused(tmp_path, text, message)
         read(tmp_path, text)
 
 
+def test_cells_that_are_lists_are_refused():
+    with pytest.raises(ValueError, match="row 1, column size: expected a number as in most rows"):
+        inferred_attributes({"size": [1.5, [2], 3.5]})
+    with pytest.raises(ValueError, match="row 1, column size: expected numbers from 0 to 9"):
+        table_rows({"size": [1.5, [2], 3.5]}, Attributes({"size": Continuous(0, 9)}))
+
+
 def test_minus_one_and_zero_are_not_both_no():
     with pytest.raises(ValueError, match="column lit: expected True or False .*, or -1 and 1, got both 0 and -1"):
         table_rows({"lit": [-1, 0, 1]}, Attributes({"lit": Binary()}))

@@ -178,22 +178,25 @@ def table_rows(
     if missing:
         there = ", ".join(columns)
         raise ValueError(f"columns: expected {', '.join(attributes)}, got {there}; {missing[0]} is missing")
-    found = torch.full((len(columns[next(iter(attributes))]), len(attributes)), math.nan)
-    for place, (name, kind) in enumerate(attributes.items()):
+    found = []
+    for name, kind in attributes.items():
         column = tidied(name, columns[name], lines)
         if isinstance(kind, Binary) and {(-1.0, ""), (0.0, "")} <= {measured(value) for value in column}:
             raise ValueError(f"column {name}: expected {kind.expected}, or -1 and 1, got both 0 and -1")
+        words = [(type(value), str(value)) for value in column]
+        numbers = {word: _number(kind, value) for word, value in dict(zip(words, column, strict=True)).items()}
         for row, value in enumerate(column):
-            number = None if value is None else _number(kind, value)
-            if number is None and value is not None:
+            if value is not None and numbers[words[row]] is None:
                 where = f"row {row if lines is None else lines[row]}, column {name}"
                 raise ValueError(f"{where}: expected {kind.expected}, got {described(value)}")
-            found[row, place] = math.nan if number is None else number
-    return found
+        found.append([numbers[word] for word in words])
+    return torch.tensor([[math.nan if each is None else each for each in column] for column in found]).T.contiguous()
 
 
 def _number(kind: Kind, value: Any) -> float | None:
     """Return a cell as a number of a kind; None if it is no value of it."""
+    if value is None:
+        return None
     plain = measured(value)
     if isinstance(kind, Continuous):
         fits = plain is not None and plain[1] in ("", kind.unit)
