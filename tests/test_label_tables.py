@@ -224,6 +224,7 @@ def test_rows_without_an_image_can_be_left_out(tmp_path):
         (["3.5 px", "7px"], Continuous(3.5, 7, "px"), 3.5),
         (["90°", "12.5°"], Continuous(12.5, 90, "°"), 90),
         (["1,5", "2,125"], Continuous(1.5, 2.125), 1.5),
+        (["\u22122.5", "1.5"], Continuous(-2.5, 1.5), -2.5),
         (["0,125", "0,250"], Continuous(0.125, 0.25), 0.125),
     ],
 )
@@ -279,6 +280,21 @@ def with_cell(value):
 def test_cells_that_can_mean_several_things_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, text)
+
+
+def test_missing_values_of_a_data_frame():
+    table = {
+        "size": pandas.array([1.5, None, 3], dtype="Float64"),
+        "lit": pandas.array([True, None, False], dtype="boolean"),
+        "kind": pandas.Categorical(["a", None, "b"]),
+        "name": pandas.array(["u", None, "v"], dtype="string"),
+    }
+    data = ImageData.from_table(torch.zeros(12, 1, 8, 8), pandas.concat([pandas.DataFrame(table)] * 4))
+    expected = {"size": Continuous(1.5, 3), "lit": Binary(), "kind": Category(["a", "b"]), "name": Category(["u", "v"])}
+    assert dict(data.attributes) == expected
+    rows = torch.cat([split.labels for split in data.splits.values()])
+    assert int(rows.isnan().all(dim=1).sum()) == 4
+    assert int(rows.isnan().sum()) == 16
 
 
 def test_cells_that_are_lists_are_refused():

@@ -26,7 +26,7 @@ def cell(value: Any, unknown: Sequence[str] = UNKNOWN) -> Any:
     value = plain_number(value)
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT"):  # pandas'
         return None
     return None if isinstance(value, str) and value.strip().casefold() in unknown else value
 
@@ -39,7 +39,7 @@ def measured(value: Any) -> tuple[float, str] | None:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (float(value), "") if math.isfinite(value) else None
-    found = _MEASURE.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = _MEASURE.fullmatch(value.strip().replace("\u2212", "-")) if isinstance(value, str) else None
     return (float(found[1]), found[2]) if found and math.isfinite(float(found[1])) else None
 
 
