@@ -25,7 +25,7 @@ coverage: .venv/installed-dev
 
 page-test: .venv/installed-dev
 	$(BIN)/python tests/browser.py
-	BROWSER_REQUIRED=1 $(BIN)/python -m pytest -q tests/test_page.py
+	BROWSER_REQUIRED=1 $(BIN)/python -m pytest -q tests/test_page.py tests/test_attribute_browser.py
 
 test-oldest: .venv-oldest/installed
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -W default  # old packages use what newer ones deprecate

@@ -44,6 +44,7 @@ OBJECTS, VIEWS = 20, 72
 ATTRIBUTES = {"object": Category(OBJECTS), "angle": Continuous(0, 360, "degrees", periodic=True)}
 ROWS = torch.cartesian_prod(torch.arange(OBJECTS), torch.arange(0, 360, 360 // VIEWS)).float().view(OBJECTS, VIEWS, 2)
 CHANGING = [thing for thing in range(OBJECTS) if thing not in (14, 15)]  # those two look the same from every side
+EDGES = 1.5  # the weight of differences between the two neighbours of a pixel, where its own level has 1
 
 
 def photographs(folder: Path) -> Tensor:
@@ -60,17 +61,26 @@ def photographs(folder: Path) -> Tensor:
 
 
 def moved(images: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
-    """Look up images `(B, 1, H, W)` at each pixel's place plus a flow `(B, 2, H, W)`, in pixels."""
+    """Look up images `(B, C, H, W)` at each pixel's place plus a flow `(B, 2, H, W)`, in pixels."""
     places = F.affine_grid(torch.eye(2, 3).expand(len(images), 2, 3), list(images.shape), align_corners=False)
     steps = flow.permute(0, 2, 3, 1) * (2 / images.shape[-1])
     return F.grid_sample(images, places + steps, mode=mode, padding_mode="border", align_corners=False)
+
+
+def with_edges(images: Tensor) -> Tensor:
+    """Return images `(B, 1, H, W)` with their differences across and down the picture as channels, `(B, 3, H, W)`."""
+    wide = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    across = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
+    down = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    return torch.cat([images, EDGES * across, EDGES * down], dim=1)
 
 
 def between(views: Tensor, share: float, steps: int = 60) -> Tensor:
     """Make the pictures between neighbouring views, by motion.
 
     A point of the new picture moves through the four views around it with a velocity and an acceleration. Both are
-    smooth over the picture, and are fitted so that the views agree along the path, on blurred views first.
+    smooth over the picture, and are fitted so that the views agree along the path, in their levels of grey and in how
+    these change across and down the picture, on blurred views first.
 
     Args:
         views: the views around a turn, `(objects, views, 1, H, W)` in [0, 1].
@@ -93,11 +103,11 @@ def between(views: Tensor, share: float, steps: int = 60) -> Tensor:
         motion = F.interpolate(motion, (cells, cells), mode="bicubic").requires_grad_()
         optimizer = torch.optim.Adam([motion], 0.1)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
-        soft = [gaussian_blur(each, [2 * int(3 * blur + 1) + 1] * 2, [blur, blur]) for each in around]
+        soft = [with_edges(gaussian_blur(each, [2 * int(3 * blur + 1) + 1] * 2, [blur, blur])) for each in around]
         for _ in range(steps):
             before, first, second, after = map(moved, soft, flows(motion))
             apart = [first - second, 0.3 * (before - first), 0.3 * (after - second)]
-            fit = sum((each.square() + 1e-3).sqrt().sum() for each in apart)
+            fit = sum((each.square().sum(dim=1) + 1e-3).sqrt().sum() for each in apart)
             fine = F.interpolate(motion, size, mode="bicubic")
             rough = fine.diff(dim=2).square().sum((0, 2, 3)) + fine.diff(dim=3).square().sum((0, 2, 3))
             loss = fit + 0.1 * rough[:2].sum() + rough[2:].sum()
@@ -207,7 +217,7 @@ def main() -> None:
     judge = AttributeClassifier((1, 32, 32), ATTRIBUTES, widths=(16, 32, 64))
     fit(ClassifierTraining(judge, Augmentation(noise=0.05), learning_rate=3e-3), photos, given.epochs[0])  # knows all
     vae = ConditionalVAE((1, 32, 32), attributes=ATTRIBUTES, latent_dim=4, encoder_widths=(8, 16), decoder=Ring(4))
-    objective = Objective("gaussian", scale=0.1, beta=10.0)  # the label says all, so the code is to say little
+    objective = Objective("bernoulli", beta=10.0)  # the label says all, so the code is to say little
     fit(VAETraining(vae, AttributeELBO(None, objective), learning_rate=3e-2), seen, given.epochs[1])
     vae.save_pretrained(given.out / "vae")
     print_scores(vae, judge, photos, seen, every)

@@ -371,6 +371,16 @@ def test_turned_objects(tmp_path):
     assert {each.name for each in (tmp_path / "out").glob("*.png")} == {"turned.png", "objects.png"}
 
 
+def test_edges_are_differences_across_and_down_the_picture():
+    script = runpy.run_path(str(EXAMPLES / "angle.py"))
+    down, across = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    image = (0.1 * across + 0.02 * down)[None, None]
+    found = script["with_edges"](image)
+    assert torch.equal(found[:, :1], image)
+    inner = found[0, 1:, 1:-1, 1:-1] / script["EDGES"]
+    torch.testing.assert_close(inner, torch.tensor([0.2, 0.04]).view(2, 1, 1).expand(2, 6, 6))
+
+
 def test_pictures_between_two_views_are_moved_and_not_blended(tmp_path):
     script = runpy.run_path(str(EXAMPLES / "angle.py"))
     turned_objects(tmp_path / "coil")

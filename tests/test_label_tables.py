@@ -8,7 +8,8 @@ from PIL import Image
 
 from labelvae import AttributeClassifier, Binary, Category, ConditionalVAE, Continuous, ImageData
 from labelvae.attributes.rows import Attributes
-from labelvae.data.tables import inferred_attributes, read_labels
+from labelvae.data.labelled_files import read_table_folder
+from labelvae.data.tables import inferred_attributes, read_labels, table_rows
 from labelvae.evaluation.attribute_scores import attribute_scores, label_scores
 
 HEAD = "file,kind,age,old\n"
@@ -100,10 +101,212 @@ def test_whole_numbers_are_classes_up_to_a_limit():
 
 
 def test_words_that_are_all_different_are_no_classes():
-    with pytest.raises(ValueError, match="size: 30 different words in 30 rows, such as '0,5', are no classes"):
-        inferred_attributes({"size": [f"{number},5" for number in range(30)]})
-    assert len(inferred_attributes({"few": [f"{number},5" for number in range(8)]})["few"].names) == 8
-    assert len(inferred_attributes({"many": [f"n{number}" for number in range(30)] * 2})["many"].names) == 30
+    with pytest.raises(ValueError, match="size: 30 different words in 30 rows, such as '0:05', are no classes"):
+        inferred_attributes({"size": [f"{number}:05" for number in range(30)]})
+    assert len(inferred_attributes({"few": [f"{number}:05" for number in range(8)]})["few"].names) == 8
+    assert len(inferred_attributes({"many": [f"n{number}" for number in range(30)] * 5})["many"].names) == 30
+    with pytest.raises(ValueError, match="column person: 400 different words in 800 rows"):
+        inferred_attributes({"person": [f"p{number}" for number in range(400)] * 2})
+
+
+COUNT = 24
+FILES = [f"{place}.png" for place in range(COUNT)]
+KINDS = ["cat" if place % 2 else "dog" for place in range(COUNT)]
+SIZES = [place / 4 + 0.5 for place in range(COUNT)]
+
+
+def table(files=FILES, kinds=KINDS, sizes=SIZES, head=("file", "kind", "size"), separator=",", end="\n"):
+    lines = [head, *zip(files, kinds, sizes, strict=True)]
+    return end.join(separator.join(map(str, line)) for line in lines) + end
+
+
+def read(folder, text):
+    """Read a table beside 24 images, each of its own grey; return the attributes and the rows in the images' order."""
+    for place, name in enumerate(FILES):
+        Image.fromarray(np.full((8, 8), 10 * place, dtype=np.uint8)).save(folder / name)
+    (folder / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    data = ImageData.from_table(folder)
+    rows = torch.cat([split.labels for split in data.splits.values()])
+    greys = torch.cat([split.load().images[:, 0, 0, 0] for split in data.splits.values()])
+    assert sorted(greys.tolist()) == [10 * place for place in range(COUNT)]
+    return data.attributes, rows[greys.argsort()]
+
+
+def decimal_commas(values=SIZES):
+    return [str(value).replace(".", ",") for value in values]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        table(separator=";", sizes=decimal_commas()),
+        "sep=;\r\n" + table(separator=";", sizes=decimal_commas(), end="\r\n"),
+        table(separator="\t"),
+        table(separator="|"),
+        table(separator=", ", files=[f'"{name}"' for name in FILES]),
+        table(sizes=[f'"{size}"' for size in decimal_commas()]),
+        table(end="\r"),
+        b"\xef\xbb\xbf" + table(end="\r\n").encode(),
+        table().encode("utf-16"),
+        table(files=[name[:-4] for name in FILES]),
+        table(files=[name.upper() for name in FILES]),
+        table(files=[f"./{name}" for name in FILES]),
+        table(files=[f"C:\\Users\\me\\photos\\{name}" for name in FILES]),
+        table(head=(" File Name ", "kind", "size")),
+        table(head=("image_id", "kind", "size")),
+        table(separator=",,", head=("file", "kind", "size")).replace("\n", ",\n") + ",,,,,\n\n",
+        table() + f"{FILES[3]},{KINDS[3]},{SIZES[3]}\n",
+        "\n".join(f"{each},{line}" for each, line in zip(["", *range(COUNT)], table().splitlines(), strict=True)),
+        "\n".join(f"{','.join([*line.split(',')[1:], line.split(',')[0]])}" for line in table().splitlines()),
+        table(sizes=[f"{size:e}" for size in SIZES]),
+    ],
+)
+def test_tables_that_say_the_same_are_read_the_same(tmp_path, text):
+    attributes, rows = read(tmp_path, text)
+    assert dict(attributes) == {"kind": Category(["cat", "dog"]), "size": Continuous(0.5, 6.25)}
+    expected = torch.tensor([[KINDS[place] == "dog", SIZES[place]] for place in range(COUNT)])
+    torch.testing.assert_close(rows, expected)
+
+
+def test_images_in_a_folder_below_are_found_by_their_names_alone(tmp_path):
+    (tmp_path / "a b" / "c").mkdir(parents=True)
+    for name in FILES:
+        Image.new("L", (8, 8)).save(tmp_path / "a b" / "c" / name)
+    for written in ("{}", "c/{}", "A B\\C\\{}", "a b/c/{}", f"{tmp_path.name}/a b/c/{{}}"):
+        (tmp_path / "labels.csv").write_text(table(files=[written.format(name) for name in FILES]))
+        assert len(ImageData.from_table(tmp_path).splits["train"].labels) > 10
+    (tmp_path / "labels.csv").write_text(table(files=[f"other/{name}" for name in FILES]))
+    with pytest.raises(ValueError, match="row 2, column file: there is no 'other/0.png' under .*, and 23 more are"):
+        ImageData.from_table(tmp_path)
+    Image.new("L", (8, 8)).save(tmp_path / "a b" / "7.png")
+    (tmp_path / "labels.csv").write_text(table())
+    with pytest.raises(ValueError, match="row 9, column file: '7.png' can be 'a b/7.png' or 'a b/c/7.png'; write its"):
+        ImageData.from_table(tmp_path)
+
+
+def test_two_names_for_one_image_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="row 26, column file: '3.png' is also the file of row 5"):
+        read(tmp_path, table() + "3,cat,2.5\n")
+
+
+def test_images_without_a_row_are_said(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "more.png")
+    with pytest.warns(UserWarning, match="1 images under .* have no row in the table and are left out, such as more"):
+        read(tmp_path, table())
+
+
+def test_rows_without_an_image_can_be_left_out(tmp_path):
+    for name in FILES[:20]:
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "labels.csv").write_text(table())
+    with pytest.warns(UserWarning, match="4 rows without their image are left out, such as row 22"):
+        source, _ = read_table_folder(tmp_path, skip_unreadable=True)
+    torch.testing.assert_close(source.train.labels[:, 1], torch.tensor(SIZES[:20]))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "first"),
+    [
+        (["-1", "1"], Binary(), 0),
+        ([-1, 1], Binary(), 0),
+        (["1.0", "0.0"], Binary(), 1),
+        (["True", "False"], Binary(), 1),
+        ([True, False], Binary(), 1),
+        (["YES", "No"], Binary(), 1),
+        (["nein", "ja"], Category(["ja", "nein"]), 1),
+        (["+", "-"], Category(["+", "-"]), 0),
+        (["-1", "0", "1"], Category(["-1", "0", "1"]), 0),
+        (["2.0", "0.0", "1.0"], Category(["0", "1", "2"]), 2),
+        (["012", "007"], Category(["007", "012"]), 1),
+        (["10x", "5x"], Category(["5x", "10x"]), 1),
+        (["1234567", "7654321"], Category(["1234567", "7654321"]), 0),
+        (["35 %", "40.5 %"], Continuous(35, 40.5, "%"), 35),
+        (["3.5 px", "7px"], Continuous(3.5, 7, "px"), 3.5),
+        (["90°", "12.5°"], Continuous(12.5, 90, "°"), 90),
+        (["1,5", "2,125"], Continuous(1.5, 2.125), 1.5),
+        (["\u22122.5", "1.5"], Continuous(-2.5, 1.5), -2.5),
+        (["0,125", "0,250"], Continuous(0.125, 0.25), 0.125),
+    ],
+)
+def test_what_cells_mean(values, kind, first):
+    attributes = inferred_attributes({"it": values})
+    assert dict(attributes) == {"it": kind}
+    assert float(table_rows({"it": values}, attributes)[0]) == pytest.approx(first)
+
+
+@pytest.mark.parametrize(
+    "word", ["", "NA", "n.a.", "-", "--", "NaN", "#N/A", "<NA>", "null", ".", "k.A.", None, math.nan]
+)
+def test_words_for_unknown(word):
+    values = {"size": [1.5, word, 3], "kind": ["cat", "dog", word]}
+    attributes = inferred_attributes(values)
+    assert dict(attributes) == {"size": Continuous(1.5, 3), "kind": Category(["cat", "dog"])}
+    assert table_rows(values, attributes).isnan().nonzero().tolist() == [[1, 0], [2, 1]]
+
+
+def with_cell(value):
+    return table(sizes=[value if place == 7 else size for place, size in enumerate(SIZES)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (with_cell("1.2.5"), "row 9, column size: expected a number as in most rows, got '1.2.5'; correct it"),
+        (with_cell("unknown"), "row 9, column size: expected a number as in most rows, got 'unknown'"),
+        (with_cell("<3"), "row 9, column size: expected a number as in most rows"),
+        (with_cell("inf"), "row 9, column size: expected a number as in most rows"),
+        (with_cell('"2,5"'), "row 9, column size: expected a number as in most rows, got '2,5'"),
+        (with_cell("3.5 mm"), "row 9, column size: expected no unit as in row 2, got '3.5 mm'"),
+        (with_cell("-999"), "row 9, column size: '-999' looks like a mark for an unknown value"),
+        (
+            table(sizes=[f"{each} mm" if each != 3 else "3 cm" for each in SIZES]),
+            "row 12, column size: .* 'mm' .* '3 cm'",
+        ),
+        (table(sizes=[f'"{each},125"' for each in range(1, 25)]), "row 2, column size: '1,125' can be 1125 or 1.125"),
+        (
+            table(sizes=[f"1.00{each % 9},5" for each in range(24)], separator=";"),
+            "row 2, column size: .*'1.000,5'",
+        ),
+        (table(sizes=[f'"{each},000.5"' for each in range(1, 25)]), "row 2, column size: .* thousands, got '1,000.5'"),
+        (table(head=("file", "kind", "id"), sizes=list(range(100, 124))), "column id: only counts the rows"),
+        (table(kinds=["Cat", "cat", "dog", "dog"] * 6), "column kind: 'Cat' and 'cat' differ only in upper and lower"),
+        (table() + f"{FILES[3]},cow,9\n", "row 26, column file: '3.png' is there twice, also in row 5, with other"),
+        (table(head=("file", "kind", "")), "row 1: expected a name for each column, got none for column 3"),
+        (table(head=("", "kind", "size")), "expected the columns file, and one an attribute, got \\(no name\\), kind"),
+        (table(kinds=["K\xe4se", "Milch"] * 12).encode("latin-1"), "text in UTF-8 .*; save it as CSV in UTF-8"),
+        (table(kinds=['"cat' if place == 3 else "cat" for place in range(24)]), "row 5: expected 3 cells, got 2"),
+    ],
+)
+def test_cells_that_can_mean_several_things_are_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)
+
+
+def test_missing_values_of_a_data_frame():
+    table = {
+        "size": pandas.array([1.5, None, 3], dtype="Float64"),
+        "lit": pandas.array([True, None, False], dtype="boolean"),
+        "kind": pandas.Categorical(["a", None, "b"]),
+        "name": pandas.array(["u", None, "v"], dtype="string"),
+    }
+    data = ImageData.from_table(torch.zeros(12, 1, 8, 8), pandas.concat([pandas.DataFrame(table)] * 4))
+    expected = {"size": Continuous(1.5, 3), "lit": Binary(), "kind": Category(["a", "b"]), "name": Category(["u", "v"])}
+    assert dict(data.attributes) == expected
+    rows = torch.cat([split.labels for split in data.splits.values()])
+    assert int(rows.isnan().all(dim=1).sum()) == 4
+    assert int(rows.isnan().sum()) == 16
+
+
+def test_cells_that_are_lists_are_refused():
+    with pytest.raises(ValueError, match="row 1, column size: expected a number as in most rows"):
+        inferred_attributes({"size": [1.5, [2], 3.5]})
+    with pytest.raises(ValueError, match="row 1, column size: expected numbers from 0 to 9"):
+        table_rows({"size": [1.5, [2], 3.5]}, Attributes({"size": Continuous(0, 9)}))
+
+
+def test_minus_one_and_zero_are_not_both_no():
+    with pytest.raises(ValueError, match="column lit: expected True or False .*, or -1 and 1, got both 0 and -1"):
+        table_rows({"lit": [-1, 0, 1]}, Attributes({"lit": Binary()}))
 
 
 def test_scores_of_rows():

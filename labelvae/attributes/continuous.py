@@ -144,8 +144,18 @@ class Continuous(Kind):
         return torch.full((count,), 0.5 * (self.low + self.high))
 
     def text(self, value: float) -> str:
-        """The number and its unit."""
-        return f"{value:.4g} {self.unit}".strip()
+        """The number, rounded to about a thousandth of the range, and its unit."""
+        return f"{self.rounded(value):.15g} {self.unit}".strip()
+
+    def rounded(self, value: float) -> float:
+        """Round a number to about a thousandth of the range, without leaving the range.
+
+        >>> Continuous(0, 360).rounded(123.18395)
+        123.2
+        """
+        places = max(0, 3 - math.floor(math.log10(self.span)))
+        near = round(value, places) + 0.0  # not -0.0
+        return near if self.periodic else min(max(near, self.low), self.high)
 
     def plain(self) -> dict[str, Any]:
         """Its arguments."""

@@ -20,7 +20,8 @@ from labelvae.attributes.rows import Attributes
 from labelvae.data.folders import file_size, list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
 from labelvae.data.image_sets import FileImages, ImageSet, Names, StoredImages
-from labelvae.data.tables import read_labels
+from labelvae.data.named_files import find_files
+from labelvae.data.tables import read_label_table
 from labelvae.system.memory import fits
 
 CELEBA_SPLITS = ("train", "validation", "test")
@@ -93,7 +94,7 @@ def read_table_folder(
         root: the folder.
         image_size: `(H, W)`, see `read_folder`.
         attributes: the kinds of the columns. None infers them.
-        skip_unreadable: leave out files that cannot be read, with a warning.
+        skip_unreadable: leave out files that are missing or cannot be read, with a warning.
         memory_share: the largest share of the free memory that the images may take.
 
     Returns:
@@ -105,12 +106,14 @@ def read_table_folder(
     table = root / "labels.csv"
     if not table.is_file():
         raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute")
-    files, found, rows = read_labels(table, attributes)
-    missing = next((file for file in files if not (root / file).is_file()), None)
-    if missing is not None:
-        raise ValueError(f"{table}: column file: there is no {missing!r} under {root}")
-    whole = {"train": torch.arange(len(files))}
-    return _with_rows(root, files, rows, whole, image_size, skip_unreadable, memory_share), found
+    read = read_label_table(table, attributes)
+    try:
+        files = find_files(root, read.files, read.lines, read.file_column, skip_unreadable)
+    except ValueError as error:
+        raise ValueError(f"{table}: {error}") from None
+    there = [place for place, file in enumerate(files) if file]
+    files, whole = [files[place] for place in there], {"train": torch.arange(len(there))}
+    return _with_rows(root, files, read.rows[there], whole, image_size, skip_unreadable, memory_share), read.attributes
 
 
 def read_celeba(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,109 +15,161 @@ from labelvae.attributes.choices import NO, YES, Binary, Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
 from labelvae.attributes.rows import Attributes
-from labelvae.inputs.checks import plain_number
+from labelvae.data.cells import MARKS, measured, tidied
+from labelvae.data.table_text import read_text
 from labelvae.inputs.conversions import described
 
 MOST_CLASSES = 20
 """Largest number of different whole numbers in a column that still count as names of classes."""
 
-UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "?")
-"""Words for an unknown value, in upper or lower case."""
+FEWEST = 5
+"""Smallest number of rows for each word of a column with more than `MOST_CLASSES` words."""
+
+COUNTERS = ("id", "index", "idx", "row", "number", "no", "nr", "#")
+"""Names of columns that may only count the rows."""
 
 
 def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
     """Infer the kind of each column: a yes or no, a number, or a category.
 
-    Words for yes and no, or 0 and 1, are `Binary`. Numbers that are not all whole, or have more than `MOST_CLASSES`
-    different values, are `Continuous` from the smallest to the largest. Everything else is a `Category` of the values,
-    sorted. An angle looks like other numbers: declare it.
+    Words for yes and no, 0 and 1, or -1 and 1, are `Binary`. Numbers that are not all whole, or have more than
+    `MOST_CLASSES` different values, are `Continuous` from the smallest to the largest. They may all have the same unit,
+    such as "3.5 px". Everything else is a `Category` of the values, sorted. An angle looks like other numbers: declare
+    it.
 
     Args:
-        columns: the values by name. None, NaN and the words in `UNKNOWN` are unknown values.
+        columns: the values by name. None, NaN and the words in `cells.UNKNOWN` are unknown values.
 
     Returns:
         The attributes, by column.
 
     Raises:
-        ValueError: a column with fewer than two different values, or with words of which most are there once.
+        ValueError: a column with fewer than two different values, of numbers and words, of several units, of words of
+            which most are rare, that counts the rows, or that marks unknown values by a number such as -999.
 
     >>> inferred_attributes({"kind": ["cat", "dog"], "age": [1.5, 3.0], "old": ["no", "yes"]})["age"].expected
     'numbers from 1.5 to 3'
     """
-    return Attributes({name: _inferred(name, [cell(value) for value in values]) for name, values in columns.items()})
+    return declared_attributes(columns)
 
 
-def declared_attributes(columns: Mapping[str, Sequence[Any]], given: Any = None) -> Attributes:
+def declared_attributes(
+    columns: Mapping[str, Sequence[Any]], given: Any = None, lines: Sequence[int] | None = None
+) -> Attributes:
     """Return what columns are: as they are declared, or inferred.
 
     Args:
         columns: name to values, see `inferred_attributes`.
         given: name to kind; None in the place of a kind infers that column, and columns that are not named are left
             out. None infers all columns.
+        lines: the number of each row, for errors. By default they count from 0.
 
     Raises:
         ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
     """
     if given is None:
-        return inferred_attributes(columns)
+        return Attributes(
+            {name: _inferred(name, tidied(name, column, lines), lines) for name, column in columns.items()}
+        )
     if not isinstance(given, Mapping):
         return Attributes(given)
     unnamed = [name for name, kind in given.items() if kind is None]
     lost = next((name for name in unnamed if name not in columns), None)
     if lost is not None:
         raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
-    inferred = inferred_attributes({name: columns[name] for name in unnamed}) if unnamed else {}
+    inferred = declared_attributes({name: columns[name] for name in unnamed}, None, lines) if unnamed else {}
     return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
 
 
-def _inferred(name: str, values: list[Any]) -> Kind:
-    known = [value for value in values if value is not None]
-    numbers = [_as_number(value) for value in known]
-    words = {str(value).strip().casefold() for value in known}
+def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind:
+    known = [(place if lines is None else lines[place], each) for place, each in enumerate(values) if each is not None]
+    words = {str(each).strip().casefold() for _, each in known}
     if len(words) < 2:
         got = f"{next(iter(words))!r} everywhere" if words else "no value"
-        raise ValueError(f"{name}: expected at least two different values, got {got}; leave the column out")
+        raise ValueError(f"column {name}: expected at least two different values, got {got}; leave the column out")
     if words <= {*YES, *NO} and (words & {*YES}) and (words & {*NO}):
         return Binary()
-    found = [number for number in numbers if number is not None]
-    if len(found) == len(known):
-        whole = all(number == round(number) for number in found)
-        if not whole or len(set(found)) > MOST_CLASSES:
-            return Continuous(min(found), max(found))
-        return Category([str(int(number)) for number in sorted(set(found))])
-    names = sorted({str(value).strip() for value in known})
-    if len(names) > max(MOST_CLASSES, len(known) // 2):
+    numbers = [_Number(row, each, *found) for row, each in known if (found := measured(each)) is not None]
+    different = {number.value for number in numbers}
+    many = len(different) > MOST_CLASSES or any(value != round(value) for value in different)
+    if len(numbers) == len(known):
+        _check_numbers(name, numbers, many)
+        if different in ({0.0, 1.0}, {-1.0, 1.0}):
+            return Binary()
+        if many:
+            return Continuous(min(different), max(different), numbers[0].unit)
+        return Category(_number_names(numbers))
+    if many and 2 * len(numbers) > len(known):
+        row, odd = next((row, each) for row, each in known if measured(each) is None)
         raise ValueError(
-            f"{name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; leave "
-            "the column out, or write numbers with a decimal point"
+            f"row {row}, column {name}: expected a number as in most rows, got {described(odd)}; correct it, or leave "
+            "the cell empty if it is unknown"
         )
+    names = sorted({str(each).strip() for _, each in known})
+    if len(names) > max(MOST_CLASSES, len(known) // FEWEST):
+        raise ValueError(
+            f"column {name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; "
+            "leave the column out, or write numbers with a decimal point"
+        )
+    spelled: dict[str, str] = {}
+    for each in names:
+        if spelled.setdefault(each.casefold(), each) != each:
+            pair = f"{spelled[each.casefold()]!r} and {each!r}"
+            raise ValueError(f"column {name}: {pair} differ only in upper and lower case; write one of them")
     return Category(names)
 
 
-def cell(value: Any) -> Any:
-    """Return a value of a table; None if it is unknown."""
-    value = plain_number(value)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return None if isinstance(value, str) and value.strip().casefold() in UNKNOWN else value
+@dataclass(frozen=True)
+class _Number:
+    """A number in a table: its row, the cell, its value and its unit."""
+
+    row: int
+    cell: Any
+    value: float
+    unit: str
 
 
-def _as_number(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    with suppress(ValueError, TypeError):
-        number = float(value)
-        return number if math.isfinite(number) and not isinstance(value, bool) else None
-    return None
+def _check_numbers(name: str, numbers: Sequence[_Number], many: bool) -> None:
+    """Refuse numbers that cannot be an attribute, by row and column."""
+    values = [number.value for number in numbers]
+    mark = next((number for number in numbers if number.value in MARKS), None)
+    if mark is not None and all(value >= 0 or value in MARKS for value in values):
+        raise ValueError(
+            f"row {mark.row}, column {name}: {described(mark.cell)} looks like a mark for an unknown value; leave the "
+            "cell empty, or declare the column"
+        )
+    other = next((number for number in numbers if number.unit != numbers[0].unit), None)
+    if many and other is not None:
+        expected = f"the unit {numbers[0].unit!r}" if numbers[0].unit else "no unit"
+        raise ValueError(
+            f"row {other.row}, column {name}: expected {expected} as in row {numbers[0].row}, got {other.cell!r}"
+        )
+    counting = values == [values[0] + row for row in range(len(values))]
+    if many and counting and name.casefold() in COUNTERS:
+        raise ValueError(f"column {name}: only counts the rows; leave the column out, or declare it")
 
 
-def table_rows(columns: Mapping[str, Sequence[Any]], attributes: Attributes, place: str = "row {}") -> Tensor:
+def _number_names(numbers: Sequence[_Number]) -> list[str]:
+    """Return the names of whole numbers as they are written, such as "007" or "10x", in order."""
+    spelled: dict[float, set[str]] = {}
+    for number in numbers:
+        whole = isinstance(number.cell, int | float) or (not number.unit and set(number.cell) & set(".eE"))
+        spelled.setdefault(number.value, set()).add(f"{int(number.value)}" if whole else str(number.cell).strip())
+    plain = any(len(ways) > 1 for ways in spelled.values())
+    if plain and all(not number.unit for number in numbers):
+        return [f"{int(value)}" for value in sorted(spelled)]
+    return [way for value in sorted(spelled) for way in sorted(spelled[value])]
+
+
+def table_rows(
+    columns: Mapping[str, Sequence[Any]], attributes: Attributes, lines: Sequence[int] | None = None
+) -> Tensor:
     """Return the columns of a table as rows `(N, A)`. NaN is an unknown value.
 
     Args:
         columns: the values by name.
         attributes: the kinds of the columns. Other columns are left out.
-        place: how an error names a row, with its number from 0.
+        lines: the number of each row, for errors. By default they count from 0.
 
     Raises:
         ValueError: a missing column; a value of another kind or range, named by its row and column.
@@ -127,27 +178,45 @@ def table_rows(columns: Mapping[str, Sequence[Any]], attributes: Attributes, pla
     if missing:
         there = ", ".join(columns)
         raise ValueError(f"columns: expected {', '.join(attributes)}, got {there}; {missing[0]} is missing")
-    found = torch.full((len(columns[next(iter(attributes))]), len(attributes)), math.nan)
-    for column, (name, kind) in enumerate(attributes.items()):
-        for row, value in enumerate(map(cell, columns[name])):
-            if value is None:
-                continue
-            named = kind.names if isinstance(kind, Category) else ()
-            whole = isinstance(value, int | float) and not isinstance(value, bool)
-            given = f"{value:g}" if whole and f"{value:g}" in named else value  # the number is its name
-            number = kind.number(given)
-            if number is None:
-                where = place.format(row)
-                raise ValueError(f"{where}, column {name}: expected {kind.expected}, got {described(value)}")
-            found[row, column] = number
-    return found
+    found = []
+    for name, kind in attributes.items():
+        column = tidied(name, columns[name], lines)
+        if isinstance(kind, Binary) and {(-1.0, ""), (0.0, "")} <= {measured(value) for value in column}:
+            raise ValueError(f"column {name}: expected {kind.expected}, or -1 and 1, got both 0 and -1")
+        words = [(type(value), str(value)) for value in column]
+        numbers = {word: _number(kind, value) for word, value in dict(zip(words, column, strict=True)).items()}
+        for row, value in enumerate(column):
+            if value is not None and numbers[words[row]] is None:
+                where = f"row {row if lines is None else lines[row]}, column {name}"
+                raise ValueError(f"{where}: expected {kind.expected}, got {described(value)}")
+        found.append([numbers[word] for word in words])
+    return torch.tensor([[math.nan if each is None else each for each in column] for column in found]).T.contiguous()
+
+
+def _number(kind: Kind, value: Any) -> float | None:
+    """Return a cell as a number of a kind; None if it is no value of it."""
+    if value is None:
+        return None
+    plain = measured(value)
+    if isinstance(kind, Continuous):
+        fits = plain is not None and plain[1] in ("", kind.unit)
+        return kind.number(plain[0] if fits and plain else value)
+    if isinstance(kind, Category):
+        if isinstance(value, str) and value.strip() in kind.names:
+            return kind.number(value.strip())
+        whole = plain is not None and not plain[1] and plain[0] == round(plain[0])
+        named = f"{int(plain[0])}" if whole and plain else ""  # the number is its name
+        return kind.number(named if named in kind.names else value)
+    if plain is None or plain[1]:
+        return kind.number(value)
+    return kind.number(max(plain[0], 0.0) if plain[0] == -1 else plain[0])
 
 
 def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tuple[list[str], Attributes, Tensor]:
     """Read `labels.csv`.
 
     Args:
-        path: a table with a line of names, of which the first column is "file".
+        path: a table with a line of names, of which one is "file", see `table_text.read_text`.
         attributes: what the columns are, see `declared_attributes`.
 
     Returns:
@@ -156,37 +225,38 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
     Raises:
         ValueError: a missing or broken table, named by its row (the line of names is row 1) and column.
     """
+    table = read_label_table(path, attributes)
+    return table.files, table.attributes, table.rows
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A table of labels.
+
+    Attributes:
+        files: what the table calls each image.
+        attributes: the kinds of its other columns.
+        rows: the labels, `(N, A)`.
+        lines: the number of each row in the table. The line of names is row 1.
+        file_column: the name of the column of files.
+    """
+
+    files: list[str]
+    attributes: Attributes
+    rows: Tensor
+    lines: list[int]
+    file_column: str
+
+
+def read_label_table(path: Path, attributes: Mapping[str, Any] | None = None) -> LabelTable:
+    """Read `labels.csv`, and where each row stands; see `read_labels`."""
+    text = read_text(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, line) for number, line in enumerate(csv.reader(file), start=1) if any(line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: expected a table as comma-separated text in UTF-8 ({error})") from error
-    if len(lines) < 2:
-        raise ValueError(f"{path}: expected a line of names and a row for each image, got {len(lines)} lines")
-    names = [name.strip() for name in lines[0][1]]
-    if names[0].casefold() not in ("file", "filename", "path", "image") or len(names) < 2:
-        raise ValueError(f"{path}: expected the columns file, and one an attribute, got {', '.join(names)}")
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise ValueError(f"{path}: expected different columns, got {twice!r} twice")
-    for number, line in lines[1:]:
-        if len(line) != len(names):
-            raise ValueError(f"{path}: row {number}: expected {len(names)} cells, got {len(line)}")
-    numbers = [number for number, _ in lines[1:]]
-    files = [line[0].strip() for _, line in lines[1:]]
-    first: dict[str, int] = {}
-    for number, name in zip(numbers, files, strict=True):
-        if name in first:
-            where = f"{path}: row {number}, column {names[0]}"
-            raise ValueError(f"{where}: {name!r} is there twice, also in row {first[name]}")
-        first[name] = number
-    columns = {name: [line[place] for _, line in lines[1:]] for place, name in enumerate(names) if place}
-    try:
-        found = declared_attributes(columns, attributes)
-        rows = [
-            table_rows({name: [values[row]] for name, values in columns.items()}, found, f"row {number}")
-            for row, number in enumerate(numbers)
-        ]
+        columns = {
+            name: tidied(name, column, text.rows, text.separator == ";") for name, column in text.columns.items()
+        }
+        found = declared_attributes(columns, attributes, text.rows)
+        rows = table_rows(columns, found, text.rows)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return files, found, torch.cat(rows)
+    return LabelTable(text.files, found, rows, text.rows, text.file_column)

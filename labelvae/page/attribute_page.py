@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,20 @@ FITS = [("The whole picture", "pad"), ("Its middle", "crop")]
 STEPS = 100
 """Of a slider."""
 
-_STYLE = "body:has(#source label:nth-of-type(2) input:checked) #load { display: flex; } #load { display: none; }"
+MOST_SHOWN = 24
+"""Names of a category that are shown side by side, at most; more are a menu."""
+
+_STYLE = """
+body:has(#source label:nth-of-type(2) input:checked) #load { display: flex; } #load { display: none; }
+@media (max-width: 760px) {  /* the result stays in view while its controls are moved */
+  .gradio-container { overflow: clip !important; }  /* hidden, it would hold what is sticky */
+  body #layout { display: flex; flex-direction: column; align-items: stretch; }
+  #results, #view, #view :has(.pair) { display: contents; }
+  #view .pair { position: sticky; top: 0; z-index: 100; padding: 4px 0; background: var(--body-background-fill); }
+  #more { order: 1; }
+  #view #readings { order: 2; margin: 0 0 12px; }
+}
+"""
 
 
 class AttributePage(Page):
@@ -85,7 +99,7 @@ class AttributePage(Page):
     def _checked(self, values: Sequence[Any]) -> list[Any]:
         count(values, FIRST_MOVED + len(self.attributes))
         source, pick, fit, invert, *asked = values
-        rows = [kind.number(value) for kind, value in zip(self.attributes.values(), asked, strict=True)]
+        rows = [kind.number(_held(kind, value)) for kind, value in zip(self.attributes.values(), asked, strict=True)]
         for (name, kind), row, value in zip(self.attributes.items(), rows, asked, strict=True):
             if row is None:
                 raise ValueError(f"{name}: expected {kind.expected}, got {described(value)}; reload the page")
@@ -143,17 +157,28 @@ def build_attributes(player: AttributePlayer) -> Any:
 
 
 def control(gr: Any, name: str, kind: Kind, value: float, elem_id: str) -> Any:
-    """Return the control of an attribute: a choice, a switch, or a slider."""
+    """Return the control of an attribute: a choice, a menu where there are many, a switch, or a slider."""
     if isinstance(kind, Category):
         choices = [(each, index) for index, each in enumerate(kind.names)]
-        return gr.Radio(choices, value=round(value), label=name, elem_id=elem_id)
+        many = gr.Dropdown if len(choices) > MOST_SHOWN else gr.Radio
+        return many(choices, value=round(value), label=name, elem_id=elem_id)
     if isinstance(kind, Continuous):
         label = f"{name}, {kind.unit}" if kind.unit else name
         step = (kind.high - kind.low) / STEPS
-        return gr.Slider(kind.low, kind.high, value, step=step, label=label, elem_id=elem_id, buttons=[])
+        return gr.Slider(kind.low, kind.high, kind.rounded(value), step=step, label=label, elem_id=elem_id, buttons=[])
     return gr.Checkbox(bool(value), label=name, elem_id=elem_id)
+
+
+def _held(kind: Kind, value: Any) -> Any:
+    """A number as its slider shows it in the end: the nearest within the range; an emptied one counts as 0."""
+    number = 0.0 if value is None else value
+    if not isinstance(kind, Continuous) or type(number) not in (int, float) or not math.isfinite(number):
+        return value
+    return min(max(number, kind.low), kind.high)
 
 
 def _set(kind: Kind, value: float) -> Any:
     """A value as its control takes it."""
-    return value if isinstance(kind, Continuous) else round(value) if isinstance(kind, Category) else bool(value)
+    if isinstance(kind, Continuous):
+        return kind.rounded(value)
+    return round(value) if isinstance(kind, Category) else bool(value)

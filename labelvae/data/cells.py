@@ -1,0 +1,82 @@
+"""The cells of a table of labels: values that are unknown, and numbers as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from labelvae.inputs.checks import plain_number
+
+UNKNOWN = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "k.a.", "none", "null", "?", "-", "--", ".")
+"""Words for an unknown value, in upper or lower case."""
+
+MARKS = (-99, -999, -9999)
+"""Numbers that people write for an unknown value."""
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_MEASURE = re.compile(rf"({_NUMBER})\s*([^\s\d.,;+-]{{0,16}})")
+_COMMA = re.compile(r"[+-]?(\d+),(\d+)")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
+
+
+def cell(value: Any, unknown: Sequence[str] = UNKNOWN) -> Any:
+    """Return a value of a table; None if it is unknown."""
+    value = plain_number(value)
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT"):  # pandas'
+        return None
+    return None if isinstance(value, str) and value.strip().casefold() in unknown else value
+
+
+def measured(value: Any) -> tuple[float, str] | None:
+    """Return the number that a value is, and its unit; None if it is no number.
+
+    >>> measured("3.5 px"), measured("40%"), measured(7), measured("12:30"), measured("a1")
+    ((3.5, 'px'), (40.0, '%'), (7.0, ''), None, None)
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (float(value), "") if math.isfinite(value) else None
+    found = _MEASURE.fullmatch(value.strip().replace("\u2212", "-")) if isinstance(value, str) else None
+    return (float(found[1]), found[2]) if found and math.isfinite(float(found[1])) else None
+
+
+def tidied(name: str, values: Sequence[Any], lines: Sequence[int] | None = None, semicolons: bool = False) -> list[Any]:
+    """Return the values of a column. Unknown ones become None, and decimal commas become points.
+
+    Commas are decimal if all cells are numbers and none has a point. A comma before three digits may separate
+    thousands as well. It is decimal in a table whose cells semicolons separate, or if another cell of the column shows
+    it.
+
+    Args:
+        name: the column, for the error.
+        values: the cells.
+        lines: the number of each row, for errors. By default they count from 0.
+        semicolons: semicolons separate the cells of the table.
+
+    Raises:
+        ValueError: commas that can be decimal or separate thousands, and numbers with both.
+
+    >>> tidied("size", ["2,5", "n.a.", "3"]), tidied("size", ["2,5", "3.5"])
+    (['2.5', None, '3'], ['2,5', '3.5'])
+    """
+    signs = any(isinstance(value, str) and value.strip() == "+" for value in values)
+    cells = [cell(value, [word for word in UNKNOWN if word != "-"] if signs else UNKNOWN) for value in values]
+    texts = {place: each for place, each in enumerate(cells) if isinstance(each, str)}
+    large = next((place for place, text in texts.items() if _THOUSANDS.fullmatch(text.strip())), None)
+    if large is not None:
+        where = f"row {large if lines is None else lines[large]}, column {name}"
+        raise ValueError(f"{where}: expected numbers without a separator for thousands, got {cells[large]!r}")
+    commas = {place: found for place, text in texts.items() if (found := _COMMA.match(text.strip()))}
+    if not commas or any("." in text or not measured(text.replace(",", ".")) for text in texts.values()):
+        return cells
+    if not semicolons and all(len(found[2]) == 3 and found[1].strip("0") for found in commas.values()):
+        place, number = next(iter(commas)), next(iter(commas.values()))[0]
+        where = f"row {place if lines is None else lines[place]}, column {name}"
+        raise ValueError(
+            f"{where}: {number!r} can be {number.replace(',', '')} or {number.replace(',', '.')}; write numbers with a "
+            "decimal point, and thousands without a comma"
+        )
+    return [each.replace(",", ".") if isinstance(each, str) else each for each in cells]

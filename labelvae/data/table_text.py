@@ -1,0 +1,130 @@
+"""The text of `labels.csv`: how its letters are written, what separates its cells, and which column names the files."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_COLUMNS = {
+    *("file", "files", "filename", "filepath", "path", "image", "images", "img", "imagefile", "imagename"),
+    *("imagepath", "imageid", "picture", "photo"),
+}
+"""Names of the column of files, without blanks, `_` and `-`, in lower case."""
+
+SEPARATORS = ",;\t|"
+"""What may separate the cells of a row."""
+
+
+@dataclass(frozen=True)
+class TableText:
+    """A table as it is written.
+
+    Attributes:
+        file_column: the name of the column of files.
+        files: the file of each row.
+        columns: the cells of the other columns, by name.
+        rows: the number of each row in the table. The line of names is row 1.
+        separator: what separates the cells.
+    """
+
+    file_column: str
+    files: list[str]
+    columns: dict[str, list[str]]
+    rows: list[int]
+    separator: str
+
+
+def read_text(path: Path) -> TableText:
+    """Read a table as it is written.
+
+    Cells are separated by commas, semicolons, tabs or `|`. The text is UTF-8, or UTF-16 that says so in its first
+    bytes. A first line `sep=;` is skipped, as are empty rows, columns without name and cells, and a first column
+    without name that counts the rows.
+
+    Raises:
+        ValueError: a table that is missing, in another form, or has no column of files, a column twice, a row of
+            another length, or a file with two different rows.
+    """
+    lines, separator = _lines(path)
+    if len(lines) < 2:
+        raise ValueError(f"{path}: expected a line of names and a row for each image, got {len(lines)} lines")
+    (_, head), body = lines[0], lines[1:]
+    width = len(head)
+    for number, line in body:
+        if len(line) != width:
+            raise ValueError(f"{path}: row {number}: expected {width} cells, got {len(line)}")
+    cells = {place: [line[place].strip() for _, line in body] for place in range(width)}
+    kept = [place for place in range(width) if head[place] or not _nothing(cells[place], place)]
+    if kept and head[kept[0]].casefold() == "unnamed: 0" and _counts(cells[kept[0]]):
+        kept = kept[1:]
+    names = [head[place] or "(no name)" for place in kept]
+    here = [place for place in kept if _plain(head[place]) in FILE_COLUMNS]
+    if len(here) > 1 and here[0] == kept[0]:
+        here = here[:1]
+    if len(here) != 1 or len(kept) < 2:
+        raise ValueError(f"{path}: expected the columns file, and one an attribute, got {', '.join(names)}")
+    nameless = next((place for place in kept if not head[place]), None)
+    if nameless is not None:
+        raise ValueError(f"{path}: row 1: expected a name for each column, got none for column {nameless + 1}")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{path}: expected different columns, got {twice!r} twice")
+    first: dict[str, int] = {}
+    chosen = []
+    for place, name in enumerate(cells[here[0]]):
+        if name not in first:
+            first[name] = place
+            chosen.append(place)
+        elif [body[place][1][other] for other in kept] != [body[first[name]][1][other] for other in kept]:
+            raise ValueError(
+                f"{path}: row {body[place][0]}, column {head[here[0]]}: {name!r} is there twice, also in row "
+                f"{body[first[name]][0]}, with other values"
+            )
+    columns = {head[place]: [cells[place][row] for row in chosen] for place in kept if place != here[0]}
+    files, rows = [cells[here[0]][row] for row in chosen], [body[row][0] for row in chosen]
+    return TableText(head[here[0]], files, columns, rows, separator)
+
+
+def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+    """Return the rows that hold anything, with their numbers; and what separates their cells."""
+    try:
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected a table as text in UTF-8 ({error}); save it as CSV in UTF-8") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    first, _, rest = text.partition("\n")
+    said = first.strip().strip('"').casefold().startswith("sep=")
+    separator = _separator((rest if said else text).partition("\n")[0])
+    try:
+        read = list(csv.reader(io.StringIO(rest if said else text), delimiter=separator, skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a table as text whose cells are separated by commas ({error})") from error
+    lines = [(number, line) for number, line in enumerate(read, start=1 + said) if any(map(str.strip, line))]
+    if lines:
+        lines[0] = (lines[0][0], [name.strip() for name in lines[0][1]])
+    return lines, separator
+
+
+def _separator(head: str) -> str:
+    """Return the separator by which most names are in a line of names, one of them of the column of files."""
+    parts = {each: next(csv.reader([head], delimiter=each, skipinitialspace=True), []) for each in SEPARATORS}
+    good = [each for each in SEPARATORS if any(_plain(name) in FILE_COLUMNS for name in parts[each])]
+    return max(good or SEPARATORS[:1], key=lambda each: len(parts[each]))
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter not in " _-")
+
+
+def _nothing(cells: list[str], place: int) -> bool:
+    """Return whether a column without a name says nothing: it is empty, or is the first and counts the rows."""
+    return not any(cells) or (place == 0 and _counts(cells))
+
+
+def _counts(cells: list[str]) -> bool:
+    return any(cells == [str(row + start) for row in range(len(cells))] for start in (0, 1))
