@@ -108,7 +108,7 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         """Return 16 hexadecimal digits that identify these images, masks and class names."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), list(self.class_names))).encode())
         for part in (self.images, self.masks):
-            digest.update(part.cpu().contiguous().numpy())
+            digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def split(self, *shares: float, seed: int = 0) -> list[MaskedImages]:
