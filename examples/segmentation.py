@@ -69,13 +69,12 @@ def segment(
     last = out / "checkpoints" / "unet.ckpt"
     keep = {"enable_checkpointing": False} if fast_dev_run else {"callbacks": [LastCheckpoint(last)]}
     trainer = Trainer(max_epochs=epochs, logger=False, fast_dev_run=fast_dev_run, **keep)
-    trainer.fit(
-        task,
-        train.loader(8, shuffle=True, seed=seed),
-        validation.loader(32),
-        ckpt_path=checked_checkpoint(last, epochs, task) if last.is_file() else None,
-        weights_only=True,
-    )
+    before = checked_checkpoint(last, epochs, task) if last.is_file() else None
+    batches = train.loader(8, shuffle=True, seed=seed)
+    try:
+        trainer.fit(task, batches, validation.loader(32), ckpt_path=before, weights_only=True)
+    except SystemExit as error:
+        raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
 
     scores = segmentation_scores(network, test.loader(32))
     print(json.dumps(scores.to_dict(), indent=2))
@@ -94,3 +93,5 @@ if __name__ == "__main__":
         segment(**vars(parser.instantiate(arguments)))
     except (ValueError, OSError, FloatingPointError) as error:
         parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\nstopped; what is made is under {arguments.out}, --resume goes on from there\n")
