@@ -5,7 +5,8 @@
 DIR holds `images/` and masks beside it, see `labelvae.segmentation.read_masked_folder`, or torchvision's
 `oxford-iiit-pet/`. A folder is split by seed 0 into 70 % training, 15 % validation (the curves) and 15 % test images;
 pets have their own test images. Leaves under the output folder `rows.json`, written after every training, `table.md`,
-`curves.png` and `pictures.png`, the last two of the first seed. `--resume` goes on with the rows that are there.
+`curves.png` and `pictures.png`, the last two of the first seed. `--resume` goes on with the rows that are there, and
+with a training that was stopped.
 """
 
 import argparse
@@ -22,6 +23,8 @@ WAYS: dict[str, tuple[Any, Any, Any]] = {
     "strided, upsampled, Dice": ("strided", "nearest", "dice"),
 }
 
+SPLITS = ("training", "validation", "test")
+
 
 def main() -> None:
     """Train every way with every seed."""
@@ -36,13 +39,14 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32, 64], help="Channels at each resolution.")
     parser.add_argument("--turn", action="store_true", help="The images have no up: also turn them.")
     parser.add_argument("--crop", type=int, help="Side of the squares of the images that a step is trained on.")
-    parser.add_argument("--resume", action="store_true", help="Keep the rows that are there.")
+    parser.add_argument("--resume", action="store_true", help="Go on with what is there.")
     options = parser.parse_args()
     from labelvae.system.allocator import keep_freed_memory
 
     keep_freed_memory()  # before torch is imported
     import torch
 
+    from labelvae.runs.run_folder import claim_plainly
     from labelvae.segmentation import learning_curves, read_masked_folder, read_pets, segmentation_grid
     from labelvae.system.whole_files import write_whole
 
@@ -53,9 +57,14 @@ def main() -> None:
         train, validation = train.split(0.15)
     else:
         train, validation, test = read_masked_folder(options.data_dir, options.size, options.classes).split(0.15, 0.15)
+    fixed = {name: getattr(options, name) for name in ("epochs", "batch_size", "widths", "turn", "crop")}
+    images = {
+        f"{name} images": part.fingerprint() for name, part in zip(SPLITS, (train, validation, test), strict=True)
+    }
+    claim_plainly(options.out, {**fixed, **images}, options.resume)
     print(f"{len(train)} training, {len(validation)} validation and {len(test)} test images", flush=True)
     saved = options.out / "rows.json"
-    rows = json.loads(saved.read_text()) if options.resume and saved.is_file() else []
+    rows = json.loads(saved.read_text()) if saved.is_file() else []
     for seed in range(options.seeds):
         for name in WAYS:
             if not any(row["name"] == name and row["seed"] == seed for row in rows):
@@ -78,7 +87,9 @@ def trained(name: str, seed: int, splits: Any, options: argparse.Namespace) -> d
     import torch
     from lightning.pytorch import Trainer, seed_everything
 
+    from labelvae.runs.run_folder import checked_checkpoint
     from labelvae.segmentation import SegmentationTraining, UNet, segmentation_scores
+    from labelvae.training.callbacks import LastCheckpoint
 
     train, validation, test = splits
     down, up, loss = WAYS[name]
@@ -87,18 +98,25 @@ def trained(name: str, seed: int, splits: Any, options: argparse.Namespace) -> d
     network.class_names = list(train.class_names)
     network.to(memory_format=torch.channels_last)  # a third faster on a processor
     task = SegmentationTraining(network, loss, turn=options.turn, crop=options.crop)
+    last = options.out / "checkpoints" / f"{name.replace(', ', '-')}-{seed}.ckpt"
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator="cpu",
         logger=False,
-        enable_checkpointing=False,
+        callbacks=[LastCheckpoint(last)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         gradient_clip_val=0,
     )
     start, cpu = time.perf_counter(), time.process_time()
-    trainer.fit(task, train.loader(options.batch_size, shuffle=True, seed=seed), validation.loader(64))
+    trainer.fit(
+        task,
+        train.loader(options.batch_size, shuffle=True, seed=seed),
+        validation.loader(64),
+        ckpt_path=checked_checkpoint(last, options.epochs, task) if last.is_file() else None,
+        weights_only=True,
+    )
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     scores = segmentation_scores(network, test.loader(64))
     if seed == 0:

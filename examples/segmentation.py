@@ -3,8 +3,9 @@
     python examples/segmentation.py --data-dir DIR --out runs/segmentation
 
 DIR holds `images/` and, beside it, `masks/` with a file of the same name for every image. Leaves the network, its
-scores and a picture (image, truth, prediction) under the output folder. The benchmark `benchmarks/unets.py`
-compares four ways to build and train the network.
+scores and a picture (image, truth, prediction) under the output folder. If it was stopped, the same command with
+`--resume` goes on from the last whole epoch. The benchmark `benchmarks/unets.py` compares four ways to build and train
+the network.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ def segment(
     loss: Literal["cross-entropy", "dice"] = "cross-entropy",
     epochs: int = 30,
     seed: int = 0,
+    resume: bool = False,
     fast_dev_run: bool = False,
 ) -> None:
     """Trains a U-Net, scores it on images held out, and draws what it finds.
@@ -36,6 +38,7 @@ def segment(
         loss: What is minimized.
         epochs: Times every training image is seen.
         seed: Of the weights, the order of the images and the mirroring.
+        resume: Go on from the last whole epoch in `out`.
         fast_dev_run: Try one batch.
     """
     import json
@@ -43,6 +46,7 @@ def segment(
     import torch
     from lightning.pytorch import Trainer, seed_everything
 
+    from labelvae.runs.run_folder import checked_checkpoint, claim_plainly
     from labelvae.segmentation import (
         SegmentationTraining,
         UNet,
@@ -51,13 +55,26 @@ def segment(
         segmentation_scores,
     )
     from labelvae.system.whole_files import write_whole
+    from labelvae.training.callbacks import LastCheckpoint
 
+    if fast_dev_run:
+        out, resume = out / "fast-dev-run", True
+    data = read_masked_folder(data_dir, size)
+    claim_plainly(out, {"size": size, "seed": seed, "images": data.fingerprint()}, resume)
+    train, validation, test = data.split(0.15, 0.15)
     seed_everything(seed, verbose=False)
-    train, validation, test = read_masked_folder(data_dir, size).split(0.15, 0.15)
     network = UNet(3, len(train.class_names), downsampling=downsampling, upsampling=upsampling)
     network.class_names = list(train.class_names)
-    trainer = Trainer(max_epochs=epochs, logger=False, enable_checkpointing=False, fast_dev_run=fast_dev_run)
-    trainer.fit(SegmentationTraining(network, loss), train.loader(8, shuffle=True, seed=seed), validation.loader(32))
+    task = SegmentationTraining(network, loss)
+    last = out / "checkpoints" / "unet.ckpt"
+    keep = {"enable_checkpointing": False} if fast_dev_run else {"callbacks": [LastCheckpoint(last)]}
+    trainer = Trainer(max_epochs=epochs, logger=False, fast_dev_run=fast_dev_run, **keep)
+    before = checked_checkpoint(last, epochs, task) if last.is_file() else None
+    batches = train.loader(8, shuffle=True, seed=seed)
+    try:
+        trainer.fit(task, batches, validation.loader(32), ckpt_path=before, weights_only=True)
+    except SystemExit as error:
+        raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit
 
     scores = segmentation_scores(network, test.loader(32))
     print(json.dumps(scores.to_dict(), indent=2))
@@ -76,3 +93,5 @@ if __name__ == "__main__":
         segment(**vars(parser.instantiate(arguments)))
     except (ValueError, OSError, FloatingPointError) as error:
         parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\nstopped; what is made is under {arguments.out}, --resume goes on from there\n")

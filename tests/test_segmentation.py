@@ -1,12 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from PIL import Image
 from torchmetrics.functional.classification import multiclass_jaccard_index
 from torchmetrics.functional.segmentation import dice_score
@@ -26,6 +27,7 @@ from labelvae.segmentation import (
     segmentation_scores,
 )
 from labelvae.segmentation.training import cropped, mirrored
+from labelvae.training.callbacks import LastCheckpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -253,6 +255,87 @@ def test_a_loss_that_is_no_number_stops_the_training():
         fit(SegmentationTraining(network), masked(4), masked(4), max_epochs=1)
 
 
+class Stop(Callback):
+    """Stops a training in the middle of its second epoch, as a killed process would."""
+
+    def on_train_batch_end(self, trainer, task, *_):
+        if trainer.current_epoch == 1:
+            raise RuntimeError("stopped")
+
+
+def task_of(**changes):
+    torch.manual_seed(0)
+    arguments = {"loss": "dice", "turn": True, "crop": 16} | changes
+    return SegmentationTraining(UNet(3, 2, (4, 4)), **arguments)
+
+
+def fit_to(path, task, epochs, *callbacks):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_epochs=epochs, callbacks=[LastCheckpoint(path), *callbacks], num_sanity_val_steps=0, **quiet)
+    loader = masked(12).loader(4, shuffle=True, seed=3)
+    trainer.fit(task, loader, masked(4).loader(), ckpt_path=path if path.is_file() else None, weights_only=True)
+    assert loader.sampler.epoch >= epochs - 1  # Lightning has told it the epochs
+    return task
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_never_stopped(tmp_path):
+    whole = fit_to(tmp_path / "whole.ckpt", task_of(), 3)
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit_to(tmp_path / "parts.ckpt", task_of(), 3, Stop())
+    parts = fit_to(tmp_path / "parts.ckpt", task_of(), 3)
+    assert len(parts.history) == 3
+    assert parts.history == whole.history
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], weight, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"loss": "cross-entropy"}, "loss: expected 'dice', with which the checkpoint was made, got 'cross-entropy'"),
+        ({"crop": None}, "crop: expected 16"),
+        ({"learning_rate": 0.1}, "learning_rate: expected 0.002"),
+        ({"network": UNet(3, 2, (4, 4), "strided")}, "network: expected .*'max'"),
+    ],
+)
+def test_a_checkpoint_goes_on_with_its_own_settings_alone(tmp_path, changes, says):
+    path = tmp_path / "last.ckpt"
+    fit_to(path, task_of(), 1)
+    network = changes.pop("network", UNet(3, 2, (4, 4)))
+    other = SegmentationTraining(network, **({"loss": "dice", "turn": True, "crop": 16} | changes))
+    with pytest.raises(ValueError, match=says):
+        fit_to(path, other, 2)
+
+
+def test_the_order_depends_on_the_seed_and_the_epoch():
+    data = masked(12)
+    loader = data.loader(5, shuffle=True, seed=1)
+    first, second = (torch.cat([images for images, _ in loader]) for _ in range(2))
+    assert not torch.equal(first, second)
+    again = data.loader(5, shuffle=True, seed=1)
+    again.sampler.set_epoch(1)
+    assert torch.equal(torch.cat([images for images, _ in again]), second)
+    other = data.loader(5, shuffle=True, seed=2)
+    assert not torch.equal(torch.cat([images for images, _ in other]), first)
+    as_they_are = data.images.float() / 255.0
+    assert torch.equal(torch.cat([images for images, _ in data.loader(5)]), as_they_are)
+    assert torch.equal(first.flatten(1).sum(1).sort().values, as_they_are.flatten(1).sum(1).sort().values)
+
+
+def test_a_fingerprint_is_of_images_masks_and_names():
+    data = masked(3)
+    masks = data.masks.clone()
+    masks[0, 0, 0] = 1
+    others = [
+        replace(data, images=data.images.flip(0)),
+        replace(data, masks=masks),
+        replace(data, class_names=["a", "b"]),
+        data.subset(torch.arange(2)),
+    ]
+    assert len({data.fingerprint(), *(each.fingerprint() for each in others)}) == 5
+    assert data.fingerprint() == masked(3).fingerprint()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -432,18 +515,45 @@ def test_the_example_segments_a_folder(tmp_path):
         "examples/segmentation.py", "--data-dir=data", "--size=32", "--fast-dev-run", "--out=out", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
-    assert set(json.loads((tmp_path / "out" / "scores.json").read_text())) == {
+    made = tmp_path / "out" / "fast-dev-run"
+    assert set(json.loads((made / "scores.json").read_text())) == {
         "pixel_accuracy",
         "mean_iou",
         "iou",
         "dice",
     }
-    assert (tmp_path / "out" / "segmentation.png").is_file()
-    assert UNet.from_pretrained(tmp_path / "out" / "unet").class_names == ["0", "255"]
+    assert (made / "segmentation.png").is_file()
+    assert UNet.from_pretrained(made / "unet").class_names == ["0", "255"]
     result = run_script("examples/segmentation.py", "--data-dir=nothing", cwd=tmp_path)
     assert result.returncode == 2
     assert "nothing: expected the folders images and masks" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_example_goes_on_where_it_was(tmp_path):
+    write_folder(tmp_path / "data", *disks(12))
+
+    def run(*words):
+        return run_script("examples/segmentation.py", "--data-dir=data", "--size=16", "--out=out", *words, cwd=tmp_path)
+
+    assert run("--epochs=1").returncode == 0
+    scores = (tmp_path / "out" / "scores.json").read_text()
+    for words, says in [
+        (["--epochs=2"], "out: out holds a run already; --resume goes on with it"),
+        (["--epochs=2", "--resume", "--seed=1"], "resume: seed is 1, but the run in"),
+        (["--epochs=2", "--resume", "--loss=dice"], "loss: expected 'cross-entropy'"),
+    ]:
+        result = run(*words)
+        assert result.returncode == 2
+        assert says in result.stderr
+        assert "Traceback" not in result.stderr
+        assert (tmp_path / "out" / "scores.json").read_text() == scores
+    result = run("--epochs=2", "--resume")
+    assert result.returncode == 0, result.stderr
+    assert "Restor" in result.stderr
+    result = run("--epochs=1", "--resume")
+    assert result.returncode == 2
+    assert "has 2 epochs already" in result.stderr
 
 
 def test_the_benchmark_makes_one_table(tmp_path):
@@ -458,3 +568,10 @@ def test_the_benchmark_makes_one_table(tmp_path):
     assert "±" in text
     assert (tmp_path / "out" / "curves.png").is_file()
     assert (tmp_path / "out" / "pictures.png").is_file()
+    (tmp_path / "out" / "rows.json").write_text(json.dumps(rows[:7]))  # as if it was stopped before the last one
+    result = run_script("benchmarks/unets.py", *words, cwd=tmp_path)
+    assert "out: out holds a run already" in result.stderr
+    result = run_script("benchmarks/unets.py", *words, "--resume", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    again = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert [row["dice"] for row in again] == [row["dice"] for row in rows]

@@ -33,6 +33,7 @@ from .presets import TABLE as TABLE
 from .reference import reference_process as reference_process
 from .run_folder import checked_checkpoint as checked_checkpoint
 from .run_folder import claim_folder as claim_folder
+from .run_folder import claim_plainly as claim_plainly
 from .run_folder import class_order as class_order
 from .run_folder import plain as plain
 from .settings import Accelerator as Accelerator

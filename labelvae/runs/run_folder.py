@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.pytorch import LightningModule
 
 from labelvae.data.image_data import ImageData
 from labelvae.inputs.class_names import printable
 from labelvae.runs.settings import Settings
 from labelvae.system.whole_files import sweep, write_whole
-from labelvae.training.base import Task
 
 _MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
@@ -84,6 +84,29 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
     write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
 
 
+def claim_plainly(out: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Write the settings of a program of your own to `settings.json` in a folder, unless the folder holds a run.
+
+    Args:
+        out: the folder.
+        settings: what decides the results, as plain values by name, such as a seed or `MaskedImages.fingerprint()`.
+        resume: go on with the run in the folder, if there is one. It must have the same settings.
+
+    Raises:
+        ValueError: the folder holds a run of other settings; it holds a run, and `resume` is not set.
+    """
+    path = out / "settings.json"
+    if path.is_file() and not resume:
+        raise ValueError(f"out: {out} holds a run already; --resume goes on with it, or choose another --out")
+    if path.is_file():
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
+        _check_same(before, plain(settings), {}, path, advice="go on with the same")
+    write_whole(path, json.dumps(plain(settings), indent=2) + "\n")
+
+
 def class_order(out: Path) -> list[str] | None:
     """Return the class names, in the order of the labels, of the run in `out`; None if there is no run.
 
@@ -115,20 +138,25 @@ def plain(value: Any) -> Any:
 
 
 def _check_same(
-    before: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any], path: Path, where: str = ""
+    before: dict[str, Any],
+    now: dict[str, Any],
+    defaults: dict[str, Any],
+    path: Path,
+    where: str = "",
+    advice: str = "",
 ) -> None:
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.")
+            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.", advice)
         elif key not in _MAY_CHANGE and old != new:
             raise ValueError(
-                f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; resume with --config {path}, "
-                "or choose another --out"
+                f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; "
+                f"{advice or f'resume with --config {path}'}, or choose another --out"
             )
 
 
-def checked_checkpoint(path: Path, epochs: int, task: Task) -> Path:
+def checked_checkpoint(path: Path, epochs: int, task: LightningModule) -> Path:
     """Make sure that a file is a whole checkpoint of a task.
 
     Args:

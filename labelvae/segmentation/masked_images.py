@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from labelvae.data.image_files import has_image_name, walk
 from labelvae.data.pixels import UNREADABLE, eight_bits, fit, open_image, plain
@@ -24,6 +25,34 @@ MASK_FOLDERS = ("masks", "trimaps", "annotations", "labels", "annotations/trimap
 
 MOST_CLASSES = 64
 """Most different values in masks. A photograph that is mistaken for a mask has more."""
+
+
+class ShuffledOrder(Sampler[int]):
+    """An order of images that is drawn anew every epoch, from a seed and the epoch.
+
+    Args:
+        count: The number of images.
+        seed: The seed of the draws.
+
+    Attributes:
+        epoch: The epoch of the next order, counted from 0.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next order, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(self.count, generator=generator).tolist()
+        self.epoch += 1
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,13 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         """Return the images and masks at `indices` `(M,)`."""
         return replace(self, images=self.images[indices], masks=self.masks[indices])
 
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that identify these images, masks and class names."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), list(self.class_names))).encode())
+        for part in (self.images, self.masks):
+            digest.update(part.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def split(self, *shares: float, seed: int = 0) -> list[MaskedImages]:
         """Return the images in random parts: first the rest, then one part for each share.
 
@@ -95,10 +131,14 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         return [self.subset(part) for part in order.split(counts)]
 
     def loader(self, batch_size: int = 16, shuffle: bool = False, seed: int = 0) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Return a loader of batches. With `shuffle`, the seed decides the order."""
+        """Return a loader of batches.
+
+        With `shuffle`, the order depends on the seed and the epoch alone, so a training that goes on after a stop sees
+        the order that it would have seen. (Lightning tells the epoch to the loader's `sampler`.)
+        """
         batch_size = check_count("batch_size", batch_size)
-        generator = torch.Generator().manual_seed(seed)
-        return DataLoader(self, batch_size, shuffle=shuffle, generator=generator)
+        order = ShuffledOrder(len(self), seed) if shuffle else None
+        return DataLoader(self, batch_size, sampler=order, generator=torch.Generator())
 
 
 def read_masked_folder(

@@ -19,6 +19,9 @@ from labelvae.training.optimizers import scheduled_adamw
 class SegmentationTraining(LightningModule):
     """Train a U-Net with AdamW, a linear warm-up and a cosine.
 
+    With `labelvae.training.callbacks.LastCheckpoint`, a training that was stopped goes on as if it had never stopped:
+    pass its file to `Trainer.fit` as `ckpt_path`.
+
     Args:
         network: The network to train, in place.
         loss: "cross-entropy", in nats per image, or "dice".
@@ -97,6 +100,30 @@ class SegmentationTraining(LightningModule):
         self.history.append(means)
         if not all(map(math.isfinite, means.values())):
             raise FloatingPointError("training: the loss is not finite; lower the learning rate")
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the arguments of the network and of the training, as plain values."""
+        names = ("loss", "learning_rate", "weight_decay", "flip", "turn", "crop")
+        return {"network": dict(self.network.config), **{name: getattr(self, name) for name in names}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the history and the arguments."""
+        checkpoint |= {"history": self.history, self.CHECKPOINT_HYPER_PARAMS_KEY: self.hyperparameters()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the history.
+
+        Raises:
+            ValueError: a checkpoint that was made with other arguments.
+        """
+        before, now = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}), self.hyperparameters()
+        for name in sorted(set(before) & set(now)):
+            if before[name] != now[name]:
+                raise ValueError(
+                    f"{name}: expected {before[name]!r}, with which the checkpoint was made, got {now[name]!r}; "
+                    "go on with the same arguments, or train anew"
+                )
+        self.history = list(checkpoint.get("history", []))
 
     def on_sanity_check_end(self) -> None:
         """Forget the values of Lightning's check before the training."""
