@@ -177,6 +177,16 @@ def test_the_moving_average_is_what_is_validated_and_kept(digits, tmp_path):
         torch.testing.assert_close(value, guide[key], rtol=0, atol=0)
 
 
+def test_the_directions_of_a_spectral_normalization_are_not_averaged(digits, tmp_path):
+    loss = GuidedELBO(None, Discriminator((1, 8, 8), 10, widths=(8, 8)), Objective(adversarial_weight=1.0))
+    task = VAETraining(ConditionalVAE((1, 8, 8), 10, encoder_widths=(8, 8)), loss)
+    trainer(tmp_path, 1, MovingAverage(0.9)).fit(task, datamodule=digits)
+    found = {name: value for name, value in loss.discriminator.state_dict().items() if name.endswith(("_u", "_v"))}
+    assert len(found) == 8
+    for name, vector in found.items():
+        torch.testing.assert_close(vector.norm(), torch.tensor(1.0), msg=name)
+
+
 def test_a_resumed_run_goes_on_with_its_moving_average(digits, tmp_path):
     whole, resumed, path = vae_task(), vae_task(), tmp_path / "last.ckpt"
     trainer(tmp_path, 3, LastCheckpoint(tmp_path / "whole.ckpt"), MovingAverage(0.9)).fit(whole, datamodule=digits)

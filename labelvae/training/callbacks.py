@@ -22,6 +22,9 @@ from labelvae.training.tasks import VAETraining
 SELDOM = 4
 """On a GPU, the weights of every fourth step enter a moving average."""
 
+DIRECTIONS = ("weight.0._u", "weight.0._v")
+"""How torch's spectral normalization names its unit vectors."""
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint whole or not at all, next to its place. (Lightning's own writer uses /tmp.)"""
@@ -114,7 +117,7 @@ class MovingAverage(WeightAveraging):
     After n steps the decay is min(decay, (1 + n) / (10 + n)): the average forgets faster at first, so that a short
     training does not keep its beginning. The average is part of a checkpoint. Put this callback last, so that all
     others see the average at the end of an epoch. On a GPU, where each update makes the host wait, only every fourth
-    step is averaged.
+    step is averaged. Directions of a spectral normalization are taken as they are: the mean of unit vectors is none.
 
     Args:
         decay: the share of the average that is kept at a step, in (0, 1).
@@ -128,11 +131,22 @@ class MovingAverage(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
         self._every = 1
+        self._directions: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin the average."""
         super().setup(trainer, pl_module, stage)
         self._every = 1 if trainer.strategy.root_device.type == "cpu" else SELDOM
+        if self._average_model is not None:
+            now = dict(pl_module.named_buffers())
+            averages = self._average_model.module.named_buffers()
+            self._directions = [(value, now[name]) for name, value in averages if name.endswith(DIRECTIONS)]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Let this step's weights enter the average."""
+        super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+        for average, now in self._directions if self._latest_update_step == trainer.global_step else ():
+            average.copy_(now)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Return whether this step's weights enter the average."""
