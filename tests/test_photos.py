@@ -153,6 +153,8 @@ def test_lines_are_taken_out_and_strokes_across_them_stay():
 def test_run_lengths_count_down_each_column():
     mask = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], bool)
     assert run_lengths(mask).tolist() == [[2, 0], [2, 3], [0, 3], [1, 3]]
+    assert run_lengths(np.ones((3, 2), bool)).tolist() == [[3, 3]] * 3
+    assert not run_lengths(np.zeros((3, 2), bool)).any()
 
 
 def test_running_extremes_are_those_of_scipy():
