@@ -240,11 +240,14 @@ def _opened(path: str | IO[bytes]) -> Image.Image:
         if not isinstance(path, str):
             raise
         with open(path, "rb") as file:
-            if file.read(2) in (b"II", b"MM"):
-                raise ValueError(
-                    "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
-                    "save it with 8 or 16 bits"
-                ) from error
+            head = file.read(12)
+        if head[:2] in (b"II", b"MM"):
+            raise ValueError(
+                "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
+                "save it with 8 or 16 bits"
+            ) from error
+        if head[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif"):
+            raise ValueError("a HEIC picture, as telephones write them, which is not read; save it as JPEG") from error
         raise
 
 

@@ -142,8 +142,7 @@ def read_digits(
         return [_reading(one, guide, vae, usual) for one in digits]
 
     readings = _parts_joined(read(found), parts, read)
-    doubted = sum(one.doubted for one in readings)
-    readable = 2 * doubted < len(readings) or not doubted
+    readable = 2 * sum(one.doubted for one in readings) < len(readings)
     if readable and _least(readings) >= UPRIGHT:
         return PhotoReading(picture, readings, 0)
     ways = [(0, readings)] if readable else []
@@ -159,9 +158,8 @@ def read_digits(
         others = [way for way in ways if _labels(way[1]) != _labels(best)]
         if len(others) > 1 or any(_strength((quarters, best)) - _strength(way) < CLEAR for way in others):
             said = " or ".join(f"{_labels(side)} {_HELD[turn]}" for turn, side in ways)
-            raise UnreadError(
-                f"photo: may lie on its side: it reads as {said}; turn it upright", PhotoReading(picture, readings, 0)
-            )
+            reason = f"photo: may lie on its side: it reads as {said}; turn it upright"
+            raise UnreadError(reason, PhotoReading(picture, readings, 0))
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
         return PhotoReading(upright, best, 90 * quarters)
     surest = max(readings, key=lambda one: one.confidence)
@@ -199,14 +197,13 @@ def _parts_joined(
     for unsure in readings:
         if unsure.confidence >= PLAIN or not any(one is unsure for one in result):
             continue
-        digits = [one for one in result if one is not unsure and (unsure.doubted or one.doubted)]
-        others = [*((one.found, one.confidence) for one in digits), *((one, 0.0) for one in parts)]
-        others = [pair for pair in others if _close(unsure.found, pair[0])]
+        digits = [one.found for one in result if one is not unsure and (unsure.doubted or one.doubted)]
+        others = [one for one in (*digits, *parts) if _close(unsure.found, one)]
         if not others:
             continue
-        wholes = read([joined(unsure.found, one) for one, _ in others])
-        best, (other, alone) = max(zip(wholes, others, strict=True), key=lambda pair: pair[0].confidence)
-        if best.confidence > max(unsure.confidence, alone, LEAST_CONFIDENCE):
+        wholes = read([joined(unsure.found, one) for one in others])
+        best, other = max(zip(wholes, others, strict=True), key=lambda pair: pair[0].confidence)
+        if best.confidence > max(unsure.confidence, LEAST_CONFIDENCE):
             result = [one for one in result if one is not unsure and one.found is not other] + [best]
     order = in_reading_order([one.found for one in result])
     return sorted(result, key=lambda one: next(place for place, found in enumerate(order) if found is one.found))
