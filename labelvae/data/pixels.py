@@ -86,10 +86,8 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image
             image.draft(None, (ENOUGH, ENOUGH))
         if image.format == "TIFF":
             _refuse_pages(image)
-            if image.mode not in (
-                "RGB",
-                "RGBA",
-            ):  # else Pillow maps the file, with the height of one on its side as width
+            # Pillow would map the file, with the height of one on its side as width.
+            if image.mode not in ("RGB", "RGBA"):
                 image.filename = ""  # type: ignore[attr-defined]
         yield image
 
