@@ -78,17 +78,17 @@ def _best_shift(
         return slice(starts[0] + dy, ends[0] + dy, 2), slice(starts[1] + dx, ends[1] + dx, 2)
 
     own, here = texture[about(0, 0)], ~hole[about(0, 0)]
-    missing = max(1, here.size - np.count_nonzero(here))
+    missing = max(1, int(np.count_nonzero(~here)))
 
     def wrong(dy: int, dx: int) -> float:
         there = about(dy, dx)
         fits = ~hole[there]
         known = fits & here
-        count = np.count_nonzero(known)
-        filled = (np.count_nonzero(fits) - count) / missing
+        count = int(np.count_nonzero(known))
+        filled = (int(np.count_nonzero(fits)) - count) / missing
         if filled < 0.9 or count < 12:
             return np.inf
-        return float(np.square(own[known] - texture[there][known]).mean()) / filled**4
+        return float(np.square(own[known] - texture[there][known]).mean()) / float(filled**4)
 
     least, best = np.inf, (0, 0)
     for dy, dx, everywhere in shifts:

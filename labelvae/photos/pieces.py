@@ -185,7 +185,7 @@ def _underlines(line: Box, other: Box) -> bool:
     flat = down.stop - down.start < 0.25 * (across.stop - across.start)
     close = 0 <= down.start - tall.stop + 0.1 * (tall.stop - tall.start) < 0.5 * (tall.stop - tall.start)
     beyond = 0.08 * (wide.stop - wide.start)
-    return flat and close and across.start < wide.start - beyond and across.stop > wide.stop + beyond
+    return bool(flat and close and across.start < wide.start - beyond and across.stop > wide.stop + beyond)
 
 
 def _widest_gap(small: Box, large: Box, longest: int) -> float:

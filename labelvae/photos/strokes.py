@@ -172,7 +172,7 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
 
 
 def _is_bar(found: Found) -> bool:
-    return min(found.ink.shape) <= BAR * max(found.ink.shape)
+    return bool(min(found.ink.shape) <= BAR * max(found.ink.shape))
 
 
 def _unevenness(found: Found) -> float:
