@@ -45,9 +45,9 @@ def main(runs: list[Path], model: str, out: Path) -> None:
     if not runs:
         return
     shutil.copyfile(runs[0] / "wrong_labels.png", out / "digits_wrong_labels.png")
-    drawn_scan().save(out / "scan.png")
+    drawn_scan().save(out / "scan.jpg", quality=85)
     with tempfile.TemporaryDirectory() as folder:
-        labelvae("explain", "--model", model, "--classifier", model, "--to", "8", str(out / "scan.png"), folder)
+        labelvae("explain", "--model", model, "--classifier", model, "--to", "8", str(out / "scan.jpg"), folder)
         shutil.copyfile(Path(folder) / "explanations.png", out / "explanation.png")
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if browser is None:
@@ -64,7 +64,7 @@ def main(runs: list[Path], model: str, out: Path) -> None:
         page.screenshot(path=out / "comparison.png", full_page=True)
         with served(model) as address:
             page.goto(address)
-            relabelled(page, out / "scan.png")
+            relabelled(page, out / "scan.jpg")
             page.screenshot(path=out / "demo.png")
 
 

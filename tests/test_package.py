@@ -32,6 +32,27 @@ def test_models_need_torch_alone():
     assert not loaded & HEAVY
 
 
+UNUSED = {"lightning", "torchvision", "torchmetrics", "wandb", "sklearn", "matplotlib", "pandas", "gradio", "requests"}
+COMPILERS = {"sympy", "mpmath", "triton", "onnx", "torch._dynamo", "torch._inductor", "torch.onnx"}
+"""What takes seconds to import, unless torch itself imports it."""
+
+
+@pytest.mark.parametrize("model", ["mnist", "cifar10"])
+def test_relabelling_a_photograph_imports_little(model, tmp_path):
+    words = ["relabel", "--model", model, "--to", "8", "docs/images/photo.jpg", str(tmp_path / "out.png")]
+    code = "import sys; from labelvae.__main__ import main; main(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", code, *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert (tmp_path / "out.png").is_file()
+    assert {"torch", "scipy.ndimage"} <= loaded
+    assert not loaded & UNUSED
+    torch_alone = subprocess.run(
+        [sys.executable, "-c", "import torch, sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert not (loaded & COMPILERS) - set(torch_alone.stdout.split())
+
+
 @pytest.mark.parametrize("name", labelvae.__all__)
 def test_every_public_name_is_there_and_described(name):
     assert inspect.getdoc(getattr(labelvae, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -63,6 +64,13 @@ def test_a_packed_model_loads_and_answers_nearly_the_same(vae, tmp_path):
     assert again.dtype == torch.float32
     images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(again.relabel(images, 2), vae.relabel(images, 2), rtol=0, atol=0.05)
+
+
+def test_a_level_is_the_sum_of_its_bits():
+    """Three weights of three bits in nine bits, the lowest of each weight first."""
+    stored = torch.from_numpy(np.packbits([1, 0, 0, 0, 1, 1, 1, 1, 1]))
+    packed = {"w.levels": stored, "w.scale": torch.tensor([0.5]).half()}
+    assert unpack(packed, {"bits": 3, "shapes": {"w": [1, 3]}})["w"].tolist() == [[-1.5, 1.0, 1.5]]
 
 
 @pytest.mark.parametrize("bits", [0, 1, 9, 2.5, "six", True])

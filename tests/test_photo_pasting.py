@@ -7,6 +7,7 @@ from on_paper import ACROSS, DOWN, HEIGHT, KINDS, LINES, SQUARES, WIDTH, ink_of,
 from PIL import Image
 from scipy import ndimage
 
+from labelvae.photos import paper_filling
 from labelvae.photos.paper_filling import filled
 from labelvae.photos.pasting import paste, paste_crop
 from labelvae.photos.pen_strokes import FINER, pen_distance
@@ -68,6 +69,48 @@ def test_a_hole_in_the_paper_is_filled_with_its_pattern(paper, light):
     paper = filled(np.where(hole[..., None], 0, levels).astype(np.float32), hole)
     assert (paper[~hole] == levels[~hole]).all()
     assert np.abs(paper - levels)[hole].mean() < 0.02
+
+
+def shift_tried_point_by_point(texture, hole, shifts, corner, side, step):
+    """The shift with the least mean square, and the fewest points lost, over every second point of a window."""
+    height, width = hole.shape
+    points = [
+        (y, x)
+        for y in range(max(0, corner[0] - side // 2), min(height, corner[0] + 2 * side + side // 2), 2)
+        for x in range(max(0, corner[1] - side // 2), min(width, corner[1] + 2 * side + side // 2), 2)
+    ]
+    missing = sum(hole[point] for point in points)
+
+    def wrong(dy, dx):
+        moved = [((y, x), (y + dy, x + dx)) for y, x in points if 0 <= y + dy < height and 0 <= x + dx < width]
+        moved = [(here, there) for here, there in moved if not hole[there]]
+        known = [(texture[here] - texture[there]) ** 2 for here, there in moved if not hole[here]]
+        share = (len(moved) - len(known)) / max(1, missing)
+        return float(np.array(known).mean()) / share**4 if share >= 0.9 and len(known) >= 12 else np.inf
+
+    ranked = [(wrong(dy, dx) + everywhere, dy, dx) for dy, dx, everywhere in shifts]
+    least, dy, dx = min(ranked, default=(np.inf, 0, 0))
+    if not np.isfinite(least):
+        return None
+    around = [(dy + down, dx + across) for down in range(-step, step + 1) for across in range(-step, step + 1)]
+    return min(around, key=lambda shift: wrong(*shift)) if step > 1 else (dy, dx)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_shift_is_the_one_that_a_plain_loop_finds(seed, step):
+    rng = np.random.default_rng(seed)
+    shape, side = rng.integers(30, 60, 2), 10
+    texture = rng.normal(0, 1, shape).astype(np.float32)
+    hole = np.zeros(shape, bool)
+    top, left = (int(rng.integers(-side, length)) for length in shape)
+    hole[max(0, top) : top + 12, max(0, left) : left + 9] = True
+    shifts = [(int(dy), int(dx)) for dy, dx in rng.integers(-25, 26, (30, 2))]
+    badness = [float(value) for value in np.sort(rng.uniform(0, 2, 30).astype(np.float32))]
+    ranked = [(*shift, bad) for shift, bad in zip(shifts, badness, strict=True)]
+    wide = np.pad(texture, 25 + step), np.pad(hole, 25 + step, constant_values=True)
+    found = paper_filling._best_shift(*wide, 25 + step, ranked, (top, left), side, step)
+    assert found == shift_tried_point_by_point(texture, hole, ranked, (top, left), side, step)
 
 
 def test_a_larger_digit_stays_inside_the_photograph(digits, models):

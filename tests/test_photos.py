@@ -10,12 +10,20 @@ from PIL import Image
 from scipy import ndimage
 
 from labelvae import ConditionalVAE
-from labelvae.photos.found import in_reading_order, joined, turned
+from labelvae.photos.found import Found, in_reading_order, joined, turned
 from labelvae.photos.frames import fit_ink
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import run_lengths, without_lines
 from labelvae.photos.pieces import _alone, grouped, pieces_of
-from labelvae.photos.reading import LEAST_CONFIDENCE, Reading, _parts_joined, read_digits, seen_sheet
+from labelvae.photos.reading import (
+    LEAST_CONFIDENCE,
+    Reading,
+    UnreadError,
+    _parts_joined,
+    _reading,
+    read_digits,
+    seen_sheet,
+)
 from labelvae.photos.scans import fit_scan
 from labelvae.photos.strokes import WORKING_SIDE, find_digits, find_writing, ink_maps
 
@@ -153,6 +161,8 @@ def test_lines_are_taken_out_and_strokes_across_them_stay():
 def test_run_lengths_count_down_each_column():
     mask = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], bool)
     assert run_lengths(mask).tolist() == [[2, 0], [2, 3], [0, 3], [1, 3]]
+    assert run_lengths(np.ones((3, 2), bool)).tolist() == [[3, 3]] * 3
+    assert not run_lengths(np.zeros((3, 2), bool)).any()
 
 
 def test_running_extremes_are_those_of_scipy():
@@ -233,7 +243,7 @@ def test_a_short_stroke_is_a_part_and_no_digit(digits):
 
 
 def test_the_parts_of_a_digit_on_its_side_are_joined(digits, models, monkeypatch):
-    on_its_side = photo(ink_of((digits[4], 130, 80, 140))).transpose(Image.Transpose.ROTATE_270)
+    on_its_side = photo(ink_of((digits[7], 130, 80, 140))).transpose(Image.Transpose.ROTATE_270)
     (whole,) = find_digits(on_its_side)
     left, top, right, bottom = whole.box
     middle = whole.ink.shape[1] // 3
@@ -244,7 +254,7 @@ def test_the_parts_of_a_digit_on_its_side_are_joined(digits, models, monkeypatch
     )
     monkeypatch.setattr("labelvae.photos.reading.find_writing", lambda *_: ([body], [part]))
     read = read_digits(on_its_side, *models)
-    assert ([one.label for one in read.readings], read.turn) == ([4], 90)
+    assert ([one.label for one in read.readings], read.turn) == ([7], 90)
 
 
 def test_a_digit_in_two_strokes_is_read_as_one(digits, models):
@@ -323,10 +333,11 @@ def test_digits_of_several_heights_are_in_one_row(digits):
     ("upright", "sides", "turn"),
     [
         ((5, 0.79), ((4, 0.0), (7, 1.0)), 270),
-        ((5, 0.79), ((7, 0.99), (4, 0.1)), 90),
+        ((5, 0.55), ((7, 0.99), (4, 0.1)), 90),
         ((5, 0.79), ((4, 0.0), (7, 0.9)), 0),
+        ((7, 0.98), ((1, 0.99), (1, 0.99)), 0),
+        ((7, 0.7), ((1, 1.0), (1, 0.99)), 90),
         ((0, 0.87), ((0, 0.94), (0, 0.99)), 0),
-        ((5, 0.92), ((4, 0.0), (7, 1.0)), 0),
         ((5, 0.2), ((4, 0.0), (7, 0.9)), 270),
     ],
 )
@@ -341,6 +352,79 @@ def test_a_photograph_that_is_not_read_plainly_is_turned(upright, sides, turn, d
     read = read_digits(photo(ink_of((digits[5], 130, 80, 140))), *models)
     assert read.turn == turn
     assert read.readings[0].label == {0: upright[0], 90: sides[0][0], 270: sides[1][0]}[turn]
+
+
+@pytest.mark.parametrize(
+    ("upright", "sides"),
+    [
+        ((4, 0.0), ((6, 0.99), (9, 0.99))),  # one of them is upside down
+        ((5, 0.9), ((4, 0.0), (7, 0.999))),
+        ((7, 0.97), ((1, 1.0), (1, 0.99))),
+        ((3, 0.6), ((6, 1.0), (9, 0.6))),  # three ways, three digits
+    ],
+)
+def test_a_photograph_that_reads_as_several_digits_is_refused(upright, sides, digits, models, monkeypatch):
+    answers = iter((upright, *sides))
+
+    def said(found, *_):
+        label, confidence = next(answers)
+        return Reading(found, torch.zeros(1, 28, 28), label, confidence)
+
+    monkeypatch.setattr("labelvae.photos.reading._reading", said)
+    with pytest.raises(UnreadError, match=r"may lie on its side: it reads as .* or .*; turn it upright"):
+        read_digits(photo(ink_of((digits[5], 130, 80, 140))), *models)
+
+
+class Mirror:
+    """A model that draws what it was given."""
+
+    image_shape = (1, 28, 28)
+
+    def relabel(self, images, *_):
+        return images
+
+
+def test_a_flat_line_is_no_digit():
+    lying = Found((0, 0, 100, 20), np.ones((20, 100), np.float32), 1.0, False, 10.0, 0.9)
+
+    def sure(images):
+        return torch.tensor([0.0, 50.0]).expand(len(images), 2)
+
+    assert _reading(lying, sure, Mirror(), 1.0).confidence == 0
+    assert _reading(turned(lying, 1, (100, 20)), sure, Mirror(), 1.0).confidence > 0.9
+
+
+def test_a_line_under_a_digit_is_left_out(digits, models):
+    ink = ink_of((digits[7], 130, 60, 140))
+    rows, columns = np.nonzero(ink[..., 0] > 0.5)
+    under = (abs(DOWN - rows.max() - 14) < 4) & (columns.min() - 30 < ACROSS) & (columns.max() + 30 > ACROSS)
+    read = read_digits(photo(np.maximum(ink, under[..., None])), *models)
+    assert [one.label for one in read.readings] == [7]
+    assert not any(one.doubted for one in read.readings)
+    assert read.readings[0].found.box[3] <= rows.max() + 8
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_digit_in_a_circle_is_not_read_as_another(digit, digits, models):
+    ring = abs(np.hypot((ACROSS - 200) / 1.3, DOWN - 150) - 110) < 3
+    try:
+        read = read_digits(photo(np.maximum(ink_of((digits[digit], 140, 90, 120)), ring[..., None])), *models)
+    except UnreadError:
+        return
+    assert [one.label for one in read.readings if not one.doubted] == [digit]
+
+
+@pytest.mark.parametrize("digit", [2, 3, 7])
+def test_the_face_of_a_plate_is_no_digit(digit, digits, models):
+    inside = (abs(ACROSS - 200) < 110) & (abs(DOWN - 150) < 130)
+    rim = inside & ~((abs(ACROSS - 200) < 104) & (abs(DOWN - 150) < 124))
+    plate = np.where(inside[..., None], (0.08, 0.2, 0.55), (0.6, 0.43, 0.35))
+    white = np.maximum(ink_of((digits[digit], 110, 60, 180)), rim[..., None])
+    try:
+        read = read_digits(photo(white, paper=plate, colour=(1.0, 1.0, 1.0)), *models)
+    except UnreadError:
+        return
+    assert [one.label for one in read.readings if not one.doubted] == [digit]
 
 
 def test_what_is_left_of_a_line_is_no_piece_where_the_line_is_whole():

@@ -319,3 +319,11 @@ def test_one_picture_of_sixteen_bit_colours_finds_its_own_range(tmp_path, write)
 def test_levels_of_eight_bits_with_a_sign_are_refused(tmp_path):
     Image.new("L", (8, 8), 200).save(tmp_path / "x.tif", tiffinfo={339: 2})
     assert "with a sign" in common_form([str(tmp_path / "x.tif")])[1][0]
+
+
+@pytest.mark.parametrize("kind", [b"heic", b"heix", b"hevc", b"mif1"])
+def test_a_picture_of_a_telephone_that_is_not_read_is_named(tmp_path, kind):
+    (tmp_path / "x.jpg").write_bytes(struct.pack(">I", 24) + b"ftyp" + kind + bytes(400))
+    assert common_form([str(tmp_path / "x.jpg")])[1][0] == (
+        "a HEIC picture, as telephones write them, which is not read; save it as JPEG"
+    )

@@ -21,7 +21,7 @@ from labelvae.page.server import Player
 from labelvae.photos.scans import read_scan
 from labelvae.runs.presets import CIFAR10_SMALL
 
-SCAN = Path(__file__).parent.parent / "docs" / "images" / "scan.png"
+SCAN = Path(__file__).parent.parent / "docs" / "images" / "scan.jpg"
 
 
 @pytest.fixture(scope="module")

@@ -86,10 +86,8 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image
             image.draft(None, (ENOUGH, ENOUGH))
         if image.format == "TIFF":
             _refuse_pages(image)
-            if image.mode not in (
-                "RGB",
-                "RGBA",
-            ):  # else Pillow maps the file, with the height of one on its side as width
+            # Pillow would map the file, with the height of one on its side as width.
+            if image.mode not in ("RGB", "RGBA"):
                 image.filename = ""  # type: ignore[attr-defined]
         yield image
 
@@ -240,11 +238,14 @@ def _opened(path: str | IO[bytes]) -> Image.Image:
         if not isinstance(path, str):
             raise
         with open(path, "rb") as file:
-            if file.read(2) in (b"II", b"MM"):
-                raise ValueError(
-                    "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
-                    "save it with 8 or 16 bits"
-                ) from error
+            head = file.read(12)
+        if head[:2] in (b"II", b"MM"):
+            raise ValueError(
+                "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
+                "save it with 8 or 16 bits"
+            ) from error
+        if head[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif"):
+            raise ValueError("a HEIC picture, as telephones write them, which is not read; save it as JPEG") from error
         raise
 
 

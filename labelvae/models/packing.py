@@ -67,7 +67,7 @@ def unpack(made: Mapping[str, Tensor], said: Mapping[str, Any]) -> dict[str, Ten
         if stored is None or scale is None or len(stored) != -(-bits * count // 8) or len(scale) != shape[0]:
             raise ValueError(f"the packed weight {name!r} is incomplete")
         digits = np.unpackbits(stored.numpy(), count=bits * count).reshape(count, bits)
-        levels = (digits << np.arange(bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
+        levels = np.packbits(digits, axis=1, bitorder="little")[:, 0]
         rows = torch.from_numpy(levels.astype(np.float32)).view(shape[0], -1) - 2 ** (bits - 1)
         weights[name] = (rows * scale.float()[:, None]).view(shape)
     return weights

@@ -30,6 +30,8 @@ def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     grey, step = texture.mean(axis=2), -(-max(hole.shape) // 450)
     place = ndimage.binary_dilation(hole, np.ones((3, 3), bool), iterations=4)
     shifts = _shifts(grey, hole, side, step)
+    margin = step + max((abs(way) for dy, dx, _ in shifts for way in (dy, dx)), default=0)
+    wide = np.pad(grey, margin), np.pad(hole, margin, constant_values=True)
     total, weight = np.zeros_like(levels), np.full(hole.shape, 1e-6, np.float32)
     for top in range(rows[0] - side, rows[-1] + 1, side):
         for left in range(columns[0] - side, columns[-1] + 1, side):
@@ -37,7 +39,7 @@ def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
             y, x = (part + side.start for part, side in zip(np.nonzero(place[window]), window, strict=True))
             if not len(y):
                 continue
-            best = _best_shift(grey, hole, shifts, (top, left), side, step)
+            best = _best_shift(*wide, margin, shifts, (top, left), side, step)
             if best is None:
                 continue
             dy, dx = best
@@ -56,32 +58,49 @@ def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
 def _best_shift(
     texture: np.ndarray,
     hole: np.ndarray,
+    margin: int,
     shifts: list[tuple[int, int, float]],
     corner: tuple[int, int],
     side: int,
     step: int,
 ) -> tuple[int, int] | None:
-    """The shift at which the paper about a window agrees best with that about the place it is copied from."""
-    height, width = hole.shape
-    y, x = (np.arange(max(0, start - side // 2), start + 2 * side + side // 2, 2) for start in corner)
-    y, x = (part.ravel() for part in np.meshgrid(y[y < height], x[x < width], indexing="ij"))
-    missing = hole[y, x]
+    """The shift at which the paper about a window agrees best with that about the place it is copied from.
+
+    The texture and the hole have a margin on each side, which is hole, so that every shift lies within them.
+    """
+    starts = [margin + max(0, start - side // 2) for start in corner]
+    ends = [
+        min(length - margin, margin + start + 2 * side + side // 2)
+        for length, start in zip(hole.shape, corner, strict=True)
+    ]
+
+    def about(dy: int, dx: int) -> tuple[slice, slice]:
+        return slice(starts[0] + dy, ends[0] + dy, 2), slice(starts[1] + dx, ends[1] + dx, 2)
+
+    own, here = texture[about(0, 0)], ~hole[about(0, 0)]
+    missing = max(1, int(np.count_nonzero(~here)))
 
     def wrong(dy: int, dx: int) -> float:
-        fits = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        v, u = (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1)
-        fits &= ~hole[v, u]
-        filled, known = (fits & missing).sum() / max(1, missing.sum()), fits & ~missing
-        if filled < 0.9 or known.sum() < 12:
+        there = about(dy, dx)
+        fits = ~hole[there]
+        known = fits & here
+        count = int(np.count_nonzero(known))
+        filled = (int(np.count_nonzero(fits)) - count) / missing
+        if filled < 0.9 or count < 12:
             return np.inf
-        return float(np.square(texture[y[known], x[known]] - texture[v[known], u[known]]).mean() / filled**4)
+        return float(np.square(own[known] - texture[there][known]).mean()) / float(filled**4)
 
-    ranked = [(wrong(dy, dx) + everywhere, dy, dx) for dy, dx, everywhere in shifts]
-    least, dy, dx = min(ranked, default=(np.inf, 0, 0))
+    least, best = np.inf, (0, 0)
+    for dy, dx, everywhere in shifts:
+        if everywhere > least:  # and so are all that follow
+            break
+        least, best = min((least, best), (wrong(dy, dx) + everywhere, (dy, dx)))
     if not np.isfinite(least):
         return None
-    around = [(dy + down, dx + across) for down in range(-step, step + 1) for across in range(-step, step + 1)]
-    return min(around, key=lambda shift: wrong(*shift)) if step > 1 else (dy, dx)
+    if step == 1:
+        return best
+    reach = range(-step, step + 1)
+    return min(((best[0] + down, best[1] + across) for down in reach for across in reach), key=lambda to: wrong(*to))
 
 
 def _shifts(texture: np.ndarray, hole: np.ndarray, side: int, step: int) -> list[tuple[int, int, float]]:

@@ -78,10 +78,12 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
     """Length of the vertical run of true pixels that each true pixel is in, `(H, W)`; 0 elsewhere."""
-    rows = np.arange(mask.shape[0])[:, None]
-    above = np.maximum.accumulate(np.where(mask, -1, rows), axis=0)
-    below = np.minimum.accumulate(np.where(mask, mask.shape[0], rows)[::-1], axis=0)[::-1]
-    return np.asarray(np.where(mask, below - above - 1, 0))
+    columns = mask.T
+    edges = np.flatnonzero(np.diff(np.pad(columns, ((0, 0), (1, 1))).ravel()))  # where runs begin, and where they end
+    lengths = edges[1::2] - edges[::2]
+    result = np.zeros(columns.shape, lengths.dtype)
+    result[columns] = np.repeat(lengths, lengths)
+    return result.T
 
 
 def _weighted_median(values: list[float], weights: list[int]) -> float:

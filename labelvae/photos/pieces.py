@@ -20,6 +20,9 @@ LARGEST_STROKE = 0.06
 MOST_GROWTH = 1.5
 """How much longer a piece may be at half the level, where it is no stroke any more."""
 
+FAINTEST_STEP = 0.05
+"""Least step from a piece to the paper around it, in natural logarithms; paper inside a drawn ring has none."""
+
 MOST_DIGITS = 12
 """More pieces than this are text or a pattern."""
 
@@ -116,7 +119,8 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
     usual = np.median(step, axis=0)
     channel = int(np.abs(usual).argmax())
     step = step[:, channel] * np.sign(usual[channel])
-    return bool((step > 0.5 * np.quantile(step, 0.75)).mean() > 0.85)
+    usual_step = float(np.quantile(step, 0.75))
+    return usual_step > FAINTEST_STEP and bool((step > 0.5 * usual_step).mean() > 0.85)
 
 
 def _core(levels: np.ndarray, piece: np.ndarray, grain: float) -> np.ndarray:
@@ -141,7 +145,8 @@ def _edge_width(ink: np.ndarray, labels: np.ndarray, index: int, box: Box) -> fl
 
 
 def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
-    """Join pieces that lie close together, as a 5's hat and its body do."""
+    """Join pieces that lie close together, as a 5's hat and its body do. A line drawn under a digit is left out."""
+    boxes = {index: box for index, box in boxes.items() if not any(_underlines(box, other) for other in boxes.values())}
     longest = max((_long(box) for box in boxes.values()), default=0)
     members = {index: [index] for index, box in boxes.items() if _long(box) > SMALLEST_PIECE * longest}
     if len(members) > 6 * MOST_DIGITS:
@@ -157,12 +162,30 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
             if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
                 continue
             gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
-            if gap < nearest and gap < _widest_gap(boxes[small], boxes[large], longest):
+            near = gap < nearest and gap < _widest_gap(boxes[small], boxes[large], longest)
+            if near and not _encircled(points[small], labels[boxes[large]] == large, boxes[large]):
                 best, nearest = large, gap
         if best is not None:
             old, new = owner[small], owner[best]
             owner = {index: new if root == old else root for index, root in owner.items()}
     return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
+
+
+def _encircled(points: np.ndarray, ring: np.ndarray, box: Box) -> bool:
+    """Whether points lie in a hole of a piece, as a digit in a drawn circle does: they are no part of the piece."""
+    rows, columns = (points - [side.start for side in box]).T
+    if min(rows.min(), columns.min()) < 0 or rows.max() >= ring.shape[0] or columns.max() >= ring.shape[1]:
+        return False
+    return bool(ndimage.binary_fill_holes(ring)[rows, columns].all())
+
+
+def _underlines(line: Box, other: Box) -> bool:
+    """Whether a piece is a flat line close below another one, and reaches beyond it on both sides."""
+    (down, across), (tall, wide) = line, other
+    flat = down.stop - down.start < 0.25 * (across.stop - across.start)
+    close = 0 <= down.start - tall.stop + 0.1 * (tall.stop - tall.start) < 0.5 * (tall.stop - tall.start)
+    beyond = 0.08 * (wide.stop - wide.start)
+    return bool(flat and close and across.start < wide.start - beyond and across.stop > wide.stop + beyond)
 
 
 def _widest_gap(small: Box, large: Box, longest: int) -> float:

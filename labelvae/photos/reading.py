@@ -28,19 +28,31 @@ LEAST_CONFIDENCE = 0.5
 """A reading below this is doubted."""
 
 SURE = 0.8
-"""Confidence from which a turned photograph is believed, if it cannot be read as it is."""
+"""Confidence from which a turned photograph is believed."""
 
 PLAIN = 0.9
+"""Confidence from which a digit is whole: nothing is joined to it."""
+
+UPRIGHT = 0.99
 """Confidence from which a photograph is not turned at all."""
 
-PLAINER = 0.95
-"""Confidence from which a turned photograph is believed, if it can be read as it is but not plainly."""
+SUREST = 0.998
+"""Confidence above which two ways to hold a photograph are alike."""
+
+UPRIGHT_FIRST = 2.0
+"""How much more a photograph is believed as it is than turned, in log-odds."""
+
+CLEAR = 2.2
+"""By how much a turned photograph is surer than each way that reads other digits, in log-odds."""
 
 WIDEST_GAP = 0.2
 """Widest gap between two parts of a digit, as a share of the longer side of both together."""
 
 LEAST_ENERGY = 0.7
 """Energy that speaks neither for nor against a digit, as a share of the usual least one."""
+
+FLATTEST = 0.3
+"""Least height of a digit over its width; a dash is lower."""
 
 MOST_HOLES = 3
 """An 8 has two; a flower or a scribble has more."""
@@ -100,8 +112,9 @@ def read_digits(
 ) -> PhotoReading:
     """Read the written digits in a photograph.
 
-    A photograph that cannot be read as it is, or not plainly, is turned by 90 degrees both ways. One way is believed if
-    it is sure and the other way does not say another digit.
+    A photograph that is not read plainly as it is, is turned by 90 degrees both ways. One way is believed if it is
+    clearly surer than each way that reads other digits. If two ways are about equally sure, as a 6 and a 9 are on their
+    side, the photograph is refused.
 
     Args:
         picture: of any size and mode.
@@ -129,27 +142,24 @@ def read_digits(
         return [_reading(one, guide, vae, usual) for one in digits]
 
     readings = _parts_joined(read(found), parts, read)
-    doubted = sum(one.doubted for one in readings)
-    readable = 2 * doubted < len(readings) or not doubted
-    if readable and min(one.confidence for one in readings) >= PLAIN:
+    readable = 2 * sum(one.doubted for one in readings) < len(readings)
+    if readable and _least(readings) >= UPRIGHT:
         return PhotoReading(picture, readings, 0)
-    sides = []
+    ways = [(0, readings)] if readable else []
     for quarters in (1, 3):
         whole, small = ([turned(one, quarters, picture.size) for one in each] for each in (found, parts))
-        sides.append((quarters, _parts_joined(read(in_reading_order(whole)), small, read)))
-    (other, _), (sure, (quarters, best)) = sorted(
-        ((min(one.confidence for one in side), (quarters, side)) for quarters, side in sides), key=lambda side: side[0]
-    )
-    if readable and (sure < PLAINER or other >= LEAST_CONFIDENCE):
+        side = _parts_joined(read(in_reading_order(whole)), small, read)
+        if _least(side) >= LEAST_CONFIDENCE:
+            ways.append((quarters, side))
+    quarters, best = max(ways, key=_strength, default=(0, readings))
+    if readable and (_labels(best) == _labels(readings) or _least(best) < SURE):
         return PhotoReading(picture, readings, 0)
-    if sure > SURE and other >= LEAST_CONFIDENCE:
-        said = [[one.label for one in side] for _, side in sides]
-        if said[0] != said[1]:
-            raise UnreadError(
-                f"photo: lies on its side and reads as {said[0]} or {said[1]}; turn it upright",
-                PhotoReading(picture, readings, 0),
-            )
-    if sure > SURE:
+    if quarters and _least(best) >= SURE:
+        others = [way for way in ways if _labels(way[1]) != _labels(best)]
+        if len(others) > 1 or any(_strength((quarters, best)) - _strength(way) < CLEAR for way in others):
+            said = " or ".join(f"{_labels(side)} {_HELD[turn]}" for turn, side in ways)
+            reason = f"photo: may lie on its side: it reads as {said}; turn it upright"
+            raise UnreadError(reason, PhotoReading(picture, readings, 0))
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
         return PhotoReading(upright, best, 90 * quarters)
     surest = max(readings, key=lambda one: one.confidence)
@@ -159,6 +169,24 @@ def read_digits(
         f"confidence {surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
         PhotoReading(picture, readings, 0),
     )
+
+
+_HELD = {0: "as it is", 1: "turned left", 3: "turned right"}
+
+
+def _least(readings: list[Reading]) -> float:
+    """The confidence of the least sure digit."""
+    return min(one.confidence for one in readings)
+
+
+def _labels(readings: list[Reading]) -> list[int]:
+    return [one.label for one in readings]
+
+
+def _strength(way: tuple[int, list[Reading]]) -> float:
+    """What speaks for a way to hold the photograph, in log-odds: quarters of a turn, and what is read then."""
+    sure = min(max(_least(way[1]), 1e-4), SUREST)
+    return math.log(sure / (1 - sure)) + (0 if way[0] else UPRIGHT_FIRST)
 
 
 def _parts_joined(
@@ -212,7 +240,8 @@ def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) 
     missed = _smooth(drawn - image).square().sum() / _smooth(image[None]).square().sum().clamp_min(1e-6)
     known = _sigmoid(3 * (energy - LEAST_ENERGY * usual))
     confidence = float(belief[label]) * known * _sigmoid(40 * (0.2 - float(missed)))
-    return Reading(found, image, label, confidence if _holes(found.ink) <= MOST_HOLES else 0.0)
+    is_digit = _holes(found.ink) <= MOST_HOLES and found.ink.shape[0] > FLATTEST * found.ink.shape[1]
+    return Reading(found, image, label, confidence if is_digit else 0.0)
 
 
 def _smooth(images: Tensor) -> Tensor:

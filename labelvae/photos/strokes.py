@@ -50,6 +50,9 @@ LEAST_SHARE = 0.5
 LEAST_SHARE_OF_BARS = 0.7
 """The same where all digits are bars, as a 1 is: scenes are full of bars."""
 
+FULLEST = 0.75
+"""Share of its box that a digit's ink covers at most, unless it is a bar; more is the face of a plate."""
+
 FAINT = 0.3
 """Ink this much fainter than the digits, as a share of their contrast, is none: the creases of paper."""
 
@@ -154,17 +157,22 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         if not drawn_inside(labels[place], members):
             found.append(cut_out(ink, labels, place, members, bright, scale))
     found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
+    found = [one for one in found if _is_bar(one) or float(one.ink.mean()) < FULLEST]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if one.contrast > 0.6 * contrast]
     parts = [one for one in found if max(one.ink.shape) <= 0.5 * tallest]
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest]
-    share = LEAST_SHARE if any(min(one.ink.shape) > BAR * max(one.ink.shape) for one in found) else LEAST_SHARE_OF_BARS
+    share = LEAST_SHARE_OF_BARS if all(_is_bar(one) for one in found) else LEAST_SHARE
     if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(
         ink, labels, max(floor, FAINT * contrast), share
     ):
         return [], []
     return in_reading_order(found), parts
+
+
+def _is_bar(found: Found) -> bool:
+    return bool(min(found.ink.shape) <= BAR * max(found.ink.shape))
 
 
 def _unevenness(found: Found) -> float:
