@@ -77,7 +77,7 @@ def main(
         every: Steps between two looks.
         images: Held-out images of a look, at most.
         variants: Settings that differ from the preset's, by the variant's name.
-        ways: Who drives the steps of the preset itself; variants are driven by `Trainer.fit`.
+        ways: Who drives the steps of the preset itself; all by default. Variants are driven by `Trainer.fit`.
         seed: Seed of the weights and of the draws.
     """
     keep_freed_memory()
@@ -87,7 +87,7 @@ def main(
         quiet()
         made = Prepared(settings, images)
         todo: list[tuple[str, str, dict[str, Any]]] = [
-            ("preset", way, {}) for way in ways or ["Trainer.fit", "bare loop", "pythae's trainer"]
+            ("preset", way, {}) for way in (["Trainer.fit", "bare loop", "pythae's trainer"] if ways is None else ways)
         ]
         todo += [(name, "Trainer.fit", changes) for name, changes in (variants or {}).items()]
         rows: list[dict[str, Any]] = []
