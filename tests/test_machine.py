@@ -62,6 +62,14 @@ def test_small_images_are_computed_in_float32_by_one_thread_on_every_machine(the
     assert made.channels_last == (there is OLD)  # AVX2
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, (1, 1)), (2, (1, 2)), (4, (4, 4))])
+def test_of_two_cores_one_trains_mnist_and_both_train_photographs(cores, threads):
+    there = [replace(each, threads=cores) for each in (OLD, NEW)]
+    for each in there:
+        assert (choice(MNIST, each).threads, choice(CIFAR10_SMALL, each, (3, 32, 32)).threads) == threads
+        assert choice(replace(MNIST, threads=2), each).threads == 2
+
+
 @pytest.mark.parametrize("there", [OLD, OLD_GPU])
 def test_slow_bfloat16_is_obeyed_with_a_warning(there):
     made = choice(replace(MNIST, precision="bf16-mixed"), there)

@@ -157,7 +157,8 @@ class Settings:
         compile: Compile the training step, which takes half a minute to minutes once; auto is off.
         graphs: Record the training step as a CUDA graph; auto does so on an NVIDIA GPU. Use false for an objective of
             your own in which Python code decides something at every step.
-        threads: Number of the processor's threads that compute; auto takes one for a small model, else torch's number.
+        threads: Number of the processor's threads that compute; auto takes one for small steps (of two cores, also for
+            MNIST's), else torch's number.
         keep_memory: On Linux, keep freed memory for the next step instead of returning it to the kernel.
         wandb: Mode of Weights & Biases. Online needs an account, offline writes files to send later; auto takes
             WANDB_MODE, else offline.
