@@ -38,6 +38,16 @@ def opened() -> Iterator[Any]:
             browser.close()
 
 
+def required() -> Iterator[Any]:
+    """A headless Chromium for tests. Without one they are skipped, or fail where BROWSER_REQUIRED is set."""
+    import pytest
+
+    with opened() as browser:
+        if browser is None:
+            (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(HINT)
+        yield browser
+
+
 def bring() -> None:
     """Install a Chromium: Playwright's, or else the system's where this user may."""
     with opened() as browser:

@@ -2,13 +2,12 @@
 
 import base64
 import io
-import os
 import re
 
 import numpy as np
 import pytest
 import torch
-from browser import HINT, opened
+from browser import required
 from page_server import served
 from PIL import Image
 
@@ -40,10 +39,7 @@ def player():
 
 @pytest.fixture(scope="module")
 def browser():
-    with opened() as browser:
-        if browser is None:
-            (pytest.fail if os.environ.get("BROWSER_REQUIRED") else pytest.skip)(HINT)
-        yield browser
+    yield from required()
 
 
 @pytest.fixture(scope="module")

@@ -209,7 +209,7 @@ def _number(kind: Kind, value: Any) -> float | None:
         return kind.number(named if named in kind.names else value)
     if plain is None or plain[1]:
         return kind.number(value)
-    return kind.number(max(plain[0], 0.0) if plain[0] == -1 else plain[0])
+    return kind.number(0.0 if plain[0] == -1 else plain[0])
 
 
 def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tuple[list[str], Attributes, Tensor]:

@@ -49,9 +49,8 @@ class Whitening(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
-        same = torch.zeros(4 * channels, 4 * channels).fill_diagonal_(
-            1.0
-        )  # torch.eye loads a compiler on device "meta"
+        # On the device "meta", torch.eye would load torch's compiler.
+        same = torch.zeros(4 * channels, 4 * channels).fill_diagonal_(1.0)
         self.register_buffer("filters", same.unflatten(1, (channels, 2, 2)))
 
     @property

@@ -28,7 +28,7 @@ idle machine and loses much on a busy one.
 LONE_STEP = 60_000
 """A training step on fewer pixels gains little from the second of two threads. On 64 images of MNIST (50,176 pixels) a
 step takes 188 ms on one thread and 158 on two; beside a busy process, 188 and 687. On 64 images of CIFAR10 (65,536
-pixels, wider maps) it takes 983 and 610. The core that is left trains the reference.
+pixels, wider maps) it takes 983 and 610 (AVX-512 with bfloat16). The core that is left trains the reference.
 """
 
 _WITHOUT_BFLOAT16 = {"sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni"}
