@@ -1,0 +1,143 @@
+"""The classification accuracy score: a ResNet-56 learns from made images and is tested on real ones.
+
+    python benchmarks/accuracy_score.py --model cifar10 --data folder --data-dir DIR --ways real relabelled sampled
+
+(Ravuri & Vinyals, 2019, arXiv 1905.10887; the network of He et al., 2015, arXiv 1512.03385, section 4.2.) Each way has
+as many images as there are training images: `real` ones; `relabelled`, each training image as another class drawn by seed,
+which is the label that it teaches; `sampled`, a new image for each training label. Images are made as
+`labelvae relabel` makes them, refined if a radius is saved with the model. Leaves `rows.json` under the output folder,
+and each network as `WAY.pt2`, which can
+be a judge. Go on after a stop with the same command: images and epochs that are there are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+WAYS = ("real", "relabelled", "sampled")
+PORTION = 1_000
+"""Images that are made, and written, at a time."""
+
+
+def main() -> None:
+    """Make the images of every way, train on them and test."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="cifar10", help="Folder or name of the model.")
+    parser.add_argument("--data", choices=("cifar10", "folder"), default="cifar10")
+    parser.add_argument("--data-dir", type=Path, required=True, help="Folder of the images.")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy_score"), help="Folder of the results.")
+    options = parser.parse_args()
+    from labelvae.system.allocator import keep_freed_memory
+
+    keep_freed_memory()  # before torch is imported
+    import torch
+
+    from labelvae import ImageData
+    from labelvae.system.whole_files import write_whole
+
+    torch.set_num_threads(options.threads)
+    data = ImageData(options.data, options.data_dir)
+    saved = options.out / "rows.json"
+    rows = json.loads(saved.read_text()) if saved.is_file() else {}
+    for way in options.ways:
+        if way not in rows:
+            rows[way] = score(way, data, options)
+            write_whole(saved, json.dumps(rows, indent=2) + "\n")
+        print(way, rows[way], flush=True)
+
+
+def score(way: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
+    """Train a ResNet-56 on the images of a way; return its accuracy on the real test images."""
+    import torch
+    from lightning.pytorch import Trainer, seed_everything
+    from resnet import resnet56
+
+    from labelvae import ClassifierTraining, LabelClassifier
+    from labelvae.data.loaders import ImageLoader
+    from labelvae.data.settings import Augmentation
+    from labelvae.runs.machine import machine_of
+    from labelvae.runs.run_folder import checked_checkpoint
+    from labelvae.training.callbacks import Bar, LastCheckpoint
+
+    images = data.splits["train"].load() if way == "real" else made(way, data, options)
+    seed_everything(7, verbose=False)
+    network = LabelClassifier.wrap(resnet56(data.num_classes), data.image_shape, data.num_classes)
+    placed = Augmentation(shift=0.125, flip=True, interpolation="nearest")
+    task = ClassifierTraining(network, placed, learning_rate=3e-3, weight_decay=0.05, channels_last=True)
+    last = options.out / f"{way}.ckpt"
+    trainer = Trainer(
+        max_epochs=options.epochs,
+        accelerator="cpu",
+        precision="bf16-mixed" if machine_of(torch.device("cpu")).bfloat16 else "32-true",
+        logger=False,
+        callbacks=[LastCheckpoint(last), Bar()],
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+    )
+    start = time.process_time()
+    trainer.fit(
+        task,
+        ImageLoader(images, 128, shuffle=True, drop_last=True),
+        ckpt_path=checked_checkpoint(last, options.epochs, task) if last.is_file() else None,
+        weights_only=True,
+    )
+    seconds = time.process_time() - start
+    network.eval()
+    some, sizes = torch.rand(2, *data.image_shape), ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    torch.export.save(torch.export.export(network.network, (some,), dynamic_shapes=sizes), options.out / f"{way}.pt2")
+    right = [network(some).argmax(dim=1) == labels for some, labels in tested(data)]
+    hits, truth = torch.cat(right).float(), data.splits["test"].labels
+    classes = [float(hits[truth == label].mean()) for label in range(data.num_classes)]
+    row = {"accuracy": float(hits.mean()), "worst class": min(classes), "images": len(images)}
+    return row | {"epochs": options.epochs, "CPU s since the last start": round(seconds)}
+
+
+def tested(data: Any) -> Any:
+    """Return the real test images in batches, without gradients."""
+    import torch
+
+    with torch.inference_mode():
+        yield from data.loader("test", 500)
+
+
+def made(way: str, data: Any, options: argparse.Namespace) -> Any:
+    """Make the images that teach in place of the real ones, portion by portion, each written at once."""
+    import torch
+
+    from labelvae import ConditionalVAE
+    from labelvae.data.image_sets import ImageSet
+    from labelvae.losses.refinement import refining
+    from labelvae.system.whole_files import write_whole
+
+    model = refining(ConditionalVAE.from_pretrained(options.model), options.model)
+    train = data.splits["train"]
+    steps = torch.randint(1, data.num_classes, (len(train),), generator=torch.Generator().manual_seed(7))
+    asked = (train.labels + steps) % data.num_classes if way == "relabelled" else train.labels
+    portions = []
+    for number, index in enumerate(torch.arange(len(train)).split(PORTION)):
+        file = options.out / way / f"{number:03}.pt"
+        if not file.is_file():
+            if way == "relabelled":
+                some = train.subset(index).load()
+                new = model.relabel(some.images.float() / 255.0, asked[index], some.labels)
+            else:
+                new = model.sample(asked[index], torch.Generator().manual_seed(number))
+            buffer = BytesIO()
+            torch.save((new * 255.0).round().byte(), buffer)
+            write_whole(file, buffer.getvalue())
+            print(f"{way}: {index[-1] + 1} of {len(train)} images", flush=True)
+        portions.append(torch.load(file, weights_only=True))
+    return ImageSet(torch.cat(portions), asked)
+
+
+if __name__ == "__main__":
+    main()
