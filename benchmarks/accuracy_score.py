@@ -2,12 +2,12 @@
 
     python benchmarks/accuracy_score.py --model cifar10 --data folder --data-dir DIR --ways real relabelled sampled
 
-(Ravuri & Vinyals, 2019, arXiv 1905.10887; the network of He et al., 2015, arXiv 1512.03385, section 4.2.) Each way has
-as many images as there are training images: `real` ones; `relabelled`, each training image as another class drawn by seed,
-which is the label that it teaches; `sampled`, a new image for each training label. Images are made as
-`labelvae relabel` makes them, refined if a radius is saved with the model. Leaves `rows.json` under the output folder,
-and each network as `WAY.pt2`, which can
-be a judge. Go on after a stop with the same command: images and epochs that are there are kept.
+(Ravuri & Vinyals, 2019, arXiv 1905.10887; the network of He et al., 2015, arXiv 1512.03385, section 4.2.) Each way
+has as many images as there are training images: `real` ones; `relabelled`, each training image as another class drawn
+by seed, which is the label that it teaches; `sampled`, a new image for each training label. Images are made as
+`labelvae relabel` makes them, refined if a radius is saved with the model. Leaves `rows.json` under the output
+folder, and each network as `WAY.pt2`, which can be a judge. Go on after a stop with the same command: images and
+epochs that are there are kept.
 """
 
 from __future__ import annotations
