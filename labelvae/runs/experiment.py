@@ -45,6 +45,7 @@ from labelvae.runs.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.runs.reference import CURVES, reference_process
 from labelvae.runs.run_folder import checked_checkpoint, claim_folder, class_order, plain
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
+from labelvae.runs.suited import suited
 from labelvae.system.process import check_one_process, kept_process, quiet
 from labelvae.training.base import Task
 from labelvae.training.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
@@ -83,6 +84,7 @@ def _run(settings: Settings, data: Any) -> list[Scores]:
         order = class_order(settings.out) if settings.resume else None
         data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
     data = image_data(data, settings.data)
+    settings = suited(settings, data.splits["train"])
     check_networks(settings, data.image_shape, data.label_form)
     experiment = Experiment(settings, data)
     with threads_at_work(experiment.choice.threads):

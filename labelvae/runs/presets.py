@@ -277,7 +277,15 @@ FOLDER = Settings(
         optimization=Optimization(epochs=5, least_steps=3000, batch_size=64, weight_decay=0.0, seed=3),
     ),
 )
-"""Images in colour or grey in class folders, of any size from 8x8."""
+"""Images in class folders, of any size from 8x8; for photographs, and for what is neither photograph nor stroke."""
+
+STROKES = replace(
+    FOLDER,
+    guide=replace(MNIST.guide, optimization=FOLDER.guide.optimization),
+    judge=replace(MNIST.judge, optimization=FOLDER.judge.optimization),
+    vae=replace(MNIST.vae, optimization=replace(MNIST.vae.optimization, epochs=5, least_steps=3000)),
+)
+"""Strokes in class folders, such as signs or letters; taken in place of `FOLDER` where the images are strokes."""
 
 _NO_GEOMETRY = Augmentation(shift=0.08, noise=0.1, interpolation="nearest")
 
