@@ -222,17 +222,19 @@ def accuracies(classifier: Any, there: Situation) -> tuple[float, float]:
     return float(right[there.looked_at].float().mean()), float(right.float().mean())
 
 
-def measured(way: str, options: argparse.Namespace, there: Situation, seed: int, models: dict[bool, Any]) -> Any:
-    """Train and test one classifier, and a model before it if the way needs one."""
+def measured(
+    what: dict[str, Any], options: argparse.Namespace, there: Situation, models: dict[bool, Any]
+) -> dict[str, Any]:
+    """Train and test one classifier, and before it a model, if the way needs one that is not among `models`."""
     start, how = time.process_time(), settings_of(options.data, options.lacking == "red")
-    classes = int(there.train.labels.max()) + 1
+    way, seed, classes = what["way"], what["seed"], int(there.train.labels.max()) + 1
     model = None
     if way in ("relabelled", "half and half", "unbalanced"):
         balanced = way != "unbalanced"
         if balanced not in models:
             seen = training_set("repeated" if balanced else "left", there, None, seed)
             models[balanced] = model_of(how, seen, classes, options.steps[:2], seed)
-            draw(models[balanced], there, options.out / f"{name_of(options)}-{options.share}-{seed}-{balanced}.png")
+            draw(models[balanced], there, options.out / ("-".join(map(str, what.values())) + ".png"))
         model = models[balanced]
     images = training_set(way, there, model, seed)
     classifier = classifier_of(how.judge, images, classes, options.steps[2], 10 * seed + 2)
@@ -251,18 +253,13 @@ def draw(model: Any, there: Situation, path: Path) -> None:
     save_picture(grid([list(images), list(model.relabel(images, there.rare, some.labels))]), path)
 
 
-def name_of(options: argparse.Namespace) -> str:
-    """Return the name of a data set and of what is lacking."""
-    return f"{options.data}-{options.lacking or 'few'}-{options.rare}"
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return means and deviations over the seeds as Markdown: a line for each way, by situation and share."""
     lines = ["| images | lacking | share left | trained on | rare class | all classes | seeds |", "| --- " * 7 + "|"]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["data"], row["lacking"], row["share"], WAYS.index(row["way"]))):
         groups.setdefault((row["data"], row["lacking"], row["share"], row["way"]), []).append(row)
-    for (data, style, share, way), group in sorted(groups.items(), key=lambda each: (*each[0][:3], WAYS.index(each[0][3]))):
+    for (data, style, share, way), group in groups.items():
         cells = []
         for part in ("rare", "all"):
             values = [row[part] for row in group]
@@ -302,9 +299,9 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     for seed in options.seeds:
-        for options.share in options.shares:
+        for share in options.shares:
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.images]
-            there = lacking(options.lacking, train.subset(order), test, options.rare, options.share, seed)
+            there = lacking(options.lacking, train.subset(order), test, options.rare, share, seed)
             models: dict[bool, Any] = {}
             for way in options.ways:
                 if way == "by hand" and options.lacking is None:
@@ -313,15 +310,15 @@ def main() -> None:
                     "data": options.data,
                     "lacking": options.lacking or "images",
                     "class": options.rare,
-                    "share": options.share,
+                    "share": share,
                     "way": way,
                     "seed": seed,
                     "of": options.images,
-                    "steps": options.steps,
+                    "steps": "+".join(map(str, options.steps)),
                 }
                 if any(all(row[key] == value for key, value in what.items()) for row in rows):
                     continue
-                rows.append(what | measured(way, options, there, seed, models))
+                rows.append(what | measured(what, options, there, models))
                 with path.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
                 print(rows[-1], file=sys.stderr, flush=True)
