@@ -15,6 +15,8 @@ trained on what is left, and on that with as many images more as the class lacks
 - relabelled: images of the other classes, drawn at random, relabelled by a model
 - half and half: of both
 - unbalanced: as relabelled, by a model and a guide trained on what is left; otherwise both are trained on `repeated`
+- wise guide: with `--lacking red`, as relabelled, by a guide that has seen every digit in both
+  colours; the model has not
 - by hand: with `--lacking`, repeated images brought to the other style by the formula that made it
 
 The accuracy is that on test images of the rare class (with `--lacking`, of those in the style that it lacks) and of
@@ -28,7 +30,6 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ from labelvae.data.settings import Augmentation
 from labelvae.runs.presets import FASHION_MNIST, FOLDER, MNIST
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 
-WAYS = ("left", "repeated", "relabelled", "half and half", "unbalanced", "by hand")
+WAYS = ("left", "repeated", "relabelled", "half and half", "unbalanced", "wise guide", "by hand")
+MODELS = {"relabelled": "balanced", "half and half": "balanced", "unbalanced": "unbalanced", "wise guide": "wise"}
+"""The model of each way that has one."""
 STYLES = ("red", "thin")
 RED, GREEN = (1.0, 0.25, 0.15), (0.2, 0.9, 0.3)
 THINNER = Augmentation(strokes=(0.4, 0.8))
@@ -130,7 +133,7 @@ def training_set(way: str, there: Situation, model: Any, seed: int) -> ImageSet:
     added: list[Tensor] = []
     if way in ("repeated", "half and half"):
         added.append(repeated.images[missing // 2 if way == "half and half" else 0 :])
-    if way in ("relabelled", "half and half", "unbalanced"):
+    if way in MODELS:
         some = some.subset(torch.arange(missing // 2 if way == "half and half" else missing))
         made = model.relabel(some.images.float() / 255.0, there.rare, some.labels)
         added.append((made * 255.0).round().byte())
@@ -144,9 +147,21 @@ def training_set(way: str, there: Situation, model: Any, seed: int) -> ImageSet:
 def by_hand(images: Tensor, style: str | None, generator: torch.Generator) -> Tensor:
     """Bring images of the rare class to the style that it lacks, by a formula."""
     if style == "red":
-        grey = images.float().amax(dim=1, keepdim=True) / max(GREEN)
-        return coloured(grey, torch.ones(len(images), dtype=torch.bool))
+        return coloured(uncoloured(images), torch.ones(len(images), dtype=torch.bool))
     return (augment(images.float() / 255.0, THINNER, generator) * 255.0).round().clamp(0, 255).byte()
+
+
+def uncoloured(images: Tensor) -> Tensor:
+    """Return the digits `(N, 1, H, W)`, 0 to 255, of red and green ones."""
+    red, green, _ = images.float().unbind(1)
+    is_red = red.sum(dim=(1, 2)) > green.sum(dim=(1, 2))
+    return torch.where(is_red[:, None, None], red / max(RED), green / max(GREEN)).unsqueeze(1)
+
+
+def recoloured(images: ImageSet, seed: int) -> ImageSet:
+    """Return digits in colours that are drawn at random."""
+    red = torch.rand(len(images), generator=torch.Generator().manual_seed(seed)) < 0.5
+    return ImageSet(coloured(uncoloured(images.images), red), images.labels)
 
 
 def settings_of(data: str, colours: bool) -> Settings:
@@ -154,8 +169,7 @@ def settings_of(data: str, colours: bool) -> Settings:
     preset, latent = {"mnist": (MNIST, 16), "fashion_mnist": (FASHION_MNIST, 32), "folder": (FOLDER, 64)}[data]
     objective = replace(preset.vae.objective, equivariance_weight=0.0)
     if colours:
-        objective = replace(objective, likelihood="gaussian", scale=0.1, label_weight=60, style_weight=60)
-        objective = replace(objective, adversarial_weight=0.0)
+        objective = replace(objective, style_weight=60, adversarial_weight=0.0)  # it has never seen such a class
     vae = replace(preset.vae, latent_dim=latent, encoder_widths=WIDTHS, discriminator_widths=WIDTHS)
     vae = replace(vae, discriminator_sees_guide=False, objective=objective)
     guide = replace(preset.guide, widths=WIDTHS, blocks=0)
@@ -193,16 +207,15 @@ def classifier_of(how: ClassifierSettings, images: ImageSet, classes: int, steps
     return network.freeze()
 
 
-def model_of(how: Settings, images: ImageSet, classes: int, steps: Sequence[int], seed: int) -> Any:
-    """Return a model trained with a guide of the same images."""
+def model_of(how: VAESettings, guide: Any, images: ImageSet, steps: int, seed: int) -> Any:
+    """Return a trained model."""
     from lightning.pytorch import seed_everything
 
     from labelvae.runs.building import new_vae, vae_task
 
-    guide = classifier_of(how.guide, images, classes, steps[0], 10 * seed + 1)
-    seed_everything(10 * seed + 3, verbose=False)
-    vae = new_vae(how.vae, images.image_shape, classes)
-    fit(vae_task(how.vae, vae, guide, channels_last=True), images, how.vae, steps[1], 10 * seed + 3)
+    seed_everything(seed, verbose=False)
+    vae = new_vae(how, images.image_shape, guide.num_classes)
+    fit(vae_task(how, vae, guide, channels_last=True), images, how, steps, seed)
     return vae.eval()
 
 
@@ -215,19 +228,19 @@ def accuracies(classifier: Any, there: Situation) -> tuple[float, float]:
 
 
 def measured(
-    what: dict[str, Any], options: argparse.Namespace, there: Situation, models: dict[bool, Any]
+    what: dict[str, Any], options: argparse.Namespace, there: Situation, models: dict[str, Any]
 ) -> dict[str, Any]:
     """Train and test one classifier, and before it a model, if the way needs one that is not among `models`."""
     start, how = time.process_time(), settings_of(options.data, options.lacking == "red")
     way, seed, classes = what["way"], what["seed"], int(there.train.labels.max()) + 1
-    model = None
-    if way in ("relabelled", "half and half", "unbalanced"):
-        balanced = way != "unbalanced"
-        if balanced not in models:
-            seen = training_set("repeated" if balanced else "left", there, None, seed)
-            models[balanced] = model_of(how, seen, classes, options.steps[:2], seed)
-            draw(models[balanced], there, options.out / ("-".join(map(str, what.values())) + ".png"))
-        model = models[balanced]
+    kind = MODELS.get(way, "")
+    if kind and kind not in models:
+        seen = training_set("left" if kind == "unbalanced" else "repeated", there, None, seed)
+        by_guide = recoloured(seen, seed) if kind == "wise" else seen
+        guide = classifier_of(how.guide, by_guide, classes, options.steps[0], 10 * seed + 1)
+        models[kind] = model_of(how.vae, guide, seen, options.steps[1], 10 * seed + 3)
+        draw(models[kind], there, options.out / ("-".join(map(str, what.values())) + ".png"))
+    model = models.get(kind)
     images = training_set(way, there, model, seed)
     classifier = classifier_of(how.judge, images, classes, options.steps[2], 10 * seed + 2)
     rare, every = accuracies(classifier, there)
@@ -294,9 +307,9 @@ def main() -> None:
         for share in options.shares:
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.images]
             there = lacking(options.lacking, train.subset(order), test, options.rare, share, seed)
-            models: dict[bool, Any] = {}
+            models: dict[str, Any] = {}
             for way in options.ways:
-                if way == "by hand" and options.lacking is None:
+                if (way == "by hand" and options.lacking is None) or (way == "wise guide" and options.lacking != "red"):
                     continue
                 what = {
                     "data": options.data,

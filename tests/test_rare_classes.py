@@ -124,6 +124,12 @@ def test_by_hand_an_image_has_the_other_style(benchmark):
     red = benchmark.coloured(train.images, torch.ones(30, dtype=torch.bool))
     found = benchmark.by_hand(green, "red", torch.Generator())
     assert (found.int() - red.int()).abs().max() <= 1
+    grey = benchmark.uncoloured(torch.cat([red, green]))
+    assert (grey - torch.cat([train.images, train.images])).abs().max() <= 1
+    drawn = benchmark.recoloured(ImageSet(red, train.labels), seed=0)
+    is_red = drawn.images[:, 0].sum(dim=(1, 2)) > drawn.images[:, 1].sum(dim=(1, 2))
+    assert 5 < is_red.sum() < 25
+    assert (drawn.images.int() - torch.where(is_red[:, None, None, None], red, green).int()).abs().max() <= 1
     assert len(benchmark.training_set("by hand", there, None, seed=0)) == 30
     thick = bars(30, 2).images
     torch.manual_seed(0)
@@ -143,10 +149,10 @@ def test_rows_that_are_there_are_not_made_again(benchmark, monkeypatch, tmp_path
 
     monkeypatch.setattr(benchmark, "measured", measured)
     monkeypatch.setattr("labelvae.ImageData", lambda *_, **__: Data())
-    words = ["rare_classes.py", "--rare", "2", "--shares", "0.1", "--ways", "left", "repeated", "by hand"]
+    words = ["rare_classes.py", "--rare", "2", "--shares", "0.1", "--ways", "left", "repeated", "wise guide", "by hand"]
     monkeypatch.setattr(sys, "argv", [*words, "--seeds", "0", "--out", str(tmp_path)])
     benchmark.main()
-    assert asked == [("left", 0.1, 0), ("repeated", 0.1, 0)]  # by hand is of styles
+    assert asked == [("left", 0.1, 0), ("repeated", 0.1, 0)]  # the others are of styles
     monkeypatch.setattr(sys, "argv", [*words, "--seeds", "0", "2", "--out", str(tmp_path)])
     capsys.readouterr()
     benchmark.main()
