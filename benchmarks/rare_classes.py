@@ -169,7 +169,7 @@ def settings_of(data: str, colours: bool) -> Settings:
     preset, latent = {"mnist": (MNIST, 16), "fashion_mnist": (FASHION_MNIST, 32), "folder": (FOLDER, 64)}[data]
     objective = replace(preset.vae.objective, equivariance_weight=0.0)
     if colours:
-        objective = replace(objective, style_weight=60, adversarial_weight=0.0)  # it has never seen such a class
+        objective = replace(objective, style_weight=4.0, label_weight=60, adversarial_weight=0.0)
     vae = replace(preset.vae, latent_dim=latent, encoder_widths=WIDTHS, discriminator_widths=WIDTHS)
     vae = replace(vae, discriminator_sees_guide=False, objective=objective)
     guide = replace(preset.guide, widths=WIDTHS, blocks=0)
