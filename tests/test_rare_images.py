@@ -19,7 +19,7 @@ RARE = 2
 def benchmark():
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        yield importlib.import_module("rare_classes")
+        yield importlib.import_module("rare_images")
     finally:
         sys.path.remove(str(BENCHMARKS))
 
@@ -149,7 +149,7 @@ def test_rows_that_are_there_are_not_made_again(benchmark, monkeypatch, tmp_path
 
     monkeypatch.setattr(benchmark, "measured", measured)
     monkeypatch.setattr("labelvae.ImageData", lambda *_, **__: Data())
-    words = ["rare_classes.py", "--rare", "2", "--shares", "0.1", "--ways", "left", "repeated", "wise guide", "by hand"]
+    words = ["rare_images.py", "--rare", "2", "--shares", "0.1", "--ways", "left", "repeated", "wise guide", "by hand"]
     monkeypatch.setattr(sys, "argv", [*words, "--seeds", "0", "--out", str(tmp_path)])
     benchmark.main()
     assert asked == [("left", 0.1, 0), ("repeated", 0.1, 0)]  # the others are of styles

@@ -1,10 +1,10 @@
 """A class that is rare, or rare in one style: do relabelled images of the other classes teach a classifier about it?
 
-    python benchmarks/rare_classes.py --data mnist --data-dir DIR --shares 0.01 0.03 0.1
-    python benchmarks/rare_classes.py --data fashion_mnist --data-dir DIR --rare 6 --shares 0.01 0.03 0.1
-    python benchmarks/rare_classes.py --data folder --data-dir SCENES --rare 3 --shares 0.01 0.03 0.1
-    python benchmarks/rare_classes.py --data mnist --data-dir DIR --lacking red --shares 0 0.01
-    python benchmarks/rare_classes.py --data mnist --data-dir DIR --lacking thin --shares 0 0.01
+    python benchmarks/rare_images.py --data mnist --data-dir DIR --shares 0.01 0.03 0.1
+    python benchmarks/rare_images.py --data fashion_mnist --data-dir DIR --rare 6 --shares 0.01 0.03 0.1
+    python benchmarks/rare_images.py --data folder --data-dir SCENES --rare 3 --shares 0.01 0.03 0.1
+    python benchmarks/rare_images.py --data mnist --data-dir DIR --lacking red --shares 0 0.01
+    python benchmarks/rare_images.py --data mnist --data-dir DIR --lacking thin --shares 0 0.01
 
 Of the rare class a share is left. With `--lacking` the class is there in one style alone, and the share is of its
 images in the other style. `red`: all digits are coloured, the rare ones green and the others green or red at random.
@@ -287,7 +287,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--images", type=int, default=12_000, help="Training images before any is taken away.")
     parser.add_argument("--steps", type=int, nargs=3, default=[120, 300, 250], help="Of guide, model and classifier.")
-    parser.add_argument("--out", type=Path, default=Path("runs/rare_classes"))
+    parser.add_argument("--out", type=Path, default=Path("runs/rare_images"))
     return parser.parse_args()
 
 
