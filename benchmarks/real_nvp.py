@@ -34,7 +34,9 @@ def main() -> None:
 
     torch.set_num_threads(1)
     preset = getattr(presets, options.data.upper())
-    data = ImageData(data_dir=options.data_dir, **asdict(preset.data))
+    source = replace(preset.data, name="folder") if options.folder else preset.data
+    preset = replace(preset, data=source)
+    data = ImageData(data_dir=options.data_dir, **asdict(source))
     if (options.out / "flow" / "model.safetensors").is_file():
         flow, seconds = RealNVP.from_pretrained(options.out / "flow"), None
     else:
@@ -77,9 +79,10 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="mnist", help="Name of the data set, as ImageData takes it.")
+    parser.add_argument("--data", default="mnist", help="Whose preset.")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
-    parser.add_argument("--judge", type=Path, help="Folder of a classifier; without it, the preset's is trained.")
+    parser.add_argument("--folder", action="store_true", help="The images are in class folders.")
+    parser.add_argument("--judge", help="Folder or name of a classifier; without it, the preset's is trained.")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
