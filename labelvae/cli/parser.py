@@ -64,6 +64,7 @@ def run(
     description: str,
     args: Sequence[str] | None = None,
     usage: str = "python %(prog)s [options]",
+    suited: Callable[[Settings], Settings] | None = None,
 ) -> None:
     """Read settings from the command line, and call `main` with them.
 
@@ -79,6 +80,7 @@ def run(
         description: the first text of the help.
         args: the words of the command line. None takes `sys.argv`.
         usage: the first line of the help.
+        suited: returns the settings to start from instead, given those of the command line. Options still count.
     """
     parser = DashParser(description=description, usage=usage)
     parser.add_argument(
@@ -95,12 +97,13 @@ def run(
 
     before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        settings = parser.instantiate(words)
-        settings.pop("config", None)
-        settings = Settings(**vars(settings))
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before main imports torch
+        settings = _settings_of(parser, words)
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before torch is imported
         if settings.keep_memory:
             keep_freed_memory()
+        if suited is not None:
+            parser.set_defaults(flat(asdict(suited(settings))))
+            settings = _settings_of(parser, parser.parse_args(args))
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -111,3 +114,10 @@ def run(
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _settings_of(parser: ArgumentParser, words: Any) -> Settings:
+    """Return the settings of a command line that was read."""
+    found = parser.instantiate(words)
+    found.pop("config", None)
+    return Settings(**vars(found))
