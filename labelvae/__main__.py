@@ -95,8 +95,8 @@ class _ImagesOfRun:
 
         self.data = [read_images(settings)]
         found = folder_settings(self.data[0])
-        kind = "any images" if found is PRESETS["folder"] else "photographs in colour"
-        print(f"settings: for {kind}, of what the first look at them says", flush=True)
+        kind = "images that are no photographs" if found is PRESETS["folder"] else "photographs"
+        print(f"settings: for {kind} in colour, as these images seem to be", flush=True)
         return found
 
     def experiment(self, settings: Settings) -> None:

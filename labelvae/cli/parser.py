@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from jsonargparse import ActionYesNo, ArgumentParser
@@ -82,13 +83,8 @@ def run(
         usage: the first line of the help.
         suited: returns the settings to start from instead, given those of the command line. Options still count.
     """
-    parser = DashParser(description=description, usage=usage)
-    parser.add_argument(
-        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
-    )
-    parser.add_class_arguments(Settings)
-    parser.set_defaults(flat(asdict(defaults)))
-    words = parser.parse_args(args)
+    read = partial(_read, description=description, args=args, usage=usage)
+    words, settings_of = read(defaults)
     status = [130]
 
     def stop(number: int, _: Any) -> None:
@@ -97,13 +93,12 @@ def run(
 
     before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        settings = _settings_of(parser, words)
+        settings = settings_of()
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before torch is imported
         if settings.keep_memory:
             keep_freed_memory()
         if suited is not None:
-            parser.set_defaults(flat(asdict(suited(settings))))
-            settings = _settings_of(parser, parser.parse_args(args))
+            settings = read(suited(settings))[1]()
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -116,8 +111,21 @@ def run(
             signal.signal(signal.SIGTERM, before)
 
 
-def _settings_of(parser: ArgumentParser, words: Any) -> Settings:
-    """Return the settings of a command line that was read."""
-    found = parser.instantiate(words)
-    found.pop("config", None)
-    return Settings(**vars(found))
+def _read(
+    defaults: Settings, description: str, args: Sequence[str] | None, usage: str
+) -> tuple[Any, Callable[[], Settings]]:
+    """Read the words of a command line, and return them with a function that makes settings of them."""
+    parser = DashParser(description=description, usage=usage)
+    parser.add_argument(
+        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
+    )
+    parser.add_class_arguments(Settings)
+    parser.set_defaults(flat(asdict(defaults)))
+    words = parser.parse_args(args)
+
+    def made() -> Settings:
+        found = parser.instantiate(words)
+        found.pop("config", None)
+        return Settings(**vars(found))
+
+    return words, made
