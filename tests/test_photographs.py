@@ -66,6 +66,8 @@ def test_what_grows_with_the_size():
     small, large = (photograph_settings((3, side, side), 9000).vae for side in (32, 96))
     assert large.refine == pytest.approx(3 * small.refine)
     assert large.objective.label_weight == pytest.approx(3 * small.objective.label_weight)
+    guides = [photograph_settings((3, side, side), 9000).guide.adversarial for side in (32, 64)]
+    assert guides == pytest.approx([4 / 255, 2 / 255], abs=1e-4)
     assert large.objective.scale == pytest.approx(3**0.5 * small.objective.scale, abs=1e-3)
 
 
