@@ -131,7 +131,7 @@ def photograph_settings(image_shape: ImageShape, count: int) -> Settings:
                 vae.objective,
                 scale=round(vae.objective.scale * math.sqrt(grown), 3),
                 label_constraint=False,
-                label_weight=round(1000 * grown),
+                label_weight=round(3000 * grown),
                 adversarial_weight=round(vae.objective.adversarial_weight * grown),
                 class_mean_weight=round(vae.objective.class_mean_weight * grown, 1),
             ),
