@@ -71,7 +71,8 @@ def draw(
     """
     if (model is None) != real:
         raise SystemExit(f"error: expected --model FOLDER or --real, one of them; got model {model}, real {real}")
-    images = ImageData(data, data_dir)
+    vae = None if model is None else ConditionalVAE.from_pretrained(str(model))
+    images = ImageData(data, data_dir, image_size=None if vae is None or data != "folder" else vae.image_shape[1:])
     generator = torch.Generator().manual_seed(seed)
     held_out = images.splits[split]
     some = held_out.subset(torch.randperm(len(held_out), generator=generator)[:count]).load()
@@ -80,12 +81,12 @@ def draw(
         raise SystemExit(f"error: --mixed: expected 0 to {count} of {count} pictures, got {mixed}")
     pictures, asked = some.images.float() / 255.0, some.labels
     made = torch.zeros(count, dtype=torch.bool)
-    if model is not None:
+    if vae is not None:
         wrong = wrong_labels(some.labels, images.num_classes, generator)
         made[torch.randperm(count, generator=generator)[mixed:]] = True
-        vae = refining(ConditionalVAE.from_pretrained(str(model)), str(model), refine)
+        best = refining(vae, str(model), refine)
         asked = torch.where(made, wrong, asked)
-        shown = vae.sample(wrong, generator) if samples else vae.relabel(pictures, wrong, some.labels)
+        shown = best.sample(wrong, generator) if samples else best.relabel(pictures, wrong, some.labels)
         pictures = torch.where(made[:, None, None, None], shown, pictures)
     for first in range(0, count, A_SHEET):
         numbers = range(first, min(first + A_SHEET, count))

@@ -6,7 +6,7 @@ import inspect
 import io
 import sys
 from collections.abc import Callable, Sequence
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from labelvae.cli import commands, explaining, picture_commands
 from labelvae.cli.parser import DashParser, run
@@ -75,19 +75,40 @@ def _train(words: list[str]) -> None:
         _refuse(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
     else:
         text = "Train guide, judge, model and reference; score them on held-out images; draw."
-        run(_experiment, PRESETS[preset], text, options, usage=f"labelvae train {preset} [options]")
+        usage, images = f"labelvae train {preset} [options]", _ImagesOfRun()
+        suited = images.suited if preset == "folder" else None
+        run(images.experiment, PRESETS[preset], text, options, usage, suited)
 
 
-def _experiment(settings: Settings) -> None:
-    is_new = not (settings.resume or settings.fast_dev_run or settings.find_learning_rate)
-    is_free = settings.overwrite or not (settings.out / "settings.yaml").is_file()
-    if settings.data.name == "digits" and is_new and is_free:  # they are the demo
-        from labelvae.runs.first_look import first_look
+class _ImagesOfRun:
+    """The images of a run, read at most once. torch is imported only here, after --help."""
 
-        first_look(settings.out)
-    from labelvae.runs.experiment import run_experiment  # after --help: importing torch takes seconds
+    def __init__(self) -> None:
+        self.data: list[Any] = []
 
-    run_experiment(settings)
+    def suited(self, settings: Settings) -> Settings:
+        """Read the images of a folder, and return the settings that suit them."""
+        if settings.data.name != "folder":
+            return PRESETS["folder"]
+        from labelvae.runs.building import read_images
+        from labelvae.runs.folder_looks import folder_settings, kind_of
+
+        self.data = [read_images(settings)]
+        kind = kind_of(self.data[0])
+        print(f"settings: for {kind}, of what the first look at them says", flush=True)
+        return folder_settings(self.data[0], kind)
+
+    def experiment(self, settings: Settings) -> None:
+        """Run the experiment, on the images that were read already, if they were."""
+        is_new = not (settings.resume or settings.fast_dev_run or settings.find_learning_rate)
+        is_free = settings.overwrite or not (settings.out / "settings.yaml").is_file()
+        if settings.data.name == "digits" and is_new and is_free:  # they are the demo
+            from labelvae.runs.first_look import first_look
+
+            first_look(settings.out)
+        from labelvae.runs.experiment import run_experiment
+
+        run_experiment(settings, *self.data)
 
 
 def _run(command: str, words: list[str]) -> None:

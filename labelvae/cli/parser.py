@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from jsonargparse import ActionYesNo, ArgumentParser
@@ -64,6 +65,7 @@ def run(
     description: str,
     args: Sequence[str] | None = None,
     usage: str = "python %(prog)s [options]",
+    suited: Callable[[Settings], Settings] | None = None,
 ) -> None:
     """Read settings from the command line, and call `main` with them.
 
@@ -79,14 +81,10 @@ def run(
         description: the first text of the help.
         args: the words of the command line. None takes `sys.argv`.
         usage: the first line of the help.
+        suited: returns the settings to start from instead, given those of the command line. Options still count.
     """
-    parser = DashParser(description=description, usage=usage)
-    parser.add_argument(
-        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
-    )
-    parser.add_class_arguments(Settings)
-    parser.set_defaults(flat(asdict(defaults)))
-    words = parser.parse_args(args)
+    read = partial(_read, description=description, args=args, usage=usage)
+    words, settings_of = read(defaults)
     status = [130]
 
     def stop(number: int, _: Any) -> None:
@@ -95,12 +93,12 @@ def run(
 
     before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        settings = parser.instantiate(words)
-        settings.pop("config", None)
-        settings = Settings(**vars(settings))
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before main imports torch
+        settings = settings_of()
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before torch is imported
         if settings.keep_memory:
             keep_freed_memory()
+        if suited is not None:
+            settings = read(suited(settings))[1]()
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -111,3 +109,23 @@ def run(
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _read(
+    defaults: Settings, description: str, args: Sequence[str] | None, usage: str
+) -> tuple[Any, Callable[[], Settings]]:
+    """Read the words of a command line, and return them with a function that makes settings of them."""
+    parser = DashParser(description=description, usage=usage)
+    parser.add_argument(
+        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
+    )
+    parser.add_class_arguments(Settings)
+    parser.set_defaults(flat(asdict(defaults)))
+    words = parser.parse_args(args)
+
+    def made() -> Settings:
+        found = parser.instantiate(words)
+        found.pop("config", None)
+        return Settings(**vars(found))
+
+    return words, made

@@ -63,6 +63,7 @@ class ImageData(LightningDataModule):
         attributes: the attributes of a label, with `from_table`; else None.
         num_classes: K; 0 if a label is made of attributes.
         image_shape: `(C, H, W)` of the images.
+        origin: the settings and the folder that the images were read by; None for images from elsewhere.
         splits: each split's images: an `ImageSet`, or a `FileImages` if they stay in their files.
 
     Raises:
@@ -74,6 +75,7 @@ class ImageData(LightningDataModule):
     """
 
     attributes: Attributes | None = None
+    origin: tuple[DataSettings, Path] | None = None
     splits: dict[Split, StoredImages]
 
     def __init__(
@@ -95,7 +97,8 @@ class ImageData(LightningDataModule):
         how = DataSettings(
             name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable, attributes
         )
-        source, self.attributes = read_named(how, user_path(data_dir), class_names)
+        self.origin = (how, user_path(data_dir))
+        source, self.attributes = read_named(*self.origin, class_names)
         self._start(source, batch_size, how.shares)
 
     @classmethod

@@ -6,6 +6,7 @@ from .building import check_networks as check_networks
 from .building import classifier_task as classifier_task
 from .building import new_classifier as new_classifier
 from .building import new_vae as new_vae
+from .building import read_images as read_images
 from .building import vae_task as vae_task
 from .building import without_label_loss as without_label_loss
 from .comparison import comparison_page as comparison_page
@@ -14,12 +15,15 @@ from .comparison import differing_settings as differing_settings
 from .conditionings import recipes as recipes
 from .experiment import Experiment as Experiment
 from .experiment import run_experiment as run_experiment
+from .folder_looks import folder_settings as folder_settings
+from .folder_looks import kind_of as kind_of
 from .machine import Choice as Choice
 from .machine import Machine as Machine
 from .machine import choose as choose
 from .machine import device_of as device_of
 from .machine import machine_of as machine_of
 from .machine import threads_at_work as threads_at_work
+from .photographs import photograph_settings as photograph_settings
 from .presets import CIFAR10 as CIFAR10
 from .presets import CIFAR10_SMALL as CIFAR10_SMALL
 from .presets import DIGITS as DIGITS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, overload
 
 import torch
@@ -19,6 +19,7 @@ from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
 from labelvae.models.vae import ConditionalVAE
+from labelvae.runs.run_folder import class_order
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.training.tasks import ClassifierTraining, VAETraining
 
@@ -47,6 +48,16 @@ def image_data(data: Any, how: DataSettings) -> ImageData:
         memory_share=how.memory_share,
         seed=how.seed,
     )
+
+
+def read_images(settings: Settings) -> ImageData:
+    """Read the images that settings name. A run that goes on keeps the order of its classes.
+
+    Raises:
+        ValueError: files that are missing, broken or of another kind.
+    """
+    order = class_order(settings.out) if settings.resume else None
+    return ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
 
 
 @overload

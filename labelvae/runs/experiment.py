@@ -22,7 +22,6 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
 
-from labelvae.data.image_data import ImageData
 from labelvae.evaluation.diagnosis import diagnose
 from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
@@ -38,14 +37,14 @@ from labelvae.runs.building import (
     image_data,
     new_classifier,
     new_vae,
+    read_images,
     vae_task,
     without_label_loss,
 )
 from labelvae.runs.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.runs.reference import CURVES, reference_process
-from labelvae.runs.run_folder import checked_checkpoint, claim_folder, class_order, plain
+from labelvae.runs.run_folder import checked_checkpoint, claim_folder, plain
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
-from labelvae.runs.suited import suited
 from labelvae.system.process import check_one_process, kept_process, quiet
 from labelvae.training.base import Task
 from labelvae.training.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
@@ -79,12 +78,8 @@ def run_experiment(settings: Settings, data: Any = None) -> list[Scores]:
 
 
 def _run(settings: Settings, data: Any) -> list[Scores]:
-    named = data is None  # so that another process can read them
-    if data is None:
-        order = class_order(settings.out) if settings.resume else None
-        data = ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
-    data = image_data(data, settings.data)
-    settings = suited(settings, data.splits["train"])
+    data = read_images(settings) if data is None else image_data(data, settings.data)
+    named = data.origin == (settings.data, settings.data_dir)  # so that another process can read them
     check_networks(settings, data.image_shape, data.label_form)
     experiment = Experiment(settings, data)
     with threads_at_work(experiment.choice.threads):
