@@ -85,7 +85,8 @@ def main(
                 seed_everything(how.optimization.seed, verbose=False)
                 network = new_classifier(how, data.image_shape, data.num_classes)
                 looks = Accuracy(network, some.images.float() / 255.0, some.labels, every)
-                averaging = [MovingAverage(how.optimization.average_decay)] * (how.optimization.average_decay > 0)
+                decay = how.optimization.average_decay
+                averaging = [MovingAverage(decay)] if decay > 0 else []
                 trainer = Trainer(
                     accelerator="cpu",
                     devices=1,

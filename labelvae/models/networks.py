@@ -208,8 +208,8 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
 
 def _laid_out_for(layers: nn.Module, maps: Tensor) -> Tensor:
     """Return maps with the channels of a pixel next to each other in memory, if the weights of the layers lie so."""
-    weights = [each.weight for each in layers.modules() if isinstance(each, nn.Conv2d)][:1]
-    last = bool(weights) and weights[0].is_contiguous(memory_format=torch.channels_last)
+    first = next((each for each in layers.modules() if isinstance(each, nn.Conv2d)), None)
+    last = first is not None and first.weight.is_contiguous(memory_format=torch.channels_last)
     return maps.contiguous(memory_format=torch.channels_last) if last else maps
 
 
