@@ -156,8 +156,8 @@ class SameAdam(VAETraining):
 class Several(VAETraining):
     """Several optimizer steps in one step of Lightning: a batch is a list of batches, see `Grouped`.
 
-    Loss, clipping, schedule and the terms for the log are those of `VAETraining`, at every step. The trainer counts every
-    step, but its hooks run once a list: callbacks, the moving average and the checks of `max_steps` among them.
+    Loss, clipping, schedule and the terms for the log are those of `VAETraining`, at every step. The trainer counts
+    every step, but its hooks run once a list: callbacks, the moving average and the check of `max_steps` among them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
