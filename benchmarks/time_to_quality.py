@@ -5,7 +5,7 @@
     python benchmarks/time_to_quality.py --variants '{"batch 128": {"vae.optimization.batch_size": 128}}'
     python benchmarks/time_to_quality.py --variants '{"half": {"every": {"equivariance_weight": 2}}}'
     python benchmarks/time_to_quality.py --preset cifar10_small --folder --data-dir DIR --effectiveness 0.85 \
-        --minutes 20 --judge runs/guide_time-cifar10/judge-6 --guide labelvae/pretrained/cifar10/guide --out runs/quality-cifar10
+        --minutes 20 --judge runs/guide_time-cifar10/judge-6 --guide labelvae/pretrained/cifar10/guide
     python benchmarks/time_to_quality.py --preset mnist --data-dir DIR --minutes 6 --out runs/quality-mnist \
         --ways '[Trainer.fit, "bare loop, bound alone", "pythae, bound alone", "PyTorch-VAE style, bound alone"]'
 
