@@ -18,6 +18,7 @@ import torch
 from jsonargparse import auto_cli
 from lightning.pytorch import seed_everything
 
+from labelvae.cli.parser import DashParser
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.loaders import ImageLoader
 from labelvae.runs import presets
@@ -78,7 +79,7 @@ def trained(task: Any, loader: Any, steps: int, bfloat16: bool) -> list[float]:
         clip_gradients(optimizer)
         optimizer.step()
         schedule.step()
-        losses.append(float(total))
+        losses.append(total.item())
     return losses
 
 
@@ -92,4 +93,4 @@ def fingerprint(network: torch.nn.Module) -> str:
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    auto_cli(main, as_positional=False, parser_class=DashParser)
