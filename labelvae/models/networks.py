@@ -290,8 +290,7 @@ class Decoder(nn.Module):
             maps = F.silu(norm(maps, label))
             for block in blocks:  # type: ignore[attr-defined]
                 maps = block(maps, label)
-            for layer in up if self.plane_dim else [up]:  # type: ignore[attr-defined]
-                convolved = isinstance(layer, nn.Conv2d)
-                maps = convolved_with_label(layer, maps, label) if convolved else layer(maps)
+            for layer in up.children() if self.plane_dim else [up]:
+                maps = convolved_with_label(layer, maps, label) if isinstance(layer, nn.Conv2d) else layer(maps)
         logits: Tensor = maps
         return logits
