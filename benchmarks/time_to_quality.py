@@ -151,8 +151,8 @@ class Prepared:
         self.before: dict[str, float] = {}
         with threads_at_work(self.experiment.choice.threads):
             self.guide, self.judge = (
-                self.classifier(name) if given[name] is None else LabelClassifier.from_pretrained(given[name]).freeze()
-                for name in ("guide", "judge")
+                self.classifier(name) if folder is None else LabelClassifier.from_pretrained(folder).freeze()
+                for name, folder in given.items()
             )
         held_out = self.data.splits["validation"]
         some = held_out.subset(torch.arange(len(held_out))[:count]).load()

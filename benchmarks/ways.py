@@ -174,7 +174,7 @@ class Several(VAETraining):
             terms["total"].backward()
             clip_gradients(optimizer)
             optimizer.step()
-            schedule.step()  # type: ignore[union-attr,call-arg]
+            schedule.step()  # type: ignore[union-attr]
             self.log_terms({name: value.detach() for name, value in terms.items()})
             steps.increment_by(1)
 
