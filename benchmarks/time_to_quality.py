@@ -4,6 +4,10 @@
     python benchmarks/time_to_quality.py --preset mnist_brief --data-dir DIR --out runs/quality-mnist
     python benchmarks/time_to_quality.py --variants '{"batch 128": {"vae.optimization.batch_size": 128}}'
     python benchmarks/time_to_quality.py --variants '{"half": {"every": {"equivariance_weight": 2}}}'
+    python benchmarks/time_to_quality.py --preset cifar10_small --folder --data-dir DIR --effectiveness 0.85 \
+        --minutes 20 --judge runs/guide_time-cifar10/judge-6 --guide labelvae/pretrained/cifar10/guide
+    python benchmarks/time_to_quality.py --preset mnist --data-dir DIR --minutes 6 --out runs/quality-mnist \
+        --ways '[Trainer.fit, "bare loop, bound alone", "pythae, bound alone", "PyTorch-VAE style, bound alone"]'
 
 Guide and judge, of another architecture, are trained once and kept under `--out`; the first run says how long they
 took. Every row then trains the same networks from the same weights on the same batches. After every `--every` steps the
@@ -13,6 +17,9 @@ schedule. The learning rate depends on the length of the training, so a shorter 
 A variant is a name and the settings that differ from the preset's. Its `every` makes a term cheaper: the term is
 computed at every n-th step only, with n times its weight. pythae's trainer has a constant learning rate, and is looked
 at after each of its epochs. Where pythae is missing, its row says so.
+
+"Bound alone" is the loss that the other libraries have: the same networks with the evidence lower bound and nothing
+else. Nothing there makes the image follow another label, so such a row ends with the decibels.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ import json
 import sys
 import time
 from contextlib import redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +39,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from machine import machine_line
 from tables import table
 from variants import changed, make_seldom
-from ways import pythae_epochs
+from ways import Everyday, pythae_epochs
 
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, VAETraining
 from labelvae.cli.parser import DashParser
@@ -52,6 +59,15 @@ from labelvae.training.optimizers import clip_gradients, scheduled_adamw
 
 COLUMNS = ["variant", "way", "steps", "minutes", "processor minutes", "effectiveness alone", "dB alone"]
 COLUMNS += ["effectiveness", "own label, dB", "said"]
+Way = Literal[
+    "Trainer.fit",
+    "bare loop",
+    "pythae's trainer",
+    "Trainer.fit, bound alone",
+    "bare loop, bound alone",
+    "pythae, bound alone",
+    "PyTorch-VAE style, bound alone",
+]
 
 
 def main(
@@ -63,8 +79,12 @@ def main(
     every: int = 50,
     images: int = 1000,
     variants: dict[str, dict[str, Any]] | None = None,
-    ways: list[Literal["Trainer.fit", "bare loop", "pythae's trainer"]] | None = None,
+    ways: list[Way] | None = None,
     seed: int = 3,
+    minutes: float = float("inf"),
+    folder: bool = False,
+    guide: Path | None = None,
+    judge: Path | None = None,
 ) -> None:
     """Measure, and write `time_to_quality.md` and `time_to_quality.json`.
 
@@ -79,13 +99,19 @@ def main(
         variants: Settings that differ from the preset's, by the variant's name.
         ways: Who drives the steps of the preset itself; all by default. Variants are driven by `Trainer.fit`.
         seed: Seed of the weights and of the draws.
+        minutes: Minutes of training, without the looks, after which a row ends.
+        folder: The images lie in class folders, not in the data set's own files.
+        guide: Folder of a trained guide; None trains the preset's.
+        judge: Folder of a trained judge; None trains the preset's.
     """
     keep_freed_memory()
-    settings = replace(getattr(presets, preset.upper()), out=out / preset, log="none", data_dir=data_dir)
+    chosen = getattr(presets, preset.upper())
+    source = replace(chosen.data, name="folder") if folder else chosen.data
+    settings = replace(chosen, data=source, out=out / preset, log="none", data_dir=data_dir)
     aims = (effectiveness, decibel)
     with kept_process():
         quiet()
-        made = Prepared(settings, images)
+        made = Prepared(settings, images, {"guide": guide, "judge": judge})
         todo: list[tuple[str, str, dict[str, Any]]] = [
             ("preset", way, {}) for way in (["Trainer.fit", "bare loop", "pythae's trainer"] if ways is None else ways)
         ]
@@ -94,7 +120,7 @@ def main(
         with threads_at_work(made.experiment.choice.threads):
             head = f"{machine_line('pythae')}; {made.experiment.choice.line()}"
             for name, way, changes in todo:
-                rows.append({"variant": name, "way": way, **made.row(way, dict(changes), aims, every, seed)})
+                rows.append({"variant": name, "way": way, **made.row(way, dict(changes), aims, every, seed, minutes)})
                 print({key: value for key, value in rows[-1].items() if key != "looks"}, flush=True)
                 found = {"head": head, "aims": aims, "before": made.before, "rows": rows}
                 write_whole(out / "time_to_quality.json", json.dumps(found, indent=2) + "\n")
@@ -112,18 +138,22 @@ class Prepared:
     Args:
         settings: The preset.
         count: Held-out images of a look, at most.
+        given: Folders of a trained guide and judge, or None.
 
     Attributes:
         before: Seconds that the training of guide and judge took, where they were not there yet.
     """
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, given: dict[str, Path | None]) -> None:
         self.settings = settings
         self.data = ImageData(data_dir=settings.data_dir, **asdict(settings.data))
         self.experiment = Experiment(settings, self.data, claim=False)
         self.before: dict[str, float] = {}
         with threads_at_work(self.experiment.choice.threads):
-            self.guide, self.judge = (self.classifier(name) for name in ("guide", "judge"))
+            self.guide, self.judge = (
+                self.classifier(name) if folder is None else LabelClassifier.from_pretrained(folder).freeze()
+                for name, folder in given.items()
+            )
         held_out = self.data.splits["validation"]
         some = held_out.subset(torch.arange(len(held_out))[:count]).load()
         self.images, self.labels = some.images.float() / 255.0, some.labels
@@ -143,21 +173,28 @@ class Prepared:
         write_whole(note, said)
         return made
 
-    def row(self, way: str, changes: dict[str, Any], aims: tuple[float, float], every: int, seed: int) -> Any:
+    def row(
+        self, way: str, changes: dict[str, Any], aims: tuple[float, float], every: int, seed: int, minutes: float
+    ) -> Any:
         """Train until the aims are reached, and say when each was."""
         terms = changes.pop("every", {})
         how = changed(self.settings, changes).vae
+        if way.endswith("bound alone"):
+            weights = {field.name: 0.0 for field in fields(how.objective) if field.name.endswith("_weight")}
+            objective = replace(how.objective, label_constraint=False, **weights)
+            how, aims = replace(how, objective=objective), (0.0, aims[1])
         choice = self.experiment.choice
         seed_everything(seed, verbose=False)
         vae = new_vae(how, self.data.image_shape, self.data.num_classes)
-        task = vae_task(how, vae, self.guide, channels_last=choice.channels_last)
+        guide = None if way.endswith("bound alone") else self.guide
+        task = vae_task(how, vae, guide, channels_last=choice.channels_last)
         if terms:
             make_seldom(task, terms)
         batch_size, epochs = how.optimization.batch_size, how.optimization.epochs
-        looks = Looks(vae, self, aims, every)
+        looks = Looks(vae, self, aims, every, minutes)
         loader = self.data.loader("train", batch_size, shuffle=True, drop_last=True, seed=seed)
         try:
-            if way == "Trainer.fit":
+            if way.startswith(("Trainer.fit", "PyTorch-VAE")):
                 trainer = Trainer(
                     accelerator="cpu",
                     devices=1,
@@ -171,8 +208,8 @@ class Prepared:
                     enable_model_summary=False,
                 )
                 with redirect_stdout(sys.stderr):  # the bar
-                    trainer.fit(task, loader)
-            elif way == "bare loop":
+                    trainer.fit(task if way.startswith("Trainer.fit") else Everyday(task), loader)
+            elif way.startswith("bare loop"):
                 bare(task, loader, epochs, choice.precision == "bf16-mixed", looks)
             else:
                 train = self.data.splits["train"].load()
@@ -190,8 +227,10 @@ class Prepared:
 class Looks(Callback):
     """Stop the clock and look at held-out images, every so many steps; stop the training when the aims are reached."""
 
-    def __init__(self, vae: ConditionalVAE, made: Prepared, aims: tuple[float, float], every: int) -> None:
-        self.vae, self.made, self.aims, self.every = vae, made, aims, every
+    def __init__(
+        self, vae: ConditionalVAE, made: Prepared, aims: tuple[float, float], every: int, minutes: float
+    ) -> None:
+        self.vae, self.made, self.aims, self.every, self.minutes = vae, made, aims, every, minutes
         self.seconds, self.processor = 0.0, 0.0
         self.rows: list[dict[str, float]] = []
 
@@ -200,7 +239,7 @@ class Looks(Callback):
         self._start, self._start_processor = time.perf_counter(), time.process_time()
 
     def after(self, step: int, look: bool = False) -> bool:
-        """Look, if it is time to, and say whether the aims are reached."""
+        """Look, if it is time to, and say whether the aims are reached or the time is over."""
         if step % self.every and not look:
             return False
         self.seconds += time.perf_counter() - self._start
@@ -208,7 +247,8 @@ class Looks(Callback):
         found = quality(self.vae, self.made)
         self.rows.append({"step": step, "minutes": self.seconds / 60, "processor": self.processor / 60, **found})
         self.begin()
-        return all(value >= aim for value, aim in zip(found.values(), self.aims, strict=True))
+        reached = all(value >= aim for value, aim in zip(found.values(), self.aims, strict=True))
+        return reached or self.seconds >= 60 * self.minutes
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -226,7 +266,9 @@ class Looks(Callback):
             return {"said": "not looked at: fewer steps than --every"}
         last = self.rows[-1]
         aims = dict(zip(("effectiveness", "own label, dB"), self.aims, strict=True))
-        alone = [next((row["minutes"] for row in self.rows if row[name] >= aim), None) for name, aim in aims.items()]
+        alone = [
+            next((row["minutes"] for row in self.rows if aim and row[name] >= aim), None) for name, aim in aims.items()
+        ]
         reached = all(last[name] >= aim for name, aim in aims.items())
         return {
             "steps": int(last["step"]),

@@ -22,7 +22,7 @@ from labelvae import VAETraining
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.loaders import ImageLoader
 from labelvae.training.callbacks import Bar
-from labelvae.training.optimizers import CLIP_NORM
+from labelvae.training.optimizers import CLIP_NORM, clip_gradients
 
 Way = Callable[[int], float]
 SKIPPED = 3
@@ -153,6 +153,54 @@ class SameAdam(VAETraining):
         return optimizer_of(self, fused=False)
 
 
+class Several(VAETraining):
+    """Several optimizer steps in one step of Lightning: a batch is a list of batches, see `Grouped`.
+
+    Loss, clipping, schedule and the terms for the log are those of `VAETraining`, at every step. The trainer counts
+    every step, but its hooks run once a list: callbacks, the moving average and the check of `max_steps` among them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: list[tuple[Tensor, Tensor]], batch_idx: int) -> None:
+        """Makes a step for every batch of the list."""
+        optimizer, schedule = self.optimizers().optimizer, self.lr_schedulers()  # type: ignore[union-attr]
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for images, labels in batch:
+            optimizer.zero_grad()
+            terms = self.step(images, labels, min(1.0, self.global_step / self.steps))
+            terms["total"].backward()
+            clip_gradients(optimizer)
+            optimizer.step()
+            schedule.step()  # type: ignore[union-attr]
+            self.log_terms({name: value.detach() for name, value in terms.items()})
+            steps.increment_by(1)
+
+
+class Grouped:
+    """A loader's batches, `count` to a list.
+
+    Args:
+        batches: The loader.
+        count: Batches of a list.
+        size: Images of a batch, if the loader's batches are `count` times as large and are only to be cut; or None.
+    """
+
+    def __init__(self, batches: Any, count: int, size: int | None = None) -> None:
+        self.batches, self.count, self.size = batches, count, size
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.size is not None:
+            for images, labels in self.batches:
+                yield list(zip(images.split(self.size), labels.split(self.size), strict=True))
+            return
+        source = iter(self.batches)
+        while some := list(islice(source, self.count)):
+            yield some
+
+
 class Everyday(LightningModule):
     """A step as PyTorch-VAE writes it: Adam, and three values logged at every step and shown in the bar."""
 
@@ -210,7 +258,7 @@ def transformed(images: Tensor, labels: Tensor, batch_size: int, device: torch.d
 
 
 def pythae_trainer(task: VAETraining, images: Tensor, labels: Tensor, batch_size: int, steps: int) -> Way:
-    """Pythae's trainer on the same networks and the same loss.
+    """Pythae's trainer on the same networks and the same loss; always so many `steps`.
 
     Raises:
         ImportError: pythae is not installed, or does not import here.

@@ -1,8 +1,10 @@
+import pytest
 import torch
 from torch import nn
 
 from labelvae import ConditionalBatchNorm2d, LabelPlanes, LatentShift
 from labelvae.inputs.tensors import label_weights
+from labelvae.models.conditioning import convolved_with_label
 
 
 def test_neutral_conditional_batch_norm_is_batch_norm():
@@ -41,6 +43,38 @@ def test_one_hot_planes_are_constant_over_the_map():
     assert (out[0, 6] == 1).all()
     assert (out[1, 4] == 1).all()
     assert out.sum() == 2 * 30
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("size", [(1, 1), (4, 7)])
+def test_a_convolution_beside_a_label_is_that_of_the_laid_planes(padding, size):
+    convolution = nn.Conv2d(3 + 5, 4, 3 if padding else 1, padding=padding)
+    maps = torch.randn(6, 3, *size, requires_grad=True)
+    label = torch.rand(6, 5).softmax(dim=1).requires_grad_()
+    given = [maps, label, *convolution.parameters()]
+    laid, not_laid = convolution(LabelPlanes()(maps, label)), convolved_with_label(convolution, maps, label)
+    torch.testing.assert_close(not_laid, laid)
+    weights = torch.randn_like(laid)
+    for one, other in zip(
+        torch.autograd.grad(not_laid, given, weights), torch.autograd.grad(laid, given, weights), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"label: expected floats of shape \(6, 5\)"):
+        convolved_with_label(convolution, maps, torch.rand(6, 4))
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_fixed_statistics_give_the_formula_with_them(autocast):
+    norm = ConditionalBatchNorm2d(5, num_classes=3)
+    nn.init.normal_(norm.scale_and_shift.weight)
+    maps, label = 2.0 + 3.0 * torch.randn(4, 5, 6, 7), label_weights([0, 1, 2, 1], 3, 4)
+    norm(maps, label), norm.eval()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = norm(maps, label)
+    own = norm.scale_and_shift(label)[:, :, None, None]
+    wanted = norm.norm(maps) * (1.0 + own[:, :5]) + own[:, 5:]
+    assert not torch.equal(wanted, maps)
+    torch.testing.assert_close(found, wanted, atol=0.2 if autocast else 2e-6, rtol=0.02 if autocast else 2e-6)
 
 
 def test_without_labels_it_is_batch_norm_with_its_own_scale_and_shift():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -329,14 +330,14 @@ class MostEntries(TorchDispatchMode):
         return made
 
 
-def largest_tensor(classes: int) -> int:
+def largest_tensor(classes: int, images: int = 6, **label: Any) -> int:
     guide = LabelClassifier((1, 8, 8), classes, widths=(8, 8), feature_dim=8)
-    vae = ConditionalVAE((1, 8, 8), classes, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32)
+    vae = ConditionalVAE((1, 8, 8), classes, latent_dim=6, encoder_widths=(8, 16), hidden_dim=32, **label)
     discriminator = Discriminator((1, 8, 8), classes, (8, 8), guide.map_widths)
     loss = GuidedELBO(guide, discriminator, EVERY_TERM)
     with MostEntries() as largest:
-        loss(vae, torch.rand(6, 1, 8, 8), torch.arange(6)).total.backward()
-        vae.relabel(torch.rand(6, 1, 8, 8), 1)
+        loss(vae, torch.rand(images, 1, 8, 8), torch.arange(images)).total.backward()
+        vae.relabel(torch.rand(images, 1, 8, 8), 1)
     return largest.entries
 
 
@@ -344,3 +345,8 @@ def test_no_tensor_of_a_step_grows_faster_than_the_classes():
     few, many = largest_tensor(2000), largest_tensor(10_000)
     assert many <= 5 * few
     assert many < 10_000 * 64  # neither K x K, nor a plane for each class, K x H x W
+
+
+def test_the_decoder_lays_no_plane_for_each_class():
+    few, many = (largest_tensor(2000, images, decoder_label="batchnorm-planes") for images in (6, 60))
+    assert few == many  # a weight; 60 images with 2000 planes of 4x4 would be more

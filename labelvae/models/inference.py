@@ -6,6 +6,7 @@ Switching a shared model to evaluation mode and back is a race: another thread f
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,6 +22,9 @@ from labelvae.system.compiling import uncompiled
 Network = TypeVar("Network", bound=nn.Module)
 
 _HOOKS = [name for name in nn.Module().__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))]
+_WRAPPED = "_orig_mod"
+"""Name of the module inside `torch.compile(module)`."""
+
 _TWIN = "_evaluation_twin"
 """Attribute of a twin, which belongs to the one caller of `evaluation_mode` that it was made for."""
 
@@ -44,13 +48,13 @@ def evaluation_mode(module: Network) -> Iterator[Network]:
         if _TWIN in module.__dict__ and not module.training:
             yield module
             return
-        parts = list(module.modules())
+        parts = _parts(module)
         as_it_is = torch.compiler.is_compiling() or any(_compiled(part) for part in parts)
         if as_it_is and not any(part.training for part in parts):
             yield module
             return
         twin = shallow_copy(module)
-        for part in twin.modules():
+        for part in _parts(twin):
             part.__dict__["training"] = False
         twin.__dict__[_TWIN] = True
         yield twin
@@ -68,6 +72,8 @@ def shallow_copy(module: Network) -> Network:
     copies: dict[int, nn.Module] = {}
     whole = _copied(module, copies)
     for part in copies.values():
+        if MethodType not in map(type, part.__dict__.values()):
+            continue
         methods = [(name, value) for name, value in part.__dict__.items() if type(value) is MethodType]
         for name, value in methods:
             if id(value.__self__) in copies:  # it would call the original
@@ -80,24 +86,36 @@ def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> nn.Module:
         return copies[id(module)]
     if isinstance(module, torch.jit.ScriptModule):  # its mode lies in C++, where a shallow copy shares it
         return copies.setdefault(id(module), deepcopy(module))
-    plain: nn.Module = uncompiled(module)
-    if plain is not module:
-        return copies.setdefault(id(module), _copied(plain, copies))
+    if _WRAPPED in module._modules:
+        return copies.setdefault(id(module), _copied(uncompiled(module), copies))
     twin = object.__new__(type(module))
     copies[id(module)] = twin
-    twin.__dict__.update(module.__dict__)
-    twin.__dict__["_compiled_call_impl"] = None
-    twin.__dict__.pop(_TWIN, None)
+    own = twin.__dict__
+    own.update(module.__dict__)
+    own["_compiled_call_impl"] = None
+    own.pop(_TWIN, None)
     for name in _HOOKS:
-        if name in module.__dict__:
-            twin.__dict__[name] = module.__dict__[name].copy()
-    children = {name: None if child is None else _copied(child, copies) for name, child in module._modules.items()}
-    twin.__dict__["_modules"] = children
+        if name in own:
+            own[name] = own[name].copy() if own[name] else OrderedDict()
+    own["_modules"] = {
+        name: None if child is None else _copied(child, copies) for name, child in module._modules.items()
+    }
     return twin
 
 
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """Return what `module.modules()` iterates over, several times as fast: a call on one image pays for it."""
+    parts, seen = [module], {id(module)}
+    for part in parts:
+        for child in part._modules.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                parts.append(child)
+    return parts
+
+
 def _compiled(module: nn.Module) -> bool:
-    return module._compiled_call_impl is not None or uncompiled(module) is not module
+    return module._compiled_call_impl is not None or _WRAPPED in module._modules
 
 
 def chunks(length: int, size: int) -> list[slice]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelvae.inputs.tensors import ImageShape, check_rows
-from labelvae.models.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift
+from labelvae.models.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift, convolved_with_label
 from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 from labelvae.models.options import Upsampling
 from labelvae.models.pyramids import pyramid
@@ -208,8 +208,8 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
 
 def _laid_out_for(layers: nn.Module, maps: Tensor) -> Tensor:
     """Return maps with the channels of a pixel next to each other in memory, if the weights of the layers lie so."""
-    weights = [each.weight for each in layers.modules() if isinstance(each, nn.Conv2d)][:1]
-    last = bool(weights) and weights[0].is_contiguous(memory_format=torch.channels_last)
+    first = next((each for each in layers.modules() if isinstance(each, nn.Conv2d)), None)
+    last = first is not None and first.weight.is_contiguous(memory_format=torch.channels_last)
     return maps.contiguous(memory_format=torch.channels_last) if last else maps
 
 
@@ -221,7 +221,7 @@ class Decoder(nn.Module):
         latent_dim: D.
         label_dim: L, the entries of a label next to the code; 0 for a decoder that does not see the label there.
         norm_classes: K, if every normalization has the label's scale and shift; None for plain ones.
-        plane_dim: the entries of a label that is laid as planes next to the maps before each doubling; 0 for none.
+        plane_dim: the entries of a label that is like planes next to the maps before each doubling; 0 for none.
         widths: the channels before each doubling of the resolution, coarsest first. An empty list gives fully connected
             layers only.
         hidden_dim: the units between the code and the coarsest maps.
@@ -290,6 +290,7 @@ class Decoder(nn.Module):
             maps = F.silu(norm(maps, label))
             for block in blocks:  # type: ignore[attr-defined]
                 maps = block(maps, label)
-            maps = up(self.planes(maps, label) if self.plane_dim else maps)
+            for layer in up.children() if self.plane_dim else [up]:
+                maps = convolved_with_label(layer, maps, label) if isinstance(layer, nn.Conv2d) else layer(maps)
         logits: Tensor = maps
         return logits

@@ -36,13 +36,12 @@ def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: i
     Returns:
         The posterior means, `(B, D)`, on the model's device.
     """
-    own = None if own_labels is None else vae.label_weights(own_labels, len(images), name, vae.device)
+    device = vae.device
+    own = None if own_labels is None else vae.label_weights(own_labels, len(images), name, device)
     with evaluation_mode(vae) as model:
         means = [
-            model.encode(
-                moved(images[part], vae.device, "images"), None if own is None else vae.weighed(own[part])
-            ).mean
-            for part in _parts(vae, len(images), chunk_size)
+            model.encode(moved(images[part], device, "images"), None if own is None else vae.weighed(own[part])).mean
+            for part in _parts(vae, device, len(images), chunk_size)
         ]
     return torch.cat(means)
 
@@ -60,21 +59,22 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
     Returns:
         The images, `(B, C, H, W)` in [0, 1], on `device`.
     """
-    parts = _parts(vae, len(codes), chunk_size)
+    own = vae.device
+    parts = _parts(vae, own, len(codes), chunk_size)
     with evaluation_mode(vae) as model:
         if len(parts) == 1:
-            made: Tensor = model.decode(codes.to(vae.device), vae.weighed(label.to(vae.device)))
+            made: Tensor = model.decode(codes.to(own), vae.weighed(label.to(own)))
             return made.to(device, vae.dtype)
         images = torch.empty(len(codes), *vae.image_shape, dtype=vae.dtype, device=device)
         for part in parts:
-            images[part] = model.decode(codes[part].to(vae.device), vae.weighed(label[part].to(vae.device)))
+            images[part] = model.decode(codes[part].to(own), vae.weighed(label[part].to(own)))
     return images
 
 
-def _parts(vae: Any, length: int, chunk_size: int) -> list[slice]:
-    """Return the slices of the images that are computed at a time."""
+def _parts(vae: Any, device: torch.device, length: int, chunk_size: int) -> list[slice]:
+    """Return the slices of the images that a model on `device` computes at a time."""
     most = BLOCK * max(1, min(MOST_AT_ONCE, MOST_VALUES // math.prod(vae.image_shape)) // BLOCK)
-    if vae.device.type != "cpu" or check_count("chunk_size", chunk_size) <= most:
+    if device.type != "cpu" or check_count("chunk_size", chunk_size) <= most:
         return chunks(length, chunk_size)
     parts = chunks(length, most)
     if len(parts) > 1 and length % most and length % most < BLOCK:
