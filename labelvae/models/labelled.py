@@ -32,7 +32,7 @@ def label_arguments(num_classes: int | None, attributes: Any) -> tuple[dict[str,
 
 
 class Weights:
-    """Weights `(B, L)` that are known to be right, as a class: rows of values may have the same shape."""
+    """Weights `(B, L)` of several attributes, as a class: rows of values may have the same shape."""
 
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights
@@ -93,8 +93,8 @@ class Labelled(Pretrained):
         return self.attributes.weights(self.attributes.rows(labels, batch, name).to(device))
 
     def weighed(self, weights: Tensor) -> Any:
-        """Return weights `(B, L)` as labels that `label_weights` accepts and does not check again."""
-        return Weights(weights)
+        """Return weights `(B, L)` as labels that `label_weights` accepts."""
+        return weights if self.attributes is None else Weights(weights)
 
     def asked_and_own(self, images: Tensor, labels: Any, own_labels: Any) -> tuple[Tensor, Any]:
         """Return the weights `(B, L)` of the asked labels, and the images' own labels if they are known.
