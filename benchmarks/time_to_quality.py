@@ -20,6 +20,8 @@ at after each of its epochs. Where pythae is missing, its row says so.
 
 "Bound alone" is the loss that the other libraries have: the same networks with the evidence lower bound and nothing
 else. Nothing there makes the image follow another label, so such a row ends with the decibels.
+
+Where the preset lets the guide refine counterfactuals, those are judged, as `labelvae relabel` makes them.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from labelvae import ConditionalVAE, ImageData, LabelClassifier, VAETraining
 from labelvae.cli.parser import DashParser
 from labelvae.evaluation.image_metrics import peak_signal_to_noise
 from labelvae.inputs.tensors import wrong_labels
+from labelvae.losses.refinement import Refined
 from labelvae.models.inference import evaluation_mode
 from labelvae.runs import presets
 from labelvae.runs.building import new_vae, vae_task
@@ -191,7 +194,8 @@ class Prepared:
         if terms:
             make_seldom(task, terms)
         batch_size, epochs = how.optimization.batch_size, how.optimization.epochs
-        looks = Looks(vae, self, aims, every, minutes)
+        refined = Refined(vae, self.guide, how.refine) if guide is not None and how.refine > 0 else vae
+        looks = Looks(refined, self, aims, every, minutes)
         loader = self.data.loader("train", batch_size, shuffle=True, drop_last=True, seed=seed)
         try:
             if way.startswith(("Trainer.fit", "PyTorch-VAE")):
@@ -228,7 +232,7 @@ class Looks(Callback):
     """Stop the clock and look at held-out images, every so many steps; stop the training when the aims are reached."""
 
     def __init__(
-        self, vae: ConditionalVAE, made: Prepared, aims: tuple[float, float], every: int, minutes: float
+        self, vae: ConditionalVAE | Refined, made: Prepared, aims: tuple[float, float], every: int, minutes: float
     ) -> None:
         self.vae, self.made, self.aims, self.every, self.minutes = vae, made, aims, every, minutes
         self.seconds, self.processor = 0.0, 0.0
@@ -281,7 +285,7 @@ class Looks(Callback):
         }
 
 
-def quality(vae: ConditionalVAE, made: Prepared) -> dict[str, float]:
+def quality(vae: ConditionalVAE | Refined, made: Prepared) -> dict[str, float]:
     """Effectiveness by the judge, and the PSNR of reconstructions, on the held-out images."""
     with evaluation_mode(made.judge) as judge:
         right = judge(vae.relabel(made.images, made.asked)).argmax(dim=1) == made.asked
