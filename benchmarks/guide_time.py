@@ -37,6 +37,7 @@ from labelvae.system.allocator import keep_freed_memory
 from labelvae.system.process import kept_process, quiet
 from labelvae.system.whole_files import write_whole
 from labelvae.training.callbacks import Bar, MovingAverage
+from labelvae.visual.grids import one_of_each
 
 COLUMNS = ["classifier", "epochs", "steps", "minutes", "processor minutes", "minutes to it", "processor minutes to it"]
 COLUMNS += ["accuracy"]
@@ -76,7 +77,7 @@ def main(
         data = ImageData(data_dir=data_dir, **asdict(settings.data))
         choice = Experiment(settings, data, claim=False).choice
         held_out = data.splits["validation"]
-        some = held_out.subset(torch.arange(len(held_out))[:images]).load()
+        some = held_out.subset(one_of_each(held_out.labels, images)).load()
         rows: list[dict[str, Any]] = []
         head = f"{which} of {preset} to an accuracy of {accuracy:g} on {len(some.labels)} validation images. "
         with threads_at_work(choice.threads):

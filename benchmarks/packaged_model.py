@@ -4,6 +4,8 @@
     python benchmarks/packaged_model.py --run runs/mnist_varied --data-dir DIR
     labelvae train cifar10_small --data-dir DIR
     python benchmarks/packaged_model.py --data cifar10 --run runs/cifar10_small --data-dir DIR
+    labelvae train folder --data-dir DIR --data.image-size 64
+    python benchmarks/packaged_model.py --data scenes --run runs/folder --data-dir DIR --bits 6 --guide-bits 6
 
 or of what benchmarks/packaged_training.py made. Writes model, guide, card and pictures, and prints what that costs
 on the test images. Parts that lie elsewhere than in the folder of the run are named by `--vae`, `--guide` and
@@ -27,6 +29,7 @@ from jsonargparse import auto_cli
 from labelvae import ConditionalVAE, ImageData, LabelClassifier, evaluate
 from labelvae.cli.parser import DashParser
 from labelvae.data.loaders import ImageLoader
+from labelvae.data.settings import DataSettings
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
 from labelvae.inputs.class_names import write_classes
 from labelvae.losses.refinement import FILE, Refined, save_radius
@@ -34,21 +37,23 @@ from labelvae.models.card import write_model_card
 from labelvae.models.frozen import Classifier
 from labelvae.models.hub import PACKAGED
 from labelvae.photos.picture_files import save_picture
+from labelvae.runs.photographs import photograph_settings
 from labelvae.runs.presets import CIFAR10_SMALL, MNIST_VARIED
 from labelvae.system.whole_files import write_whole
 from labelvae.visual.contact_sheets import sheets
 from labelvae.visual.grids import one_of_each
 
-PRESETS = {"mnist": MNIST_VARIED, "cifar10": CIFAR10_SMALL}
-MOST_BYTES = {"mnist": 2_650_000, "cifar10": 10_000_000}
+SCENES = replace(photograph_settings((3, 64, 64), 6480), data=DataSettings("folder", image_size=64))
+PRESETS = {"mnist": MNIST_VARIED, "cifar10": CIFAR10_SMALL, "scenes": SCENES}
+MOST_BYTES = {"mnist": 2_650_000, "cifar10": 10_000_000, "scenes": 3_000_000}
 """Of a packaged model, with its guide, card and pictures."""
-SHOWN = {"mnist": ("wrong_labels", "every_class", "samples"), "cifar10": ("wrong_labels",)}
-"""Pictures on the card; those of CIFAR10 are large."""
+SHOWN = {"mnist": ("wrong_labels", "every_class", "samples"), "cifar10": ("wrong_labels",), "scenes": ("wrong_labels",)}
+"""Pictures on the card; those in colour are large."""
 
 
 def main(
     run: Path,
-    data: Literal["mnist", "cifar10"] = "mnist",
+    data: Literal["mnist", "cifar10", "scenes"] = "mnist",
     data_dir: Path = Path("data"),
     folder: bool = False,
     vae: Path | None = None,
@@ -72,7 +77,7 @@ def main(
         guide: Folder of the guide, if not the run's.
         judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
         refine: Radius that is saved beside the model; without it, the preset's.
-        images: So many test images are scored, the first; without it, all.
+        images: So many test images are scored, as many of each class; without it, all.
         bits: So many for a weight of the model; without it, half precision.
         guide_bits: So many for a weight of the guide; without it, half precision.
         made: How the model was made, for the card; without it, what the run says.
@@ -86,7 +91,8 @@ def main(
     opinion = _judge(judge or run / "judge", model)
     test, real = known.loader("test"), known.loader("train")
     if images is not None:
-        test, real = (ImageLoader(known.splits[name].subset(torch.arange(images)), 500) for name in ("test", "train"))
+        splits = (known.splits[name] for name in ("test", "train"))
+        test, real = (ImageLoader(split.subset(one_of_each(split.labels, images)), 500) for split in splits)
 
     def scored(name: str, each: ConditionalVAE | Refined) -> None:
         scores.insert(0, evaluate(each, test, opinion, real=real, guide=adviser, name=name))

@@ -59,6 +59,7 @@ from labelvae.system.process import kept_process, quiet
 from labelvae.system.whole_files import write_whole
 from labelvae.training.callbacks import Bar
 from labelvae.training.optimizers import clip_gradients, scheduled_adamw
+from labelvae.visual.grids import one_of_each
 
 COLUMNS = ["variant", "way", "steps", "minutes", "processor minutes", "effectiveness alone", "dB alone"]
 COLUMNS += ["effectiveness", "own label, dB", "said"]
@@ -158,7 +159,7 @@ class Prepared:
                 for name, folder in given.items()
             )
         held_out = self.data.splits["validation"]
-        some = held_out.subset(torch.arange(len(held_out))[:count]).load()
+        some = held_out.subset(one_of_each(held_out.labels, count)).load()
         self.images, self.labels = some.images.float() / 255.0, some.labels
         self.asked = wrong_labels(self.labels, self.data.num_classes, torch.Generator().manual_seed(0))
 
