@@ -1,4 +1,4 @@
-"""The models that come with the package: MNIST's on a scan, as the README has it, and CIFAR10's."""
+"""The models that come with the package: MNIST's on a scan, as the README has it, CIFAR10's, and that of scenes."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from sklearn.datasets import load_sample_images
 
 from labelvae import Augmentation, ConditionalVAE, LabelClassifier
 from labelvae.__main__ import main
@@ -150,3 +151,34 @@ def test_the_page_shows_the_model_of_cifar10(colour):
     player = Player(colour.vae, colour.vae.class_names, colour.guide, who="guide")
     assert player.pictures.shape == (60, 3, 32, 32)
     assert player.every_class(player.pictures[0], 0).shape == (10, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return Refined.from_pretrained("scenes")
+
+
+def test_the_model_of_scenes_is_small_and_comes_with_its_guide_and_card(scenes):
+    folder = PACKAGED / "scenes"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 3_000_000
+    assert scenes.vae.image_shape == (3, 64, 64)
+    assert scenes.vae.class_names == scenes.guide.class_names == SCENES
+    assert scenes.radius == saved_radius("scenes") == 4.0
+    card = (folder / "vae" / "README.md").read_text()
+    assert 'Refined.from_pretrained("scenes")' in card
+    assert "CC0" in card
+    for picture in re.findall(r"\]\((\w+\.png)\)", card):
+        assert (folder / "vae" / picture).is_file()
+
+
+SCENES = ["building", "forest", "glacier", "mountain", "sea", "street"]
+
+
+def test_a_photograph_becomes_a_forest_on_the_command_line(scenes, tmp_path):
+    china = Image.fromarray(load_sample_images().images[0])
+    china.save(tmp_path / "photo.jpg")
+    words = ["relabel", "--model", "scenes", "--to", "forest", "--enlarge", "1"]
+    main([*words, str(tmp_path / "photo.jpg"), str(tmp_path / "out.png")])
+    with Image.open(tmp_path / "out.png") as picture:
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    assert SCENES[int(scenes.guide(pixels).argmax())] == "forest"
