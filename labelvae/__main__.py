@@ -86,17 +86,28 @@ class _ImagesOfRun:
     def __init__(self) -> None:
         self.data: list[Any] = []
 
-    def suited(self, settings: Settings) -> Settings:
-        """Read the images of a folder, and return the settings that suit them."""
+    def suited(self, settings: Settings, read_again: Callable[[Settings], Settings]) -> Settings:
+        """Read the images of a folder, and return the settings that suit them, with the options of the command line.
+
+        If the options do not fit these settings, such as a size of the code that cannot be laid out, those of `FOLDER`
+        are kept.
+        """
         if settings.data.name != "folder":
-            return PRESETS["folder"]
-        from labelvae.runs.building import read_images
+            return settings
+        from labelvae.runs.building import check_networks, read_images
         from labelvae.runs.folder_looks import folder_settings, kind_of
 
         self.data = [read_images(settings)]
-        kind = kind_of(self.data[0])
+        data = self.data[0]
+        kind = kind_of(data)
+        try:
+            found = read_again(folder_settings(data, kind))
+            check_networks(found, data.image_shape, data.label_form)
+        except ValueError as error:
+            print(f"settings: for any images, because those for {kind} do not fit the options ({error})", flush=True)
+            return settings
         print(f"settings: for {kind}, of what the first look at them says", flush=True)
-        return folder_settings(self.data[0], kind)
+        return found
 
     def experiment(self, settings: Settings) -> None:
         """Run the experiment, on the images that were read already, if they were."""

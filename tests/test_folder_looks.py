@@ -124,6 +124,13 @@ def test_the_command_takes_the_settings_and_its_own_options(tmp_path, trained, c
     assert "settings: for strokes" in capsys.readouterr().out
 
 
+def test_options_that_do_not_fit_the_settings_for_photographs_keep_those_for_any_images(tmp_path, trained, capsys):
+    where = [f"--data-dir={folder_of(tmp_path / 'hills', hills())}", f"--out={tmp_path / 'run'}"]
+    main(["train", "folder", *where, "--vae.latent-dim=7"])  # no multiple of 16 places
+    assert trained[0][0].vae == replace(FOLDER.vae, latent_dim=7)
+    assert "settings: for any images" in capsys.readouterr().out
+
+
 def test_a_file_of_settings_counts_for_more_than_the_images(tmp_path, trained):
     where = [f"--data-dir={folder_of(tmp_path / 'hills', hills())}", f"--out={tmp_path / 'run'}"]
     (tmp_path / "settings.yaml").write_text("vae:\n  latent_dim: 5\n  spatial_latent: false\n")

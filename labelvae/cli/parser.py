@@ -65,7 +65,7 @@ def run(
     description: str,
     args: Sequence[str] | None = None,
     usage: str = "python %(prog)s [options]",
-    suited: Callable[[Settings], Settings] | None = None,
+    suited: Callable[[Settings, Callable[[Settings], Settings]], Settings] | None = None,
 ) -> None:
     """Read settings from the command line, and call `main` with them.
 
@@ -81,7 +81,8 @@ def run(
         description: the first text of the help.
         args: the words of the command line. None takes `sys.argv`.
         usage: the first line of the help.
-        suited: returns the settings to start from instead, given those of the command line. Options still count.
+        suited: returns other settings, given those of the command line and a function that reads the command line
+            again, with other settings to start from.
     """
     read = partial(_read, description=description, args=args, usage=usage)
     words, settings_of = read(defaults)
@@ -98,7 +99,7 @@ def run(
         if settings.keep_memory:
             keep_freed_memory()
         if suited is not None:
-            settings = read(suited(settings))[1]()
+            settings = suited(settings, lambda others: read(others)[1]())
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
