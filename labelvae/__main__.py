@@ -106,7 +106,7 @@ class _ImagesOfRun:
         except ValueError as error:
             print(f"settings: for any images, because those for {kind} do not fit the options ({error})", flush=True)
             return settings
-        print(f"settings: for {kind}, of what the first look at them says", flush=True)
+        print(f"settings: for {kind}, as a first look at the images says", flush=True)
         return found
 
     def experiment(self, settings: Settings) -> None:
