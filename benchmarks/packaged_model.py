@@ -88,7 +88,7 @@ def main(
     known = ImageData(data_dir=data_dir, **asdict(replace(preset.data, name="folder") if folder else preset.data))
     model = ConditionalVAE.from_pretrained(vae or run / "vae")
     adviser = LabelClassifier.from_pretrained(guide or run / "guide")
-    opinion = _judge(judge or run / "judge", model)
+    opinion = opinion_of(judge or run / "judge", model)
     test, real = known.loader("test"), known.loader("train")
     if images is not None:
         splits = (known.splits[name] for name in ("test", "train"))
@@ -128,7 +128,8 @@ def main(
         raise SystemExit(f"error: at most {MOST_BYTES[data]:,} bytes come with the package")
 
 
-def _judge(path: Path, vae: ConditionalVAE) -> Classifier:
+def opinion_of(path: Path, vae: ConditionalVAE) -> Classifier:
+    """Load a judge from a folder, or wrap any classifier of the model's images in a .pt2 file."""
     if path.suffix != ".pt2":
         return LabelClassifier.from_pretrained(path)
     return LabelClassifier.wrap(torch.export.load(path).module(), vae.image_shape, vae.num_classes)
