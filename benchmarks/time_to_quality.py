@@ -1,6 +1,7 @@
 """Minutes of training until validation images reach a quality: ours, a bare loop, and other schedules.
 
     python benchmarks/time_to_quality.py --out runs/quality                                  the digits
+    python benchmarks/time_to_quality.py --ways '[]' --recipes --out runs/quality                   other recipes
     python benchmarks/time_to_quality.py --preset mnist_brief --data-dir DIR --out runs/quality-mnist
     python benchmarks/time_to_quality.py --variants '{"batch 128": {"vae.optimization.batch_size": 128}}'
     python benchmarks/time_to_quality.py --variants '{"half": {"every": {"equivariance_weight": 2}}}'
@@ -51,6 +52,7 @@ from labelvae.losses.refinement import Refined
 from labelvae.models.inference import evaluation_mode
 from labelvae.runs import presets
 from labelvae.runs.building import new_vae, vae_task
+from labelvae.runs.conditionings import recipes as known_recipes
 from labelvae.runs.experiment import Experiment
 from labelvae.runs.machine import threads_at_work
 from labelvae.runs.settings import Settings
@@ -89,6 +91,7 @@ def main(
     folder: bool = False,
     guide: Path | None = None,
     judge: Path | None = None,
+    recipes: bool = False,
 ) -> None:
     """Measure, and write `time_to_quality.md` and `time_to_quality.json`.
 
@@ -107,6 +110,7 @@ def main(
         folder: The images lie in class folders, not in the data set's own files.
         guide: Folder of a trained guide; None trains the preset's.
         judge: Folder of a trained judge; None trains the preset's.
+        recipes: Train every other recipe of the relabelling table too, with its own objective.
     """
     keep_freed_memory()
     chosen = getattr(presets, preset.upper())
@@ -120,6 +124,9 @@ def main(
             ("preset", way, {}) for way in (["Trainer.fit", "bare loop", "pythae's trainer"] if ways is None else ways)
         ]
         todo += [(name, "Trainer.fit", changes) for name, changes in (variants or {}).items()]
+        if recipes:
+            others = known_recipes(settings, made.data.image_shape[0])
+            todo += [(name, "Trainer.fit", {"vae": how}) for name, how in others.items() if name != "labelvae"]
         rows: list[dict[str, Any]] = []
         with threads_at_work(made.experiment.choice.threads):
             head = f"{machine_line('pythae')}; {made.experiment.choice.line()}"
