@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--data", choices=("cifar10", "folder"), default="cifar10")
     parser.add_argument("--data-dir", type=Path, required=True, help="Folder of the images.")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--refine", type=float, help="Radius of the refinement; that of the model by default.")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/accuracy_score"), help="Folder of the results.")
@@ -118,7 +119,7 @@ def made(way: str, data: Any, options: argparse.Namespace) -> Any:
     from labelvae.losses.refinement import refining
     from labelvae.system.whole_files import write_whole
 
-    model = refining(ConditionalVAE.from_pretrained(options.model), options.model)
+    model = refining(ConditionalVAE.from_pretrained(options.model), options.model, options.refine)
     train = data.splits["train"]
     steps = torch.randint(1, data.num_classes, (len(train),), generator=torch.Generator().manual_seed(7))
     asked = (train.labels + steps) % data.num_classes if way == "relabelled" else train.labels
