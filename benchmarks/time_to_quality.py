@@ -296,7 +296,7 @@ class Looks(Callback):
 def quality(vae: ConditionalVAE | Refined, made: Prepared) -> dict[str, float]:
     """Effectiveness by the judge, and the PSNR of reconstructions, on the held-out images."""
     with evaluation_mode(made.judge) as judge:
-        right = judge(vae.relabel(made.images, made.asked)).argmax(dim=1) == made.asked
+        right = judge(vae.relabel(made.images, made.asked, made.labels)).argmax(dim=1) == made.asked
     close = peak_signal_to_noise(made.images, vae.reconstruct(made.images, made.labels))
     return {"effectiveness": float(right.double().mean()), "own label, dB": float(close.mean())}
 
