@@ -6,8 +6,8 @@
 has as many images as there are training images: `real` ones; `relabelled`, each training image as another class drawn
 by seed, which is the label that it teaches; `sampled`, a new image for each training label. Images are made as
 `labelvae relabel` makes them, refined if a radius is saved with the model. Leaves `rows.json` under the output
-folder, and each network as `WAY.pt2`, which can be a judge. Go on after a stop with the same command: images and
-epochs that are there are kept.
+folder, and each network as `WAY.pt2`, which can be a judge; with `--refine 0`, under `WAY-0`. Go on after a stop with
+the same command: images and epochs that are there are kept.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ def main() -> None:
     saved = options.out / "rows.json"
     rows = json.loads(saved.read_text()) if saved.is_file() else {}
     for way in options.ways:
-        if way not in rows:
-            rows[way] = score(way, data, options)
+        name = way if way == "real" or options.refine is None else f"{way}-{options.refine:g}"
+        if name not in rows:
+            rows[name] = score(way, name, data, options)
             write_whole(saved, json.dumps(rows, indent=2) + "\n")
-        print(way, rows[way], flush=True)
+        print(name, rows[name], flush=True)
 
 
-def score(way: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
+def score(way: str, name: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
     """Train a ResNet-56 on the images of a way; return its accuracy on the real test images."""
     import torch
     from lightning.pytorch import Trainer, seed_everything
@@ -68,12 +69,12 @@ def score(way: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
     from labelvae.runs.run_folder import checked_checkpoint
     from labelvae.training.callbacks import Bar, LastCheckpoint
 
-    images = data.splits["train"].load() if way == "real" else made(way, data, options)
+    images = data.splits["train"].load() if way == "real" else made(way, name, data, options)
     seed_everything(7, verbose=False)
     network = LabelClassifier.wrap(resnet56(data.num_classes), data.image_shape, data.num_classes)
     placed = Augmentation(shift=0.125, flip=True, interpolation="nearest")
     task = ClassifierTraining(network, placed, learning_rate=3e-3, weight_decay=0.05, channels_last=True)
-    last = options.out / f"{way}.ckpt"
+    last = options.out / f"{name}.ckpt"
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator="cpu",
@@ -94,7 +95,7 @@ def score(way: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
     seconds = time.process_time() - start
     network.eval()
     some, sizes = torch.rand(2, *data.image_shape), ({0: torch.export.Dim("batch", min=1, max=4096)},)
-    torch.export.save(torch.export.export(network.network, (some,), dynamic_shapes=sizes), options.out / f"{way}.pt2")
+    torch.export.save(torch.export.export(network.network, (some,), dynamic_shapes=sizes), options.out / f"{name}.pt2")
     right = [network(some).argmax(dim=1) == labels for some, labels in tested(data)]
     hits, truth = torch.cat(right).float(), data.splits["test"].labels
     classes = [float(hits[truth == label].mean()) for label in range(data.num_classes)]
@@ -110,7 +111,7 @@ def tested(data: Any) -> Any:
         yield from data.loader("test", 500)
 
 
-def made(way: str, data: Any, options: argparse.Namespace) -> Any:
+def made(way: str, name: str, data: Any, options: argparse.Namespace) -> Any:
     """Make the images that teach in place of the real ones, portion by portion, each written at once."""
     import torch
 
@@ -125,7 +126,7 @@ def made(way: str, data: Any, options: argparse.Namespace) -> Any:
     asked = (train.labels + steps) % data.num_classes if way == "relabelled" else train.labels
     portions = []
     for number, index in enumerate(torch.arange(len(train)).split(PORTION)):
-        file = options.out / way / f"{number:03}.pt"
+        file = options.out / name / f"{number:03}.pt"
         if not file.is_file():
             if way == "relabelled":
                 some = train.subset(index).load()
@@ -135,7 +136,7 @@ def made(way: str, data: Any, options: argparse.Namespace) -> Any:
             buffer = BytesIO()
             torch.save((new * 255.0).round().byte(), buffer)
             write_whole(file, buffer.getvalue())
-            print(f"{way}: {index[-1] + 1} of {len(train)} images", flush=True)
+            print(f"{name}: {index[-1] + 1} of {len(train)} images", flush=True)
         portions.append(torch.load(file, weights_only=True))
     return ImageSet(torch.cat(portions), asked)
 

