@@ -58,57 +58,18 @@ def main() -> None:
 
 def score(way: str, name: str, data: Any, options: argparse.Namespace) -> dict[str, float]:
     """Train a ResNet-56 on the images of a way; return its accuracy on the real test images."""
-    import torch
-    from lightning.pytorch import Trainer, seed_everything
+    from learning import accuracies, learned
+    from lightning.pytorch import seed_everything
     from resnet import resnet56
-
-    from labelvae import ClassifierTraining, LabelClassifier
-    from labelvae.data.loaders import ImageLoader
-    from labelvae.data.settings import Augmentation
-    from labelvae.runs.machine import machine_of
-    from labelvae.runs.run_folder import checked_checkpoint
-    from labelvae.training.callbacks import Bar, LastCheckpoint
 
     images = data.splits["train"].load() if way == "real" else made(way, name, data, options)
     seed_everything(7, verbose=False)
-    network = LabelClassifier.wrap(resnet56(data.num_classes), data.image_shape, data.num_classes)
-    placed = Augmentation(shift=0.125, flip=True, interpolation="nearest")
-    task = ClassifierTraining(network, placed, learning_rate=3e-3, weight_decay=0.05, channels_last=True)
-    last = options.out / f"{name}.ckpt"
-    trainer = Trainer(
-        max_epochs=options.epochs,
-        accelerator="cpu",
-        precision="bf16-mixed" if machine_of(torch.device("cpu")).bfloat16 else "32-true",
-        logger=False,
-        callbacks=[LastCheckpoint(last), Bar()],
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    )
     start = time.process_time()
-    trainer.fit(
-        task,
-        ImageLoader(images, 128, shuffle=True, drop_last=True),
-        ckpt_path=checked_checkpoint(last, options.epochs, task) if last.is_file() else None,
-        weights_only=True,
-    )
+    network = learned(resnet56(data.num_classes), images, data, options.epochs, options.out / f"{name}.pt2")
     seconds = time.process_time() - start
-    network.eval()
-    some, sizes = torch.rand(2, *data.image_shape), ({0: torch.export.Dim("batch", min=1, max=4096)},)
-    torch.export.save(torch.export.export(network.network, (some,), dynamic_shapes=sizes), options.out / f"{name}.pt2")
-    right = [network(some).argmax(dim=1) == labels for some, labels in tested(data)]
-    hits, truth = torch.cat(right).float(), data.splits["test"].labels
-    classes = [float(hits[truth == label].mean()) for label in range(data.num_classes)]
-    row = {"accuracy": float(hits.mean()), "worst class": min(classes), "images": len(images)}
+    accuracy, *classes = accuracies(network, data, "test")
+    row = {"accuracy": accuracy, "worst class": min(classes), "images": len(images)}
     return row | {"epochs": options.epochs, "CPU s since the last start": round(seconds)}
-
-
-def tested(data: Any) -> Any:
-    """Return the real test images in batches, without gradients."""
-    import torch
-
-    with torch.inference_mode():
-        yield from data.loader("test", 500)
 
 
 def made(way: str, name: str, data: Any, options: argparse.Namespace) -> Any:

