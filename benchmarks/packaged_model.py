@@ -31,6 +31,7 @@ from labelvae.cli.parser import DashParser
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataSettings
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
+from labelvae.flows import RealNVP
 from labelvae.inputs.class_names import write_classes
 from labelvae.losses.refinement import FILE, Refined, save_radius
 from labelvae.models.card import write_model_card
@@ -128,7 +129,7 @@ def main(
         raise SystemExit(f"error: at most {MOST_BYTES[data]:,} bytes come with the package")
 
 
-def opinion_of(path: Path, vae: ConditionalVAE) -> Classifier:
+def opinion_of(path: Path, vae: ConditionalVAE | RealNVP) -> Classifier:
     """Load a judge from a folder, or wrap any classifier of the model's images in a .pt2 file."""
     if path.suffix != ".pt2":
         return LabelClassifier.from_pretrained(path)

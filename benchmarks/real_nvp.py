@@ -22,12 +22,14 @@ def main() -> None:
 
     keep_freed_memory()  # before torch is imported
     import torch
+    from packaged_model import opinion_of
     from tables import HEADS, table
 
-    from labelvae import ImageData, LabelClassifier
+    from labelvae import ImageData
     from labelvae.data.loaders import ImageLoader
     from labelvae.evaluation import evaluate
     from labelvae.flows import RealNVP
+    from labelvae.models.frozen import Classifier
     from labelvae.runs import presets
     from labelvae.runs.experiment import Experiment
     from labelvae.system.whole_files import write_whole
@@ -48,9 +50,9 @@ def main() -> None:
         settings = replace(
             preset, data_dir=options.data_dir, out=out, log="none", resume=(out / "settings.yaml").is_file()
         )
-        judge = Experiment(settings, data).classifier("judge", preset.judge)
+        judge: Classifier = Experiment(settings, data).classifier("judge", preset.judge)
     else:
-        judge = LabelClassifier.from_pretrained(options.judge)
+        judge = opinion_of(options.judge, flow)
     test = data.loader("test")
     if options.count is not None:
         test = ImageLoader(data.splits["test"].subset(torch.arange(options.count)), 500)
@@ -82,7 +84,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="mnist", help="Whose preset.")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--folder", action="store_true", help="The images are in class folders.")
-    parser.add_argument("--judge", help="Folder or name of a classifier; without it, the preset's is trained.")
+    parser.add_argument(
+        "--judge", type=Path, help="Folder of a classifier, or a .pt2 file; without it, the preset's is trained."
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
