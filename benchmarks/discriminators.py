@@ -110,7 +110,9 @@ def scored(way: str, data: ImageData, options: argparse.Namespace) -> list[dict[
         guided_elbo.adversarial_terms = adversarial_terms  # type: ignore[attr-defined]
     if way == "average":
         vae.load_state_dict(average.module.state_dict())
-    vae.eval().save_pretrained(options.out / way)
+    if way != "bilinear":  # a saved model would repeat pixels again
+        vae.save_pretrained(options.out / way)
+    vae.eval()
     some = {
         name: data.splits[name].subset(one_of_each(data.splits[name].labels, options.images)) for name in data.splits
     }
