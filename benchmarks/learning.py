@@ -36,7 +36,7 @@ def learned(
         epochs: Times that each image is seen.
         out: The file of the network, .pt2. The checkpoint beside it, .ckpt, lets the same call go on after a stop.
         learning_rate: The highest one.
-        bfloat16: Compute in it where the processor has instructions for it.
+        bfloat16: Compute in it where the processor has instructions for it. Convolutions of one channel are slower so.
 
     Returns:
         The network, trained and in evaluation mode.
