@@ -13,6 +13,7 @@ from labelvae import ClassifierTraining, ImageData, LabelClassifier
 from labelvae.data.image_data import Split
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import Augmentation
+from labelvae.inputs.tensors import ImageShape
 from labelvae.runs.machine import machine_of
 from labelvae.runs.run_folder import checked_checkpoint
 from labelvae.training.callbacks import Bar, LastCheckpoint
@@ -61,15 +62,21 @@ def learned(
         ckpt_path=checked_checkpoint(last, epochs, task) if last.is_file() else None,
         weights_only=True,
     )
-    network = classifier.network.eval().to(memory_format=torch.contiguous_format)  # as a .pt2 file keeps weights
-    some, sizes = torch.rand(2, *data.image_shape), ({0: torch.export.Dim("batch", min=1, max=4096)},)
-    torch.export.save(torch.export.export(network, (some,), dynamic_shapes=sizes), out)
+    network = classifier.network.eval()
+    written(network, data.image_shape, out)
     return network
+
+
+def written(network: nn.Module, shape: ImageShape, out: Path) -> None:
+    """Write a network in evaluation mode as a .pt2 file, for batches of 1 to 4,096 images."""
+    network.to(memory_format=torch.contiguous_format)  # other strides of weights are not kept
+    some, sizes = torch.rand(2, *shape), ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    torch.export.save(torch.export.export(network, (some,), dynamic_shapes=sizes), out)
 
 
 def accuracies(network: nn.Module, data: ImageData, split: Split) -> list[float]:
     """Return the accuracy on the images of a split, and then that of each class."""
     with torch.inference_mode():
-        right = torch.cat([network(images).argmax(dim=1) == labels for images, labels in data.loader(split, 250)])
+        right = torch.cat([network(images).argmax(dim=1) == labels for images, labels in data.loader(split, 50)])
     truth = data.splits[split].labels
     return [float(part.float().mean()) for part in (right, *(right[truth == each] for each in range(data.num_classes)))]

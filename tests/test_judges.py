@@ -1,4 +1,4 @@
-"""The judges that benchmarks/judges.py trains."""
+"""The judges that benchmarks/judges.py makes."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 from labelvae import ImageData
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from judges import fitted
 from learning import accuracies, learned
 
 
@@ -49,3 +50,15 @@ def test_the_accuracy_is_that_of_every_image(data):
     accuracy, *classes = accuracies(always_first, data, "test")
     assert classes == [1.0, 0.0, 0.0]
     assert accuracy == pytest.approx(1 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_layer_reads_raw_features_whatever_their_scale(classes):
+    torch.manual_seed(0)
+    labels = torch.arange(300) % classes
+    rows = torch.randn(300, 5) * torch.tensor([1e-3, 1.0, 50.0, 1.0, 1.0]) + torch.tensor([0.0, 7.0, -900.0, 0.0, 0.0])
+    rows[:, 0] += 4e-3 * labels
+    linear = fitted(rows, labels, 0.03)
+    assert linear.weight.shape == (classes, 5)
+    with torch.no_grad():
+        assert (linear(rows).argmax(dim=1) == labels).float().mean() > 0.9
