@@ -393,6 +393,11 @@ def test_labels_of_a_batch_may_be_a_dict_of_columns(attributes):
         found, labels = unpack(batch, attributes)
         assert found.dtype == torch.float32
         assert torch.equal(labels, rows)
+    named = {name: column.tolist() for name, column in columns.items()}
+    named["object"] = [("cup", "duck", "car")[int(place)] for place in rows[:, 0]]  # as torch's loaders give them
+    assert torch.equal(unpack((pixels, named), attributes)[1], rows)
+    with pytest.raises(ValueError, match="labels: object: expected .*cup, duck, car.* got 'cap'"):
+        unpack((pixels, named | {"object": ["cap"] * len(rows)}), attributes)
     with pytest.raises(ValueError, match="labels: expected columns object, lit, width, angle, got lit"):
         unpack((pixels, {"lit": rows[:, 1]}), attributes)
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from labelvae import ConditionalVAE, LabelClassifier
+from labelvae import Category, ConditionalVAE, Continuous, LabelClassifier
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, confined, counterfactuals, soft_edge, with_residual
 from labelvae.models.edits import blurred
@@ -201,6 +201,25 @@ def test_draws_of_a_mask_vary_inside_it_alone(vae, images):
 def test_draws_as_the_own_label_with_the_residual_are_the_image(vae, images):
     made = counterfactuals(vae, images, 1, 1, draws=2, residual=True)
     assert torch.equal(made, images[:, None].expand_as(made))
+
+
+@pytest.mark.parametrize("encoder_label", ["none", "onehot"])
+def test_draws_of_attributes_keep_those_that_are_not_asked_for(encoder_label):
+    kinds = {"object": Category(["cup", "duck"]), "angle": Continuous(0, 360, periodic=True)}
+    torch.manual_seed(0)
+    vae = ConditionalVAE((1, 16, 16), attributes=kinds, encoder_label=encoder_label)
+    images, own = torch.rand(3, 1, 16, 16), {"object": ["cup", "duck", "duck"], "angle": [10.0, 190.0, 350.0]}
+    made = counterfactuals(vae, images, {"object": "duck"}, own, draws=2, generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        posterior = vae.eval().encode(images, own if encoder_label == "onehot" else None)
+        codes = [posterior.rsample(generator) for _ in range(2)]
+        expected = [vae.decode(each, own | {"object": ["duck"] * 3}) for each in codes]
+    torch.testing.assert_close(made, torch.stack(expected, dim=1))
+    same = counterfactuals(vae, images, {"object": ["cup", "duck", "duck"]}, own, draws=2, residual=True)
+    torch.testing.assert_close(same, images[:, None].expand_as(same))
+    with pytest.raises(ValueError, match="own_labels: expected what each image is, to keep its angle"):
+        counterfactuals(vae, images, {"object": "duck"})
 
 
 @pytest.mark.parametrize(

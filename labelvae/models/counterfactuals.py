@@ -32,7 +32,7 @@ def counterfactuals(
         vae: the model.
         images: the images, in any form that `ConditionalVAE.relabel` accepts.
         labels: the labels that are asked for.
-        own_labels: the images' own labels. Needed as in `ConditionalVAE.relabel`.
+        own_labels: the images' own labels, or a classifier that reads them. Needed as in `ConditionalVAE.relabel`.
         draws: the number of counterfactuals of each image.
         mask: where images may change, see `confined`. None for everywhere.
         residual: carry over the detail that the model cannot draw, see `with_residual`.
@@ -52,8 +52,8 @@ def counterfactuals(
     draws = check_count("draws", draws)
     check_kind("generator", generator, torch.Generator, optional=True)
     images = as_images(images, vae.image_shape)
-    asked = vae.label_weights(labels, len(images))
-    seen = own_labels if vae.decoder_sees_label else asked
+    asked, own_labels = vae.asked_and_own(images, labels, own_labels)
+    seen = own_labels if vae.decoder_sees_label else vae.weighed(asked)
     own = None if seen is None else vae.label_weights(seen, len(images), "own_labels", vae.device)
     mine = None
     if check_flag("residual", residual):
@@ -63,12 +63,12 @@ def counterfactuals(
     with evaluation_mode(vae) as model:
         for part in chunks(len(images), chunk_size):
             some = images[part].to(vae.device)
-            posterior = model.encode(some, None if own is None else own[part])
+            posterior = model.encode(some, None if own is None else model.weighed(own[part]))
             for draw in range(draws):
                 codes = posterior.rsample(generator)
-                changed = model.decode(codes, asked[part].to(vae.device))
+                changed = model.decode(codes, model.weighed(asked[part].to(vae.device)))
                 if mine is not None:
-                    changed = with_residual(some, changed, model.decode(codes, mine[part]))
+                    changed = with_residual(some, changed, model.decode(codes, model.weighed(mine[part])))
                 if masks is not None:
                     changed = confined(some, changed, masks[part].to(vae.device))
                 made[part, draw] = changed.to(images.device, vae.dtype)

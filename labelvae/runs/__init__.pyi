@@ -33,6 +33,7 @@ from .presets import KMNIST as KMNIST
 from .presets import MNIST as MNIST
 from .presets import MNIST_BRIEF as MNIST_BRIEF
 from .presets import MNIST_VARIED as MNIST_VARIED
+from .presets import STROKES as STROKES
 from .presets import TABLE as TABLE
 from .reference import reference_process as reference_process
 from .run_folder import checked_checkpoint as checked_checkpoint

@@ -24,7 +24,8 @@ def unpack(batch: Any, num_classes: int | Attributes) -> tuple[Tensor, Tensor]:
 
     Args:
         batch: what a loader gives.
-        num_classes: K; or the attributes of a label. Labels are then rows `(B, A)`, or a dict of columns.
+        num_classes: K; or the attributes of a label. Labels are then rows `(B, A)`, or a dict of columns:
+            tensors of numbers, or lists in which a category may be a name.
 
     Returns:
         Images `(B, C, H, W)`, and int64 labels `(B,)` or float rows `(B, A)`. `check_images` and `check_labels` check
@@ -63,6 +64,8 @@ def _labels(labels: Any, form: int | Attributes) -> Tensor:
         missing = [name for name in form if name not in labels]
         if missing:
             raise ValueError(f"labels: expected columns {', '.join(form)}, got {', '.join(map(str, labels))}")
+        if not all(isinstance(labels[name], Tensor) for name in form):  # lists of names or numbers
+            return form.rows({name: labels[name] for name in form})
         labels = torch.stack([torch.as_tensor(labels[name]).float().reshape(-1) for name in form], dim=1)
     rows: Tensor = labels.float()
     return rows[:, None] if rows.ndim == 1 and len(form) == 1 else rows
