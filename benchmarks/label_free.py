@@ -21,7 +21,7 @@ from unflattered import rotation_network
 from labelvae import ConditionalVAE, ImageData, evaluate
 from labelvae.data.loaders import ImageLoader
 from labelvae.evaluation.scores import save_scores, scores_table
-from labelvae.losses.refinement import refining
+from labelvae.losses.refinement import guide_of, refining
 from labelvae.runs.experiment import Experiment
 from labelvae.runs.presets import CIFAR10_SMALL
 from labelvae.system.allocator import keep_freed_memory
@@ -57,7 +57,9 @@ def main() -> None:
     ]
     judge = opinion_of(options.judge, vae)
     scores = [
-        evaluate(model, loaders[0], judge, real=loaders[1], label_free=network, name=name)
+        evaluate(
+            model, loaders[0], judge, real=loaders[1], label_free=network, guide=guide_of(options.model), name=name
+        )
         for name, model in (("not refined", vae), ("as it comes", refining(vae, options.model)))
     ]
     print(scores_table(scores))

@@ -1,4 +1,4 @@
-"""The residual networks for images of 32x32 of He et al. (2015), with shortcuts that have no weights (option A)."""
+"""Residual networks for images of 32x32: one of He et al. (2015), and one with few layers that are wide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTHS = (16, 32, 64)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and the input added."""
+    """Two 3x3 convolutions with batch normalization, and the input added by a shortcut without weights (option A)."""
 
     def __init__(self, channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -44,3 +44,20 @@ def resnet56(num_classes: int) -> nn.Sequential:
             layers.append(Block(before, width, 2 if place == 0 and width > 16 else 1))
             before = width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, num_classes))
+
+
+def resnet9(num_classes: int) -> nn.Sequential:
+    """Return a network of eight convolutions and one linear layer, 2.0 million weights.
+
+    Args:
+        num_classes: K.
+
+    Returns:
+        The network: from images `(B, 3, H, W)` in [0, 1] to logits `(B, K)`.
+    """
+    layers: list[nn.Module] = [v2.Normalize([0.5] * 3, [0.25] * 3)]
+    for before, width in ((3, 32), (32, 64), (64, 128), (128, 256)):
+        layers += [nn.Conv2d(before, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        if width > 32:
+            layers += [nn.MaxPool2d(2), Block(width, width, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(256, num_classes))

@@ -9,8 +9,9 @@ import torch
 from labelvae import ImageData
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-from judges import fitted
+from judges import Joint, fitted
 from learning import accuracies, learned
+from resnet import resnet9
 
 
 @pytest.fixture
@@ -50,6 +51,17 @@ def test_the_accuracy_is_that_of_every_image(data):
     accuracy, *classes = accuracies(always_first, data, "test")
     assert classes == [1.0, 0.0, 0.0]
     assert accuracy == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_a_joint_judge_sees_both_sides_of_every_network():
+    torch.manual_seed(0)
+    first, second = (resnet9(3).eval() for _ in range(2))
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        joint = Joint([first, second])(images)
+        torch.testing.assert_close(joint, Joint([second, first])(images.flip(-1)))
+        alone = [each(shown).softmax(dim=1).log() for each in (first, second) for shown in (images, images.flip(-1))]
+        torch.testing.assert_close(joint, sum(alone) / 4)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
