@@ -303,6 +303,25 @@ def test_errors_go_the_shorter_way_round_an_angle():
     assert scores["correlation"] > 0.99
 
 
+def test_angles_of_a_part_of_the_circle_correlate_as_numbers_do():
+    angle = Attributes({"angle": Continuous(0, 360, "degrees", periodic=True)})
+    generator = torch.Generator().manual_seed(0)
+    true, other = 40 * torch.rand(2, 2000, 1, generator=generator)
+    found = {
+        name: label_scores(angle, ours, true)["angle"]["correlation"]
+        for name, ours in (
+            ("same", true),
+            ("apart", other),
+            ("against", 40 - true),
+            ("constant", torch.full_like(true, 20.0)),
+        )
+    }
+    assert found["same"] == pytest.approx(1.0)
+    assert found["apart"] == pytest.approx(0.0, abs=0.06)
+    assert found["against"] < -0.95
+    assert math.isnan(found["constant"])
+
+
 def test_the_image_itself_is_left_alone_and_follows_nothing():
     class Places:
         attributes = Attributes({"place": Continuous(0, 7), "lit": Binary()})

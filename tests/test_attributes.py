@@ -352,7 +352,7 @@ def test_lambda_grows_for_the_attribute_that_is_not_followed():
     nll = guide.nll(x[:2], rows[:2])
     real = torch.stack(list(nll.values()), dim=1).mean(dim=0)
     high = (real + torch.tensor([5.0, -5.0, 0.0, 5.0])).detach().expand(6, -1)
-    loss.guidance.move_label_weight(x, rows, high, 1.0)
+    loss.guidance.move_label_weight(x, rows, rows, high, 1.0)
     weight = loss.guidance.label_weight
     assert weight[0] > 5 > weight[1]
     assert weight[3] > 5
@@ -384,6 +384,43 @@ def test_the_covariance_of_codes_with_labels_is_estimated_without_bias():
     assert abs(float(label_covariance(z, weights).mean())) < 5e-3
     told = torch.cat([z[:, :2], weights], dim=1)
     assert float(label_covariance(told, weights).mean()) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("batch", [5, 16])
+def test_a_mean_that_all_codes_share_is_no_covariance(batch):
+    """The term would reward such a mean, without bound, if it were taken for one."""
+    generator = torch.Generator().manual_seed(1)
+    found = {"told": [], "apart": []}
+    for _ in range(2000):
+        label = torch.nn.functional.one_hot(torch.randint(2, (batch,), generator=generator), 2).float()
+        if len(label.unique(dim=0)) == 2:
+            z = torch.randn(batch, 2, generator=generator)
+            found["apart"].append(label_covariance(z + 7.0, label).mean())
+            found["told"].append(label_covariance(z + 7.0 + 2 * label, label).mean())
+    means = {name: float(torch.stack(values).mean()) for name, values in found.items()}
+    assert means["apart"] == pytest.approx(0.0, abs=0.04)
+    assert means["told"] > 0.4
+    z = torch.randn(4, 2, requires_grad=True)
+    assert label_covariance(z[:3], torch.eye(3)).tolist() == [0.0, 0.0, 0.0]
+    torch.testing.assert_close(
+        label_covariance(z, torch.eye(4)), label_covariance(z + 100.0, torch.eye(4)), atol=1e-3, rtol=0
+    )
+
+
+def test_values_that_are_unknown_leave_lambda_where_it_is():
+    kinds = {"a": Binary(), "b": Binary()}
+    guide = AttributeClassifier(SHAPE, kinds)
+    for weight in guide.parameters():
+        weight.data.zero_()  # every known value costs ln 2, of real images and of counterfactuals
+    loss = AttributeELBO(guide, Objective(label_constraint=True, warm_up_share=0.0)).train()
+    x, asked = images(8), torch.ones(8, 2)
+    own = asked.clone()
+    own[1:, 0] = math.nan
+    for _ in range(20):
+        loss.guidance.move_label_weight(x, own, asked, loss.guidance.nll(x, asked), 1.0)
+    own[:, 0] = math.nan  # none is known
+    loss.guidance.move_label_weight(x, own, asked, loss.guidance.nll(x, asked), 1.0)
+    torch.testing.assert_close(loss.guidance.log_change, torch.zeros(2), atol=1e-5, rtol=0)
 
 
 def test_labels_of_a_batch_may_be_a_dict_of_columns(attributes):

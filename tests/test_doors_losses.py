@@ -275,3 +275,14 @@ def test_bad_likelihoods_are_refused(vae, images, labels):
 
     with pytest.raises(ValueError, match=r"likelihood: expected nll to return \(6,\)"):
         GuidedELBO(likelihood=Mean())(vae, images, labels)
+
+
+def test_a_likelihood_made_from_one_of_ours_is_your_own(vae, images, labels):
+    class Wider(Gaussian):
+        def nll(self, images, logits):
+            return super().nll(images, logits) + 1.0
+
+    for given in (Wider(scale=0.5), type("Alike", (Gaussian,), {})(scale=0.5)):
+        found = GuidedELBO(likelihood=given).reconstruction(images, torch.zeros_like(images))
+        torch.testing.assert_close(found, given.nll(images, torch.zeros_like(images)))
+    GuidedELBO(likelihood=Wider())(vae, images, labels).total.backward()

@@ -1,9 +1,10 @@
 import json
 import math
+from copy import deepcopy
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchvision.transforms.v2.functional import to_pil_image
 
 from labelvae import ConditionalVAE, LabelClassifier, evaluate
@@ -265,3 +266,46 @@ def test_specks_are_of_grey_images_alone():
         judge = LabelClassifier(images.shape[1:], 3, kind="mlp", widths=(8,)).eval()
         scores = evaluate(Copying(), [(images, torch.arange(6) % 3)], judge, progress=False)
         assert math.isnan(scores.specks) is not known
+
+
+def test_a_model_in_bfloat16(batches, judge):
+    vae = ConditionalVAE((1, 8, 8), 2, latent_dim=4, encoder_widths=(8,), hidden_dim=8)
+    whole, half = (evaluate(each, batches, judge, progress=False) for each in (vae, deepcopy(vae).bfloat16()))
+    assert half.psnr == pytest.approx(whole.psnr, abs=0.3)
+
+
+class Stream(IterableDataset):
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        for images, labels in self.batches:
+            yield from zip(images, labels, strict=True)
+
+
+def test_a_loader_that_does_not_know_its_length(batches, judge):
+    loader = DataLoader(Stream(batches), batch_size=40)
+    found = evaluate(ImageItself(), loader, judge, real=DataLoader(Stream(batches), batch_size=50))
+    known = evaluate(ImageItself(), batches, judge, real=batches, progress=False)
+    assert found.images == known.images == 200
+    assert found.realism_by_class == pytest.approx(known.realism_by_class, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["judge", "guide"])
+def test_a_classifier_that_answers_nan_is_named(batches, judge, name):
+    broken = deepcopy(judge)
+    next(broken.parameters()).data[0] = math.nan
+    networks = {"judge": judge, "guide": judge} | {name: broken}
+    with pytest.raises(ValueError, match=f"{name}: expected logits, got NaN for 120 of 120 images"):
+        evaluate(ImageItself(), batches, progress=False, **networks)
+
+
+def test_a_style_that_is_undefined_for_an_image_is_nan(batches, judge):
+    def ratio(images):
+        return {
+            "ratio": images[:, :, :4].flatten(1).sum(dim=1, keepdim=True) / images[:, :, 4:].sum(dim=(1, 2, 3))[:, None]
+        }
+
+    assert evaluate(ImageItself(), batches, judge, style=ratio, progress=False).style["ratio"] > 0.99
+    blank = (torch.cat([batches[0][0], torch.zeros(1, 1, 8, 8)]), torch.cat([batches[0][1], torch.tensor([0])]))
+    assert math.isnan(evaluate(ImageItself(), [blank], judge, style=ratio, progress=False).style["ratio"])

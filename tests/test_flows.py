@@ -293,6 +293,34 @@ def test_a_training_that_cannot_be_is_refused(vae, images, labels):
 # on the codes of a model
 
 
+def test_the_history_weighs_images_and_forgets_what_came_before():
+    flow = LatentFlow(2, 2)
+    near, far = torch.zeros(9, 2), torch.full((9, 2), 100.0)
+    near[8] = 20.0
+    data = [DataLoader(list(zip(x, torch.zeros(9, dtype=torch.long), strict=True)), 8) for x in (near, far)]
+    task, alone = FlowTraining(flow, learning_rate=1e-12), trainer(1, num_sanity_val_steps=0)
+    alone.validate(task, data[1], verbose=False)
+    alone.fit(task, data[0], data[0])
+    expected = -flow.log_prob(near, 0).mean().item()
+    assert task.history == [pytest.approx({"train_nats": expected, "nats": expected}, rel=1e-4)]
+
+
+@pytest.mark.parametrize("count", [3, 5, 6])
+def test_an_epoch_has_every_code_once(vae, images, labels, count):
+    codes = Codes(vae, [(images[:count], labels[:count])], batch_size=4)
+    codes.deviations.zero_()
+    sizes = [len(own) for _, own in codes]
+    assert len(codes) == len(sizes) == math.ceil(count / 4)
+    assert max(sizes) - min(sizes) <= 1
+    torch.testing.assert_close(torch.cat([z for z, _ in codes]).sort(0).values, codes.means.sort(0).values)
+
+
+def test_noise_of_another_type_is_taken(latent, nvp):
+    for flow in (latent, nvp):
+        noise = torch.randn(2, flow.entries)
+        torch.testing.assert_close(flow.inverse(noise.double(), 1), flow.inverse(noise, 1))
+
+
 def test_codes_are_drawn_anew_around_their_means(vae, images, labels):
     codes = Codes(vae, [(images, labels)], batch_size=3)
     first, second = (torch.cat([z for z, _ in codes]) for _ in range(2))

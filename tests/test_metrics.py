@@ -193,3 +193,9 @@ def test_specks_are_the_regions_that_real_images_do_not_have():
     metric.update(strokes, real=True)
     metric.update(specked, real=False)
     assert metric.compute().item() == pytest.approx(1.0)
+
+
+def test_realism_without_both_kinds_of_images_is_nan():
+    metric = Realism(num_classes=2, feature_dim=3)
+    metric.update(torch.rand(4, 3), torch.tensor([0, 0, 1, 1]), real=True)
+    assert metric.compute().isnan().all()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, LabelClassifier, evaluate
 from labelvae.__main__ import main
+from labelvae.losses.attack import projected_gradient
 from labelvae.losses.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
 from labelvae.losses.terms import label_loss
 from labelvae.runs import presets
@@ -214,3 +215,13 @@ def test_evaluating_a_model_that_refines_prints_both_rows(run, capsys):
     assert [row["name"] for row in rows] == ["vae", "vae, refined"]
     assert rows[0]["psnr"] == rows[1]["psnr"]
     assert rows[0]["effectiveness"] != rows[1]["effectiveness"] or rows[0]["realism"] != rows[1]["realism"]
+
+
+def test_inference_mode_changes_nothing(run):
+    model, guide = Refined.from_pretrained(run, radius=2.0), LabelClassifier.from_pretrained(run)
+    expected = model.relabel(IMAGES, LABELS)
+    with torch.inference_mode():
+        made = IMAGES + 0.0
+        torch.testing.assert_close(model.relabel(made, LABELS + 0), expected)
+        attacked = projected_gradient(guide, made, LABELS + 0, 0.05)
+    assert 0 < float((attacked - IMAGES).abs().max()) <= 0.05 + 1e-6

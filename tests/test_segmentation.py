@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
+from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_jaccard_index
 from torchmetrics.functional.segmentation import dice_score
 
@@ -233,6 +234,33 @@ def test_it_learns_disks(loss, ways):
     assert task.history[-1]["train_loss"] < task.history[0]["train_loss"]
     assert len(task.history) == 8
     assert task.history[-1]["pixel_accuracy"] == pytest.approx(scores.pixel_accuracy, abs=1e-5)
+
+
+def test_8_bit_images_are_those_in_0_to_1():
+    network, data = UNet(3, 2, (4, 8)), masked(4)
+    images, masks = data.images[:4], data.masks[:4]
+    assert images.dtype == torch.uint8
+    assert torch.equal(network.segment(images), network.segment(images.float() / 255.0))
+    assert segmentation_scores(network, [(images, masks)]) == segmentation_scores(network, [(images / 255.0, masks)])
+    with pytest.raises(ValueError, match="masks: expected integers of shape"):
+        segmentation_scores(network, [(images, masks.float())])
+
+
+def test_a_validation_before_the_training_is_not_in_its_history():
+    task, data = SegmentationTraining(UNet(3, 2, (4, 8)), learning_rate=1e-12, flip=False), masked(8)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        num_sanity_val_steps=0, gradient_clip_val=0,
+    )  # fmt: skip
+    other = DataLoader([(torch.rand(2, 3, 32, 32), torch.ones(2, 32, 32, dtype=torch.long))], None)
+    trainer.validate(task, other, verbose=False)
+    trainer.fit(task, data.loader(4), data.loader(4))
+    assert task.history[0]["loss"] == pytest.approx(task.history[0]["train_loss"], rel=0.05)
+
+
+def test_a_training_without_an_end_is_refused():
+    with pytest.raises(ValueError, match="max_epochs: the schedule needs an end"):
+        fit(SegmentationTraining(UNet(3, 2, (4, 8))), masked(8), masked(8), max_epochs=-1)
 
 
 def test_masks_are_mirrored_and_cropped_with_their_images():

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchmetrics.functional import pearson_corrcoef
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_recall
 
 from labelvae.attributes.choices import Category
@@ -112,10 +111,14 @@ def _of_classes(score: Any, ours: Tensor, true: Tensor, count: int, classes: Ten
 
 
 def _correlation(kind: Continuous, ours: Tensor, true: Tensor) -> float:
-    one, other = (kind.weights(values.double()).flatten() for values in (ours, true))
-    if len(true) < 2 or min(float(one.var()), float(other.var())) < LEAST_VARIANCE:
+    """Pearson's correlation; of an angle, over its sine and cosine, each with its own mean."""
+    if len(true) < 2:
         return math.nan
-    return float(pearson_corrcoef(one, other))
+    columns = [kind.weights(values.double()).reshape(len(values), -1) for values in (ours, true)]
+    one, other = (values - values.mean(dim=0) for values in columns)
+    if min(float(values.square().mean()) for values in (one, other)) < LEAST_VARIANCE:
+        return math.nan
+    return float((one * other).sum() / (one.square().sum() * other.square().sum()).sqrt())
 
 
 def attribute_scores(

@@ -7,7 +7,7 @@ keep the numbers honest: the image itself, and the mean of the class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import fields
 from inspect import signature
@@ -26,6 +26,7 @@ from labelvae.evaluation.realism import Realism
 from labelvae.evaluation.references import ClassMean, ImageItself, Relabeller
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.style import style_statistics
+from labelvae.evaluation.transition import check_known
 from labelvae.inputs.checks import check_count, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
@@ -109,7 +110,7 @@ def evaluate(
         evaluation = _Evaluation(model, *networks, style, own)
     generator = torch.Generator("cpu").manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
-    sizes = [len(source) if isinstance(source, Sized) else math.nan for source in (real, batches)]
+    sizes = [_length(source) for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
     with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
         for batch in real:
@@ -122,6 +123,14 @@ def evaluate(
                 evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
+
+
+def _length(source: Any) -> float:
+    """Return the number of batches; NaN where it is not known, as of a `DataLoader` of an `IterableDataset`."""
+    try:
+        return len(source)
+    except TypeError:
+        return math.nan
 
 
 def _check_model(model: Any) -> None:
@@ -216,13 +225,15 @@ class _Evaluation:
         asked = wrong_labels(labels, self.classes, generator)
         counterfactuals = self.model.relabel(images, asked, labels)
         check_images(counterfactuals, self.judge.image_shape, "model.relabel")
+        counterfactuals = counterfactuals.float()  # numpy has no bfloat16
         logits, seen = self._seen(counterfactuals)
         self.effectiveness.update(logits, asked)
         self.own.update(images=images, labels=labels, asked=asked, counterfactuals=counterfactuals, logits=logits)
         if self.guide is not None:
             with evaluation_mode(self.guide) as guide:
-                self.gap.update(guide(counterfactuals.to(self.guide.device)).cpu(), logits, asked)
-        self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked))
+                guided = guide(counterfactuals.to(self.guide.device)).cpu()
+            self.gap.update(check_known("guide", guided), logits, asked)
+        self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked).float())
         self.sharpness.update(counterfactuals, real=False)
         if images.shape[1] == 1:
             self.specks.update(counterfactuals, real=False)
@@ -236,7 +247,7 @@ class _Evaluation:
             self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
         reconstructed = self.model.reconstruct(images, labels)
         check_images(reconstructed, self.judge.image_shape, "model.reconstruct")
-        self.composition.update(images, reconstructed)
+        self.composition.update(images, reconstructed.float())
         logits, seen = self._seen(images)
         self.accuracy.update(logits, labels)
         for name, features in seen.items():
@@ -264,7 +275,9 @@ class _Evaluation:
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the judge's logits of images, and the features of all networks that see them, by name."""
         both = {name: each.logits_and_features(images.to(each.device)) for name, each in self.seeing.items()}
-        return both["judge"][0].cpu(), {name: features.cpu() for name, (_, features) in both.items()}
+        return check_known("judge", both["judge"][0].cpu()), {
+            name: features.cpu() for name, (_, features) in both.items()
+        }
 
     def checked(self, batch: object) -> tuple[Tensor, Tensor]:
         """Return the images and labels of a batch, checked against the judge."""

@@ -34,14 +34,14 @@ def correlation(values: Tensor, others: Tensor) -> Tensor:
         others: the second tensor, `(B, S)`.
 
     Returns:
-        The correlation, a scalar in [-1, 1]; 0 if one of them does not vary.
+        The correlation, a scalar in [-1, 1]; 0 if one of them does not vary, NaN if a value is.
 
     >>> values = torch.tensor([[-1.0], [0.0], [1.0]])
     >>> correlation(values, -2.0 * values).round(decimals=3), correlation(values, torch.zeros(3, 1))
     (tensor(-1.), tensor(0.))
     """
     norm = values.square().sum().sqrt() * others.square().sum().sqrt()
-    return torch.where(norm > 1e-12, (values * others).sum() / norm.clamp_min(1e-12), torch.zeros_like(norm))
+    return torch.where(norm <= 1e-12, torch.zeros_like(norm), (values * others).sum() / norm.clamp_min(1e-12))
 
 
 class Effectiveness(Metric):

@@ -97,8 +97,11 @@ class Realism(Metric):
     def compute(self) -> Tensor:
         """Return the pooled distance, the mean distance by class, and the mean diversity, `(3,)`.
 
-        The means are over the classes with at least two real images and two counterfactuals.
+        The means are over the classes with at least two real images and two counterfactuals. All are NaN where
+        there are no real images or no counterfactuals.
         """
+        if bool((self.counts.sum(dim=1) == 0).any()):
+            return self.sums.new_full((3,), torch.nan)
         pooled = frechet_distance(*_moments(self.counts.sum(1), self.sums.sum(1), self.products.sum(1)))
         classes = (self.counts >= 2).all(dim=0).nonzero().flatten().tolist()
         each = [_moments(self.counts[:, k], self.sums[:, k], self.products[:, k]) for k in classes]

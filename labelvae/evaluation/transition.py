@@ -70,7 +70,16 @@ def logits_of(classifier: Classifier, images: Tensor, name: str = "classifier") 
     """
     with evaluation_mode(classifier) as network:
         found = torch.cat([network(some.to(classifier.device)).float().cpu() for some in images.split(CHUNK)])
-    broken = int(found.isnan().any(dim=1).sum())
+    return check_known(name, found)
+
+
+def check_known(name: str, logits: Tensor) -> Tensor:
+    """Return logits `(B, K)`, checked; errors call the classifier by a name.
+
+    Raises:
+        ValueError: NaN among them.
+    """
+    broken = int(logits.isnan().any(dim=1).sum())
     if broken:
-        raise ValueError(f"{name}: expected logits, got NaN for {broken} of {len(found)} images; look at its weights")
-    return found
+        raise ValueError(f"{name}: expected logits, got NaN for {broken} of {len(logits)} images; look at its weights")
+    return logits

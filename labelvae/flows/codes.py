@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -16,11 +17,13 @@ from labelvae.models.vae import ConditionalVAE
 class Codes:
     """Batches of codes and labels for a Trainer: drawn from the posteriors of images, anew in every epoch.
 
+    An epoch has every code once, in batches of about the same size.
+
     Args:
         vae: The model, of one class.
         batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data`. Each image is
             encoded once.
-        batch_size: Codes a batch, at most as many as there are.
+        batch_size: Codes a batch, at most.
         seed: Of the order and the draws.
 
     Raises:
@@ -40,13 +43,13 @@ class Codes:
         if not found:
             raise ValueError("batches: expected at least one batch of images, got none")
         self.means, self.deviations, self.labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-        self.batch_size = min(batch_size, len(self.labels))
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return len(self.labels) // self.batch_size
+        return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.labels), generator=self.generator)
-        for part in order[: len(self) * self.batch_size].split(self.batch_size):
+        for part in order.tensor_split(len(self)):
             noise = torch.randn(self.means[part].shape, generator=self.generator)
             yield self.means[part] + self.deviations[part] * noise, self.labels[part]

@@ -131,7 +131,7 @@ class RealNVP(ConditionalFlow):
             ValueError: noise or labels of another shape, type or range.
         """
         check_rows("u", u, self.entries)
-        label = self.label_weights(labels, len(u))
+        label, u = self.label_weights(labels, len(u)), u.to(self.dtype)
         for layer in reversed(self.flat):
             u = layer.inverse(u, label)  # type: ignore[operator]
         maps = u.unflatten(1, self.coarsest)

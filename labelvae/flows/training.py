@@ -37,7 +37,7 @@ class FlowTraining(LightningModule):
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
         self.history: list[dict[str, float]] = []
-        self._seen: dict[str, list[Tensor]] = {}
+        self._seen: dict[str, list[tuple[Tensor, int]]] = {}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the mean negative log-likelihood of a batch of data and labels `(B,)`, in nats."""
@@ -51,7 +51,7 @@ class FlowTraining(LightningModule):
     def _nats(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         data, labels = batch
         nats = -self.flow.log_prob(data, labels).mean()
-        self._seen.setdefault(name, []).append(nats.detach())
+        self._seen.setdefault(name, []).append((nats.detach(), len(labels)))
         return nats
 
     def setup(self, stage: str) -> None:
@@ -69,11 +69,18 @@ class FlowTraining(LightningModule):
         Raises:
             FloatingPointError: the likelihood is not finite.
         """
-        means = {name: float(torch.stack(values).mean()) for name, values in self._seen.items()}
+        means = {}
+        for name, kept in self._seen.items():
+            values, counts = zip(*kept, strict=True)
+            means[name] = float(torch.stack(values).cpu().float() @ torch.tensor(counts).float()) / sum(counts)
         self._seen = {}
         self.history.append(means)
         if not all(map(math.isfinite, means.values())):
             raise FloatingPointError("training: the likelihood is not finite; lower the learning rate")
+
+    def on_fit_start(self) -> None:
+        """Forget what a validation before the training left."""
+        self._seen = {}
 
     def on_sanity_check_end(self) -> None:
         """Forget what Lightning's check before the training left."""

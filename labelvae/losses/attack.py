@@ -29,6 +29,7 @@ def noise_step(classifier: Classifier, images: Tensor, labels: Tensor, largest: 
     return (start + largest * _uphill(classifier, start, labels)).clamp(0.0, 1.0)
 
 
+@torch.inference_mode(False)
 def projected_gradient(
     classifier: Classifier, images: Tensor, labels: Tensor, largest: float, steps: int = 10
 ) -> Tensor:
@@ -44,12 +45,18 @@ def projected_gradient(
     Returns:
         The attacked images, `(B, C, H, W)` in [0, 1]. No pixel differs by more than `largest` from that of `images`.
     """
+    images, labels = differentiable(images), differentiable(labels)
     low, high = (images - largest).clamp_min(0.0), (images + largest).clamp_max(1.0)
     attacked = images + largest * torch.empty_like(images).uniform_(-1.0, 1.0)
     for _ in range(steps):
         attacked = torch.clamp(attacked, low, high)
         attacked = attacked + 0.25 * largest * _uphill(classifier, attacked, labels)
     return torch.clamp(attacked, low, high)
+
+
+def differentiable(values: Tensor) -> Tensor:
+    """Return a tensor itself, or a copy if it was made in `torch.inference_mode` and can have no gradient."""
+    return values.clone() if values.is_inference() else values
 
 
 def _uphill(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:

@@ -75,14 +75,18 @@ class AttributeGuidance(nn.Module):
         seen = augment(images, self.objective.guide_augmentation)
         return torch.stack(list(self.guide.nll(seen, rows).values()), dim=1)
 
-    def move_label_weight(self, images: Tensor, rows: Tensor, loss: Tensor, warm_up: float | Tensor) -> None:
+    def move_label_weight(
+        self, images: Tensor, rows: Tensor, asked: Tensor, loss: Tensor, warm_up: float | Tensor
+    ) -> None:
         """Move the lambda of each attribute by one step, if lambda is learned.
 
         The step is one of dual ascent on the constraint mean(loss) <= mean(loss of real images), for each attribute.
+        The means are over the known values.
 
         Args:
             images: the real images, `(B, C, H, W)` in [0, 1].
             rows: their own rows, `(B, A)`.
+            asked: the rows of the counterfactuals, `(B, A)`.
             loss: the guide's loss on the counterfactuals, `(B, A)`, in nats.
             warm_up: the factor of the warm-up, in [0, 1].
         """
@@ -91,7 +95,9 @@ class AttributeGuidance(nn.Module):
         quarter = math.ceil(len(images) / 4)
         with torch.no_grad():
             real = self.nll(images[:quarter], rows[:quarter])
-            excess = (loss.mean(dim=0) - real.mean(dim=0)).to(self.log_change.dtype)
+            here, there = (~values.isnan().to(loss.device) for values in (asked, rows[:quarter]))
+            excess = loss.sum(dim=0) / here.sum(dim=0) - real.sum(dim=0) / there.sum(dim=0)
+            excess = excess.nan_to_num(0.0).to(self.log_change.dtype)  # nothing is known
             moved = self.log_change + CONSTRAINT_RATE * warm_up * excess.clamp(-1.0, 1.0)
             self.log_change.copy_(moved.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE))
 
@@ -203,7 +209,7 @@ class AttributeELBO(GuidedELBO):
         guidance: AttributeGuidance | None = self.guidance  # type: ignore[assignment]
         if guidance is not None and how.label_weight > 0:
             nll = guidance.nll(counterfactual, asked)
-            guidance.move_label_weight(images, rows, nll, warm_up)
+            guidance.move_label_weight(images, rows, asked, nll, warm_up)
             by_attribute = dict(zip(vae.attributes, nll.unbind(dim=1), strict=True))
             terms["counterfactual_label"] = nll.sum(dim=1)
             weighted.append(warm_up * (guidance.label_weight * nll).sum(dim=1))
@@ -247,20 +253,31 @@ class AttributeELBO(GuidedELBO):
 def label_covariance(means: Tensor, weights: Tensor) -> Tensor:
     """Estimate half the squared covariance of codes with labels, without bias.
 
-    Where the covariance is 0, no linear probe reads the label from the code. Each image is compared with the other
-    images of the batch, so a single value may be negative.
+    Where the covariance is 0, no linear probe reads the label from the code. The estimate is the Hilbert-Schmidt
+    independence criterion with linear kernels (Song et al., 2012, JMLR 13): each image is compared with the other
+    images of the batch, so a single value may be negative. A mean that all codes share does not count.
 
     Args:
         means: the posterior means, `(B, D)`.
         weights: the weights of the labels, `(B, L)`.
 
     Returns:
-        One number an image, `(B,)`, in nats.
+        One number an image, `(B,)`, in nats; 0 for fewer than four images.
     """
-    means, weights = means.float(), weights.float()
+    if len(means) < 4:
+        return means.float().sum(dim=1) * 0.0
+    means, weights = means.float() - means.float().mean(dim=0), weights.float()
     centred = weights - weights.mean(dim=0)
     centred = centred / centred.square().sum(dim=1).mean().sqrt().clamp_min(1e-3)
     with torch.autocast(means.device.type, enabled=False):
-        alike = (centred @ centred.T) * (means @ means.T)
-    off = alike - torch.diag(alike.diagonal())
-    return 0.5 * off.sum(dim=1) / max(1, len(means) - 1)
+        alike = _centred_pairs(centred) * _centred_pairs(means)
+    return 0.5 * alike.sum(dim=1) / (len(means) - 3)
+
+
+def _centred_pairs(rows: Tensor) -> Tensor:
+    """Return the products of rows `(B, D)` with each other, centred without bias and 0 on the diagonal: `(B, B)`."""
+    count, products = len(rows), rows @ rows.T
+    products = products - torch.diag(products.diagonal())
+    sums = products.sum(dim=1)
+    centred = products - (sums[:, None] + sums) / (count - 2) + sums.sum() / ((count - 1) * (count - 2))
+    return centred - torch.diag(centred.diagonal())

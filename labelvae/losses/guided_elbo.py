@@ -19,7 +19,7 @@ from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import check_images, check_labels, noised_labels, wrong_labels
 from labelvae.losses.adversarial import adversarial_terms, check_maps
 from labelvae.losses.guidance import Guidance
-from labelvae.losses.likelihoods import Gaussian, PixelLikelihood, likelihood_of, settings_of
+from labelvae.losses.likelihoods import NAMED, Gaussian, PixelLikelihood, likelihood_of, settings_of
 from labelvae.losses.objective import LEAST_SCALE, Objective
 from labelvae.losses.own_terms import OwnTerms, Term, record_of
 from labelvae.losses.record import LossTerms
@@ -151,7 +151,7 @@ class GuidedELBO(nn.Module):
             The sum over channels and pixels, `(B,)`, in nats.
         """
         images, logits = images.float(), logits.float()
-        if isinstance(self.likelihood, Gaussian):
+        if isinstance(self.likelihood, Gaussian) and type(self.likelihood) in NAMED.values():
             return self.likelihood.nll(images, logits, self.log_scale)
         found = self.likelihood.nll(images, logits)
         if not isinstance(found, Tensor) or found.shape != (len(images),):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labelvae.inputs.checks import check_count, check_kind, check_number
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_images, check_labels
+from labelvae.losses.attack import differentiable
 from labelvae.losses.terms import label_loss
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.edits import confined
@@ -35,6 +36,7 @@ RADIUS = 2.0
 """Default radius. It suits images of 32x32 pixels in colour: a person sees the change."""
 
 
+@torch.inference_mode(False)
 def refined(
     guide: Classifier, images: Tensor, labels: Tensor, radius: float = 2.0, steps: int = 10, chunk_size: int = 1024
 ) -> Tensor:
@@ -64,7 +66,7 @@ def refined(
     check_count("steps", steps)
     check_count("chunk_size", chunk_size)
     check_images(images, guide.image_shape)
-    labels = check_labels(labels, guide.num_classes, len(images))
+    images, labels = differentiable(images), differentiable(check_labels(labels, guide.num_classes, len(images)))
     with evaluation_mode(guide) as network:
         parts = [
             _refined(network, some.to(guide.device), asked.to(guide.device), radius, steps).to(images.device)

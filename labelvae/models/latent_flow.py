@@ -73,7 +73,7 @@ class LatentFlow(ConditionalFlow):
             ValueError: noise or labels of another shape, type or range.
         """
         check_rows("u", u, self.entries)
-        label = self.label_weights(labels, len(u))
+        label, u = self.label_weights(labels, len(u)), u.to(self.dtype)
         for layer in reversed(self.layers):
             u = layer.inverse(u, label)  # type: ignore[operator]
         return u

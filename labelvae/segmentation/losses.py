@@ -34,7 +34,7 @@ def dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
     """Return 1 minus the mean Dice coefficient of the classes, `(B,)` in [0, 1].
 
     With p the probability of a class at a pixel, and t 1 at pixels of the class and 0 elsewhere, the coefficient of the
-    class is a sum over pixels (Milletari et al., 2016, arXiv 1606.04797):
+    class is a sum over pixels (Milletari et al., 2016, arXiv 1606.04797, but without squares below the line):
 
         (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)
 
@@ -71,7 +71,7 @@ def check_masks(logits: Tensor, masks: Tensor) -> Tensor:
         got = f"{masks.dtype} {tuple(masks.shape)}" if isinstance(masks, Tensor) else type(masks).__name__
         raise ValueError(f"masks: expected integers of shape {expected}, got {got}")
     masks = masks.long()
-    if masks.device.type == "cpu":  # elsewhere the host would wait
+    if masks.device.type == "cpu" and masks.numel():  # elsewhere the host would wait
         lowest, highest = (int(value) for value in torch.aminmax(masks))
         if lowest < 0 or highest >= logits.shape[1]:
             raise ValueError(f"masks: expected classes in [0, {logits.shape[1]}), got {lowest} to {highest}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from labelvae.data.given_data import Batches, batches_of, pair_of
+from labelvae.segmentation.losses import check_masks
 from labelvae.segmentation.unet import UNet
 
 
@@ -81,9 +82,7 @@ def segmentation_scores(network: UNet, batches: Batches) -> SegmentationScores:
     counts = torch.zeros(network.num_classes, network.num_classes, dtype=torch.long)
     for batch in batches_of("batches", batches, batch_size=16):
         images, masks = (torch.stack(part) if isinstance(part, list) else part for part in pair_of(batch))
-        if int(masks.max()) >= network.num_classes or int(masks.min()) < 0:
-            found = f"{int(masks.min())} to {int(masks.max())}"
-            raise ValueError(f"masks: expected classes in [0, {network.num_classes}), got {found}")
-        found_classes = network.segment(images)
-        counts += multiclass_confusion_matrix(found_classes.cpu(), masks.long().cpu(), network.num_classes)
+        probabilities = network.probabilities(images).cpu()
+        masks = check_masks(probabilities, masks.cpu())
+        counts += multiclass_confusion_matrix(probabilities.argmax(dim=1), masks, network.num_classes)
     return SegmentationScores.from_confusion(counts)

@@ -125,6 +125,10 @@ class SegmentationTraining(LightningModule):
                 )
         self.history = list(checkpoint.get("history", []))
 
+    def on_fit_start(self) -> None:
+        """Forget the values of a validation before the training."""
+        self._sums = {}
+
     def on_sanity_check_end(self) -> None:
         """Forget the values of Lightning's check before the training."""
         self._sums = {}
@@ -133,10 +137,16 @@ class SegmentationTraining(LightningModule):
         self._sums.setdefault(name, []).append((value, images))
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule."""
+        """Return AdamW and its schedule.
+
+        Raises:
+            ValueError: a trainer without an end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < math.inf:
+            raise ValueError("max_epochs: the schedule needs an end, got none; pass Trainer(max_epochs=...)")
         groups = [{"params": list(self.network.parameters())}]
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, int(steps), "cosine")
 
 
 def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -106,13 +106,15 @@ class UNet(Pretrained):
         The network is used in evaluation mode and without gradients.
 
         Args:
-            images: The images, `(B, C, H, W)` in [0, 1].
+            images: The images, `(B, C, H, W)` in [0, 1], or 8-bit integers.
             chunk_size: The number of images at a time.
 
         Raises:
             ValueError: images of another shape.
         """
         size = check_count("chunk_size", chunk_size)
+        if isinstance(images, Tensor) and images.dtype == torch.uint8:
+            images = images.to(self.dtype) / 255.0
         with evaluation_mode(self) as network:
             if not isinstance(images, Tensor) or not len(images):
                 network(images)  # raises
