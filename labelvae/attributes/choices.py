@@ -62,7 +62,7 @@ class Category(Kind):
     def expected(self) -> str:
         """The names, the first of many."""
         shown = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
-        return f"one of {shown} (or an index from 0 to {len(self.names) - 1})"
+        return f"one of {shown}" + ("" if self.named_by_numbers else f" (or an index from 0 to {self.entries - 1})")
 
     def weights(self, values: Tensor) -> Tensor:
         """One-hot rows; an unknown class has equal weights."""
@@ -90,8 +90,17 @@ class Category(Kind):
             with suppress(ValueError):
                 return float(label_of(value, list(self.names)))
             return None
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and value == round(value)
-        return float(value) if whole and 0 <= value < self.entries else None
+        if not isinstance(value, int | float) or isinstance(value, bool) or value != round(value):
+            return None
+        if self.named_by_numbers:
+            return float(self.names.index(str(int(value)))) if str(int(value)) in self.names else None
+        return float(value) if 0 <= value < self.entries else None
+
+    @property
+    def named_by_numbers(self) -> bool:
+        """Whether the names are whole numbers, other than the indices in their order: a number then is a name."""
+        numbers = [name for name in self.names if name.removeprefix("-").isdecimal()]
+        return len(numbers) == self.entries and numbers != [str(index) for index in range(self.entries)]
 
     def fits(self, values: Tensor) -> Tensor:
         """Whole numbers below the number of classes."""

@@ -59,6 +59,12 @@ class Attributes(Mapping[str, Kind]):
     def __len__(self) -> int:
         return len(self._kinds)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same attributes come in the same order, which the columns of rows follow."""
+        return isinstance(other, Mapping) and list(self.items()) == list(other.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"Attributes({self._kinds})"
 

@@ -205,6 +205,7 @@ class _Evaluation:
         self.leakage = Leakage()
         self.styles: dict[str, Style] = {}
         self.known: dict[int, Mapping[str, Tensor]] = {}
+        self.style_sizes: dict[str, int] = {}
 
     def networks(self) -> ExitStack:
         """Return a context in which all networks are in evaluation mode, without gradients."""
@@ -270,6 +271,10 @@ class _Evaluation:
                     f"style: expected a function from images (B, C, H, W) to statistics by name, each (B, S), got "
                     f"{described(values)} for {len(images)} images"
                 )
+        sizes = {name: values.shape[1] for name, values in measured.items()}
+        self.style_sizes = self.style_sizes or sizes
+        if sizes != self.style_sizes:
+            raise ValueError(f"style: expected {self.style_sizes} statistics as of the first images, got {sizes}")
         return measured
 
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

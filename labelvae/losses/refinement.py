@@ -26,7 +26,7 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.hub import guide_folder, locate
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
-from labelvae.models.wrapped import matching
+from labelvae.models.wrapped import check_differentiable, matching
 from labelvae.system.whole_files import write_whole
 
 FILE = "refinement.json"
@@ -122,6 +122,7 @@ class Refined:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
         matching("guide", guide, vae)
+        check_differentiable("guide", guide)
         self.vae, self.guide = vae, guide
         self.radius = check_radius("radius", radius, vae.image_shape)
         self.steps = check_count("steps", steps)
@@ -172,6 +173,7 @@ class Refined:
         own_labels: Labels | None = None,
         chunk_size: int = 1024,
         mask: Images | None = None,
+        residual: bool = False,
     ) -> Tensor:
         """Return the refined counterfactuals of images; arguments and result are those of `ConditionalVAE.relabel`.
 
@@ -179,7 +181,9 @@ class Refined:
             ValueError: images or labels of another shape, type or range; labels that blend classes.
         """
         images = as_images(images, self.image_shape)
-        made = self.refine(self.vae.relabel(images, labels, own_labels, chunk_size), labels, chunk_size)
+        made = self.refine(
+            self.vae.relabel(images, labels, own_labels, chunk_size, residual=residual), labels, chunk_size
+        )
         return made if mask is None else confined(images, made, mask)
 
     @property

@@ -174,7 +174,7 @@ class _Dial:
 
     @staticmethod
     def _between(near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
-        codes, weights = (torch.lerp(one, other, share[:, None]) for one, other in zip(near, far, strict=True))
+        codes, weights = (torch.lerp(one, other, share[:, None].to(one)) for one, other in zip(near, far, strict=True))
         return codes, weights
 
 

@@ -53,6 +53,8 @@ def counterfactuals(
     check_kind("generator", generator, torch.Generator, optional=True)
     images = as_images(images, vae.image_shape)
     asked, own_labels = vae.asked_and_own(images, labels, own_labels)
+    if residual or vae.encoder_label != "none":
+        own_labels = vae.all_known(own_labels, "own_labels")
     seen = own_labels if vae.decoder_sees_label else vae.weighed(asked)
     own = None if seen is None else vae.label_weights(seen, len(images), "own_labels", vae.device)
     mine = None
@@ -63,12 +65,17 @@ def counterfactuals(
     with evaluation_mode(vae) as model:
         for part in chunks(len(images), chunk_size):
             some = images[part].to(vae.device)
-            posterior = model.encode(some, None if own is None else model.weighed(own[part]))
+            posterior = other = model.encode(some, None if own is None else model.weighed(own[part]))
+            if mine is not None and not vae.decoder_sees_label:
+                other = model.encode(some, model.weighed(mine[part]))
             for draw in range(draws):
-                codes = posterior.rsample(generator)
+                codes = kept = posterior.rsample(generator)
+                if other is not posterior:  # the same noise
+                    noise = (codes - posterior.mean) / posterior.standard_deviation
+                    kept = other.mean + other.standard_deviation * noise
                 changed = model.decode(codes, model.weighed(asked[part].to(vae.device)))
                 if mine is not None:
-                    changed = with_residual(some, changed, model.decode(codes, model.weighed(mine[part])))
+                    changed = with_residual(some, changed, model.decode(kept, model.weighed(mine[part])))
                 if masks is not None:
                     changed = confined(some, changed, masks[part].to(vae.device))
                 made[part, draw] = changed.to(images.device, vae.dtype)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,7 +57,10 @@ def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
     torch.Size([1, 1, 8, 8])
     """
     batch, _, height, width = shape
-    given = torch.as_tensor(mask) if hasattr(mask, "__array_interface__") and hasattr(mask, "ndim") else mask
+    given = _as_tensor(mask)
+    parts = [_as_tensor(each) for each in given] if isinstance(given, list | tuple) else []
+    if parts and all(isinstance(each, Tensor) and each.shape == parts[0].shape for each in parts):
+        given = torch.stack(parts)
     if isinstance(given, Tensor):
         if given.dtype == torch.bool:
             given = given.float()
@@ -67,6 +72,13 @@ def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
     if len(masks) not in (1, batch):
         raise ValueError(f"mask: expected one mask, or one for each of {batch} images, got {len(masks)}")
     return masks.clamp(0.0, 1.0)
+
+
+def _as_tensor(mask: Any) -> Any:
+    """Return an array or a grey picture as a tensor of its values, and anything else as it is."""
+    if hasattr(mask, "__array_interface__") and getattr(mask, "mode", "L") in ("1", "L"):
+        return torch.from_numpy(np.array(mask))
+    return mask
 
 
 def soft_edge(mask: Tensor, width: float = 1.0) -> Tensor:

@@ -81,9 +81,9 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts()}
     alone = ConditionalVAE(**vae.config, **own)
     alone.load_state_dict(vae.state_dict())
-    graph = Relabelling(alone)
+    graph = Relabelling(alone.float())
     labels = torch.zeros(2, dtype=torch.long) if vae.attributes is None else vae.attributes.examples(2)
-    example = (torch.zeros(2, *vae.image_shape), labels)
+    example = (torch.zeros(2, *vae.image_shape, dtype=torch.float32), labels)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own parts

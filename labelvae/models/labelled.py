@@ -96,6 +96,17 @@ class Labelled(Pretrained):
         """Return weights `(B, L)` as labels that `label_weights` accepts."""
         return weights if self.attributes is None else Weights(weights)
 
+    def all_known(self, labels: Any, name: str = "labels") -> Any:
+        """Return labels as they are, or rows `(B, A)` of attributes, of which every value is known.
+
+        Raises:
+            ValueError: a value that is not.
+        """
+        plain = self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping))
+        if plain or self.attributes is None or labels is None or isinstance(labels, Weights):
+            return labels
+        return self.attributes.known(self.attributes.rows(labels, None, name), name)
+
     def asked_and_own(self, images: Tensor, labels: Any, own_labels: Any) -> tuple[Tensor, Any]:
         """Return the weights `(B, L)` of the asked labels, and the images' own labels if they are known.
 
@@ -111,13 +122,13 @@ class Labelled(Pretrained):
         """
         plain = self.attributes is None or (self.attributes.one_class and not isinstance(labels, Mapping))
         if plain or self.attributes is None or isinstance(labels, Weights):
+            if self.attributes is not None and isinstance(own_labels, torch.nn.Module):
+                own_labels = self._own_rows(images, own_labels)[:, 0].long()  # type: ignore[index]
             return self.label_weights(labels, len(images)), own_labels
         own = self._own_rows(images, own_labels)
         asked = self.attributes.rows(labels, len(images))
-        if isinstance(labels, Mapping):
-            told = [name in labels for name in self.attributes]
-        else:
-            told = [True] * len(self.attributes)
+        columns = labels if isinstance(labels, Mapping) else getattr(labels, "columns", None)
+        told = [columns is None or name in columns for name in self.attributes]
         told_here = torch.tensor(told, device=asked.device)
         self.attributes.known(torch.where(told_here, asked, torch.zeros_like(asked)))
         missing = [name for name, known in zip(self.attributes, told, strict=True) if not known]

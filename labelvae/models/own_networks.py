@@ -133,9 +133,9 @@ def own_parts(model: Any) -> dict[str, str]:
 
 
 def _form(part: nn.Module) -> list[Any]:
-    """Return the classes of a network's modules, and the names and shapes of its weights."""
+    """Return the classes and settings of a network's modules, and the names and shapes of its weights."""
     part = uncompiled(part)
-    kinds: list[Any] = [(name, type(each)) for name, each in part.named_modules()]
+    kinds: list[Any] = [(name, type(each), each.extra_repr()) for name, each in part.named_modules()]
     return kinds + [(name, value.shape) for name, value in part.state_dict().items()]
 
 

@@ -99,7 +99,7 @@ class Pretrained(nn.Module):
             if model is not None:
                 header[part] = model.config
                 weights |= {f"{part}.{name}": value for name, value in model.state_dict().items()}
-        weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        weights = _apart({name: value.detach().cpu().contiguous() for name, value in weights.items()})
         write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
         metadata = {"config": json.dumps(header)}
         if bits is not None:
@@ -185,13 +185,24 @@ def plain_name(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
 
 
+def _apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of which none shares its memory with another; safetensors takes no others."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in weights.items():
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return found
+
+
 def _restored(kind: type[Model], arguments: Any, weights: dict[str, Tensor], folder: Path, prefix: str = "") -> Model:
     """Return a model of these arguments with these weights, after both were checked against each other."""
     if not isinstance(arguments, dict):
         raise ValueError(f"{folder}: not a configuration of {kind.kind}: {type(arguments).__name__}, no arguments")
     try:
         with torch.device("meta"):  # shapes without memory, however large a configuration asks
-            expected = kind(**arguments).state_dict()
+            expected = {plain_name(name): value for name, value in kind(**arguments).state_dict().items()}
     except (TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{folder}: not a configuration of {kind.kind}: {error}") from error
     wrong = sorted(set(expected) ^ set(weights)) or sorted(

@@ -195,7 +195,11 @@ class ConditionalVAE(WithPrior):
         """
         check_images(images, self.image_shape)
         label, sees = None, isinstance(self.encoder, Encoder) or self.encoder_label != "none"
-        if self.encoder_label != "none" and labels is not None:
+        if self.encoder_label != "none":
+            if labels is None:
+                raise ValueError(
+                    "labels: this encoder sees the label of an image, got None; pass the images' own labels"
+                )
             label = self._entered(self.label_weights(labels, len(images), device=images.device), self.encoder_label)
         seen = [images.to(self.dtype), label] if sees else [images.to(self.dtype)]
         return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
@@ -217,7 +221,8 @@ class ConditionalVAE(WithPrior):
 
     def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
         """Return label weights `(B, K)` as a network sees them that takes the label by `way`, `(B, L)`."""
-        return self.embedding(label.to(self.dtype)) if self.embedding and way == "embedding" else label
+        label = label.to(self.dtype)
+        return self.embedding(label) if self.embedding and way == "embedding" else label
 
     def decode(self, z: Tensor, labels: Labels) -> Tensor:
         """Return images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
@@ -237,7 +242,7 @@ class ConditionalVAE(WithPrior):
 
         Images and labels may be in any form that `relabel` accepts.
         """
-        own = self.weighed(self.label_weights(labels, len(as_images(images, self.image_shape))))
+        own = self.weighed(self.label_weights(self.all_known(labels), len(as_images(images, self.image_shape))))
         return self.relabel(images, own, own, chunk_size)
 
     def relabel(
@@ -269,6 +274,8 @@ class ConditionalVAE(WithPrior):
         """
         images = as_images(images, self.image_shape)
         asked, own = self.asked_and_own(images, labels, own_labels)
+        if residual or self.encoder_label != "none":
+            own = self.all_known(own, "own_labels")
         with evaluation_mode(self) as model:
             codes = codes_of(
                 model, images, own if self.decoder_sees_label else self.weighed(asked), "own_labels", chunk_size
@@ -276,6 +283,8 @@ class ConditionalVAE(WithPrior):
             made = images_of(model, codes, asked, chunk_size, images.device)
             if check_flag("residual", residual):
                 weights = self.label_weights(own_for_residual(own), len(images), "own_labels")
+                if not self.decoder_sees_label:
+                    codes = codes_of(model, images, own, "own_labels", chunk_size)
                 made = with_residual(images, made, images_of(model, codes, weights, chunk_size, images.device))
         return made if mask is None else confined(images, made, mask)
 

@@ -165,6 +165,7 @@ class WrappedClassifier(Classifier):
 
     def _try_on(self, images: Tensor, num_classes: int | None) -> None:
         expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
+        before = [buffer.clone() for buffer in self.network.buffers()]
         with evaluation_mode(self.network) as network, _watched(network) as (watched, seen):
             prepared = self._prepared(images)
             try:
@@ -176,6 +177,15 @@ class WrappedClassifier(Classifier):
                     f"module: fails on images of shape {tuple(prepared.shape)} ({why:.200}); "
                     "give the size that it wants as size=, or another image_shape"
                 ) from error
+        changed = [not torch.equal(now, then) for now, then in zip(self.network.buffers(), before, strict=True)]
+        if any(changed):
+            with torch.no_grad():
+                for now, then in zip(self.network.buffers(), before, strict=True):
+                    now.copy_(then)
+            raise ValueError(
+                "features: the function uses the network in training mode, which changes its statistics; call the "
+                "network's .eval() first"
+            )
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if not isinstance(logits, Tensor) or shape != (len(images), num_classes or logits.shape[-1]):
             raise ValueError(f"module: expected {expected}, got {shape} for {_counted(len(images))}")

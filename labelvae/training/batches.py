@@ -153,5 +153,9 @@ def take_names(network: Any, datamodule: Any) -> None:
         datamodule: the trainer's, such as an `ImageData`; None, or one without `class_names`, changes nothing.
     """
     names = getattr(datamodule, "class_names", None)
-    if names and getattr(network, "class_names", names) is None and len(names) == network.num_classes:
+    if not names or not hasattr(network, "class_names") or len(names) != network.num_classes:
+        return
+    counted = [str(index) for index in range(len(names))]  # of a `Category` that was given as a number
+    own = network.class_names
+    if own is None or (own == counted and getattr(network, "attributes", None) is not None):
         network.class_names = names
