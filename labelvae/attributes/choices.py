@@ -23,7 +23,8 @@ class Category(Kind):
     """One of several classes.
 
     Args:
-        names: the name of each class, or how many there are, at least 2.
+        names: the name of each class, or how many there are, at least 2. A number means the class of that index; but
+            if the names themselves are whole numbers, such as 1 to 5 stars, the class of that name.
 
     Raises:
         ValueError: fewer than 2 classes, or a name that is there twice.
