@@ -12,7 +12,6 @@ from labelvae.cli import commands, explaining, picture_commands
 from labelvae.cli.parser import DashParser, run
 from labelvae.runs import presets
 from labelvae.runs.settings import Settings
-from labelvae.system.allocator import keep_freed_memory
 
 PRESETS = {
     "digits": presets.DIGITS,
@@ -38,9 +37,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], dict[str, str]]] = {
     "demo": (commands.demo, {}),
 }
 """The function of each command, and its positional arguments; "+" for one or more."""
-
-LONG = ("evaluate", "prior")
-"""Commands that compute on all images of a data set, and keep the memory that they free, as a training does."""
 
 USAGE = """usage: labelvae COMMAND [options]
 
@@ -140,8 +136,6 @@ def _run(command: str, words: list[str]) -> None:
         for name, count in positional.items():
             value = arguments[name]
             arguments[name] = [get_args(hints[name])[0](word) for word in value] if count else hints[name](value)
-        if command in LONG:
-            keep_freed_memory()
         function(**arguments)
     except (ValueError, OSError) as error:
         _refuse(str(error))

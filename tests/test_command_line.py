@@ -4,7 +4,6 @@ import sys
 import pytest
 import yaml
 
-from labelvae import __main__ as command_line
 from labelvae.cli.parser import run
 from labelvae.runs.presets import DIGITS
 
@@ -88,17 +87,6 @@ def test_ctrl_c_says_how_to_go_on(capsys):
         run(main, DIGITS, "test", [])
     assert stop.value.code == 130
     assert "--resume goes on from there" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("command", "kept"), [("evaluate", True), ("export", False)])
-def test_a_long_command_keeps_the_memory_that_it_frees(command, kept, monkeypatch, tmp_path, capsys):
-    calls = []
-    monkeypatch.setattr(command_line, "keep_freed_memory", lambda: calls.append(command))
-    words = ["--model", str(tmp_path), "--judge", str(tmp_path)] if kept else [str(tmp_path / "m.onnx"), "--model=none"]
-    with pytest.raises(SystemExit, match="2"):
-        command_line.main([command, *words])
-    assert calls == ([command] if kept else [])
-    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_help_needs_no_torch():

@@ -225,3 +225,20 @@ def test_inference_mode_changes_nothing(run):
         torch.testing.assert_close(model.relabel(made, LABELS + 0), expected)
         attacked = projected_gradient(guide, made, LABELS + 0, 0.05)
     assert 0 < float((attacked - IMAGES).abs().max()) <= 0.05 + 1e-6
+
+
+def test_a_processor_computes_few_large_images_at_once():
+    class Counting(LabelClassifier):
+        seen = 0
+
+        def forward(self, images):
+            Counting.seen = max(Counting.seen, len(images))
+            return super().forward(images)
+
+    guide, images = Counting((3, 64, 64), 3, kind="mlp", widths=(4,)), torch.rand(40, 3, 64, 64)
+    few, all_at_once = (
+        refined(guide, images, torch.arange(40) % 3, steps=2),
+        refined(guide, images, torch.arange(40) % 3, steps=2, chunk_size=4),
+    )
+    assert Counting.seen == 16
+    torch.testing.assert_close(few, all_at_once, atol=1e-5, rtol=0)

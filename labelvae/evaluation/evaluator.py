@@ -32,6 +32,7 @@ from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
+from labelvae.models.passes import most_at_once
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import adopted
 from labelvae.system.compiling import uncompiled
@@ -133,6 +134,11 @@ def _length(source: Any) -> float:
         return math.nan
 
 
+def _at_once(classifier: Classifier, images: Tensor) -> int:
+    """Return how many images a classifier sees at a time: on a processor few, which takes less memory and time."""
+    return most_at_once(classifier.image_shape) if classifier.device.type == "cpu" else len(images)
+
+
 def _check_model(model: Any) -> None:
     """Raise `ValueError` unless the model has `relabel` and `reconstruct`."""
     for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
@@ -232,7 +238,8 @@ class _Evaluation:
         self.own.update(images=images, labels=labels, asked=asked, counterfactuals=counterfactuals, logits=logits)
         if self.guide is not None:
             with evaluation_mode(self.guide) as guide:
-                guided = guide(counterfactuals.to(self.guide.device)).cpu()
+                parts = counterfactuals.split(_at_once(guide, counterfactuals))
+                guided = torch.cat([guide(some.to(self.guide.device)).cpu() for some in parts])
             self.gap.update(check_known("guide", guided), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked).float())
         self.sharpness.update(counterfactuals, real=False)
@@ -279,10 +286,11 @@ class _Evaluation:
 
     def _seen(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the judge's logits of images, and the features of all networks that see them, by name."""
-        both = {name: each.logits_and_features(images.to(each.device)) for name, each in self.seeing.items()}
-        return check_known("judge", both["judge"][0].cpu()), {
-            name: features.cpu() for name, (_, features) in both.items()
-        }
+        found = {}
+        for name, each in self.seeing.items():
+            parts = [each.logits_and_features(some.to(each.device)) for some in images.split(_at_once(each, images))]
+            found[name] = [torch.cat(values).cpu() for values in zip(*parts, strict=True)]
+        return check_known("judge", found["judge"][0]), {name: features for name, (_, features) in found.items()}
 
     def checked(self, batch: object) -> tuple[Tensor, Tensor]:
         """Return the images and labels of a batch, checked against the judge."""

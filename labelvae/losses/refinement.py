@@ -25,6 +25,7 @@ from labelvae.models.edits import confined
 from labelvae.models.frozen import Classifier
 from labelvae.models.hub import guide_folder, locate
 from labelvae.models.inference import evaluation_mode
+from labelvae.models.passes import most_at_once
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import check_differentiable, matching
 from labelvae.system.whole_files import write_whole
@@ -54,7 +55,7 @@ def refined(
         radius: the largest Euclidean distance of an image from its original, from 0 to that of black from white. 0
             changes nothing.
         steps: the number of steps, each of length `2.5 * radius / steps`. More steps change little.
-        chunk_size: the number of images at a time.
+        chunk_size: the largest number of images at a time. A processor takes fewer, which needs less memory.
 
     Returns:
         The refined images, `(B, C, H, W)` in [0, 1], on the device of `images`.
@@ -64,7 +65,9 @@ def refined(
     """
     check_radius("radius", radius, guide.image_shape)
     check_count("steps", steps)
-    check_count("chunk_size", chunk_size)
+    chunk_size = check_count("chunk_size", chunk_size)
+    if guide.device.type == "cpu":  # the maps of every layer are kept for the gradient
+        chunk_size = min(chunk_size, most_at_once(guide.image_shape))
     check_images(images, guide.image_shape)
     images, labels = differentiable(images), differentiable(check_labels(labels, guide.num_classes, len(images)))
     with evaluation_mode(guide) as network:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from labelvae.inputs.checks import check_count
-from labelvae.inputs.tensors import moved
+from labelvae.inputs.tensors import ImageShape, moved
 from labelvae.models.inference import chunks, evaluation_mode
 
 MOST_AT_ONCE, MOST_VALUES = 256, 256 * 28 * 28
@@ -71,9 +71,18 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
     return images
 
 
+def most_at_once(image_shape: ImageShape) -> int:
+    """Return the largest number of images that a processor computes at once.
+
+    >>> most_at_once((1, 28, 28)), most_at_once((3, 96, 96))
+    (256, 16)
+    """
+    return BLOCK * max(1, min(MOST_AT_ONCE, MOST_VALUES // math.prod(image_shape)) // BLOCK)
+
+
 def _parts(vae: Any, device: torch.device, length: int, chunk_size: int) -> list[slice]:
     """Return the slices of the images that a model on `device` computes at a time."""
-    most = BLOCK * max(1, min(MOST_AT_ONCE, MOST_VALUES // math.prod(vae.image_shape)) // BLOCK)
+    most = most_at_once(vae.image_shape)
     if device.type != "cpu" or check_count("chunk_size", chunk_size) <= most:
         return chunks(length, chunk_size)
     parts = chunks(length, most)
