@@ -4,8 +4,10 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from labelvae import (
     AttributeClassifier,
@@ -14,14 +16,20 @@ from labelvae import (
     Category,
     ConditionalVAE,
     Continuous,
+    GuidedELBO,
     ImageData,
     LabelClassifier,
+    VAETraining,
     evaluate,
 )
+from labelvae.cli.loading import images_of_run
+from labelvae.data.table_text import read_text
+from labelvae.inputs.conversions import image_bytes
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, counterfactuals, relabel_to_confidence
 from labelvae.models.export import exported
 from labelvae.training.batches import take_names
+from labelvae.training.callbacks import LastCheckpoint
 
 SHAPE = (1, 8, 8)
 TWO = {"object": Category(["cup", "duck"]), "width": Continuous(1, 5)}
@@ -228,3 +236,74 @@ def test_a_style_with_other_statistics_in_each_batch_is_refused(images):
     ):
         with pytest.raises(ValueError, match="style: expected .* statistics as of the first images, got"):
             evaluate(made(3), batches, judge, style=style, progress=False)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"shuffle": True, "drop_last": True}, {"drop_last": True}])
+def test_a_loader_that_shuffles_gives_the_same_split_every_time(options):
+    shades = torch.arange(100, dtype=torch.uint8)[:, None, None, None].expand(100, 1, 8, 8).contiguous()
+    pairs = TensorDataset(shades, torch.arange(100) % 2)
+    expected = ImageData.from_datasets(DataLoader(pairs, 32)).splits["test"].images
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        data = ImageData.from_datasets(DataLoader(pairs, 32, **options))
+        assert torch.equal(data.splits["test"].images, expected)
+        assert sum(map(len, data.splits.values())) == 100
+
+
+def test_a_grey_picture_in_front_takes_no_colours():
+    red, grey = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("L", (8, 8), 3)
+    assert torch.equal(image_bytes([grey, red]), image_bytes([red, grey]).flip(0))
+    assert image_bytes([grey, grey]).shape == (2, 1, 8, 8)
+
+
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path):
+    (tmp_path / "labels.csv").write_text('file,kind\na,cat\nb,"dog\nc,cat\n')
+    with pytest.raises(ValueError, match="look for a quote that is not closed"):
+        read_text(tmp_path / "labels.csv")
+
+
+def training(guide_seed):
+    torch.manual_seed(guide_seed)
+    guide = LabelClassifier(SHAPE, 3, widths=(4,))
+    return VAETraining(ConditionalVAE(SHAPE, 3, encoder_widths=(8,), hidden_dim=16, latent_dim=4), GuidedELBO(guide))
+
+
+def trainer(*callbacks, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return Trainer(callbacks=list(callbacks), num_sanity_val_steps=0, limit_val_batches=0, **quiet, **options)
+
+
+def test_a_checkpoint_brings_its_guide_back_for_good(tmp_path):
+    loader = DataLoader(TensorDataset(torch.rand(8, *SHAPE), torch.arange(8) % 3), 4)
+    first = training(7)
+    trainer(LastCheckpoint(tmp_path / "r.ckpt"), max_epochs=1).fit(first, loader, loader)
+    again = training(99)
+    more = trainer(LastCheckpoint(tmp_path / "s.ckpt"), max_epochs=2)
+    more.fit(again, loader, loader, ckpt_path=tmp_path / "r.ckpt", weights_only=True)
+    for ours, theirs in zip(again.loss.guide.parameters(), first.loss.guide.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_last_epoch_is_kept_whatever_ends_the_training(tmp_path):
+    loader = DataLoader(TensorDataset(torch.rand(12, *SHAPE), torch.arange(12) % 3), 4)
+    trainer(LastCheckpoint(tmp_path / "m.ckpt", 5), max_steps=7).fit(training(7), loader, loader)
+    assert (tmp_path / "m.ckpt").is_file()
+
+
+def test_a_folder_that_has_changed_since_the_training_is_said(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / "imgs" / label).mkdir(parents=True)
+        for place in range(20):
+            shade = Image.fromarray(np.full((8, 8), 10 * place, dtype=np.uint8))
+            shade.save(tmp_path / "imgs" / label / f"{place:03}.png")
+    data = ImageData("folder", tmp_path / "imgs")
+    vae = ConditionalVAE(SHAPE, 2, encoder_widths=(8,), hidden_dim=16, latent_dim=4)
+    vae.class_names = data.class_names
+    vae.save_pretrained(tmp_path / "run" / "vae")
+    settings = f"# images: fingerprint {data.fingerprint()}\ndata_dir: {tmp_path / 'imgs'}\ndata:\n  name: folder\n"
+    (tmp_path / "run" / "settings.yaml").write_text(settings)
+    arguments = (str(tmp_path / "run" / "vae"), vae, data.class_names, None, None, False)
+    images_of_run(*arguments)
+    shade.save(tmp_path / "imgs" / "a" / "000a.png")
+    with pytest.warns(UserWarning, match="the test images may include training images"):
+        images_of_run(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,9 +168,16 @@ def images_of_run(
         how = replace(how, image_size=vae.image_shape[1:], skip_unreadable=how.skip_unreadable or skip_unreadable)
     named = (locate(model, vae.kind) / "classes.json").is_file()
     images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
-    if data is None and data_dir is None and how.name != "folder":
+    if data is None and data_dir is None:
         found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
-        if found is not None and not images.is_of(found[1]):
+        other = found is not None and not images.is_of(found[1])
+        if other and how.name == "folder":
+            warnings.warn(
+                f"data: {where} has other files than when the model was trained, so they are split in another way; the "
+                "test images may include training images",
+                stacklevel=2,
+            )
+        elif other:
             raise ValueError(
                 f"data: {path} names {how.name}, but the run had other images, such as a data set from Python; name "
                 "images with --data and --data-dir, or call labelvae.evaluate"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from labelvae.data.forms import progress
 from labelvae.data.given_data import batches_of, class_labels, has_positions, pair_of
@@ -129,7 +130,7 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
     Raises:
         ValueError: another form; images of several sizes or out of range; labels that are no classes.
     """
-    read = {name: Read(name, each, memory_share) for name, each in given.items() if each is not None}
+    read = {name: Read(name, _in_order(each), memory_share) for name, each in given.items() if each is not None}
     names = names_of(read["train"]) if class_names is None else check_names("class_names", class_names)
     for name, each in read.items():
         if each.shape != read["train"].shape:
@@ -138,6 +139,19 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
     resident = all(isinstance(each, ImageSet) for each in stored.values())
     files = "" if resident else " ".join(each.digest for each in read.values())
     return Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
+
+
+def _in_order(given: Any) -> Any:
+    """Return a loader that shuffles or drops images as one that does not, so that a split depends on its seed alone."""
+    if type(given) is not DataLoader or given.batch_size is None:
+        return given
+    sampler = given.sampler
+    shuffled = isinstance(sampler, RandomSampler) and not sampler.replacement
+    if not (shuffled or (isinstance(sampler, SequentialSampler) and given.drop_last)):
+        return given
+    if len(sampler) != len(given.dataset):  # type: ignore[arg-type]  # of some images on purpose
+        return given
+    return DataLoader(given.dataset, given.batch_size, num_workers=given.num_workers, collate_fn=given.collate_fn)
 
 
 def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:

@@ -34,7 +34,7 @@ def find_files(root: Path, names: Sequence[str], rows: Sequence[int], column: st
     places: _Places | None = None
     found, missing = [], []
     for name, row in zip(names, rows, strict=True):
-        if name and (root / name).is_file():
+        if name and os.path.isfile(root / name):  # False for names that are too long
             found.append(name)
             continue
         places = places or _Places(root)

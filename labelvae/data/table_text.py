@@ -101,9 +101,14 @@ def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     said = first.strip().strip('"').casefold().startswith("sep=")
     separator = _separator((rest if said else text).partition("\n")[0])
     try:
-        read = list(csv.reader(io.StringIO(rest if said else text), delimiter=separator, skipinitialspace=True))
+        read = list(
+            csv.reader(io.StringIO(rest if said else text), delimiter=separator, skipinitialspace=True, strict=True)
+        )
     except csv.Error as error:
-        raise ValueError(f"{path}: expected a table as text whose cells are separated by commas ({error})") from error
+        raise ValueError(
+            f"{path}: expected a table as text whose cells are separated by commas ({error}); look for a quote "
+            "that is not closed"
+        ) from error
     lines = [(number, line) for number, line in enumerate(read, start=1 + said) if any(map(str.strip, line))]
     if lines:
         lines[0] = (lines[0][0], [name.strip() for name in lines[0][1]])

@@ -199,7 +199,8 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
             raise ValueError(f"{name}: expected a tensor or an array (N, C, H, W), got {described(images)}")
         first = each[0]
         if _is_picture(first):
-            shape = (1 if first.mode in ("1", "L") else 3, first.height, first.width)
+            grey = all(getattr(one, "mode", None) in ("1", "L") for one in each)
+            shape = (1 if grey else 3, first.height, first.width)
             images = torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
         elif all(isinstance(one, Tensor) for one in each):
             if len({one.shape for one in each}) > 1:

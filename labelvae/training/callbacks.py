@@ -67,7 +67,8 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         path: the file.
-        every_n_epochs: the number of epochs between checkpoints. The last epoch is always kept.
+        every_n_epochs: the number of epochs between checkpoints. The last epoch is always kept, whatever
+            ends the training.
     """
 
     def __init__(self, path: Path, every_n_epochs: int = 1) -> None:
@@ -87,7 +88,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint."""
         epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
+        last = epoch == trainer.max_epochs or trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
+        if epoch % self.every_n_epochs and not last:
             return
         trainer.save_checkpoint(self.path)
 

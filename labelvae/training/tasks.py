@@ -260,6 +260,12 @@ class VAETraining(Task):
             tensors = self.loss.guidance.members.state_dict()
             self._frozen = {name: value.clone() for name, value in tensors.items()}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the guide of the checkpoint for the frozen one."""
+        super().on_load_checkpoint(checkpoint)
+        saved, start = checkpoint.get("state_dict", {}), "loss.guidance.members."
+        self._frozen |= {name: saved[start + name].clone() for name in self._frozen if start + name in saved}
+
     def on_fit_start(self) -> None:
         """Prepare as `Task.on_fit_start` does, and drop the model's prior."""
         super().on_fit_start()
