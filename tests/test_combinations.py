@@ -24,6 +24,7 @@ from labelvae import (
 )
 from labelvae.cli.loading import images_of_run
 from labelvae.data.table_text import read_text
+from labelvae.data.tables import read_labels
 from labelvae.inputs.conversions import image_bytes
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, counterfactuals, relabel_to_confidence
@@ -307,3 +308,14 @@ def test_a_folder_that_has_changed_since_the_training_is_said(tmp_path):
     shade.save(tmp_path / "imgs" / "a" / "000a.png")
     with pytest.warns(UserWarning, match="the test images may include training images"):
         images_of_run(*arguments)
+
+
+def test_a_declared_class_may_have_the_name_of_nothing(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,glasses\na,none\nb,sun\nc,\nd,None\n")
+    for kind in (Category(["none", "sun"]), {"kind": "category", "names": ["none", "sun"]}):
+        _, _, rows = read_labels(tmp_path / "labels.csv", {"glasses": kind})
+        assert rows[:, 0].nan_to_num(9.0).tolist() == [0.0, 1.0, 9.0, 0.0]
+    table = {"glasses": ["none", "sun"] * 30, "width": [1.5 + place % 7 / 3 for place in range(60)]}
+    kinds = {"glasses": Category(["none", "sun"]), "width": None}
+    data = ImageData.from_table(torch.rand(60, *SHAPE), table, attributes=kinds)
+    assert not any(split.labels.isnan().any() for split in data.splits.values())

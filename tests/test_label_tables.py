@@ -274,7 +274,7 @@ def with_cell(value):
         (table(head=("file", "kind", "")), "row 1: expected a name for each column, got none for column 3"),
         (table(head=("", "kind", "size")), "expected the columns file, and one an attribute, got \\(no name\\), kind"),
         (table(kinds=["K\xe4se", "Milch"] * 12).encode("latin-1"), "text in UTF-8 .*; save it as CSV in UTF-8"),
-        (table(kinds=['"cat' if place == 3 else "cat" for place in range(24)]), "row 5: expected 3 cells, got 2"),
+        (table(kinds=['"cat' if place == 3 else "cat" for place in range(24)]), "row 5: .* quote that is not closed"),
     ],
 )
 def test_cells_that_can_mean_several_things_are_refused(tmp_path, text, message):

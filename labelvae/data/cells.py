@@ -43,7 +43,13 @@ def measured(value: Any) -> tuple[float, str] | None:
     return (float(found[1]), found[2]) if found and math.isfinite(float(found[1])) else None
 
 
-def tidied(name: str, values: Sequence[Any], lines: Sequence[int] | None = None, semicolons: bool = False) -> list[Any]:
+def tidied(
+    name: str,
+    values: Sequence[Any],
+    lines: Sequence[int] | None = None,
+    semicolons: bool = False,
+    names: Sequence[str] = (),
+) -> list[Any]:
     """Return the values of a column. Unknown ones become None, and decimal commas become points.
 
     Commas are decimal if all cells are numbers and none has a point. A comma before three digits may separate
@@ -55,6 +61,7 @@ def tidied(name: str, values: Sequence[Any], lines: Sequence[int] | None = None,
         values: the cells.
         lines: the number of each row, for errors. By default they count from 0.
         semicolons: semicolons separate the cells of the table.
+        names: the names of a category that is declared. A name such as "none" is then known.
 
     Raises:
         ValueError: commas that can be decimal or separate thousands, and numbers with both.
@@ -63,7 +70,9 @@ def tidied(name: str, values: Sequence[Any], lines: Sequence[int] | None = None,
     (['2.5', None, '3'], ['2,5', '3.5'])
     """
     signs = any(isinstance(value, str) and value.strip() == "+" for value in values)
-    cells = [cell(value, [word for word in UNKNOWN if word != "-"] if signs else UNKNOWN) for value in values]
+    kept = {*(each.strip().casefold() for each in names), *(["-"] if signs else [])}
+    unknown = [word for word in UNKNOWN if word not in kept]
+    cells = [cell(value, unknown) for value in values]
     texts = {place: each for place, each in enumerate(cells) if isinstance(each, str)}
     large = next((place for place, text in texts.items() if _THOUSANDS.fullmatch(text.strip())), None)
     if large is not None:

@@ -100,14 +100,14 @@ def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     first, _, rest = text.partition("\n")
     said = first.strip().strip('"').casefold().startswith("sep=")
     separator = _separator((rest if said else text).partition("\n")[0])
+    read: list[list[str]] = []
+    cells = csv.reader(io.StringIO(rest if said else text), delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        read = list(
-            csv.reader(io.StringIO(rest if said else text), delimiter=separator, skipinitialspace=True, strict=True)
-        )
+        read.extend(cells)
     except csv.Error as error:
         raise ValueError(
-            f"{path}: expected a table as text whose cells are separated by commas ({error}); look for a quote "
-            "that is not closed"
+            f"{path}: row {len(read) + 1 + said}: expected cells separated by {separator!r} ({error}); look for a "
+            "quote that is not closed"
         ) from error
     lines = [(number, line) for number, line in enumerate(read, start=1 + said) if any(map(str.strip, line))]
     if lines:

@@ -14,6 +14,7 @@ from torch import Tensor
 from labelvae.attributes.choices import NO, YES, Binary, Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
+from labelvae.attributes.kinds import kind_of
 from labelvae.attributes.rows import Attributes
 from labelvae.data.cells import MARKS, measured, tidied
 from labelvae.data.table_text import read_text
@@ -180,7 +181,7 @@ def table_rows(
         raise ValueError(f"columns: expected {', '.join(attributes)}, got {there}; {missing[0]} is missing")
     found = []
     for name, kind in attributes.items():
-        column = tidied(name, columns[name], lines)
+        column = tidied(name, columns[name], lines, names=getattr(kind, "names", ()))
         if isinstance(kind, Binary) and {(-1.0, ""), (0.0, "")} <= {measured(value) for value in column}:
             raise ValueError(f"column {name}: expected {kind.expected}, or -1 and 1, got both 0 and -1")
         words = [(type(value), str(value)) for value in column]
@@ -229,6 +230,12 @@ def read_labels(path: Path, attributes: Mapping[str, Any] | None = None) -> tupl
     return table.files, table.attributes, table.rows
 
 
+def _names(attributes: Mapping[str, Any] | None, name: str) -> Sequence[str]:
+    """Return the names of a column's classes, if they are declared."""
+    kind = attributes.get(name) if isinstance(attributes, Mapping) else None
+    return () if kind is None else getattr(kind_of(name, kind), "names", ())
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """A table of labels.
@@ -253,7 +260,8 @@ def read_label_table(path: Path, attributes: Mapping[str, Any] | None = None) ->
     text = read_text(path)
     try:
         columns = {
-            name: tidied(name, column, text.rows, text.separator == ";") for name, column in text.columns.items()
+            name: tidied(name, column, text.rows, text.separator == ";", _names(attributes, name))
+            for name, column in text.columns.items()
         }
         found = declared_attributes(columns, attributes, text.rows)
         rows = table_rows(columns, found, text.rows)
