@@ -25,10 +25,11 @@ from labelvae import (
 from labelvae.cli.loading import images_of_run
 from labelvae.data.table_text import read_text
 from labelvae.data.tables import read_labels
-from labelvae.inputs.conversions import image_bytes
+from labelvae.inputs.conversions import image_bytes, image_tensor
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, counterfactuals, relabel_to_confidence
 from labelvae.models.export import exported
+from labelvae.photos import read_scan
 from labelvae.training.batches import take_names
 from labelvae.training.callbacks import LastCheckpoint
 
@@ -319,3 +320,26 @@ def test_a_declared_class_may_have_the_name_of_nothing(tmp_path):
     kinds = {"glasses": Category(["none", "sun"]), "width": None}
     data = ImageData.from_table(torch.rand(60, *SHAPE), table, attributes=kinds)
     assert not any(split.labels.isnan().any() for split in data.splits.values())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_means_what_its_file_means(tmp_path, channels):
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    clear.putpixel((2, 1), (0, 0, 0, 255))
+    turned = Image.new("L", (8, 8))
+    turned.putpixel((7, 0), 255)
+    turned.getexif()[274] = 6
+    palette = Image.new("P", (8, 8))
+    palette.info["transparency"] = 0
+    clear.save(tmp_path / "clear.png")
+    turned.save(tmp_path / "turned.png", exif=turned.getexif())
+    palette.save(tmp_path / "palette.png", transparency=0)
+    for file in tmp_path.glob("*.png"):
+        expected = read_scan(file, (channels, 8, 8), fit="crop").reshape(1, channels, 8, 8)
+        torch.testing.assert_close(image_tensor(Image.open(file), (channels, 8, 8)), expected, atol=0.01, rtol=0)
+
+
+def test_pictures_on_their_side_are_turned_before_their_size_is_read():
+    turned = Image.new("L", (12, 8))
+    turned.getexif()[274] = 6
+    assert image_bytes([turned, Image.new("L", (8, 12))]).shape == (2, 1, 12, 8)

@@ -120,8 +120,24 @@ def _is_picture(value: Any) -> bool:
     return hasattr(value, "getbands") and hasattr(value, "convert")
 
 
+def _upright_on_white(image: Any, channels: int, name: str) -> Any:
+    """Return a picture as a reader of its file sees it: turned by its EXIF data, and white where it is transparent."""
+    from PIL import Image, ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(image)
+        clear = "A" in image.getbands() or "transparency" in image.info
+        if channels != 4 and clear and not image.mode.startswith(("I", "F")):
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    except Exception as error:  # a file that is closed or broken, read only now
+        raise ValueError(f"{name}: expected a picture that can be read, got one that cannot ({error})") from error
+    return image
+
+
 def _picture(image: Any, shape: ImageShape, name: str) -> Tensor:
     channels, height, width = shape
+    image = _upright_on_white(image, channels, name)
     if image.size != (width, height):
         raise ValueError(
             f"{name}: expected {height}x{width} pixels, got a picture of {image.height}x{image.width}; "
@@ -200,7 +216,8 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
         first = each[0]
         if _is_picture(first):
             grey = all(getattr(one, "mode", None) in ("1", "L") for one in each)
-            shape = (1 if grey else 3, first.height, first.width)
+            width, height = _upright_on_white(first, 4, name).size
+            shape = (1 if grey else 3, height, width)
             images = torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
         elif all(isinstance(one, Tensor) for one in each):
             if len({one.shape for one in each}) > 1:
