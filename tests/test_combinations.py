@@ -175,7 +175,7 @@ def test_own_parts_that_share_a_layer_are_saved_and_loaded(tmp_path, images):
     vae.save_pretrained(tmp_path)
     again = ConditionalVAE.from_pretrained(tmp_path, **parts())
     assert torch.equal(again.relabel(images, 1, 0), vae.relabel(images, 1, 0))
-    with pytest.raises(ValueError, match="labels: this encoder sees the label of an image, got None"):
+    with pytest.raises(ValueError, match="labels: this encoder sees the label of the image, got None"):
         vae.relabel(images, 1)
 
 

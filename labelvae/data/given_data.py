@@ -14,6 +14,7 @@ of `IMAGE_KEYS` and one of `LABEL_KEYS`. Images and labels may have any form tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -203,3 +204,11 @@ def class_labels(labels: Any, num_classes: int, batch: int, class_names: Sequenc
             raise ValueError("labels: expected one class an image, got rows of weights that are blends")
         found = found.argmax(dim=1)
     return check_labels(found, num_classes, batch)
+
+
+def length_of(batches: Any) -> float:
+    """Return the number of batches; NaN where it is not known, as of a `DataLoader` of an `IterableDataset`."""
+    try:
+        return len(batches)
+    except TypeError:
+        return math.nan

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from tqdm import tqdm
 
-from labelvae.data.given_data import Batches, batches_of, checked_pair, pair_of, shape_of
+from labelvae.data.given_data import Batches, batches_of, checked_pair, length_of, pair_of, shape_of
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
 from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Style
 from labelvae.evaluation.own_metrics import OwnMetrics
@@ -32,7 +32,7 @@ from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
-from labelvae.models.passes import most_at_once
+from labelvae.models.passes import at_once
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import adopted
 from labelvae.system.compiling import uncompiled
@@ -111,7 +111,7 @@ def evaluate(
         evaluation = _Evaluation(model, *networks, style, own)
     generator = torch.Generator("cpu").manual_seed(seed)
     of, real = ("batches", batches) if real is None else ("real", real)
-    sizes = [_length(source) for source in (real, batches)]
+    sizes = [length_of(source) for source in (real, batches)]
     total = None if math.isnan(sum(sizes)) else sizes[0] + rounds * sizes[1]
     with evaluation.networks(), tqdm(desc=name, total=total, disable=not progress, leave=False, unit="batch") as bar:
         for batch in real:
@@ -124,19 +124,6 @@ def evaluate(
                 evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
-
-
-def _length(source: Any) -> float:
-    """Return the number of batches; NaN where it is not known, as of a `DataLoader` of an `IterableDataset`."""
-    try:
-        return len(source)
-    except TypeError:
-        return math.nan
-
-
-def _at_once(classifier: Classifier, images: Tensor) -> int:
-    """Return how many images a classifier sees at a time: on a processor few, which takes less memory and time."""
-    return most_at_once(classifier.image_shape) if classifier.device.type == "cpu" else len(images)
 
 
 def _check_model(model: Any) -> None:
@@ -238,7 +225,7 @@ class _Evaluation:
         self.own.update(images=images, labels=labels, asked=asked, counterfactuals=counterfactuals, logits=logits)
         if self.guide is not None:
             with evaluation_mode(self.guide) as guide:
-                parts = counterfactuals.split(_at_once(guide, counterfactuals))
+                parts = counterfactuals.split(at_once(guide, counterfactuals))
                 guided = torch.cat([guide(some.to(self.guide.device)).cpu() for some in parts])
             self.gap.update(check_known("guide", guided), logits, asked)
         self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked).float())
@@ -288,7 +275,7 @@ class _Evaluation:
         """Return the judge's logits of images, and the features of all networks that see them, by name."""
         found = {}
         for name, each in self.seeing.items():
-            parts = [each.logits_and_features(some.to(each.device)) for some in images.split(_at_once(each, images))]
+            parts = [each.logits_and_features(some.to(each.device)) for some in images.split(at_once(each, images))]
             found[name] = [torch.cat(values).cpu() for values in zip(*parts, strict=True)]
         return check_known("judge", found["judge"][0]), {name: features for name, (_, features) in found.items()}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -181,8 +182,8 @@ class Encoder(nn.Module):
         """
         check_rows("images", images, *self.image_shape)
         maps = images * 2.0 - 1.0
-        if label is None and self.sees_label:
-            raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
+        if self.sees_label:
+            own_for_encoder(label)
         if label is not None and self.planes is not None and self.mix is not None:
             maps = self.mix(self.planes(maps, label))
         maps = self.maps(maps)
@@ -294,3 +295,14 @@ class Decoder(nn.Module):
                 maps = convolved_with_label(layer, maps, label) if isinstance(layer, nn.Conv2d) else layer(maps)
         logits: Tensor = maps
         return logits
+
+
+def own_for_encoder(labels: Any) -> Any:
+    """Return the images' own labels, which an encoder sees.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if labels is None:
+        raise ValueError("labels: this encoder sees the label of the image, got None; pass the images' own labels")
+    return labels

@@ -33,7 +33,7 @@ from labelvae.models.edits import confined, own_for_residual, with_residual
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.labelled import label_arguments
 from labelvae.models.latent import DiagonalGaussian
-from labelvae.models.networks import Decoder, Encoder
+from labelvae.models.networks import Decoder, Encoder, own_for_encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
 from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
 from labelvae.models.passes import codes_of, images_of
@@ -196,11 +196,8 @@ class ConditionalVAE(WithPrior):
         check_images(images, self.image_shape)
         label, sees = None, isinstance(self.encoder, Encoder) or self.encoder_label != "none"
         if self.encoder_label != "none":
-            if labels is None:
-                raise ValueError(
-                    "labels: this encoder sees the label of an image, got None; pass the images' own labels"
-                )
-            label = self._entered(self.label_weights(labels, len(images), device=images.device), self.encoder_label)
+            own = self.label_weights(own_for_encoder(labels), len(images), device=images.device)
+            label = self._entered(own, self.encoder_label)
         seen = [images.to(self.dtype), label] if sees else [images.to(self.dtype)]
         return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
 
@@ -238,10 +235,7 @@ class ConditionalVAE(WithPrior):
         return self.decode(self.encode(images, labels).rsample(), labels)
 
     def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
-        """Return the images `(B, C, H, W)` in [0, 1] that the posterior mean of `images` gives under their own labels.
-
-        Images and labels may be in any form that `relabel` accepts.
-        """
+        """Return images `(B, C, H, W)` in [0, 1] under their own labels, from the posterior mean; see `relabel`."""
         own = self.weighed(self.label_weights(self.all_known(labels), len(as_images(images, self.image_shape))))
         return self.relabel(images, own, own, chunk_size)
 
@@ -274,12 +268,10 @@ class ConditionalVAE(WithPrior):
         """
         images = as_images(images, self.image_shape)
         asked, own = self.asked_and_own(images, labels, own_labels)
-        if residual or self.encoder_label != "none":
-            own = self.all_known(own, "own_labels")
+        own = self.all_known(own, "own_labels") if residual or self.encoder_label != "none" else own
         with evaluation_mode(self) as model:
-            codes = codes_of(
-                model, images, own if self.decoder_sees_label else self.weighed(asked), "own_labels", chunk_size
-            )
+            seen = own if self.decoder_sees_label else self.weighed(asked)
+            codes = codes_of(model, images, seen, "own_labels", chunk_size)
             made = images_of(model, codes, asked, chunk_size, images.device)
             if check_flag("residual", residual):
                 weights = self.label_weights(own_for_residual(own), len(images), "own_labels")

@@ -94,10 +94,9 @@ class ClassifierTraining(Task):
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the arguments as plain values, for a checkpoint."""
-        own = {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
-        return (
-            super().hyperparameters() | own | {"label_smoothing": self.label_smoothing, "adversarial": self.adversarial}
-        )
+        own = {name: getattr(self, name) for name in ("label_smoothing", "adversarial")}
+        own |= {"classifier": plain_network(self.classifier), "augmentation": asdict(self.augmentation)}
+        return super().hyperparameters() | own
 
     @property
     def network(self) -> Classifier | AttributeClassifier:
@@ -249,20 +248,17 @@ class VAETraining(Task):
         """
         frozen = set() if self.loss.guidance is None else set(self.loss.guidance.modules())
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            pruned = getattr(callback, "_parameters_to_prune", None) or ()
-            if any(part in frozen for part, _ in pruned):
+            if any(part in frozen for part, _ in getattr(callback, "_parameters_to_prune", None) or ()):
                 raise ValueError(
                     "callbacks: ModelPruning would prune the frozen guide as well; pass it "
                     "parameters_to_prune=[(layer, 'weight'), ...] with layers of the task's vae"
                 )
         super().setup(stage)
         if self.loss.guidance is not None:
-            tensors = self.loss.guidance.members.state_dict()
-            self._frozen = {name: value.clone() for name, value in tensors.items()}
+            self._frozen = {name: value.clone() for name, value in self.loss.guidance.members.state_dict().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the guide of the checkpoint for the frozen one."""
-        super().on_load_checkpoint(checkpoint)
         saved, start = checkpoint.get("state_dict", {}), "loss.guidance.members."
         self._frozen |= {name: saved[start + name].clone() for name in self._frozen if start + name in saved}
 
