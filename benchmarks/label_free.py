@@ -22,6 +22,7 @@ from labelvae import ConditionalVAE, ImageData, evaluate
 from labelvae.data.loaders import ImageLoader
 from labelvae.evaluation.scores import save_scores, scores_table
 from labelvae.losses.refinement import guide_of, refining
+from labelvae.models.hub import guide_folder
 from labelvae.runs.experiment import Experiment
 from labelvae.runs.presets import CIFAR10_SMALL
 from labelvae.system.allocator import keep_freed_memory
@@ -56,10 +57,9 @@ def main() -> None:
         for split, count in ((test, options.images), (train, 5 * options.images))
     ]
     judge = opinion_of(options.judge, vae)
+    guide = None if guide_folder(options.model) is None else guide_of(options.model)
     scores = [
-        evaluate(
-            model, loaders[0], judge, real=loaders[1], label_free=network, guide=guide_of(options.model), name=name
-        )
+        evaluate(model, loaders[0], judge, real=loaders[1], label_free=network, guide=guide, name=name)
         for name, model in (("not refined", vae), ("as it comes", refining(vae, options.model)))
     ]
     print(scores_table(scores))
