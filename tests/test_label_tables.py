@@ -267,6 +267,10 @@ def with_cell(value):
             table(sizes=[f"1.00{each % 9},5" for each in range(24)], separator=";"),
             "row 2, column size: .*'1.000,5'",
         ),
+        (
+            "file;kind;size\n" + "".join(f"{place}.png;{1 + place % 3},5;1.{250 + place}\n" for place in range(24)),
+            "row 2, column size: '1.250' can be 1250 or 1.250, as numbers of this table have decimal commas",
+        ),
         (table(sizes=[f'"{each},000.5"' for each in range(1, 25)]), "row 2, column size: .* thousands, got '1,000.5'"),
         (table(head=("file", "kind", "id"), sizes=list(range(100, 124))), "column id: only counts the rows"),
         (table(kinds=["Cat", "cat", "dog", "dog"] * 6), "column kind: 'Cat' and 'cat' differ only in upper and lower"),

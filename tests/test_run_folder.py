@@ -43,6 +43,20 @@ def test_a_run_keeps_the_order_of_its_classes(tmp_path):
     assert class_order(tmp_path) == ["1", "10", "2"]
 
 
+def test_a_guide_is_not_trained_further_once_a_model_has_learned_from_it(tmp_path):
+    def resumed(epochs):
+        guide = replace(DIGITS.guide, optimization=replace(DIGITS.guide.optimization, epochs=epochs))
+        claim_folder(tmp_path, replace(DIGITS, out=tmp_path, guide=guide, resume=True), data(["a", "b"]), "here")
+
+    claim_folder(tmp_path, replace(DIGITS, out=tmp_path), data(["a", "b"]), "here")
+    resumed(50)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "vae.ckpt").touch()
+    resumed(50)
+    with pytest.raises(ValueError, match=r"resume: guide.optimization.epochs is 60, but the run in .*yaml has 50; res"):
+        resumed(60)
+
+
 def test_the_home_folder_is_meant(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert replace(DIGITS, out="~/runs/x", data_dir="~").out == tmp_path / "runs" / "x"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from labelvae.inputs.checks import plain_number
@@ -18,6 +18,7 @@ MARKS = (-99, -999, -9999)
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _MEASURE = re.compile(rf"({_NUMBER})\s*([^\s\d.,;+-]{{0,16}})")
 _COMMA = re.compile(r"[+-]?(\d+),(\d+)")
+_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}(?!\d)")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
 
 
@@ -43,12 +44,22 @@ def measured(value: Any) -> tuple[float, str] | None:
     return (float(found[1]), found[2]) if found and math.isfinite(float(found[1])) else None
 
 
+def has_decimal_commas(columns: Iterable[Sequence[Any]]) -> bool:
+    """Tell whether a number such as 2,5 stands in a table whose cells semicolons separate.
+
+    >>> has_decimal_commas([["a", "b"], ["2,5", "3"]]), has_decimal_commas([["2.5", "3"]])
+    (True, False)
+    """
+    return any(isinstance(each, str) and _COMMA.fullmatch(each.strip()) for column in columns for each in column)
+
+
 def tidied(
     name: str,
     values: Sequence[Any],
     lines: Sequence[int] | None = None,
     semicolons: bool = False,
     names: Sequence[str] = (),
+    decimal_commas: bool = False,
 ) -> list[Any]:
     """Return the values of a column. Unknown ones become None, and decimal commas become points.
 
@@ -62,9 +73,11 @@ def tidied(
         lines: the number of each row, for errors. By default they count from 0.
         semicolons: semicolons separate the cells of the table.
         names: the names of a category that is declared. A name such as "none" is then known.
+        decimal_commas: a column of the table has decimal commas. A point before three digits may then separate
+            thousands.
 
     Raises:
-        ValueError: commas that can be decimal or separate thousands, and numbers with both.
+        ValueError: commas or points that can be decimal or separate thousands, and numbers with both.
 
     >>> tidied("size", ["2,5", "n.a.", "3"]), tidied("size", ["2,5", "3.5"])
     (['2.5', None, '3'], ['2,5', '3.5'])
@@ -78,6 +91,14 @@ def tidied(
     if large is not None:
         where = f"row {large if lines is None else lines[large]}, column {name}"
         raise ValueError(f"{where}: expected numbers without a separator for thousands, got {cells[large]!r}")
+    points = {place: text for place, text in texts.items() if "." in text and measured(text)}
+    if decimal_commas and points and all(_POINT.match(text.strip()) for text in points.values()):
+        place, number = next(iter(points.items()))
+        where = f"row {place if lines is None else lines[place]}, column {name}"
+        raise ValueError(
+            f"{where}: {number!r} can be {number.replace('.', '')} or {number}, as numbers of this table have decimal "
+            "commas; write all numbers with a decimal point, and thousands without a sign"
+        )
     commas = {place: found for place, text in texts.items() if (found := _COMMA.match(text.strip()))}
     if not commas or any("." in text or not measured(text.replace(",", ".")) for text in texts.values()):
         return cells

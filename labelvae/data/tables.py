@@ -16,7 +16,7 @@ from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
 from labelvae.attributes.kinds import kind_of
 from labelvae.attributes.rows import Attributes
-from labelvae.data.cells import MARKS, measured, tidied
+from labelvae.data.cells import MARKS, has_decimal_commas, measured, tidied
 from labelvae.data.table_text import read_text
 from labelvae.inputs.conversions import described
 
@@ -258,9 +258,11 @@ class LabelTable:
 def read_label_table(path: Path, attributes: Mapping[str, Any] | None = None) -> LabelTable:
     """Read `labels.csv`, and where each row stands; see `read_labels`."""
     text = read_text(path)
+    semicolons = text.separator == ";"
+    commas = semicolons and has_decimal_commas(text.columns.values())
     try:
         columns = {
-            name: tidied(name, column, text.rows, text.separator == ";", _names(attributes, name))
+            name: tidied(name, column, text.rows, semicolons, _names(attributes, name), commas)
             for name, column in text.columns.items()
         }
         found = declared_attributes(columns, attributes, text.rows)

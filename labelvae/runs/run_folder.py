@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,10 @@ from labelvae.system.whole_files import sweep, write_whole
 _MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
-"""Settings that may differ between a run and its resumption. The epochs may only grow."""
+"""Settings that may differ between a run and its resumption.
+
+The epochs may only grow, and those of the guide stay once a model has learned from it.
+"""
 
 
 def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
@@ -55,7 +59,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         found = re.search("fingerprint ([0-9a-f]{16})", text)
         if not isinstance(before, dict) or found is None or not data.is_of(found[1]):
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
-        _check_same(before, now, plain(asdict(Settings())), path)
+        learned = (out / "checkpoints" / "vae.ckpt").is_file()
+        _check_same(before, now, plain(asdict(Settings())), path, fixed=("guide.optimization.epochs",) if learned else ())
     elif path.is_file() and not (how.overwrite or how.fast_dev_run):
         raise ValueError(
             f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
@@ -144,12 +149,13 @@ def _check_same(
     path: Path,
     where: str = "",
     advice: str = "",
+    fixed: Collection[str] = (),
 ) -> None:
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
-            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.", advice)
-        elif key not in _MAY_CHANGE and old != new:
+            _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.", advice, fixed)
+        elif old != new and (key not in _MAY_CHANGE or f"{where}{key}" in fixed):
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; "
                 f"{advice or f'resume with --config {path}'}, or choose another --out"
