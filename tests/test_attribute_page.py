@@ -14,7 +14,11 @@ from labelvae.page import server as demo
 from labelvae.page.attribute_player import AttributePlayer, AttributeWish
 from labelvae.page.blocks import Visit
 
-KINDS = {"kind": Category(["<b>bar", "dot"]), "lit": Binary(), "turn": Continuous(0, 360, "degrees", periodic=True)}
+KINDS = {
+    "kind": Category(["<b>bar", "dot", "caf\udce9"]),
+    "lit": Binary(),
+    "turn": Continuous(0, 360, "degrees", periodic=True),
+}
 
 
 def player(reads=True):
@@ -87,9 +91,24 @@ def test_a_new_image_sets_the_controls_and_the_controls_relabel():
     for written, taken in ((400.0, "360 degrees"), (-3, "0 degrees"), (None, "0 degrees")):  # as its slider holds it
         answer = asyncio.run(page.show(visit, "Pick 2", "Pick", 2, "pad", False, 1, True, written))
         assert f"<td>{taken}</td>" in answer["html"]
-    for wrong in ((2, True, 45.0), (1, 3, 45.0), (1, True, float("inf")), (1, None, 4.0), (1, True)):
+    for wrong in ((3, True, 45.0), (1, 3, 45.0), (1, True, float("inf")), (1, None, 4.0), (1, True)):
         with pytest.raises(ValueError, match="expected"):
             asyncio.run(page.show(visit, None, "Pick", 2, "pad", False, *wrong))
+
+
+def test_a_category_of_whole_numbers_is_chosen_by_its_index():
+    pytest.importorskip("gradio")
+    from labelvae.page.attribute_page import AttributePage
+
+    stars = {"stars": Category(["1", "2", "3", "4", "5"])}
+    vae = ConditionalVAE((1, 16, 16), attributes=stars, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
+    page = AttributePage(AttributePlayer(vae))
+    for index, name in enumerate(stars["stars"].names):
+        answer = asyncio.run(page.show(Visit(), "Pick 0", "Pick", 0, "pad", False, index))
+        assert answer["controls"] == [index]
+        assert f"<td>{name}</td>" in answer["html"]
+    with pytest.raises(ValueError, match="stars: expected one of 0 to 4, got 5"):
+        asyncio.run(page.show(Visit(), "Pick 0", "Pick", 0, "pad", False, 5))
 
 
 def test_the_page_is_served_with_a_control_for_each_attribute(tmp_path):
@@ -111,7 +130,9 @@ def test_the_page_is_served_with_a_control_for_each_attribute(tmp_path):
         assert "the guide reads" in first["html"]
         assert "<td>45 degrees</td>" in ask(first["key"], 1, True, 45.0)["html"]
         with urlopen(f"{server.address}config", timeout=300) as config:
-            components = json.load(config)["components"]
+            text = config.read().decode()
+        assert "caf\\\\xe9" in text  # bytes that are no UTF-8
+        components = json.loads(text)["components"]
         assert {"radio", "checkbox", "slider"} <= {each["type"] for each in components}
         assert "Traceback" not in server.printed
 

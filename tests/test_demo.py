@@ -5,11 +5,13 @@ import io
 import json
 import os
 import re
+import secrets
 import signal
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -25,6 +27,7 @@ from page_server import served
 from PIL import Image, ImageDraw
 
 from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.inputs.class_names import write_classes
 from labelvae.page import server as demo
 from labelvae.page.html import result_html, said_html
 from labelvae.page.player import Answer, Batcher, Player, Subject, Wish
@@ -207,7 +210,7 @@ def test_pictures_of_odd_sizes(size):
         (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"), "no picture that can be read"),
         (huge_png(100, 100), "broken"),
         (huge_png(12000, 9000), "108 megapixels; at most 50"),
-        (huge_png(60000, 60000), "3,600 megapixels|broken"),
+        (huge_png(60000, 60000), "cannot be read: 60000x60000 pixels are more than"),
     ],
 )
 def test_what_is_no_picture_or_too_large_is_refused_in_words(file, words):
@@ -217,12 +220,30 @@ def test_what_is_no_picture_or_too_large_is_refused_in_words(file, words):
     assert "BytesIO" not in str(refused.value)
 
 
-def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+@pytest.mark.parametrize(("size", "words"), [(41 * 2**20, "41 MB"), (int(40.3 * 2**20), r"40\.3 MB")])
+def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path, size, words):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
-        file.truncate(41 * 2**20)
-    with pytest.raises(ValueError, match="41 MB; at most 40 MB"):
+        file.truncate(size)
+    with pytest.raises(ValueError, match=f"This file has {words}; at most 40 MB"):
         open_upload(str(path))
+
+
+def test_what_a_picture_is_refused_for_is_said(tmp_path):
+    telephone, pages = tmp_path / "x.heic", tmp_path / "pages.tif"
+    telephone.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    Image.new("L", (8, 8)).save(pages, save_all=True, append_images=[Image.new("L", (8, 8), 255)])
+    for path, words in ((telephone, "a HEIC picture"), (pages, "a TIFF of 2 pages; save each page")):
+        with pytest.raises(ValueError, match=rf"This picture cannot be read: {words}.*\.$"):
+            open_upload(str(path))
+
+
+def test_the_pixels_of_a_large_jpeg_are_counted_as_in_its_file():
+    picture = as_file(Image.new("L", (9000, 6000), 255), "JPEG")
+    with pytest.raises(ValueError, match="54 megapixels; at most 50"):
+        open_upload(picture)
+    with pytest.raises(ValueError, match="drawing cannot be read"):
+        open_drawing("data:image/png;base64," + base64.b64encode(picture.getvalue()).decode())
 
 
 def test_drawings():
@@ -232,6 +253,7 @@ def test_drawings():
     read = open_drawing(address_of(drawn))
     assert read.getpixel((140, 100)) == (0, 0, 0)
     assert read.getpixel((10, 10)) == (255, 255, 255)
+    assert open_drawing(address_of(drawn.resize((3200, 800)))).size == (1600, 400)
     for wrong in ("", "https://example.org/x.png", "data:image/png;base64,????", "data:image/png;base64,aGVsbG8="):
         with pytest.raises(ValueError, match="drawing"):
             open_drawing(wrong)
@@ -248,6 +270,7 @@ def test_names_of_classes_are_text_on_the_page(player):
     assert html.count("<figure") == 12
     assert said_html("<i>") == '<p class="told">&lt;i&gt;</p>'
     assert said_html("") == ""
+    assert said_html("Read as caf\udce9.") == '<p class="told">Read as caf\\xe9.</p>'
 
 
 # The server ----------------------------------------------------------------------------------------------------------
@@ -332,7 +355,7 @@ def asked(address, path="/", headers=None, body=None):
         return answer.status, dict(answer.getheaders()), answer.read().decode()
 
 
-def sent(address):
+def sent(address, headers=None):
     """A file, sent as browsers send it; its path on the server."""
     lines = [
         "--line",
@@ -342,22 +365,66 @@ def sent(address):
         "--line--",
         "",
     ]
-    kind = {"Content-Type": "multipart/form-data; boundary=line"}
+    kind = {"Content-Type": "multipart/form-data; boundary=line", **(headers or {})}
     status, _, text = asked(address, "/gradio_api/upload", kind, "\r\n".join(lines).encode())
     assert status == 200, text
     return json.loads(text)[0]
 
 
+def test_parts_of_what_was_sent_are_deleted_after_a_while(monkeypatch):
+    monkeypatch.setattr(demo, "STORED", 0.05)
+    with demo._own_folder():
+        broken_off, new = (Path(tempfile.mkdtemp()) / name for name in ("part", "new"))
+        for path in (broken_off, new):
+            path.touch()
+        os.utime(new, (time.time() + 3600,) * 2)
+        for _ in range(3000):
+            if not broken_off.exists():
+                break
+            time.sleep(0.01)
+        assert not broken_off.exists()
+        assert new.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:7860", 200),
+        ("localhost", 200),
+        ("LOCALHOST:80", 200),
+        ("[::1]:7860", 200),
+        ("evil.example", 403),
+        ("evil.example:7860", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("[::2]:7860", 403),
+        ("", 403),
+    ],
+)
+def test_another_name_that_means_this_machine_is_refused(host, status):
+    testing = pytest.importorskip("starlette.testclient")
+    from starlette.responses import PlainTextResponse
+
+    client = testing.TestClient(demo.OwnNameAsked(PlainTextResponse("the page")))
+    answer = client.get("/config", headers={"Host": host})
+    assert answer.status_code == status
+    assert answer.text == ("the page" if status == 200 else "Open the address that was printed at the start.")
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_that_was_sent_stays_when_the_page_stops(folder, tmp_path, how):
-    with served(tmp_path, f"--model={folder / 'vae'}") as server:
+def test_nothing_that_was_sent_stays_when_the_page_stops(models, tmp_path, how):
+    pytest.importorskip("gradio")
+    models[0].save_pretrained(tmp_path / "vae")
+    write_classes(tmp_path / "vae", ["caf\udce9", *NAMES[1:]])  # bytes that are no UTF-8
+    with served(tmp_path, f"--model={tmp_path / 'vae'}") as server:
         path = sent(server.address)
         assert Path(path).read_text() == "secret"
         (private,) = (tmp_path / "tmp").glob("labelvae-page-*")
         assert path.startswith(str(private))
         assert stat.S_IMODE(os.stat(private).st_mode) == 0o700
+        assert asked(server.address, "/config", {"Host": "evil.example"})[0] == 403
         status, _, html = asked(server.address)
         assert status == 200
+        assert "Picture 1, caf\\\\xe9" in html
         assert not [url for url in re.findall(r"(?:src|href)=\"(https?://[^\"]+)\"", html) if server.address not in url]
         theme = asked(server.address, "/theme.css")[2]
         assert "url(http" not in theme
@@ -375,13 +442,16 @@ def test_elsewhere_than_on_this_machine_a_token_is_asked_for(folder, tmp_path):
         for path in ("/", "/config", "/gradio_api/info", "/theme.css", f"/?token={token[:-1]}", "/?token="):
             status, _, text = asked(server.address, path)
             assert (status, text) == (403, "Open the address with the token that was printed at the start.")
-        assert asked(server.address, "/config", {"Cookie": f"{demo.COOKIE}=x{token}"})[0] == 403
+        name = f"{demo.COOKIE}-{urlsplit(server.address).port}"
+        assert asked(server.address, "/config", {"Cookie": f"{name}=x{token}"})[0] == 403
         status, headers, _ = asked(server.address, f"/?token={token}")
         assert (status, headers["location"]) == (303, "/")
         cookie = headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
-        assert asked(server.address, "/config", {"Cookie": cookie.partition(";")[0]})[0] == 200
+        assert "SameSite=lax" in cookie
+        assert cookie.startswith(f"{name}={token};")
+        both = f"{demo.COOKIE}-1=other; {cookie.partition(';')[0]}"  # of another page on this machine too
+        assert asked(server.address, "/config", {"Cookie": both})[0] == 200
 
 
 def question(address, pick=0, asked=0, visit="0" * 32, shown=None, own=0, share=1.0, headers=None, **others):
@@ -412,13 +482,13 @@ def page(folder, tmp_path_factory):
     ) as server:
         address, _, token = server.address.partition("?token=")
         server.address = address
-        server.cookie = {"Cookie": f"{demo.COOKIE}={token}"}
+        server.cookie = {"Cookie": f"{demo.COOKIE}-{urlsplit(address).port}={token}"}
         yield server
         assert "Traceback" not in server.printed
 
 
 def test_the_route_wants_the_token_too(page):
-    for headers in ({}, {"Cookie": f"{demo.COOKIE}=wrong"}):
+    for headers in ({}, {"Cookie": page.cookie["Cookie"] + "x"}):
         assert question(page.address, headers=headers) == (
             403,
             "Open the address with the token that was printed at the start.",
@@ -439,7 +509,7 @@ def test_the_route_wants_the_token_too(page):
         ({"invert": 1}, "invert: expected one of False, True, got 1"),
         ({"asked": 10}, "asked: expected one of 0 to 9, got 10"),
         ({"own": 1.5}, "own: expected one of 0 to 9, got 1.5"),
-        ({"share": 1.5}, "share: expected a number from 0 to 1, got 1.5"),
+        ({"share": True}, "share: expected a number from 0 to 1, got True"),
         ({"share": float("nan")}, "share: expected a number from 0 to 1, got nan"),
         ({"share": "1"}, "share: expected a number from 0 to 1, got '1'"),
         ({"more": 4.0}, "values: expected 10, got 11"),
@@ -490,6 +560,50 @@ def test_the_controls_are_set_back_for_another_picture_only(page, player, models
     nothing = ask(source="Upload", asked=7, shown=first["key"])
     assert (nothing["controls"], nothing["html"]) == ([None] * 6, "")
     assert "Upload a photograph" in nothing["said"]
+
+
+@pytest.mark.parametrize(("written", "taken"), [(5, 1.0), (-0.5, 0.0), (None, 0.0)])
+def test_a_number_that_is_written_into_a_slider_is_taken_as_the_slider_holds_it(page, written, taken):
+    key = question(page.address, headers=page.cookie)[1]["key"]
+    status, answer = question(page.address, asked=7, shown=key, share=written, headers=page.cookie)
+    assert (status, answer["controls"][2]) == (200, taken)
+
+
+@pytest.mark.parametrize("event", ["sent", "drawn"])  # of a file, and of text
+def test_an_event_takes_only_files_that_were_sent(page, tmp_path, event):
+    as_private, visit = tmp_path / "private.png", secrets.token_hex(16)
+    Image.new("L", (8, 8)).save(as_private)
+
+    def give(path):
+        words = {"data": [visit, {"path": str(path), "meta": {"_type": "gradio.FileData"}}], "session_hash": "a"}
+        kind = {"Content-Type": "application/json", **page.cookie}
+        return asked(page.address, f"/gradio_api/run/{event}", kind, json.dumps(words))
+
+    before = set(page.output.parent.rglob("*"))
+    for path in (
+        as_private,
+        page.output,
+        tmp_path / "none",
+        "a\0b",
+        "http://127.0.0.1:1/x.png",
+        "https://example.org/x",
+    ):
+        status, _, text = give(path)
+        assert status == 500
+        assert "was not sent to the page" in text
+    assert set(page.output.parent.rglob("*")) == before
+    _, answer = question(page.address, visit=visit, headers=page.cookie, source="Upload")
+    assert "Upload a photograph" in answer["said"]
+    if event == "sent":
+        assert give(sent(page.address, page.cookie))[0] == 200
+        _, answer = question(page.address, visit=visit, headers=page.cookie, source="Upload")
+        assert "no picture that can be read" in answer["said"]
+
+
+@pytest.mark.parametrize("way", ["file=", "file/"])
+def test_the_page_fetches_no_address_for_its_visitors(page, way):
+    status, _, text = asked(page.address, f"/gradio_api/{way}http://example.org/x.png", page.cookie)
+    assert (status, text) == (403, "The page fetches nothing from other machines.")
 
 
 def test_sessions_at_once_each_get_their_own(page, models):

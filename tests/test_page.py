@@ -248,10 +248,9 @@ def test_what_was_uploaded_stays_while_pictures_are_picked(visit, player, files)
     say(page, "Read as 4")
 
 
-def test_a_photograph_is_pasted_from_the_clipboard(visit):
-    page = visit()
+def paste(page, picture):
     file = io.BytesIO()
-    scan().save(file, "PNG")
+    picture.save(file, "PNG")
     page.evaluate(
         """text => {
             const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -261,6 +260,16 @@ def test_a_photograph_is_pasted_from_the_clipboard(visit):
         }""",
         base64.b64encode(file.getvalue()).decode(),
     )
+
+
+def test_photographs_are_pasted_from_the_clipboard_one_after_the_other(visit):
+    page = visit()
+    paste(page, scan())
+    say(page, "Read as 4")
+    paste(page, Image.new("RGB", (640, 480), "white"))
+    say(page, "Found no digit")
+    choose(page, "source", "Pick")
+    paste(page, scan())
     say(page, "Read as 4")
 
 

@@ -5,7 +5,6 @@ from .attribute_player import AttributeWish as AttributeWish
 from .blocks import COLUMNS as COLUMNS
 from .blocks import READERS as READERS
 from .blocks import SOURCES as SOURCES
-from .blocks import STORED as STORED
 from .blocks import Page as Page
 from .blocks import build as build
 from .blocks import import_gradio as import_gradio
@@ -24,6 +23,11 @@ from .player import Player as Player
 from .player import Subject as Subject
 from .player import Wish as Wish
 from .player import likeliest as likeliest
+from .sent_files import STORED as STORED
+from .sent_files import deleting_old as deleting_old
+from .sent_files import fetch_nothing as fetch_nothing
+from .sent_files import take_only_sent as take_only_sent
+from .server import OwnNameAsked as OwnNameAsked
 from .server import TokenAsked as TokenAsked
 from .server import launch as launch
 from .server import serve as serve

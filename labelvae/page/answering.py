@@ -6,10 +6,12 @@ It is a plain route beside those of Gradio. An event of Gradio takes several tim
 from __future__ import annotations
 
 import json
+import math
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from labelvae.inputs.class_names import printable
 from labelvae.inputs.conversions import described
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def endpoint(page: Any) -> Callable[[Request], Awaitable[Response]]:
             visit, shown, values = _parts(body)
             return JSONResponse(await page.show(page.visits.of(visit), shown, *values))
         except ValueError as error:
-            return PlainTextResponse(f"{error}.", 400)
+            return PlainTextResponse(printable(f"{error}."), 400)
         except Exception:
             traceback.print_exc()  # the server logs nothing of it
             return PlainTextResponse("The page failed at this. Its terminal says why.", 500)
@@ -69,14 +71,15 @@ def choice(name: str, value: Any, choices: Any) -> Any:
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:
-    """Return a number within a range.
+    """Return a number as its slider shows it in the end: the nearest within the range; an emptied one counts as 0.
 
     Raises:
-        ValueError: no number, or out of the range.
+        ValueError: no finite number.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-        return float(value)
-    raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {described(value)}; reload the page")
+    given = 0.0 if value is None else value
+    if type(given) not in (int, float) or not math.isfinite(given):
+        raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {described(value)}; reload the page")
+    return float(min(max(given, low), high))
 
 
 def count(values: Any, expected: int) -> None:

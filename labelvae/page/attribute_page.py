@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,9 @@ import torch
 from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
+from labelvae.inputs.class_names import printable
 from labelvae.inputs.conversions import described
-from labelvae.page.answering import choice, count
+from labelvae.page.answering import choice, count, number
 from labelvae.page.attribute_player import AttributePlayer, AttributeWish
 from labelvae.page.blocks import (
     COLUMNS,
@@ -22,13 +22,13 @@ from labelvae.page.blocks import (
     READING,
     SENT,
     SHOW,
-    STORED,
     Page,
     import_gradio,
     showing,
     text,
 )
 from labelvae.page.html import attribute_html, said_html, thumbnail_css
+from labelvae.page.sent_files import STORED
 from labelvae.page.visits import EMPTY, Visit
 
 SOURCES = ("Pick", "Upload")
@@ -99,10 +99,7 @@ class AttributePage(Page):
     def _checked(self, values: Sequence[Any]) -> list[Any]:
         count(values, FIRST_MOVED + len(self.attributes))
         source, pick, fit, invert, *asked = values
-        rows = [kind.number(_held(kind, value)) for kind, value in zip(self.attributes.values(), asked, strict=True)]
-        for (name, kind), row, value in zip(self.attributes.items(), rows, asked, strict=True):
-            if row is None:
-                raise ValueError(f"{name}: expected {kind.expected}, got {described(value)}; reload the page")
+        rows = [_row(name, kind, value) for (name, kind), value in zip(self.attributes.items(), asked, strict=True)]
         return [
             choice("source", source, SOURCES),
             None if pick is None else choice("pick", pick, range(len(self.player.pictures))),
@@ -127,7 +124,8 @@ def build_attributes(player: AttributePlayer) -> Any:
     """
     gr = import_gradio()
     page, columns = AttributePage(player), min(COLUMNS, len(player.pictures))
-    picks = [(f"Picture {index + 1}, {player.attributes.text(row)}", index) for index, row in enumerate(player.rows)]
+    texts = [printable(player.attributes.text(row)) for row in player.rows]
+    picks = [(f"Picture {index + 1}, {text}", index) for index, text in enumerate(texts)]
     with gr.Blocks(title="labelvae", analytics_enabled=False, delete_cache=(STORED, STORED)) as blocks:
         visit = gr.Textbox(visible=False)  # filled as it is sent
         gr.HTML(f"<style>{thumbnail_css(player.pictures, columns)}{_STYLE}</style>{HEAD}", elem_id="head")
@@ -158,23 +156,28 @@ def build_attributes(player: AttributePlayer) -> Any:
 
 def control(gr: Any, name: str, kind: Kind, value: float, elem_id: str) -> Any:
     """Return the control of an attribute: a choice, a menu where there are many, a switch, or a slider."""
+    name = printable(name)
     if isinstance(kind, Category):
-        choices = [(each, index) for index, each in enumerate(kind.names)]
+        choices = [(printable(each), index) for index, each in enumerate(kind.names)]
         many = gr.Dropdown if len(choices) > MOST_SHOWN else gr.Radio
         return many(choices, value=round(value), label=name, elem_id=elem_id)
     if isinstance(kind, Continuous):
-        label = f"{name}, {kind.unit}" if kind.unit else name
+        label = f"{name}, {printable(kind.unit)}" if kind.unit else name
         step = (kind.high - kind.low) / STEPS
         return gr.Slider(kind.low, kind.high, kind.rounded(value), step=step, label=label, elem_id=elem_id, buttons=[])
     return gr.Checkbox(bool(value), label=name, elem_id=elem_id)
 
 
-def _held(kind: Kind, value: Any) -> Any:
-    """A number as its slider shows it in the end: the nearest within the range; an emptied one counts as 0."""
-    number = 0.0 if value is None else value
-    if not isinstance(kind, Continuous) or type(number) not in (int, float) or not math.isfinite(number):
-        return value
-    return min(max(number, kind.low), kind.high)
+def _row(name: str, kind: Kind, value: Any) -> float:
+    """The value of a control as the model takes it. A category's is an index, whatever its names are."""
+    if isinstance(kind, Category):
+        return float(choice(name, value, range(kind.entries)))
+    if isinstance(kind, Continuous):
+        return number(name, value, kind.low, kind.high)
+    found = kind.number(value)
+    if found is None:
+        raise ValueError(f"{name}: expected {kind.expected}, got {described(value)}; reload the page")
+    return found
 
 
 def _set(kind: Kind, value: float) -> Any:

@@ -17,9 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.inputs.class_names import printable
 from labelvae.page.answering import choice, count, number
 from labelvae.page.html import result_html, said_html, thumbnail_css
 from labelvae.page.player import Answer, Batcher, Player, Subject, Wish
+from labelvae.page.sent_files import STORED
 from labelvae.page.uploads import open_drawing, open_upload
 from labelvae.page.visits import EMPTY, Visit, Visits
 
@@ -30,9 +32,6 @@ COLUMNS = 10
 """Pictures to pick from in a row, at most."""
 
 SOURCES = ("Pick", "Draw", "Upload")
-
-STORED = 300
-"""Seconds after which a file that somebody sent is deleted."""
 
 READERS = 2
 """Pictures that are decoded at the same time, at most: a large one takes memory."""
@@ -178,7 +177,7 @@ def build(player: Player) -> Any:
         ValueError: gradio is not installed.
     """
     gr = import_gradio()
-    names, grey = player.class_names, player.vae.image_shape[0] == 1
+    names, grey = [printable(name) for name in player.class_names], player.vae.image_shape[0] == 1
     choices = [(name, label) for label, name in enumerate(names)]
     page, columns = Page(player), min(COLUMNS, player.vae.num_classes)
     fits = [(text, fit) for fit, text in _FITS.items() if grey or fit != "strokes"]

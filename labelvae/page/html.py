@@ -108,7 +108,7 @@ def attribute_html(image: Tensor, result: Tensor, lines: Sequence[tuple[str, str
 
 def said_html(text: str, refused: bool = False) -> str:
     """Return a sentence for the person at the page."""
-    return f'<p class="{"refused" if refused else "told"}">{escape(text)}</p>' if text else ""
+    return f'<p class="{"refused" if refused else "told"}">{escape(printable(text))}</p>' if text else ""
 
 
 def thumbnail_css(pictures: Tensor, columns: int) -> str:

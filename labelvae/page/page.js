@@ -64,13 +64,24 @@
   canvas?.addEventListener("pointermove", (event) => (event.getCoalescedEvents?.() ?? [event]).concat(event).forEach(draw));
   for (const name of ["pointerup", "pointercancel"]) canvas?.addEventListener(name, () => (last = null));
 
+  const field = () => document.querySelector("#upload input[type=file]");
+  const give = (files) => {
+    field().files = files;
+    field().dispatchEvent(new Event("change", { bubbles: true }));
+  };
   document.addEventListener("paste", (event) => {
-    const input = document.querySelector("#upload input[type=file]");
-    const files = event.clipboardData?.files;
-    if (!files?.length || !input) return;
+    const pasted = new DataTransfer();  // the clipboard's own is empty after the event
+    for (const file of event.clipboardData?.files ?? []) pasted.items.add(file);
+    const full = field() ? null : document.querySelector("#upload button");  // clears it; there is no field then
+    if (!pasted.files.length || !(field() || full)) return;
     [...document.querySelectorAll("#source input")].at(-1).click();
-    input.files = files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    if (field()) return give(pasted.files);
+    new MutationObserver((_, observer) => {
+      if (!field()) return;
+      observer.disconnect();
+      give(pasted.files);
+    }).observe(document.querySelector("#upload"), { childList: true, subtree: true });
+    full.click();
   });
 
   // One stop of the tab key for each group and slider; the arrow keys move within.

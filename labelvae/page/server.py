@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from labelvae.page.sent_files import STORED, deleting_old, fetch_nothing, take_only_sent
+
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 COOKIE = "labelvae-token"
+"""Start of the cookie's name. The port follows, because a browser gives a cookie to all ports of a machine."""
 
 
 def serve(model: str, judge: str | None, images: Path | None, port: int, host: str = "127.0.0.1") -> None:
@@ -63,7 +66,8 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
     Args:
         page: of `labelvae.page.blocks.build`.
         listener: a socket that listens.
-        token: what a browser must know to see the page; None shows it to everyone who reaches the socket.
+        token: what a browser must know to see the page; None shows it to everyone who reaches the socket by a name of
+            this machine.
     """
     import gradio as gr
     import uvicorn
@@ -76,6 +80,8 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     app = FastAPI(openapi_url=None)
     app.add_route(ROUTE, endpoint(page.page), methods=["POST"])
+    fetch_nothing(app)
+    take_only_sent(page)
     app = gr.mount_gradio_app(
         app,
         page,
@@ -87,12 +93,42 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
         max_file_size=2 * MOST_BYTES,  # above MOST_BYTES the page says it in its own words
     )
     config = uvicorn.Config(
-        app if token is None else TokenAsked(app, token),
+        OwnNameAsked(app) if token is None else TokenAsked(app, token),
         log_level="critical",
         timeout_graceful_shutdown=1,
         lifespan="on",
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+class OwnNameAsked:
+    """Refuse whoever asks for the page by another name than one of this machine.
+
+    Another site can let its own name mean this machine. Its scripts could then read the page (DNS rebinding).
+
+    Args:
+        app: an ASGI application.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan" or self._named(scope) in THIS_MACHINE:
+            await self.app(scope, receive, send)
+            return
+        from starlette.responses import PlainTextResponse
+
+        refused = PlainTextResponse("Open the address that was printed at the start.", 403)
+        await refused(scope, receive, send)
+
+    def _named(self, scope: Any) -> str:
+        """The name in the address, without the port."""
+        from starlette.datastructures import Headers
+
+        host = Headers(scope=scope).get("host", "").lower()
+        return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 class TokenAsked:
@@ -116,7 +152,8 @@ class TokenAsked:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["type"] == "http" and hmac.compare_digest(given.encode(), self.token.encode()):
             answer: Any = RedirectResponse("/", status_code=303)
-            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            # A strict cookie would not come with the redirect where the address was clicked on another site.
+            answer.set_cookie(_cookie(scope), self.token, httponly=True, samesite="lax")
         else:
             answer = PlainTextResponse("Open the address with the token that was printed at the start.", 403)
         await answer(scope, receive, send)
@@ -124,8 +161,13 @@ class TokenAsked:
     def _knows(self, scope: Any) -> bool:
         from starlette.requests import HTTPConnection
 
-        given = HTTPConnection(scope).cookies.get(COOKIE, "")
+        given = HTTPConnection(scope).cookies.get(_cookie(scope), "")
         return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _cookie(scope: Any) -> str:
+    """The name of the cookie, of which each page on a machine has its own."""
+    return f"{COOKIE}-{scope['server'][1]}"
 
 
 def _page(model: str, judge: str | None, images: Path | None) -> Any:
@@ -184,12 +226,13 @@ def _address(host: str, port: int, token: str | None) -> str:
 
 @contextmanager
 def _own_folder() -> Iterator[None]:
-    """Temporary files of this process lie in a folder that only its user may read, and that is deleted at the end."""
+    """Temporary files of this process lie in a folder that only its user may read, and are deleted, at the end all."""
     folder = tempfile.mkdtemp(prefix="labelvae-page-")
     before = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")
     tempfile.tempdir = os.environ["GRADIO_TEMP_DIR"] = folder
     try:
-        yield
+        with deleting_old(folder, STORED):
+            yield
     finally:
         tempfile.tempdir = before[0]
         if before[1] is None:

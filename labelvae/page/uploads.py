@@ -6,11 +6,12 @@ import base64
 import binascii
 import io
 import os
+from contextlib import ExitStack
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from labelvae.data.pixels import UNREADABLE, eight_bits, open_image, plain
+from labelvae.data.pixels import UNREADABLE, eight_bits, open_image, plain, reduction
 
 MOST_BYTES = 40 * 2**20
 """Size of the largest file that is taken."""
@@ -21,6 +22,7 @@ MOST_MEGAPIXELS = 50
 LONGEST = 1600
 """Longest side at which a picture is kept."""
 
+_BROKEN = "This picture is broken and cannot be read. Save it again, or send another one."
 _DRAWING = "data:image/png;base64,"
 _MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 
@@ -41,21 +43,28 @@ def open_upload(file: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """
     if isinstance(file, str | os.PathLike) and os.path.getsize(file) > MOST_BYTES:
         size = os.path.getsize(file) / 2**20
-        raise ValueError(f"This file has {size:,.0f} MB; at most {MOST_BYTES // 2**20} MB are taken. Make it smaller.")
-    try:
-        with open_image(file) as picture:
-            million = 1e-6 * picture.width * picture.height
-            if million <= MOST_MEGAPIXELS:
-                return _reduced(picture)
-    except UnidentifiedImageError as error:
-        raise ValueError(
-            "This file is no picture that can be read here. Send a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF picture."
-        ) from error
-    except UNREADABLE as error:
-        raise ValueError("This picture is broken and cannot be read. Save it again, or send another one.") from error
-    raise ValueError(
-        f"This picture has {million:,.0f} megapixels; at most {MOST_MEGAPIXELS} are taken. Make it smaller first."
-    )
+        raise ValueError(f"This file has {size:.4g} MB; at most {MOST_BYTES // 2**20} MB are taken. Make it smaller.")
+    with ExitStack() as opened:
+        try:
+            picture = opened.enter_context(open_image(file))
+        except UnidentifiedImageError as error:
+            raise ValueError(
+                "This file is no picture that can be read here. Send a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF picture."
+            ) from error
+        except ValueError as error:  # which says why
+            raise ValueError(f"This picture cannot be read: {error}.") from error
+        except UNREADABLE as error:
+            raise ValueError(_BROKEN) from error
+        million = _megapixels(picture)
+        if million > MOST_MEGAPIXELS:
+            raise ValueError(
+                f"This picture has {million:.4g} megapixels; at most {MOST_MEGAPIXELS} are taken. "
+                "Make it smaller first."
+            )
+        try:
+            return _reduced(picture)
+        except UNREADABLE as error:
+            raise ValueError(_BROKEN) from error
 
 
 def open_drawing(address: str) -> Image.Image | None:
@@ -65,7 +74,7 @@ def open_drawing(address: str) -> Image.Image | None:
         address: a data URI of a PNG, transparent where nothing was drawn.
 
     Returns:
-        The drawing on white, or None for an empty sheet.
+        The drawing on white, reduced to `LONGEST` pixels on its longer side; None for an empty sheet.
 
     Raises:
         ValueError: something else.
@@ -74,14 +83,20 @@ def open_drawing(address: str) -> Image.Image | None:
         raise ValueError("This is no drawing; draw on the sheet.")
     try:
         with open_image(io.BytesIO(base64.b64decode(address[len(_DRAWING) :], validate=True))) as picture:
-            if picture.width * picture.height > 1e6 * MOST_MEGAPIXELS:
+            if _megapixels(picture) > MOST_MEGAPIXELS:
                 raise ValueError("too large")
             drawn = picture.convert("RGBA")
     except (binascii.Error, UNREADABLE) as error:
         raise ValueError("This drawing cannot be read; draw it again.") from error
     if drawn.getchannel("A").getextrema()[1] == 0:
         return None
+    drawn.thumbnail((LONGEST, LONGEST), Image.Resampling.BICUBIC)
     return eight_bits(plain(drawn, "RGB"))
+
+
+def _megapixels(picture: Image.Image) -> float:
+    """Millions of pixels that a picture has in its file. A large JPEG is opened at a part of its size."""
+    return 1e-6 * picture.width * picture.height * reduction(picture) ** 2
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
