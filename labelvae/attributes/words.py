@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from typing import Any
 
+from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
 from labelvae.inputs.class_names import EVERY
 
 
-def labels_of_words(text: str, attributes: Attributes, name: str = "label") -> list[dict[str, float]]:
+def labels_of_words(text: str, attributes: Attributes, name: str = "label") -> list[dict[str, Any]]:
     """Read a label such as "digit=8,thickness=3.5", or several such as "digit=all,thickness=3.5".
 
     Args:
@@ -20,18 +22,18 @@ def labels_of_words(text: str, attributes: Attributes, name: str = "label") -> l
         name: of the option, for the error.
 
     Returns:
-        The labels, each its values by name as numbers; a category's is its index.
+        The labels, each its values by name, as `ConditionalVAE.relabel` takes them. A category's value is its name,
+        because a number could be a name or an index. All other values are numbers.
 
     Raises:
         ValueError: text of another form, an attribute that there is not or is there twice, a value that is not its.
 
-    >>> from labelvae.attributes.choices import Category
     >>> labels_of_words("pet=dog", Attributes({"pet": Category(["cat", "dog"])}))
-    [{'pet': 1.0}]
+    [{'pet': 'dog'}]
     """
     if "=" not in text and len(attributes) == 1:
         text = f"{next(iter(attributes))}={text}"
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Any]] = {}
     for part in re.split(r",(?=[^,=]+=)", text):
         each, said, value = (word.strip() for word in part.partition("="))
         if not said or not each:
@@ -40,7 +42,7 @@ def labels_of_words(text: str, attributes: Attributes, name: str = "label") -> l
             raise ValueError(f"{name}: expected attributes among {', '.join(attributes)}, got {each!r}")
         if each in found:
             raise ValueError(f"{name}: expected {each} once, got it twice")
-        found[each] = _numbers(attributes, each, value, name)
+        found[each] = _values(attributes, each, value, name)
     return [dict(zip(found, values, strict=True)) for values in product(*found.values())]
 
 
@@ -50,20 +52,23 @@ def expected_words(attributes: Attributes) -> str:
     return f"expected NAME=VALUE, several separated by commas ({values})"
 
 
-def words_of_label(label: dict[str, float], attributes: Attributes) -> str:
-    """Return a label as a command line says it, with units.
+def words_of_label(label: dict[str, Any], attributes: Attributes) -> str:
+    """Return a label of `labels_of_words` as a command line says it, with units.
 
     >>> words_of_label({"age": 30}, Attributes({"age": Continuous(0, 99, "years")}))
     'age=30 years'
     """
-    return ",".join(f"{name}={attributes[name].text(value)}" for name, value in label.items())
+    said = {name: value if isinstance(value, str) else attributes[name].text(value) for name, value in label.items()}
+    return ",".join(f"{name}={value}" for name, value in said.items())
 
 
-def _numbers(attributes: Attributes, each: str, value: str, name: str) -> list[float]:
+def _values(attributes: Attributes, each: str, value: str, name: str) -> list[Any]:
     kind = attributes[each]
     number = kind.number(value)
     if number is not None:
-        return [number]
-    if value in EVERY and not isinstance(kind, Continuous):
-        return [float(each) for each in kind.examples(max(2, kind.entries)).unique(sorted=True)]
-    raise ValueError(f"{name}: {each}: expected {kind.expected}, got {value!r}")
+        numbers = [number]
+    elif value in EVERY and not isinstance(kind, Continuous):
+        numbers = kind.examples(max(2, kind.entries)).unique(sorted=True).tolist()
+    else:
+        raise ValueError(f"{name}: {each}: expected {kind.expected}, got {value!r}")
+    return [kind.text(number) for number in numbers] if isinstance(kind, Category) else numbers

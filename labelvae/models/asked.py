@@ -26,8 +26,8 @@ class Asked:
     def __init__(
         self,
         vae: ConditionalVAE,
-        labels: Sequence[Mapping[str, float]],
-        own: Mapping[str, float] | None = None,
+        labels: Sequence[Mapping[str, Any]],
+        own: Mapping[str, Any] | None = None,
         reader: AttributeClassifier | None = None,
     ) -> None:
         self.vae, self.labels, self.own, self.reader = vae, list(labels), dict(own or {}), reader
@@ -39,8 +39,14 @@ class Asked:
 
     def relabel(self, images: Images, label: int, own_labels: Any = None) -> Tensor:
         """Return images as one of the labels, see `ConditionalVAE.relabel`; own labels are read, not given."""
-        own: dict[str, Any] = {} if self.reader is None else dict(self.reader.read(images))
-        return self.vae.relabel(images, self.labels[label], (own | self.own) or None)
+        own: Any = self.own or None
+        if self.reader is not None:  # rows, in which a category's value always is its index
+            attributes, read = self.vae.attributes, list(self.reader.attributes)
+            own = self.reader.rows(images)[:, [read.index(name) for name in attributes or ()]]
+            if attributes is not None and self.own:
+                said = attributes.rows(self.own).to(own)
+                own = torch.where(said.isnan(), own, said)
+        return self.vae.relabel(images, self.labels[label], own)
 
     def sample(self, labels: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Return new images of the labels, see `ConditionalVAE.sample`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from labelvae.evaluation.evaluator import evaluate
 from labelvae.evaluation.style import style_statistics
+from labelvae.inputs.class_names import printable
 from labelvae.inputs.tensors import wrong_labels
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.picture_files import save_picture
-from labelvae.training.loggers import log_picture, shows_pictures
+from labelvae.training.loggers import log_picture, only_warned, shows_pictures
 from labelvae.training.tasks import VAETraining
 from labelvae.visual.charts import confusion, kl_bars, latent_by_label, latent_by_value
 from labelvae.visual.contact_sheets import sheets
@@ -89,7 +91,7 @@ class Relabelled(Callback):
         values = {name: float(getattr(scores, name)) for name in names}
         values |= {"gap": scores.guide_judge_gap} | {f"style_{name}": value for name, value in scores.style.items()}
         by_class = zip(self.class_names, scores.effectiveness_by_class, strict=True)
-        values |= {f"effectiveness_{name}": value for name, value in by_class}
+        values |= {f"effectiveness_{printable(name)}": value for name, value in by_class}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def _style(self, images: Tensor) -> dict[str, Tensor]:
@@ -97,18 +99,26 @@ class Relabelled(Callback):
         return self.style if torch.equal(images, self.images) else style_statistics(images)
 
     def _charts(self, vae: ConditionalVAE, counterfactuals: Tensor) -> dict[str, Image.Image]:
-        """Return charts of the latent space and of the judge's answers, by their names in the log."""
+        """Return charts of the latent space and of the judge's answers, by their names in the log.
+
+        A chart that cannot be drawn is left out with a warning.
+        """
         with evaluation_mode(vae) as model:
             posterior = model.encode(self.images.to(vae.device), self.labels)
         codes, (style, values) = posterior.mean.cpu(), list(self.style.items())[-1]
-        charts = {
-            "latent/by_label": latent_by_label(codes, self.labels, self.class_names),
-            "latent/by_style": latent_by_value(codes, values[:, 0], style),
-            "latent/kl": kl_bars(posterior.kl_per_dimension().mean(dim=0).cpu()),
+        kl = posterior.kl_per_dimension().mean(dim=0).cpu()
+        drawings = {
+            "latent/by_label": partial(latent_by_label, codes, self.labels, self.class_names),
+            "latent/by_style": partial(latent_by_value, codes, values[:, 0], style),
+            "latent/kl": partial(kl_bars, kl),
         }
         if self.judge is not None:
             judged = _judged(self.judge, counterfactuals)
-            charts["relabel/confusion"] = confusion(self.asked, judged, self.class_names)
+            drawings["relabel/confusion"] = partial(confusion, self.asked, judged, self.class_names)
+        charts = {}
+        for name, drawing in drawings.items():
+            with only_warned(name):
+                charts[name] = drawing()
         return charts
 
 

@@ -56,8 +56,15 @@ def attribute_sheet(vae: ConditionalVAE, images: Tensor, rows: Tensor, count: in
     lines, captions = [], []
     for place, (name, kind) in enumerate(vae.attributes.items()):
         values = shown_values(kind, rows[:, place])
-        made = [vae.relabel(some, {name: [float(value)] * len(some)}, own_labels=own) for value in values]
+        made = [vae.relabel(some, _with_value(own, place, float(value)), own_labels=own) for value in values]
         lines += [[image, *strip] for image, strip in zip(some, torch.stack(made, dim=1), strict=True)]
         said = [kind.text(float(value)).removesuffix(f" {getattr(kind, 'unit', '')}") for value in values]
         captions += [[""] * (len(said) + 1)] * (len(some) - 1) + [[name, *said]]
     return grid(lines, captions=captions)
+
+
+def _with_value(rows: Tensor, place: int, value: float) -> Tensor:
+    """Return rows `(B, A)` with one value for all of them. In rows, a category's value always is its index."""
+    changed = rows.clone()
+    changed[:, place] = value
+    return changed

@@ -5,6 +5,7 @@ They are drawn with matplotlib's Agg, without a display and without its global s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+
+from labelvae.visual.letters import chart_text
+
+LARGEST_SIDE = 16.0
+"""Longest side of the chart of confusion, in inches."""
+MOST_NAMED = 35
+"""Most classes that it names on each side, so that the names do not overlap."""
 
 
 def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Image.Image:
@@ -25,16 +33,18 @@ def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Imag
         class_names: the name of each class.
 
     Returns:
-        The chart: counts, shaded by their share of the row.
+        The chart: counts, shaded by their share of the row. Of many classes, some are named, and the counts left out.
     """
     classes = len(class_names)
     counts = torch.bincount(asked * classes + judged, minlength=classes**2).reshape(classes, classes).numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 0.45 * classes + 1.5)
+    side = min(max(5.0, 0.45 * classes + 1.5), LARGEST_SIDE)
     figure, axes = _axes(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    axes.set_xticks(range(classes), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
-    axes.set_yticks(range(classes), class_names)
+    named = range(0, classes, math.ceil(classes / MOST_NAMED))
+    names = [chart_text(class_names[label]) for label in named]
+    axes.set_xticks(named, names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_yticks(named, names)
     axes.set_xlabel("judged")
     axes.set_ylabel("asked")
     for row, column in np.argwhere(counts) if classes <= 20 else ():
@@ -77,7 +87,7 @@ def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -
     shown = axes.scatter(*plane.T, c=labels.numpy(), cmap="tab10" if len(class_names) <= 10 else "turbo", s=10)
     if len(class_names) <= 20:
         handles = shown.legend_elements(num=None)[0]
-        present = [class_names[label] for label in labels.unique().tolist()]
+        present = [chart_text(class_names[label]) for label in labels.unique().tolist()]
         axes.legend(handles, present, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     _name_plane(axes)
     return rasterized(figure)
@@ -96,7 +106,7 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
     """
     figure, axes = _axes(6.5, 5.0, (0.13, 0.12, 0.82, 0.84))
     shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
-    figure.colorbar(shown, ax=axes, label=name)
+    figure.colorbar(shown, ax=axes, label=chart_text(name))
     _name_plane(axes)
     return rasterized(figure)
 

@@ -9,7 +9,7 @@ from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from labelvae.inputs.class_names import printable
+from labelvae.visual.letters import caption_font, drawable
 
 PAPER = (255, 255, 255)
 INK = (20, 20, 20)
@@ -60,10 +60,8 @@ def grid(
     """
     pictures = [[image if isinstance(image, Image.Image) else to_picture(image) for image in row] for row in rows]
     width, height = pictures[0][0].size
-    row_titles = [printable(title) for title in row_titles] if row_titles else None
-    font = ImageFont.load_default(size=max(12, width // 7))
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise ValueError("pillow: this build has no FreeType, which draws the captions; pip install pillow")
+    row_titles = [drawable(title) for title in row_titles] if row_titles else None
+    font = caption_font(max(12, width // 8))
     line = int(font.size * 1.5)
     gap = max(4, width // 10)
     left = gap + (max(int(font.getlength(title)) for title in row_titles) + gap if row_titles else 0)
@@ -181,7 +179,7 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
 
 
 def _short(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    text = printable(text)
+    text = drawable(text)
     while len(text) > 1 and font.getlength(text) > width * 1.15:
         text = text[:-2] + "…"
     return text
