@@ -1,4 +1,5 @@
 import math
+import unicodedata
 
 import numpy as np
 import pandas
@@ -132,6 +133,11 @@ def read(folder, text):
     return data.attributes, rows[greys.argsort()]
 
 
+def index_columns(head, cells):
+    """Return the table with columns in front, as pandas writes the index of a data frame."""
+    return "\n".join(f"{cell},{line}" for cell, line in zip([head, *cells], table().splitlines(), strict=True)) + "\n"
+
+
 def decimal_commas(values=SIZES):
     return [str(value).replace(".", ",") for value in values]
 
@@ -159,6 +165,9 @@ def decimal_commas(values=SIZES):
         "\n".join(f"{each},{line}" for each, line in zip(["", *range(COUNT)], table().splitlines(), strict=True)),
         "\n".join(f"{','.join([*line.split(',')[1:], line.split(',')[0]])}" for line in table().splitlines()),
         table(sizes=[f"{size:e}" for size in SIZES]),
+        index_columns("Unnamed: 0", range(COUNT)),
+        index_columns("Unnamed: 0.1,unnamed: 0", [f"{place},{place * 7 % 25}" for place in range(COUNT)]),
+        index_columns("Unnamed: 0", [place * 7 % 25 for place in range(COUNT)]) + f"99,{table().splitlines()[3]}\n",
     ],
 )
 def test_tables_that_say_the_same_are_read_the_same(tmp_path, text):
@@ -166,6 +175,66 @@ def test_tables_that_say_the_same_are_read_the_same(tmp_path, text):
     assert dict(attributes) == {"kind": Category(["cat", "dog"]), "size": Continuous(0.5, 6.25)}
     expected = torch.tensor([[KINDS[place] == "dog", SIZES[place]] for place in range(COUNT)])
     torch.testing.assert_close(rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("id_cells", "file_cells"),
+    [
+        ([place + 1 for place in range(COUNT)], [f"{COUNT - 1 - place}.png" for place in range(COUNT)]),
+        (range(COUNT), range(COUNT - 1, -1, -1)),
+    ],
+)
+def test_of_several_columns_of_files_the_likeliest_is_taken(tmp_path, id_cells, file_cells):
+    rows = zip(["image_id", *id_cells], ["filename", *file_cells], ["size", *SIZES], strict=True)
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    with pytest.raises(ValueError, match="column image_id: only counts the rows; leave the column out, or declare it"):
+        read(tmp_path, text)
+    data = ImageData.from_table(tmp_path, attributes={"size": None})
+    for split in data.splits.values():
+        greys = split.load().images[:, 0, 0, 0] / 10
+        torch.testing.assert_close(split.labels[:, 0], (COUNT - 1 - greys) / 4 + 0.5)
+
+
+def test_an_index_of_a_data_frame_is_an_attribute_only_if_it_is_declared(tmp_path):
+    (tmp_path / "labels.csv").write_text(index_columns("Unnamed: 0", [place * 7 % 25 for place in range(COUNT)]))
+    assert list(read_labels(tmp_path / "labels.csv")[1]) == ["kind", "size"]
+    for kind in (None, Continuous(0, 30)):
+        assert list(read_labels(tmp_path / "labels.csv", {"Unnamed: 0": kind})[1]) == ["Unnamed: 0"]
+    frame = pandas.DataFrame({"Unnamed: 0": [3, 1, 2, 0], "kind": ["cat", "dog"] * 2})
+    assert list(ImageData.from_table(torch.zeros(4, 1, 8, 8), frame).attributes) == ["kind"]
+
+
+def test_words_in_two_forms_of_the_same_letters_are_one_class(tmp_path):
+    forms = [unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD")]
+    (tmp_path / "labels.csv").write_text(table(kinds=[*forms, "bar"] * 8), encoding="utf-8")
+    _, attributes, rows = read_labels(tmp_path / "labels.csv")
+    assert attributes["kind"] == Category(["bar", "caf\xe9"])
+    assert rows[:, 0].tolist() == [1, 1, 0] * 8
+
+
+def test_files_in_another_form_of_the_same_letters_are_found(tmp_path):
+    names = [unicodedata.normalize("NFC", f"\xe9{place}.png") for place in range(COUNT)]
+    for name in names:
+        Image.new("L", (8, 8)).save(tmp_path / unicodedata.normalize("NFD", name))
+    (tmp_path / "labels.csv").write_text(table(files=names), encoding="utf-8")
+    assert sum(len(split.labels) for split in ImageData.from_table(tmp_path).splits.values()) == COUNT
+
+
+def test_decimal_commas_of_columns_that_are_left_out_or_are_names(tmp_path):
+    lines = "".join(f"{place}.png;{('2,5', '3.5', '4,5')[place % 3]};{place / 4}\n" for place in range(9))
+    (tmp_path / "labels.csv").write_text("file;lens;size\n" + lines)
+    assert list(read_labels(tmp_path / "labels.csv", {"size": None})[1]) == ["size"]
+    lenses = {"lens": Category(["2,5", "3.5", "4,5"])}
+    assert read_labels(tmp_path / "labels.csv", lenses)[2][:3, 0].tolist() == [0, 1, 2]
+    with pytest.raises(
+        ValueError, match="row 3, column lens: expected a decimal comma as in '2,5' of row 2, got '3.5'"
+    ):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_number_that_is_no_name_of_a_declared_class_is_no_index():
+    with pytest.raises(ValueError, match="row 1, column stars: expected one of 1, 2, 3, got '0'"):
+        table_rows({"stars": ["1", "0"]}, Attributes({"stars": Category(["1", "2", "3"])}))
 
 
 def test_images_in_a_folder_below_are_found_by_their_names_alone(tmp_path):
@@ -248,6 +317,11 @@ def with_cell(value):
     return table(sizes=[value if place == 7 else size for place, size in enumerate(SIZES)])
 
 
+def with_comma(value):
+    sizes = [value if place == 7 else size for place, size in enumerate(decimal_commas())]
+    return table(sizes=sizes, separator=";")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -255,7 +329,12 @@ def with_cell(value):
         (with_cell("unknown"), "row 9, column size: expected a number as in most rows, got 'unknown'"),
         (with_cell("<3"), "row 9, column size: expected a number as in most rows"),
         (with_cell("inf"), "row 9, column size: expected a number as in most rows"),
-        (with_cell('"2,5"'), "row 9, column size: expected a number as in most rows, got '2,5'"),
+        (with_cell('"2,5"'), "row 9, column size: expected a decimal point as in '0.5' of row 2, got '2,5'"),
+        (with_comma("ca. 4,2"), "row 9, column size: expected a number as in most rows, got 'ca. 4,2'"),
+        (with_comma("n.a"), "row 9, column size: expected a number as in most rows, got 'n.a'"),
+        (with_comma("<0,5"), "row 9, column size: expected a number as in most rows, got '<0,5'"),
+        (with_comma("#DIV/0!"), "row 9, column size: expected a number as in most rows, got '#DIV/0!'"),
+        (with_comma("4.2"), "row 9, column size: expected a decimal comma as in '0,5' of row 2, got '4.2'"),
         (with_cell("3.5 mm"), "row 9, column size: expected no unit as in row 2, got '3.5 mm'"),
         (with_cell("-999"), "row 9, column size: '-999' looks like a mark for an unknown value"),
         (
@@ -274,6 +353,9 @@ def with_cell(value):
         (table(sizes=[f'"{each},000.5"' for each in range(1, 25)]), "row 2, column size: .* thousands, got '1,000.5'"),
         (table(head=("file", "kind", "id"), sizes=list(range(100, 124))), "column id: only counts the rows"),
         (table(kinds=["Cat", "cat", "dog", "dog"] * 6), "column kind: 'Cat' and 'cat' differ only in upper and lower"),
+        (table(kinds=["New York", "New\xa0York", "Rome"] * 8), "column kind: .* differ only in how their letters are"),
+        (table(head=("image", "kind", "photo")).replace(".png", ""), "one column of files, got image and photo"),
+        (table(head=("image", "file", "size"), kinds=FILES), "one column of files, got image and file; take one away"),
         (table() + f"{FILES[3]},cow,9\n", "row 26, column file: '3.png' is there twice, also in row 5, with other"),
         (table(head=("file", "kind", "")), "row 1: expected a name for each column, got none for column 3"),
         (table(head=("", "kind", "size")), "expected the columns file, and one an attribute, got \\(no name\\), kind"),
@@ -345,5 +427,5 @@ def test_a_model_that_does_what_is_asked_scores_so():
     assert scores["lit"]["accuracy"] == scores["lit"]["kept_accuracy"] == 1
     assert scores["shade"]["mean_absolute_error"] == scores["shade"]["kept_mean_absolute_error"] == 0
     assert scores["shade"]["correlation"] == pytest.approx(1)
-    with pytest.raises(ValueError, match="judge: reads lit"):
+    with pytest.raises(ValueError, match="judge: expected an AttributeClassifier, .* and a model of one class"):
         attribute_scores(ConditionalVAE((1, 8, 8), 3), Reads((1, 8, 8), kinds), images, rows)

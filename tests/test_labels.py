@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from labelvae import ConditionalVAE, ImageData
+from labelvae.inputs.class_names import label_of
 from labelvae.inputs.labels import label_tensor
 from labelvae.inputs.tensors import label_weights
 
@@ -205,6 +206,25 @@ def test_names_of_a_data_set_that_are_numbers_are_names_before_they_are_indices(
     data = ImageData.from_tensors(pixels, ["8", "1"] * 10, [1, 8])
     for split in data.splits.values():
         assert torch.equal(split.labels, (split.images[:, 0, 0, 0] == 8).long())
+
+
+@pytest.mark.parametrize(
+    ("names", "word"), [(["1", "2", "3"], "0"), (["-1", "1"], "0"), (["01", "02"], "1"), (["0.5", "1.5"], "1")]
+)
+def test_text_is_no_index_if_the_classes_are_called_by_other_numbers(names, word):
+    assert label_tensor(names, len(names), len(names), class_names=names).tolist() == list(range(len(names)))
+    assert label_tensor(f" {names[1]}", len(names), 1, class_names=names).tolist() == [1]
+    with pytest.raises(ValueError, match=f"or names, one of {names[0]}, .* .or an index as a number., got '{word}'"):
+        label_tensor([word] * 4, len(names), 4, class_names=names)
+    assert label_tensor([0, 1], len(names), 2, class_names=names).tolist() == [0, 1]
+
+
+def test_text_labels_of_a_data_set_are_names_before_they_are_indices():
+    train, test = ([(torch.rand(1, 8, 8), str(each)) for each in some] for some in ([1, 2, 3] * 10, [0, 1, 2]))
+    with pytest.raises(ValueError, match="one of 1, 2, 3 .*, got '0'"):
+        ImageData.from_datasets(train, test=test)
+    with pytest.warns(UserWarning, match="it is taken as an index"):  # as on a command line
+        assert label_of("0", ["1", "2", "3"]) == 0
 
 
 class Exported:

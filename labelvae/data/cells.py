@@ -63,24 +63,25 @@ def tidied(
 ) -> list[Any]:
     """Return the values of a column. Unknown ones become None, and decimal commas become points.
 
-    Commas are decimal if all cells are numbers and none has a point. A comma before three digits may separate
-    thousands as well. It is decimal in a table whose cells semicolons separate, or if another cell of the column shows
-    it.
+    Commas are decimal if most cells that are text are then numbers. Cells that are none stay as they are. A comma
+    before three digits may separate thousands as well. It is decimal in a table whose cells semicolons separate, or if
+    another cell of the column shows it.
 
     Args:
         name: the column, for the error.
         values: the cells.
         lines: the number of each row, for errors. By default they count from 0.
         semicolons: semicolons separate the cells of the table.
-        names: the names of a category that is declared. A name such as "none" is then known.
+        names: the names of a category that is declared. A name such as "none" is then known, and "2,5" no number.
         decimal_commas: a column of the table has decimal commas. A point before three digits may then separate
             thousands.
 
     Raises:
-        ValueError: commas or points that can be decimal or separate thousands, and numbers with both.
+        ValueError: commas or points that can be decimal or separate thousands; numbers with both, or some with commas
+            and some with points.
 
-    >>> tidied("size", ["2,5", "n.a.", "3"]), tidied("size", ["2,5", "3.5"])
-    (['2.5', None, '3'], ['2,5', '3.5'])
+    >>> tidied("size", ["2,5", "n.a.", "3"]), tidied("size", ["2,5", "3,5", "ca. 4,2"])
+    (['2.5', None, '3'], ['2.5', '3.5', 'ca. 4,2'])
     """
     signs = any(isinstance(value, str) and value.strip() == "+" for value in values)
     kept = {*(each.strip().casefold() for each in names), *(["-"] if signs else [])}
@@ -89,24 +90,37 @@ def tidied(
     texts = {place: each for place, each in enumerate(cells) if isinstance(each, str)}
     large = next((place for place, text in texts.items() if _THOUSANDS.fullmatch(text.strip())), None)
     if large is not None:
-        where = f"row {large if lines is None else lines[large]}, column {name}"
-        raise ValueError(f"{where}: expected numbers without a separator for thousands, got {cells[large]!r}")
-    points = {place: text for place, text in texts.items() if "." in text and measured(text)}
+        raise ValueError(
+            f"{_where(name, large, lines)}: expected numbers without a separator for thousands, got {cells[large]!r}"
+        )
+    plain = {place: text for place, text in texts.items() if text.strip().casefold() not in kept}
+    numbers = {place: text for place, text in plain.items() if measured(text.replace(",", "."))}
+    points = {place: text for place, text in numbers.items() if "." in text}
     if decimal_commas and points and all(_POINT.match(text.strip()) for text in points.values()):
         place, number = next(iter(points.items()))
-        where = f"row {place if lines is None else lines[place]}, column {name}"
         raise ValueError(
-            f"{where}: {number!r} can be {number.replace('.', '')} or {number}, as numbers of this table have decimal "
-            "commas; write all numbers with a decimal point, and thousands without a sign"
+            f"{_where(name, place, lines)}: {number!r} can be {number.replace('.', '')} or {number}, as numbers of "
+            "this table have decimal commas; write all numbers with a decimal point, and thousands without a sign"
         )
-    commas = {place: found for place, text in texts.items() if (found := _COMMA.match(text.strip()))}
-    if not commas or any("." in text or not measured(text.replace(",", ".")) for text in texts.values()):
+    commas = {place: found for place, text in numbers.items() if (found := _COMMA.match(text.strip()))}
+    if not commas or 2 * len(numbers) <= len(texts):
         return cells
+    if points:
+        comma, point = next(iter(commas)), next(iter(points))
+        odd, sign, other = (comma, "point", point) if len(commas) <= len(points) else (point, "comma", comma)
+        raise ValueError(
+            f"{_where(name, odd, lines)}: expected a decimal {sign} as in {cells[other]!r} of row "
+            f"{other if lines is None else lines[other]}, got {cells[odd]!r}; write all numbers with a decimal point, "
+            "and thousands without a sign"
+        )
     if not semicolons and all(len(found[2]) == 3 and found[1].strip("0") for found in commas.values()):
         place, number = next(iter(commas)), next(iter(commas.values()))[0]
-        where = f"row {place if lines is None else lines[place]}, column {name}"
         raise ValueError(
-            f"{where}: {number!r} can be {number.replace(',', '')} or {number.replace(',', '.')}; write numbers with a "
-            "decimal point, and thousands without a comma"
+            f"{_where(name, place, lines)}: {number!r} can be {number.replace(',', '')} or {number.replace(',', '.')}; "
+            "write numbers with a decimal point, and thousands without a comma"
         )
-    return [each.replace(",", ".") if isinstance(each, str) else each for each in cells]
+    return [each.replace(",", ".") if place in numbers else each for place, each in enumerate(cells)]
+
+
+def _where(name: str, place: int, lines: Sequence[int] | None) -> str:
+    return f"row {place if lines is None else lines[place]}, column {name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from labelvae.data.forms import progress
-from labelvae.data.given_data import batches_of, class_labels, has_positions, pair_of
+from labelvae.data.given_data import batches_of, class_labels, classes_of, has_positions, pair_of
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
 from labelvae.data.labelled_files import Source
 from labelvae.inputs.class_names import check_names
-from labelvae.inputs.conversions import image_bytes
+from labelvae.inputs.conversions import described, image_bytes
 from labelvae.system.memory import fits
+
+REPEATED = 0.01
+"""Share of repeated images up to which a data set may hold some images twice by chance."""
 
 
 class Positions(Sequence[str]):
@@ -50,6 +54,7 @@ class Read:
     Attributes:
         labels: the labels, as they were given.
         digest: a hash of all pixels.
+        repeated: the number of images that are equal to an earlier one.
 
     Raises:
         ValueError: another form; images that differ in size, or that are neither 8-bit integers nor floats in [0, 1].
@@ -64,6 +69,7 @@ class Read:
         self.shape: tuple[int, ...] = ()
         positions = has_positions(given)
         keep = True
+        seen: set[int] = set()
         for images, labels in _pieces(name, given):
             if not self.shape:
                 self.shape = tuple(images.shape[1:])
@@ -76,20 +82,38 @@ class Read:
                 )
             self.labels += labels
             hashed.update(images.numpy().tobytes())
+            seen.update(hash(image.tobytes()) for image in images.numpy())
             kept += [images] if keep else []
         if not self.labels:
             raise ValueError(f"{name}: expected images and labels, got none")
         self.images = torch.cat(kept) if keep else None
         self.digest = hashed.hexdigest()[:16]
+        self.repeated = len(self.labels) - len(seen)
 
-    def stored(self, class_names: Sequence[str]) -> StoredImages:
+    def stored(self, class_names: Sequence[str], of_train: Sequence[str] | None = None) -> StoredImages:
         """Return the images with their labels, in memory or in the data set.
 
+        Args:
+            class_names: the name of each class.
+            of_train: the classes that the training images' own data set names. If this one names others, such as a
+                folder that lacks a class, its indices are those of its own names.
+
         Raises:
-            ValueError: labels that are no classes.
+            ValueError: labels that are no classes; names of classes that the training images lack.
         """
         count = len(self.labels)
-        labels = class_labels(self.labels, len(class_names), count, class_names).clone()
+        said = classes_of(self.given)
+        if of_train and said and said != list(of_train) and not isinstance(self.labels[0], str):
+            lost = next((name for name in said if name not in of_train), None)
+            if lost is not None:
+                raise ValueError(
+                    f"{self.name}: has the classes {', '.join(said)}, the training images {', '.join(of_train)}, "
+                    f"without {lost}; give every split the same classes"
+                )
+            places = torch.tensor([of_train.index(name) for name in said])
+            labels = places[class_labels(self.labels, len(said), count, said)]
+        else:
+            labels = class_labels(self.labels, len(class_names), count, class_names).clone()
         if self.images is not None:
             return ImageSet(self.images, labels)
         channels, height, width = self.shape
@@ -102,18 +126,30 @@ class Read:
 
 def names_of(read: Read) -> list[str]:
     """Return the names of the classes: the data set's own `classes`, or else the labels themselves, in their order."""
-    source: Any = read.given
-    while source is not None:
-        names = getattr(source, "classes", None)
-        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
-            return list(names)
-        source = getattr(source, "dataset", None)
+    said = classes_of(read.given)
+    if said is not None:
+        return said
     if all(isinstance(label, str) for label in read.labels):
         return sorted(set(read.labels))
-    first = torch.as_tensor(read.labels[0])
-    if first.ndim:
-        return [str(k) for k in range(first.numel())]
+    odd = next((place for place, label in enumerate(read.labels) if not _is_class(label)), None)
+    if odd is not None:
+        raise ValueError(
+            f"{read.name}: expected class indices, names or one-hot rows, got {described(read.labels[odd])} as the "
+            f"label of image {odd}"
+        )
+    sizes = {torch.as_tensor(label).numel() for label in read.labels}
+    if sizes != {1}:
+        return [str(k) for k in range(max(sizes))]
     return [str(k) for k in range(1 + max(int(label) for label in read.labels))]
+
+
+def _is_class(label: Any) -> bool:
+    """Tell whether a label is a number, or a row of numbers."""
+    try:
+        found = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return found.numel() > 0 and not found.is_complex()
 
 
 def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, memory_share: float) -> Source:
@@ -131,11 +167,20 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
         ValueError: another form; images of several sizes or out of range; labels that are no classes.
     """
     read = {name: Read(name, _in_order(each), memory_share) for name, each in given.items() if each is not None}
+    train = read["train"]
+    if len(read) < len(given) and train.repeated > REPEATED * len(train.labels):
+        warnings.warn(
+            f"train: {train.repeated} of {len(train.labels)} images are equal to earlier ones, so images that are held "
+            "out of them are training images as well; give the data set without a sampler that repeats images, or pass "
+            "validation= and test=",
+            stacklevel=4,
+        )
     names = names_of(read["train"]) if class_names is None else check_names("class_names", class_names)
     for name, each in read.items():
         if each.shape != read["train"].shape:
             raise ValueError(f"{name}: expected images of shape {read['train'].shape}, got {each.shape}")
-    stored = {name: each.stored(names) for name, each in read.items()}
+    own = classes_of(read["train"].given)
+    stored = {name: each.stored(names, own) for name, each in read.items()}
     resident = all(isinstance(each, ImageSet) for each in stored.values())
     files = "" if resident else " ".join(each.digest for each in read.values())
     return Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
@@ -163,14 +208,21 @@ def _pieces(name: str, given: Any) -> Iterator[tuple[Tensor, list[Any]]]:
 
 def _bytes(name: str, batch: Any) -> tuple[Tensor, list[Any]]:
     images, labels = pair_of(batch, name)
+    if isinstance(labels, Mapping):
+        raise ValueError(
+            f"{name}: expected one class an image, got a dict of {', '.join(map(str, labels))}; labels of several "
+            "attributes go into ImageData.from_table"
+        )
+    several = len(getattr(labels, "shape", ())) > 0 or (isinstance(labels, Sequence) and not isinstance(labels, str))
+    each = list(labels) if several else [labels]
+    alone = not several or (getattr(images, "ndim", 4) == 3 and len(each) == 1)
     try:
-        found = image_bytes(images).cpu()
+        found = image_bytes([images] if alone else images).cpu()
     except ValueError as error:
         raise ValueError(
             f"{name}: {error}; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
             "LabelClassifier.wrap"
         ) from error
-    each = list(labels)
     if len(each) != len(found):
         raise ValueError(f"{name}: expected a label an image, got {len(found)} images and {len(each)} labels")
     return found, each

@@ -76,6 +76,18 @@ def batches_of(argument: str, source: Any, repeated: bool = False, batch_size: i
     return source
 
 
+def classes_of(source: Any) -> list[str] | None:
+    """Return the names of the classes that a data set says, its own or those of the data set inside; else None."""
+    while source is not None:
+        names = getattr(source, "classes", None)
+        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            return list(names)
+        parts = getattr(source, "datasets", None)
+        inside = parts[0] if isinstance(parts, list) and parts else None
+        source = getattr(source, "dataset", inside)
+    return None
+
+
 def has_positions(source: Any) -> bool:
     """Return whether something is a `Dataset` with a length, whose examples can be read in any order."""
     return isinstance(source, Dataset) and hasattr(source, "__len__") and not isinstance(source, IterableDataset)

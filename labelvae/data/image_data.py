@@ -22,7 +22,7 @@ from labelvae.data.labelled_files import Source
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings, Shares
 from labelvae.data.sources import read_named, read_table
-from labelvae.data.splits import check_enough, split_off
+from labelvae.data.splits import check_bright, check_enough, split_off
 from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
@@ -194,7 +194,8 @@ class ImageData(LightningDataModule):
         Args:
             images: a folder with `labels.csv`, whose first column is the file, and every other column an attribute; or
                 images as in `from_tensors`.
-            table: for images that are no folder: a dict from attributes to N values, or a data frame.
+            table: for images that are no folder: a dict from attributes to N values, a data frame, or rows `(N, A)`
+                in the order of `attributes`.
             attributes: the kinds of the columns. None infers them, see `inferred_attributes`. An angle must be
                 declared.
             image_size: `(H, W)` to resize the images of a folder to, see `ImageData`.
@@ -225,6 +226,7 @@ class ImageData(LightningDataModule):
         split = (shares.validation_share, shares.test_share, shares.seed)
         self._files = f"{source.files} {split}" if source.files else ""
         train, validation, test = source.train, source.validation, source.test
+        check_bright(train)
         of_each = self.class_names if self.attributes is None else None
         if of_each is not None:
             check_enough(train, of_each, 1 + (validation is None) + (test is None))

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelvae.data.image_files import has_image_name, inside, walk
-from labelvae.inputs.class_names import printable
+from labelvae.inputs.class_names import folded, printable
 
 
 def find_files(root: Path, names: Sequence[str], rows: Sequence[int], column: str, skip: bool = False) -> list[str]:
     r"""Return the file under a folder that each name means.
 
-    A name is a path under the folder. It may also have `\` for `/`, other upper and lower case, no ending, or begin
-    above or below the folder (`photos/a.png`, or `a.png` for `images/a.png`), if only one image fits.
+    A name is a path under the folder. It may also have `\` for `/`, other upper and lower case, letters composed in
+    another way, no ending, or begin above or below the folder (`photos/a.png`, or `a.png` for `images/a.png`), if only
+    one image fits.
 
     Args:
         root: the folder.
@@ -86,7 +87,7 @@ class _Places:
 
 
 def _plain(path: str) -> str:
-    return path.replace("\\", "/").casefold()
+    return folded(path.replace("\\", "/"))
 
 
 def _say_unnamed(root: Path, named: set[str]) -> None:

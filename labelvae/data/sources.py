@@ -124,9 +124,15 @@ def read_table(
         size = None if image_size is None else as_size("image_size", image_size)
         return read_table_folder(user_path(images), size, attributes)
     pixels = image_bytes(images)
-    columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
-    found = declared_attributes(columns, attributes)
-    rows = table_rows(columns, found)
+    if hasattr(table, "ndim") and not hasattr(table, "columns"):  # rows (N, A), as `Attributes.rows` takes them
+        if attributes is None:
+            raise ValueError("attributes: expected what each column of the table is, by name, got None")
+        found = Attributes(attributes)
+        rows = found.rows(table, len(pixels)).cpu()
+    else:
+        columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
+        found = declared_attributes(columns, attributes)
+        rows = table_rows(columns, found)
     if len(rows) != len(pixels):
         raise ValueError(f"table: expected {len(pixels)} rows, one an image, got {len(rows)}")
     return Source(ImageSet(pixels, rows), None, []), found

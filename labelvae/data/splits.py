@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labelvae.data.image_sets import StoredImages
+from labelvae.data.image_sets import ImageSet, StoredImages
 
 
 def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:
@@ -23,6 +23,19 @@ def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -
                 f"class {name!r}: has {count} images, at least {least} are needed {aims}; "
                 "labels are indices from 0, or names"
             )
+
+
+def check_bright(images: StoredImages) -> None:
+    """Make sure that images in memory are not black: integers of only 0 and 1, where 255 is white.
+
+    Raises:
+        ValueError: no pixel is brighter than 1.
+    """
+    if isinstance(images, ImageSet) and len(images) and int(images.images.max()) == 1:
+        raise ValueError(
+            "images: expected integers from 0 to 255, got only 0 and 1, which would all be black; pass images of 0 and "
+            "1 as booleans or floats, or save files in which white is 255"
+        )
 
 
 def split_off(

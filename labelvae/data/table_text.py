@@ -5,17 +5,23 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE_COLUMNS = {
-    *("file", "files", "filename", "filepath", "path", "image", "images", "img", "imagefile", "imagename"),
-    *("imagepath", "imageid", "picture", "photo"),
-}
+from labelvae.data.image_files import has_image_name
+
+FILE_WORDS = {"file", "files", "filename", "filepath", "path", "imagefile", "imagename", "imagepath"}
 """Names of the column of files, without blanks, `_` and `-`, in lower case."""
+
+FILE_COLUMNS = FILE_WORDS | {"image", "images", "img", "imageid", "picture", "photo"}
+"""The same, with names that other columns may have too."""
 
 SEPARATORS = ",;\t|"
 """What may separate the cells of a row."""
+
+_INDEX = re.compile(r"unnamed: \d+(\.\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,23 @@ class TableText:
     separator: str
 
 
-def read_text(path: Path) -> TableText:
+def read_text(path: Path, declared: Collection[str] = ()) -> TableText:
     """Read a table as it is written.
 
     Cells are separated by commas, semicolons, tabs or `|`. The text is UTF-8, or UTF-16 that says so in its first
-    bytes. A first line `sep=;` is skipped, as are empty rows, columns without name and cells, and a first column
-    without name that counts the rows.
+    bytes. A first line `sep=;` is skipped, as are empty rows, columns without name and cells, a first column without
+    name that counts the rows, and columns that hold the index of a data frame, see `is_index`.
+
+    If several columns may be that of files, it is the only one whose cells end as image files do. If none do, it is the
+    only one whose name says that it holds files.
+
+    Args:
+        path: the table.
+        declared: names of columns that are kept even if they look like an index.
 
     Raises:
-        ValueError: a table that is missing, in another form, or has no column of files, a column twice, a row of
-            another length, or a file with two different rows.
+        ValueError: a table that is missing, in another form, or has no column of files or several, a column twice, a
+            row of another length, or a file with two different rows.
     """
     lines, separator = _lines(path)
     if len(lines) < 2:
@@ -58,12 +71,14 @@ def read_text(path: Path) -> TableText:
             raise ValueError(f"{path}: row {number}: expected {width} cells, got {len(line)}")
     cells = {place: [line[place].strip() for _, line in body] for place in range(width)}
     kept = [place for place in range(width) if head[place] or not _nothing(cells[place], place)]
-    if kept and head[kept[0]].casefold() == "unnamed: 0" and _counts(cells[kept[0]]):
-        kept = kept[1:]
+    kept = [place for place in kept if head[place] in declared or not is_index(head[place])]
     names = [head[place] or "(no name)" for place in kept]
     here = [place for place in kept if _plain(head[place]) in FILE_COLUMNS]
-    if len(here) > 1 and here[0] == kept[0]:
-        here = here[:1]
+    if len(here) > 1:
+        here = _likeliest(here, head, cells)
+    if len(here) > 1:
+        several = " and ".join(head[place] for place in here)
+        raise ValueError(f"{path}: expected one column of files, got {several}; take one away, or rename it")
     if len(here) != 1 or len(kept) < 2:
         raise ValueError(f"{path}: expected the columns file, and one an attribute, got {', '.join(names)}")
     nameless = next((place for place in kept if not head[place]), None)
@@ -86,6 +101,22 @@ def read_text(path: Path) -> TableText:
     columns = {head[place]: [cells[place][row] for row in chosen] for place in kept if place != here[0]}
     files, rows = [cells[here[0]][row] for row in chosen], [body[row][0] for row in chosen]
     return TableText(head[here[0]], files, columns, rows, separator)
+
+
+def is_index(name: str) -> bool:
+    """Return whether pandas gave a column its name, as it does with the index of a data frame that was saved.
+
+    >>> is_index("Unnamed: 0"), is_index("unnamed: 0.1"), is_index("unnamed")
+    (True, True, False)
+    """
+    return _INDEX.fullmatch(name) is not None
+
+
+def _likeliest(here: list[int], head: Sequence[str], cells: Mapping[int, Sequence[str]]) -> list[int]:
+    """Return the columns that are the likeliest to hold the files, of several that may."""
+    ended = [place for place in here if 2 * sum(map(has_image_name, cells[place])) > len(cells[place])]
+    said = [place for place in here if _plain(head[place]) in FILE_WORDS]
+    return ended or said or here
 
 
 def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:

@@ -17,7 +17,8 @@ from labelvae.attributes.kind import Kind
 from labelvae.attributes.kinds import kind_of
 from labelvae.attributes.rows import Attributes
 from labelvae.data.cells import MARKS, has_decimal_commas, measured, tidied
-from labelvae.data.table_text import read_text
+from labelvae.data.table_text import is_index, read_text
+from labelvae.inputs.class_names import composed, folded
 from labelvae.inputs.conversions import described
 
 MOST_CLASSES = 20
@@ -26,7 +27,7 @@ MOST_CLASSES = 20
 FEWEST = 5
 """Smallest number of rows for each word of a column with more than `MOST_CLASSES` words."""
 
-COUNTERS = ("id", "index", "idx", "row", "number", "no", "nr", "#")
+COUNTERS = ("id", "index", "idx", "row", "number", "no", "nr", "#", "image_id", "imageid")
 """Names of columns that may only count the rows."""
 
 
@@ -36,7 +37,7 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
     Words for yes and no, 0 and 1, or -1 and 1, are `Binary`. Numbers that are not all whole, or have more than
     `MOST_CLASSES` different values, are `Continuous` from the smallest to the largest. They may all have the same unit,
     such as "3.5 px". Everything else is a `Category` of the values, sorted. An angle looks like other numbers: declare
-    it.
+    it. The index of a data frame that was saved is left out, see `table_text.is_index`.
 
     Args:
         columns: the values by name. None, NaN and the words in `cells.UNKNOWN` are unknown values.
@@ -69,22 +70,20 @@ def declared_attributes(
         ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
     """
     if given is None:
-        return Attributes(
-            {name: _inferred(name, tidied(name, column, lines), lines) for name, column in columns.items()}
-        )
+        given = dict.fromkeys(name for name in columns if not is_index(str(name)))
     if not isinstance(given, Mapping):
         return Attributes(given)
     unnamed = [name for name, kind in given.items() if kind is None]
     lost = next((name for name in unnamed if name not in columns), None)
     if lost is not None:
         raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
-    inferred = declared_attributes({name: columns[name] for name in unnamed}, None, lines) if unnamed else {}
+    inferred = {name: _inferred(name, tidied(name, columns[name], lines), lines) for name in unnamed}
     return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
 
 
 def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind:
     known = [(place if lines is None else lines[place], each) for place, each in enumerate(values) if each is not None]
-    words = {str(each).strip().casefold() for _, each in known}
+    words = {folded(str(each)) for _, each in known}
     if len(words) < 2:
         got = f"{next(iter(words))!r} everywhere" if words else "no value"
         raise ValueError(f"column {name}: expected at least two different values, got {got}; leave the column out")
@@ -106,7 +105,7 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
             f"row {row}, column {name}: expected a number as in most rows, got {described(odd)}; correct it, or leave "
             "the cell empty if it is unknown"
         )
-    names = sorted({str(each).strip() for _, each in known})
+    names = sorted({composed(str(each)) for _, each in known})
     if len(names) > max(MOST_CLASSES, len(known) // FEWEST):
         raise ValueError(
             f"column {name}: {len(names)} different words in {len(known)} rows, such as {names[0]!r}, are no classes; "
@@ -114,9 +113,10 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
         )
     spelled: dict[str, str] = {}
     for each in names:
-        if spelled.setdefault(each.casefold(), each) != each:
-            pair = f"{spelled[each.casefold()]!r} and {each!r}"
-            raise ValueError(f"column {name}: {pair} differ only in upper and lower case; write one of them")
+        other = spelled.setdefault(folded(each), each)
+        if other != each:
+            way = "upper and lower case" if other.casefold() == each.casefold() else "how their letters are stored"
+            raise ValueError(f"column {name}: {other!r} and {each!r} differ only in {way}; write one of them")
     return Category(names)
 
 
@@ -207,6 +207,8 @@ def _number(kind: Kind, value: Any) -> float | None:
             return kind.number(value.strip())
         whole = plain is not None and not plain[1] and plain[0] == round(plain[0])
         named = f"{int(plain[0])}" if whole and plain else ""  # the number is its name
+        if named and kind.named_by_numbers:
+            value = int(named)  # as text it could be an index
         return kind.number(named if named in kind.names else value)
     if plain is None or plain[1]:
         return kind.number(value)
@@ -257,12 +259,15 @@ class LabelTable:
 
 def read_label_table(path: Path, attributes: Mapping[str, Any] | None = None) -> LabelTable:
     """Read `labels.csv`, and where each row stands; see `read_labels`."""
-    text = read_text(path)
+    declared = attributes if isinstance(attributes, Mapping) else None
+    text = read_text(path, declared or ())
     semicolons = text.separator == ";"
     commas = semicolons and has_decimal_commas(text.columns.values())
     try:
         columns = {
             name: tidied(name, column, text.rows, semicolons, _names(attributes, name), commas)
+            if declared is None or name in declared
+            else column
             for name, column in text.columns.items()
         }
         found = declared_attributes(columns, attributes, text.rows)

@@ -14,6 +14,7 @@ from labelvae.attributes.choices import Category
 from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
 from labelvae.evaluation.image_metrics import Composition
+from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import Images, as_images
 from labelvae.models.vae import ConditionalVAE
 
@@ -149,9 +150,15 @@ def attribute_scores(
     Raises:
         ValueError: a model or a judge of one class, or of other attributes; images or labels of another form.
     """
-    attributes = judge.attributes
-    if vae.attributes != attributes:
-        raise ValueError(f"judge: reads {', '.join(attributes)}, expected the model's attributes and ranges")
+    attributes = vae.attributes
+    said = getattr(judge, "attributes", None)
+    if attributes is None or said is None or not callable(getattr(judge, "rows", None)):
+        raise ValueError(
+            "judge: expected an AttributeClassifier, or an object with attributes and rows(images), of the model's "
+            f"attributes, got {described(judge)} and a model of {'one class' if attributes is None else 'attributes'}"
+        )
+    if attributes != Attributes(said):
+        raise ValueError(f"judge: reads {', '.join(said)}, expected the model's attributes and ranges")
     found = as_images(images, vae.image_shape)
     rows = attributes.rows(labels, len(found)).cpu()
     own = torch.where(rows.isnan(), judge.rows(found).cpu(), rows) if bool(rows.isnan().any()) else rows

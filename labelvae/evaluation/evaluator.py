@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import fields
-from inspect import signature
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from tqdm import tqdm
 
-from labelvae.data.given_data import Batches, batches_of, checked_pair, length_of, pair_of, shape_of
+from labelvae.data.given_data import Batches, batches_of, checked_pair, length_of
+from labelvae.evaluation.arguments import as_classifier, check_classes, check_model, image_shape_of
 from labelvae.evaluation.image_metrics import Composition, Reversibility, Sharpness, Specks
 from labelvae.evaluation.metrics import Effectiveness, GuideJudgeGap, Leakage, Style
 from labelvae.evaluation.own_metrics import OwnMetrics
@@ -29,12 +29,11 @@ from labelvae.evaluation.style import style_statistics
 from labelvae.evaluation.transition import check_known
 from labelvae.inputs.checks import check_count, check_same_data
 from labelvae.inputs.conversions import described
-from labelvae.inputs.tensors import ImageShape, check_images, wrong_labels
+from labelvae.inputs.tensors import check_images, wrong_labels
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.passes import at_once
 from labelvae.models.vae import ConditionalVAE
-from labelvae.models.wrapped import adopted
 from labelvae.system.compiling import uncompiled
 
 __all__ = ["Batches", "ClassMean", "ImageItself", "Relabeller", "evaluate"]
@@ -96,16 +95,17 @@ def evaluate(
     rounds = check_count("rounds", rounds)
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
     model = uncompiled(model)
-    _check_model(model)
+    check_model(model)
     batches = batches_of("batches", batches, repeated=True)
     real = None if real is None else batches_of("real", real, repeated=True)
     classes = getattr(model, "num_classes", None)
-    shape = getattr(model, "image_shape", None) or _image_shape(batches)
+    shape = getattr(model, "image_shape", None) or image_shape_of(batches)
     networks = (
-        _as_classifier("judge", judge, shape, classes),
-        None if guide is None else _as_classifier("guide", guide, shape, classes),
-        None if label_free is None else _as_classifier("label_free", label_free, shape, None),
+        as_classifier("judge", judge, shape, classes),
+        None if guide is None else as_classifier("guide", guide, shape, classes),
+        None if label_free is None else as_classifier("label_free", label_free, shape, None),
     )
+    check_classes(model, {"judge": networks[0], "guide": networks[1]}, {"batches": batches, "real": real})
     with torch.device("cpu"):  # whatever the caller's default device is
         own = OwnMetrics(metrics, {each.name for each in fields(Scores)})
         evaluation = _Evaluation(model, *networks, style, own)
@@ -124,42 +124,6 @@ def evaluate(
                 evaluation.see(*evaluation.checked(batch), generator, first=turn == 0)
                 bar.update()
     return evaluation.scores(name)
-
-
-def _check_model(model: Any) -> None:
-    """Raise `ValueError` unless the model has `relabel` and `reconstruct`."""
-    for name, arguments in (("relabel", "images, labels, own_labels"), ("reconstruct", "images, labels")):
-        method = getattr(model, name, None)
-        fits = callable(method) and not isinstance(model, type)
-        if method is not None and fits:
-            with suppress(ValueError):  # a method of C without a signature
-                try:
-                    signature(method).bind(*arguments.split(", "))
-                except TypeError:
-                    fits = False
-        if not fits:
-            got = model.__name__ if isinstance(model, type) else type(model).__name__
-            hint = "; pass what it wraps, its .module" if isinstance(getattr(model, "module", None), nn.Module) else ""
-            raise ValueError(
-                f"model: expected a ConditionalVAE or anything with its {name}({arguments}), got {got}{hint}"
-            )
-
-
-def _image_shape(batches: Batches) -> ImageShape | None:
-    """Return `(C, H, W)` of the first batch; None if it has no images."""
-    first = next(iter(batches), None)
-    return None if first is None else shape_of(pair_of(first)[0])
-
-
-def _as_classifier(name: str, given: nn.Module, shape: ImageShape | None, num_classes: int | None) -> Classifier:
-    """Return a classifier, or wrap a plain network as one for images of a shape."""
-    given = uncompiled(given)
-    if isinstance(given, Classifier):
-        return given
-    if not isinstance(given, nn.Module) or shape is None:
-        hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"
-        raise ValueError(f"{name}: expected LabelClassifier, got {type(given).__name__}{hint}")
-    return adopted(name, given, shape, num_classes)
 
 
 class _Evaluation:

@@ -19,10 +19,14 @@ GIVEN = {
     "asked": "the wrong labels that were asked, (B,)",
     "counterfactuals": "the images as those labels, (B, C, H, W) in [0, 1]",
     "logits": "the judge's logits of the counterfactuals, (B, K)",
-    "preds": "the counterfactuals, as torchmetrics' own image metrics name them",
-    "target": "the images, likewise",
+    "preds": "the counterfactuals, as torchmetrics' own image metrics name them; of its metrics of classes, the logits",
+    "target": "the images, likewise; of metrics of classes, the asked labels",
 }
 """The names that arguments of a metric's `update` may have, and what the arguments then are."""
+
+
+OF_CLASSES = "torchmetrics.classification"
+"""Package of torchmetrics' metrics of classes."""
 
 
 class OwnMetrics:
@@ -56,10 +60,12 @@ class OwnMetrics:
         Raises:
             ValueError: a metric that fails.
         """
-        given |= {"preds": given["counterfactuals"], "target": given["images"]}
+        images = given | {"preds": given["counterfactuals"], "target": given["images"]}
+        classes = given | {"preds": given["logits"], "target": given["asked"]}
         for name, (metric, wanted) in self.metrics.items():
+            shown = classes if type(metric).__module__.startswith(OF_CLASSES) else images
             try:
-                metric.update(**{each: given[each].detach().cpu() for each in wanted})
+                metric.update(**{each: shown[each].detach().cpu() for each in wanted})
             except Exception as error:  # code from outside may raise anything
                 why = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise ValueError(f"metrics: {name} fails on {', '.join(wanted)} ({why:.200})") from error

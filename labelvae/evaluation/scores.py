@@ -104,13 +104,14 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Format rows in the form of `scores.json`, like `scores_table`.
 
     Args:
-        rows: the rows. The keys of the first row are the figures. A figure that no row has is left out.
+        rows: the rows. Their keys are the figures, in the order in which they come. A figure that no row has is left
+            out.
 
     Returns:
         The table.
     """
-    names = [name for name in (rows[0] if rows else {}) if not name.startswith("effectiveness_class_")]
-    names = [name for name in names if any(row.get(name) is not None for row in rows)]
+    known = dict.fromkeys(name for row in rows for name in row if not name.startswith("effectiveness_class_"))
+    names = [name for name in known if any(row.get(name) is not None for row in rows)]
     lines = [[name, *(_short(row.get(name)) for row in rows)] for name in names]
     sizes = [max(len(line[column]) for line in lines) for column in range(len(rows) + 1)] if lines else []
     return "\n".join(

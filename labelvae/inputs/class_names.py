@@ -48,6 +48,28 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
     return found
 
 
+def check_order(name: str, names: Sequence[str] | None, known: Sequence[str] | None, whose: str) -> None:
+    """Raise `ValueError` if a class that both lists name has another index in each. Lists that are None fit any.
+
+    Args:
+        name: what has `names`, for the error.
+        names: the name of each class.
+        known: those of something else.
+        whose: what has them, such as "the model".
+
+    >>> check_order("judge", ["cat", "dog"], ["cat", "a dog"], "the model")
+    """
+    if not names or not known or names == known:
+        return
+    places = {each: place for place, each in enumerate(known)}
+    for place, each in enumerate(names):
+        if places.get(each, place) != place:
+            raise ValueError(
+                f"{name}: {each!r} is class {place} of {', '.join(names)}, but class {places[each]} of {whose}, "
+                f"{', '.join(known)}; give both the same classes in the same order"
+            )
+
+
 def write_classes(folder: str | Path, names: Sequence[str]) -> None:
     """Write the names, in the order of the labels, as a JSON list to `classes.json` in `folder`."""
     readable = all(name.isprintable() for name in names)  # bytes that are no UTF-8 are escaped
@@ -87,14 +109,14 @@ def label_of(word: str, names: Sequence[str]) -> int:
     """
     if word in names:
         return list(names).index(word)
-    for alike in (_composed, _folded):
+    for alike in (composed, folded):
         found = [label for label, name in enumerate(names) if alike(name) == alike(word)]
         if len(found) == 1:
             return found[0]
         if found:
             meant = ", ".join(repr(printable(names[label])) for label in found)
             raise ValueError(f"label: {printable(word)!r} can be {meant}; write it as the class is called")
-    number = _folded(word)
+    number = folded(word)
     counted = all(int(name) == label for label, name in enumerate(names) if name.isdecimal())
     if number.isdecimal() and len(number) < 10 and int(number) < len(names):
         if not counted:
@@ -141,10 +163,10 @@ def file_names(names: Sequence[str]) -> list[str]:
         clean = shortened("".join(_allowed(letter) for letter in name), LONGEST)
         clean = "_" + clean[1:] if clean.startswith(".") else clean
         numbered, count = clean, 1
-        while _folded(numbered) in taken:
+        while folded(numbered) in taken:
             count += 1
             numbered = f"{clean}-{count}"
-        taken.add(_folded(numbered))
+        taken.add(folded(numbered))
         found.append(numbered)
     return found
 
@@ -152,6 +174,20 @@ def file_names(names: Sequence[str]) -> list[str]:
 def shortened(text: str, most: int) -> str:
     """Return a text with at most `most` bytes in UTF-8. No letter is cut in two."""
     return os.fsencode(text)[:most].decode("utf-8", "ignore") if len(os.fsencode(text)) > most else text
+
+
+def composed(word: str) -> str:
+    """Return a word without the spaces around it, and with each accent as a part of its letter."""
+    return unicodedata.normalize("NFC", word).strip()
+
+
+def folded(word: str) -> str:
+    r"""Return a word in the form in which words that people take for the same are equal.
+
+    >>> folded(" New\u00a0York") == folded("new york"), folded("cafe\u0301") == folded("caf\u00e9")
+    (True, True)
+    """
+    return unicodedata.normalize("NFKC", word).casefold().strip()
 
 
 def _allowed(letter: str) -> str:
@@ -164,11 +200,3 @@ def _escaped(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode()
-
-
-def _composed(word: str) -> str:
-    return unicodedata.normalize("NFC", word).strip()
-
-
-def _folded(word: str) -> str:
-    return unicodedata.normalize("NFKC", word).casefold().strip()

@@ -46,11 +46,14 @@ def plain_tensor(values: Tensor) -> Tensor:
 
 
 def imported(values: Any) -> Any:
-    """Return an array of another library as a tensor, on its device and without a copy; anything else as it is."""
+    """Return an array of another library as a tensor, on its device and without a copy, and a buffer as an array.
+
+    Anything else is returned as it is.
+    """
     if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
         with suppress(Exception):  # numpy may read what torch does not
             return torch.utils.dlpack.from_dlpack(values)
-    return values
+    return np.asarray(values) if isinstance(values, memoryview) else values
 
 
 def as_floats(values: Tensor, name: str) -> Tensor:

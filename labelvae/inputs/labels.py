@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelvae.inputs.class_names import label_of
+from labelvae.inputs.class_names import folded, label_of
 from labelvae.inputs.conversions import described, imported, plain_tensor
 from labelvae.inputs.peeking import readable
 
@@ -36,7 +36,8 @@ def label_tensor(
         num_classes: K.
         batch: B.
         name: the name of the argument in errors.
-        class_names: the name of each class. None for the indices as text.
+        class_names: the name of each class. None for the indices as text. If all are numbers, but not the indices, text
+            is a name only.
 
     Raises:
         ValueError: anything else, also truth values: they are more often the result of a comparison than labels.
@@ -136,6 +137,9 @@ def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str
     labels = imported(labels)
     if isinstance(labels, Tensor):
         return plain_tensor(labels)
+    few = labels if isinstance(labels, list) else [labels]
+    if few and all(type(each) is int and abs(each) < 2**31 for each in few):  # also where a compiler looks on
+        return torch.tensor(labels, device="cpu")
     if isinstance(labels, str | bytes):
         return torch.tensor(_index(labels, num_classes, name, class_names), device="cpu")
     if labels is None or isinstance(labels, Mapping | Set):
@@ -194,11 +198,22 @@ def _from_array(
 def _index(word: str | bytes, num_classes: int, name: str, class_names: Sequence[str] | None) -> int:
     """Return the label that a name means, or the index that it spells."""
     text = word.decode(errors="replace") if isinstance(word, bytes) else word
+    names = [str(label) for label in range(num_classes)] if class_names is None else class_names
+    alone = text not in names and _are_other_numbers(names)
     with suppress(ValueError):
-        return label_of(text, [str(label) for label in range(num_classes)] if class_names is None else class_names)
+        if not alone or folded(text) in map(folded, names):
+            return label_of(text, names)
     known = f"an index from 0 to {num_classes - 1}"
     if class_names is not None:
         listed = ", ".join(class_names[:MOST_NAMES]) + (", ..." if len(class_names) > MOST_NAMES else "")
-        known = f"one of {listed} (or {known})"
+        known = f"one of {listed} (or {'an index as a number' if alone else known})"
     hint = "" if class_names is not None else "; class_names of the model is not set"
     raise ValueError(f"{name}: expected class indices or names, {known}, got {described(text)}{hint}")
+
+
+def _are_other_numbers(names: Sequence[str]) -> bool:
+    """Return whether all names are numbers, but not the indices: text that is no name is then no index either."""
+    try:
+        return [float(name) for name in names] != list(range(len(names)))
+    except ValueError:
+        return False

@@ -23,6 +23,12 @@ def readable(values: Tensor) -> bool:
     return not (torch.is_grad_enabled() or capturing)
 
 
+def batched(values: Tensor) -> bool:
+    """Return whether `torch.vmap` maps over a tensor, whose layout then cannot be asked for."""
+    functorch = getattr(torch._C, "_functorch", None)
+    return bool(getattr(functorch, "is_batchedtensor", lambda _: False)(values))
+
+
 def _transformed(values: Tensor) -> bool:
     """Return whether a transform or a subclass hides the tensor's values. torch has no public name for this."""
     if type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:

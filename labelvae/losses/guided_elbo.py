@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from labelvae.data.augmentation import augment, change, draw_change, noised
 from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind, check_same_data
+from labelvae.inputs.class_names import check_order
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import check_images, check_labels, noised_labels, wrong_labels
 from labelvae.losses.adversarial import adversarial_terms, check_maps
@@ -292,3 +293,4 @@ class GuidedELBO(nn.Module):
         for name, network in [*zip(names, guides, strict=False), ("discriminator", self.discriminator)]:
             if network is not None:
                 check_same_data(name, network, vae)
+                check_order(name, getattr(network, "class_names", None), vae.class_names, "the model")

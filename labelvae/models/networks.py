@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelvae.inputs.peeking import batched
 from labelvae.inputs.tensors import ImageShape, check_rows
 from labelvae.models.conditioning import ConditionalBatchNorm2d, LabelPlanes, LatentShift, convolved_with_label
 from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
@@ -210,7 +211,9 @@ def _doubling(coarse: int, fine: int, size: tuple[int, int], upsampling: Upsampl
 def _laid_out_for(layers: nn.Module, maps: Tensor) -> Tensor:
     """Return maps with the channels of a pixel next to each other in memory, if the weights of the layers lie so."""
     first = next((each for each in layers.modules() if isinstance(each, nn.Conv2d)), None)
-    last = first is not None and first.weight.is_contiguous(memory_format=torch.channels_last)
+    if first is None or batched(first.weight):
+        return maps
+    last = first.weight.is_contiguous(memory_format=torch.channels_last)
     return maps.contiguous(memory_format=torch.channels_last) if last else maps
 
 

@@ -77,14 +77,19 @@ def check_part(name: str, part: Any) -> nn.Module | None:
 
 
 def try_part(name: str, model: Any) -> None:
-    """Try a part of your own on three grey images or codes, in evaluation mode. Nothing changes.
+    """Try a part of your own on three grey images or random codes, in evaluation mode. Nothing changes.
 
     Raises:
-        ValueError: it fails, or returns another shape.
+        ValueError: it fails; it returns another shape, or values like those after a sigmoid; weights of two types.
     """
     part = getattr(model, name)
     weight = next(part.parameters(), None)
     device = torch.device("cpu") if weight is None else weight.device
+    beside = next(model.decoder.parameters(), None)
+    if name == "encoder" and weight is not None and beside is not None and weight.dtype != beside.dtype:
+        raise ValueError(
+            f"encoder: its weights are of {weight.dtype}, the decoder's of {beside.dtype}; convert one by .float()"
+        )
     if device.type == "meta":
         return
     label: Any
@@ -100,8 +105,12 @@ def try_part(name: str, model: Any) -> None:
             if name == "encoder":
                 twin.encode(given, label)
             else:
-                given = torch.zeros(3, model.latent_dim, device=device)
-                twin.decode_logits(given, label)
+                given = torch.randn(3, model.latent_dim, device=device)
+                low, high = torch.aminmax(twin.decode_logits(given, label).float())
+                if 0 <= low < high <= 1:
+                    raise ValueError(
+                        "decoder: expected pixel logits, got values in [0, 1]; leave out the sigmoid at its end"
+                    )
         except ValueError as error:
             if str(error).startswith(f"{name}:"):
                 raise
@@ -136,7 +145,7 @@ def _form(part: nn.Module) -> list[Any]:
     """Return the classes and settings of a network's modules, and the names and shapes of its weights."""
     part = uncompiled(part)
     kinds: list[Any] = [(name, type(each), each.extra_repr()) for name, each in part.named_modules()]
-    return kinds + [(name, value.shape) for name, value in part.state_dict().items()]
+    return kinds + sorted((name, tuple(value.shape)) for name, value in part.state_dict().items())  # in any order
 
 
 def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None], folder: Any) -> None:

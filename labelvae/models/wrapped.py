@@ -132,9 +132,9 @@ class WrappedClassifier(Classifier):
 
     def _prepared(self, images: Tensor) -> Tensor:
         check_images(images, self.image_shape)
-        images = images.to(self.dtype)
         if self.size is not None and tuple(self.size) != tuple(images.shape[2:]):
-            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False, antialias=True)
+            images = F.interpolate(images.float(), self.size, mode="bilinear", align_corners=False, antialias=True)
+        images = images.to(self.dtype)
         return (images - self.mean.to(images)) / self.std.to(images)
 
     def _by_channel(self, name: str, given: Any, default: float, above: float | None = None) -> Tensor:
@@ -183,8 +183,10 @@ class WrappedClassifier(Classifier):
                 for now, then in zip(self.network.buffers(), before, strict=True):
                     now.copy_(then)
             raise ValueError(
-                "features: the function uses the network in training mode, which changes its statistics; call the "
-                "network's .eval() first"
+                "module: the program was exported in training mode, so its statistics change; export it after .eval()"
+                if self._features is None
+                else "features: the function uses the network in training mode, which changes its statistics; call "
+                "the network's .eval() first"
             )
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if not isinstance(logits, Tensor) or shape != (len(images), num_classes or logits.shape[-1]):
@@ -198,6 +200,13 @@ class WrappedClassifier(Classifier):
             )
         if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
             raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
+        low, high = torch.aminmax(logits.float())
+        if logits.shape[1] > 4 and 0 <= low < high <= 1:  # fewer may lie there by chance
+            warnings.warn(
+                f"module: expected {expected}, got values in [0, 1] for grey images; if the network ends in a "
+                "sigmoid, leave it out: a guide would never be satisfied",
+                stacklevel=4,
+            )
         with evaluation_mode(self.network) as network, maps_seen(network) as (watched, maps):
             watched(prepared)
             self._octaves = octaves(maps, (prepared.shape[2], prepared.shape[3]), self.image_shape)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from labelvae.attributes.rows import Attributes
 from labelvae.data.given_data import form_of, parts_of
+from labelvae.inputs.class_names import check_order
 from labelvae.inputs.tensors import check_labels
 
 
@@ -151,6 +152,9 @@ def take_names(network: Any, datamodule: Any) -> None:
     Args:
         network: has `num_classes` and, unless it keeps no names, `class_names`.
         datamodule: the trainer's, such as an `ImageData`; None, or one without `class_names`, changes nothing.
+
+    Raises:
+        ValueError: the network has names, of which one is at another place among those of the data.
     """
     names = getattr(datamodule, "class_names", None)
     if not names or not hasattr(network, "class_names") or len(names) != network.num_classes:
@@ -159,3 +163,5 @@ def take_names(network: Any, datamodule: Any) -> None:
     own = network.class_names
     if own is None or (own == counted and getattr(network, "attributes", None) is not None):
         network.class_names = names
+    else:
+        check_order("class_names", own, names, "the data")

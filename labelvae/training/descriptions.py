@@ -39,7 +39,9 @@ def plain_network(network: nn.Module) -> dict[str, Any]:
     if own:
         return {"class": f"{kind.__name__} with {' and '.join(f'{part} {name}' for part, name in own.items())}"}
     if isinstance(network, Pretrained) and NETWORKS.get(kind.__name__) is kind:
-        return {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
+        said = {"class": kind.__name__, "arguments": json.loads(json.dumps(dict(network.config)))}
+        names = getattr(network, "class_names", None)
+        return said | ({} if names is None else {"names": list(names)})
     if isinstance(network, WrappedClassifier):
         return {"class": type(network.network).__name__, "made": network.made()}
     if kind is Discriminator and isinstance(network, Discriminator):
@@ -203,7 +205,10 @@ def built(name: str, value: Any) -> Any:
         if arguments is None:
             passed = "loss" if name == "discriminator" else name
             raise ValueError(_of_your_own(name, f"a {kind or 'class'}", f"{passed}=..."))
-        return NETWORKS[str(kind)](**arguments)
+        network: Any = NETWORKS[str(kind)](**arguments)
+        if "names" in value:
+            network.class_names = value["names"]
+        return network
     except (TypeError, KeyError) as error:
         raise ValueError(f"{name}: this version cannot build what the checkpoint describes ({error})") from error
 

@@ -85,7 +85,7 @@ class ClassifierTraining(Task):
                     "LabelClassifier.wrap(network, image_shape, num_classes) makes one of it"
                 )
             check_kind("classifier", classifier, Classifier)
-        if classifier.frozen:
+        if classifier.frozen or not any(weight.requires_grad for weight in classifier.parameters()):
             raise ValueError("classifier: is frozen and cannot be trained; train a guide before GuidedELBO takes it")
         self.classifier = classifier
         self.augmentation = augmentation or Augmentation()
