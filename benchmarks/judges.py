@@ -97,6 +97,7 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=100_000, help="Training images of the last layer, at most.")
     parser.add_argument("--penalty", type=float, default=0.03, help="Weight of the last layer's squared coefficients.")
+    parser.add_argument("--seed", type=int, default=11, help="Seed of the weights and of the order of the images.")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="File of the network, .pt2.")
     options = parser.parse_args()
@@ -105,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data = ImageData(options.data, options.data_dir, image_size=options.image_size)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    seed_everything(11, verbose=False)
+    seed_everything(options.seed, verbose=False)
     network = made(data, options)
     splits: tuple[Split, ...] = ("validation", "test")
     accuracy = {}

@@ -1,7 +1,9 @@
 """Relabelling by a conditional Real NVP: images to noise under their own label, and back under a wrong one.
 
     python benchmarks/real_nvp.py --data mnist --data-dir DIR --epochs 10
+    python benchmarks/real_nvp.py --data mnist --data-dir DIR --epochs 10 --guide mnist --label-weight 100
 
+With `--guide`, the loss has the guide's label loss of each training image under a wrong label, as a VAE's has.
 The judge is the preset's, trained here unless `--judge` names one; it had no part in the flow. Wrong labels are those
 of `benchmarks/relabel.py`. Leaves under the output folder the flow, which a second run takes up, `table.md`,
 `row.json`, `wrong_labels.png`, `every_class.png` and `samples.png`.
@@ -87,6 +89,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--judge", type=Path, help="Folder of a classifier, or a .pt2 file; without it, the preset's is trained."
     )
+    parser.add_argument("--guide", help="Folder or name of a classifier for the loss; without it, there is none.")
+    parser.add_argument("--label-weight", type=float, default=100.0, help="Lambda of its label loss.")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -115,7 +119,7 @@ def trained(data: Any, options: argparse.Namespace) -> Any:
         shape, data.num_classes, options.widths, options.couplings, options.hidden_dim, options.flat_couplings
     )
     flow.class_names = data.class_names
-    task = FlowTraining(flow, options.learning_rate)
+    task = FlowTraining(flow, options.learning_rate) if options.guide is None else guided(flow, options)
     trainer = Trainer(
         max_epochs=options.epochs,
         accelerator="cpu",
@@ -132,6 +136,30 @@ def trained(data: Any, options: argparse.Namespace) -> Any:
     flow.eval().save_pretrained(options.out / "flow")
     torch.manual_seed(options.seed)
     return flow
+
+
+def guided(flow: Any, options: argparse.Namespace) -> Any:
+    """Return a training of the flow with the label loss of counterfactuals beside the likelihood."""
+    from torch import Tensor
+
+    from labelvae import LabelClassifier
+    from labelvae.flows import FlowTraining
+    from labelvae.inputs.tensors import wrong_labels
+    from labelvae.losses.terms import label_loss
+
+    guide = LabelClassifier.from_pretrained(options.guide).freeze()
+
+    class Guided(FlowTraining):
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            images, labels = batch
+            asked = wrong_labels(labels, flow.num_classes)
+            noise, _ = flow(images, labels)
+            label = label_loss(guide(flow.inverse(noise, asked)), asked).mean()
+            if batch_idx % 100 == 0:
+                print(f"label loss {label.item():.3f}", flush=True)
+            return super().training_step(batch, batch_idx) + options.label_weight * label
+
+    return Guided(flow, options.learning_rate)
 
 
 def said() -> Any:

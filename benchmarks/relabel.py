@@ -253,7 +253,7 @@ def epoch_seconds(experiment: Experiment, how: VAESettings, guide: LabelClassifi
     """What an epoch of `how` takes: the time of some steps, for all of them."""
     data, device = experiment.data, experiment.device
     vae = new_vae(how, data.image_shape, data.num_classes)
-    task = vae_task(how, vae, guide, more_guides=(), **experiment.speed).to(device)
+    task = vae_task(how, vae, guide, **experiment.speed).to(device)
     loader = data.loader("train", how.optimization.batch_size, device, shuffle=True, drop_last=True)
     bfloat16 = experiment.choice.precision == "bf16-mixed"
     run = loop(task, loader, device, bfloat16=bfloat16, compiled=experiment.speed["compiled"])

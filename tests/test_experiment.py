@@ -1,8 +1,10 @@
 """End to end on real digits: a short run, what it leaves, and what it is worth."""
 
 import json
+import os
 import re
 import shutil
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -11,12 +13,14 @@ import yaml
 from PIL import Image
 
 from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining
+from labelvae.flows import LatentFlow
 from labelvae.losses.refinement import saved_radius
 from labelvae.runs import experiment
 from labelvae.runs.building import without_label_loss
 from labelvae.runs.experiment import run_experiment
 from labelvae.runs.presets import DIGITS
 from labelvae.runs.settings import Settings
+from labelvae.training import loggers
 
 FILES = {
     "settings.yaml",
@@ -122,14 +126,18 @@ def test_resuming_a_finished_run_trains_nothing_and_repeats_its_scores(run, monk
     steps = []
     monkeypatch.setattr(VAETraining, "training_step", lambda *_: steps.append("vae"))
     monkeypatch.setattr(ClassifierTraining, "training_step", lambda *_: steps.append("classifier"))
+    model = ConditionalVAE.from_pretrained(out / "vae")
+    model.prior = LatentFlow(model.latent_dim, 10, couplings=2, hidden_dim=8)
+    model.save_pretrained(out / "vae")
     again = run_experiment(short(out, resume=True, wandb="disabled"))
     assert again[0].row() == scores["labelvae"].row()
     assert not steps
+    assert ConditionalVAE.from_pretrained(out / "vae").prior is not None
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(run):
     out, _ = run
-    before = kept(out)
+    before = kept(out) | {out / "settings.yaml": (out / "settings.yaml").read_bytes()}
     with pytest.raises(ValueError, match=r"out: .* holds a run already; --resume goes on with it, --overwrite"):
         run_experiment(short(out))
     with pytest.raises(ValueError, match=r"resume: .*settings.yaml is of other images"):
@@ -138,7 +146,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(run):
         run_experiment(short(out, overwrite=True, accelerator="mps"))
     with pytest.raises(ValueError, match=r"12 epochs already, got epochs=3; epochs may only grow"):
         run_experiment(short(out, epochs=3, resume=True, wandb="disabled"))
-    assert kept(out) == before
+    assert kept(out) | {out / "settings.yaml": (out / "settings.yaml").read_bytes()} == before
 
 
 def test_checkpoints_of_something_else_are_left_alone(tmp_path):
@@ -169,6 +177,42 @@ def test_overwriting_starts_anew(run, tmp_path):
     assert left <= {"settings.yaml", "notes.txt"}  # nothing that could be taken for the new run's
     assert (tmp_path / "copy" / "notes.txt").exists()
     assert "rounds: 7" in (tmp_path / "copy" / "settings.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("log", "wandb", "says"),
+    [
+        ("wandb", "online", "there is no account here"),
+        ("wandb", "auto", "WANDB_MODE: expected online, offline or disabled, got 'sometimes'"),
+        ("wandb", "offline", "log: wandb is not installed"),
+        ("tensorboard", "offline", "log: tensorboard is not installed"),
+    ],
+)
+def test_a_log_that_cannot_be_opened_changes_nothing_in_the_folder(tmp_path, monkeypatch, log, wandb, says):
+    monkeypatch.setattr(loggers, "_has_account", lambda: False)
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    for name in ("tensorboard", "tensorboardX", *(["wandb"] if wandb == "offline" else [])):
+        monkeypatch.setitem(sys.modules, name, None)
+    out, data = tmp_path / "out", digits_data()
+    with pytest.raises(ValueError, match=says):
+        experiment.Experiment(short(out, log=log, wandb=wandb), data)
+    assert not out.exists()  # so that the command may be corrected
+    experiment.Experiment(short(out, log="none"), data)
+    (out / "vae").mkdir()
+    (out / "vae" / "model.safetensors").write_text("weights")
+    before = kept(out)
+    with pytest.raises(ValueError, match=says):
+        experiment.Experiment(short(out, log=log, wandb=wandb, overwrite=True), data)
+    assert kept(out) == before != {}
+
+
+def test_an_empty_mode_of_wandb_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = experiment.Experiment(short(tmp_path), digits_data()).logger.experiment
+    run.finish()
+    assert run.settings.mode == "offline"
+    assert os.environ["WANDB_MODE"] == ""
 
 
 def test_resuming_with_other_settings_is_refused(run):
@@ -215,33 +259,25 @@ def test_the_reference_differs_by_lambda_alone():
     assert without_label_loss(replace(seeing, discriminator_sees_guide=True)) == without_label_loss(DIGITS.vae)
 
 
-def test_more_guides_are_trained_from_other_seeds_and_heard(tmp_path, monkeypatch):
+def test_a_guide_with_a_moving_average_is_saved_as_its_average(tmp_path):
     def brief(how):
         return replace(how, optimization=replace(how.optimization, epochs=1, least_steps=0, average_decay=0.5))
 
-    base = short(tmp_path / "two", more_guides=1, wandb="disabled", log="none")
-    settings = replace(base, guide=brief(base.guide), judge=brief(base.judge), vae=brief(base.vae))
-    heard = []
-    kept_task = experiment.vae_task
-    monkeypatch.setattr(
-        experiment,
-        "vae_task",
-        lambda how, vae, guide, more=(), **others: (
-            heard.append(len(more)) or kept_task(how, vae, guide, more, **others)
-        ),
-    )
-    run_experiment(settings)
-    assert heard == [1, 0]  # the model, the reference
-    kept = torch.load(tmp_path / "two" / "checkpoints" / "guide.ckpt", weights_only=True)
+    base = short(tmp_path / "run", wandb="disabled", log="none")
+    experiment.Experiment(base, digits_data()).classifier("guide", brief(base.guide))
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "guide.ckpt", weights_only=True)
     average, last = (kept[state]["classifier.to_logits.weight"] for state in ("state_dict", "current_model_state"))
-    saved = LabelClassifier.from_pretrained(tmp_path / "two" / "guide").to_logits.weight
+    saved = LabelClassifier.from_pretrained(tmp_path / "run" / "guide").to_logits.weight
     assert torch.equal(saved, average)
     assert not torch.equal(saved, last)
-    first, second = (LabelClassifier.from_pretrained(tmp_path / "two" / name) for name in ("guide", "guide-2"))
-    assert first.config == second.config
-    assert not torch.equal(first.to_logits.weight, second.to_logits.weight)
-    experiment.Experiment(replace(settings, more_guides=0, overwrite=True), digits_data())
-    assert not (tmp_path / "two" / "guide-2").exists()
+
+
+def test_a_run_of_an_earlier_version_with_more_guides_is_resumed(tmp_path):
+    settings = short(tmp_path / "run", wandb="disabled", log="none")
+    experiment.Experiment(settings, digits_data())
+    path = tmp_path / "run" / "settings.yaml"
+    path.write_text(path.read_text() + "more_guides: 0\n")
+    assert experiment.Experiment(replace(settings, resume=True), digits_data()).out == tmp_path / "run"
 
 
 def test_a_range_test_of_the_learning_rate_draws_and_leaves_the_run_alone(run, capsys):

@@ -52,10 +52,6 @@ def test_a_judge_like_the_guide_is_refused():
         Settings(judge=same)
     with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
         Settings(judge=ClassifierSettings(kind="mlp", optimization=Optimization(seed=0)))
-    other = ClassifierSettings(kind="mlp", optimization=Optimization(seed=1000))
-    assert [how.optimization.seed for how in Settings(judge=other).guides] == [0]
-    with pytest.raises(ValueError, match="judge: expected another architecture and another seed"):
-        Settings(judge=other, more_guides=1)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +88,6 @@ def test_a_judge_like_the_guide_is_refused():
         (lambda: Optimization(batch_size=1), "batch_size"),
         (lambda: Optimization(average_decay=1.0), "average_decay: expected a finite number of at least 0 and below 1"),
         (lambda: Objective(perceptual_weight=-1.0), "perceptual_weight"),
-        (lambda: Settings(more_guides=-1), "more_guides"),
         (
             lambda: Settings(
                 guide=ClassifierSettings(kind="mlp"), vae=VAESettings(objective=Objective(perceptual_weight=1.0))

@@ -6,7 +6,7 @@ each data set. Nothing here imports torch, so that `--help` answers at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -170,7 +170,6 @@ class Settings:
         rounds: Wrong labels drawn for each test image. More rounds give steadier figures for a small test set.
         data: The images.
         guide: The frozen classifier inside the loss.
-        more_guides: Number of further guides, alike but with other seeds. The label terms are means over all guides.
         judge: The independent classifier that scores the model.
         vae: The model.
     """
@@ -193,7 +192,6 @@ class Settings:
     rounds: int = 1
     data: DataSettings = field(default_factory=DataSettings)
     guide: ClassifierSettings = field(default_factory=ClassifierSettings)
-    more_guides: int = 0
     judge: ClassifierSettings = field(
         default_factory=lambda: ClassifierSettings(kind="mlp", widths=(256, 256), optimization=Optimization(seed=1))
     )
@@ -207,7 +205,6 @@ class Settings:
         for name in ("keep_memory", "find_learning_rate", "resume", "overwrite", "fast_dev_run"):
             check_flag(name, getattr(self, name))
         check_count("rounds", self.rounds)
-        check_count("more_guides", self.more_guides, at_least=0, at_most=LARGEST_DEPTH)
         check_choice("accelerator", self.accelerator, get_args(Accelerator))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("compile", self.compile, get_args(Compile))
@@ -226,14 +223,8 @@ class Settings:
         object.__setattr__(self, "out", user_path(self.out))
         object.__setattr__(self, "data_dir", user_path(self.data_dir))
         network = [(how.kind, how.widths, how.blocks) for how in (self.guide, self.judge)]
-        if network[0] == network[1] or self.judge.optimization.seed in [how.optimization.seed for how in self.guides]:
+        if network[0] == network[1] or self.judge.optimization.seed == self.guide.optimization.seed:
             raise ValueError(
                 "judge: expected another architecture and another seed than the guide's, so that its opinion is "
                 f"its own; got {self.judge} beside {self.guide}"
             )
-
-    @property
-    def guides(self) -> list[ClassifierSettings]:
-        """The settings of the guide and of each further guide. Their seeds are 1000 apart."""
-        seeds = [(self.guide.optimization.seed + 1000 * place) % 2**32 for place in range(1 + self.more_guides)]
-        return [replace(self.guide, optimization=replace(self.guide.optimization, seed=seed)) for seed in seeds]
