@@ -2,23 +2,27 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from labelvae import AttributeClassifier, Attributes, Binary, Category, ConditionalVAE, Continuous, ImageData
 from labelvae.__main__ import main
-from labelvae.attributes.words import labels_of_words
+from labelvae.attributes.words import labels_of_words, words_of_label
+from labelvae.cli.loading import order_of
 from labelvae.data.settings import DataSettings
 from labelvae.evaluation.attribute_scores import attribute_scores, evaluate_attributes, label_scores
 from labelvae.evaluation.references import UnchangedImages
 from labelvae.models.card import model_card
 from labelvae.runs.presets import TABLE
 from labelvae.runs.run_folder import claim_folder
+from labelvae.visual import attribute_sheets
 from labelvae.visual.attribute_sheets import attribute_sheet, shown_values
 
 KINDS = Attributes({"kind": Category(["bar", "dot"]), "place": Continuous(1, 14, "pixels"), "lit": Binary()})
@@ -193,7 +197,6 @@ def test_what_takes_classes_only_says_so(run, tmp_path, capsys):
     )
     table = ["train", "table", f"--data-dir={image.parent}", f"--out={tmp_path / 'no'}"]
     for option, says in (
-        ("--more-guides=1", "more_guides: expected 0"),
         ("--vae.objective.adversarial-weight=3", "adversarial_weight: expected 0 with several attributes"),
         ("--judge.label-smoothing=0.1", "label_smoothing: expected 0 for an AttributeClassifier"),
         ("--vae.refine=2", "vae.refine: expected 0"),
@@ -224,6 +227,24 @@ def test_evaluate_repeats_the_scores_of_the_run(run, tmp_path, capsys):
     assert ours | {"name": "labelvae"} == pytest.approx(before)
 
 
+def test_evaluate_says_that_the_images_are_no_longer_those_of_the_run(run, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(run.parents[1] / "images", images)
+    shutil.copytree(run, out)
+    settings = yaml.safe_load((out / "settings.yaml").read_text())
+    head = [line for line in (out / "settings.yaml").read_text().splitlines() if line.startswith("#")]
+    text = yaml.safe_dump(settings | {"data_dir": str(images)})
+    (out / "settings.yaml").write_text("\n".join([*head, text]))
+    words = ["evaluate", "--model", str(out / "vae"), "--judge", str(out / "judge")]
+    main(words)  # the images are the same
+    shutil.copy(images / "0.png", images / "new.png")
+    with (images / "labels.csv").open("a") as file:
+        file.write("new.png,dot,3\n")
+    with pytest.warns(UserWarning, match=r"data: .*images has other files .* may include training images"):
+        main(words)
+    main([*words, f"--data-dir={images}"])  # asked for
+
+
 def test_the_card_and_the_comparison_name_the_attributes(run, capsys):
     card = model_card(run, "someone/bars")
     assert "Attributes: kind: one of bar, dot (or an index from 0 to 1); place: numbers from 1 to 14." in card
@@ -251,13 +272,36 @@ def test_an_exported_program_relabels_rows(run, tmp_path):
 
 
 def test_words_are_labels():
-    assert labels_of_words("kind=dot,place=3.5", KINDS) == [{"kind": 1, "place": 3.5}]
+    assert labels_of_words("kind=dot,place=3.5", KINDS) == [{"kind": "dot", "place": 3.5}]
     assert labels_of_words(" lit = yes ", KINDS) == [{"lit": 1}]
-    assert labels_of_words("kind=all,lit=*", KINDS) == [{"kind": k, "lit": lit} for k in (0, 1) for lit in (0, 1)]
+    every = [{"kind": kind, "lit": lit} for kind in ("bar", "dot") for lit in (0, 1)]
+    assert labels_of_words("kind=all,lit=*", KINDS) == every
+    assert [words_of_label(label, KINDS) for label in every[:2]] == ["kind=bar,lit=no", "kind=bar,lit=yes"]
     assert labels_of_words("30", Attributes({"age": Continuous(0, 99)})) == [{"age": 30}]
     names = Attributes({"what": Category(["a, b", "all", "x"]), "n": Continuous(0, 1)})
-    assert labels_of_words("what=a, b,n=1", names) == [{"what": 0, "n": 1}]
-    assert labels_of_words("what=all", names) == [{"what": 1}]  # a class of that name comes first
+    assert labels_of_words("what=a, b,n=1", names) == [{"what": "a, b", "n": 1}]
+    assert labels_of_words("what=all", names) == [{"what": "all"}]  # a class of that name comes first
+
+
+STARS = Attributes({"stars": Category(["1", "2", "3", "4", "5"]), "lit": Binary()})
+
+
+def test_a_class_whose_name_is_a_number_is_meant_by_its_name(tmp_path):
+    (label,) = labels_of_words("stars=3,lit=no", STARS)
+    assert STARS.rows(label).tolist() == [[2, 0]]
+    assert labels_of_words("stars=1", STARS) == [{"stars": "1"}]
+    every = torch.cat([STARS.rows(label) for label in labels_of_words("stars=all,lit=yes", STARS)])
+    assert every.tolist() == [[index, 1] for index in range(5)]
+    vae = ConditionalVAE((1, 8, 8), attributes=STARS, latent_dim=4, encoder_label="onehot").eval()
+    images, own = torch.rand(3, 1, 8, 8), torch.tensor([[0.0, 0]] * 3)
+    order = order_of(str(tmp_path), vae, [], "stars=3,lit=yes", None, "stars=1,lit=no")
+    assert order.names == ["stars=3,lit=yes"]
+    expected = vae.relabel(images, torch.tensor([[2.0, 1]] * 3), own)
+    torch.testing.assert_close(order.model.relabel(images, 0), expected)
+    order = order_of(str(tmp_path), vae, [], "stars=all,lit=yes", None, name="label")
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    asked = torch.tensor([[index, 1.0] for index in range(5)])
+    torch.testing.assert_close(order.model.sample(range(5), seeds[0]), vae.sample(asked, seeds[1]))
 
 
 # Scores
@@ -357,3 +401,20 @@ def test_the_sheet_shows_each_attribute_from_end_to_end():
     assert around.tolist() == [0, 45, 90, 135, 180, 225, 270, 315]
     with pytest.raises(ValueError, match="vae: expected a model of attributes"):
         attribute_sheet(ConditionalVAE((1, 8, 8), 3), torch.rand(3, 1, 8, 8), rows)
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3", "4", "5"], ["5", "10"], ["1", "0"], ["cat", "dog"]])
+@pytest.mark.parametrize("others", [{}, {"lit": Binary()}])
+def test_the_sheet_asks_for_each_class_whatever_its_name(names, others, monkeypatch):
+    kinds = {"what": Category(names), **others}
+    vae, images = ConditionalVAE((1, 8, 8), attributes=kinds, latent_dim=4).eval(), torch.rand(2, 1, 8, 8)
+    rows, drawn = torch.tensor([[0.0, 1.0], [1, 0]])[:, : len(kinds)], []
+    monkeypatch.setattr(attribute_sheets, "grid", lambda lines, captions: drawn.append((lines, captions)))
+    attribute_sheet(vae, images, rows)
+    lines, captions = drawn[0]
+    assert captions[1] == ["what", *names]
+    for index in range(len(names)):
+        asked = rows.clone()
+        asked[:, 0] = index
+        expected = vae.relabel(images, asked, rows)
+        torch.testing.assert_close(torch.stack([line[1 + index] for line in lines[:2]]), expected)

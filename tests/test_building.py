@@ -91,6 +91,8 @@ def test_what_cannot_be_built_is_refused_before_anything_is_trained(tmp_path):
         check_networks(replace(CIFAR10_SMALL, vae=replace(CIFAR10_SMALL.vae, latent_dim=100)), (3, 32, 32), 10)
     with pytest.raises(ValueError, match="decoder_label='none' has no counterfactuals to train on"):
         check_networks(replace(DIGITS, vae=replace(DIGITS.vae, decoder_label="none")), (1, 8, 8), 10)
+    with pytest.raises(ValueError, match=r"vae.refine: expected .* at most 8.0, got 8.5"):
+        check_networks(replace(DIGITS, vae=replace(DIGITS.vae, refine=8.5)), (1, 8, 8), 10)
     settings = replace(DIGITS, out=tmp_path / "run", judge=replace(DIGITS.judge, blocks=1))
     with pytest.raises(ValueError, match="blocks: an mlp has no residual blocks"):
         run_experiment(settings)

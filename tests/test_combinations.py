@@ -28,6 +28,7 @@ from labelvae.data.tables import read_labels
 from labelvae.inputs.conversions import image_bytes, image_tensor
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, counterfactuals, relabel_to_confidence
+from labelvae.models.asked import Asked
 from labelvae.models.export import exported
 from labelvae.photos import read_scan
 from labelvae.training.batches import take_names
@@ -343,3 +344,15 @@ def test_pictures_on_their_side_are_turned_before_their_size_is_read():
     turned = Image.new("L", (12, 8))
     turned.getexif()[274] = 6
     assert image_bytes([turned, Image.new("L", (8, 12))]).shape == (2, 1, 12, 8)
+
+
+def test_what_a_guide_reads_of_numbered_classes_is_a_class_and_no_name():
+    kinds = {"stars": Category(["1", "2", "3"]), "lit": Binary()}
+    vae, guide = made(attributes=kinds), AttributeClassifier(SHAPE, kinds, widths=(4,))
+    images = torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(1))
+    rows = guide.rows(images)
+    for own, expected in (({}, rows), ({"stars": "3"}, rows.clone().index_fill(1, torch.tensor([0]), 2.0))):
+        asked = rows.clone().index_fill(1, torch.tensor([1]), 1.0)
+        asked[:, 0] = expected[:, 0]
+        found = Asked(vae, [{"lit": True}], own, guide).relabel(images, 0)
+        torch.testing.assert_close(found, vae.relabel(images, asked, expected))

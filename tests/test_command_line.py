@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
@@ -39,8 +40,6 @@ def test_every_setting_from_the_shell():
 
 
 def test_a_settings_file_is_read_back(tmp_path):
-    from dataclasses import asdict, replace
-
     from labelvae.runs.run_folder import plain
 
     settings = replace(DIGITS, rounds=4, vae=replace(DIGITS.vae, latent_dim=5))
@@ -50,8 +49,52 @@ def test_a_settings_file_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["vae:\n  # latent_dim: 5\n", "guide: null", "vae: {objective: {}}", "vae: {augmentation: null, optimization: ~}"],
+)
+def test_an_empty_section_of_a_settings_file_changes_nothing(tmp_path, text):
+    (tmp_path / "some.yaml").write_text(f"rounds: 4\n{text}")
+    assert settings_of(f"--config={tmp_path / 'some.yaml'}") == replace(DIGITS, rounds=4)
+
+
+def test_a_section_keeps_what_an_earlier_file_says(tmp_path):
+    for name, text in (("a", "vae: {latent_dim: 5}"), ("b", "vae:\n  # none\n"), ("c", "vae: {hidden_dim: 7}")):
+        (tmp_path / name).write_text(text)
+    settings = settings_of(*(f"--config={tmp_path / name}" for name in "abc"))
+    assert settings == replace(DIGITS, vae=replace(DIGITS.vae, latent_dim=5, hidden_dim=7))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"vae: 3", "vae: expected a section of settings by name in"),
+        (b"vae: {objective: 5}", "vae.objective: expected a section of settings by name in"),
+        (b"out: ~", "out: expected a folder in"),
+        (b"data_dir: null", "data_dir: expected a folder in"),
+        (b"\xff\xfe", "bad.yaml: expected a text file in UTF-8"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_meant_is_refused(tmp_path, text, says, capsys):
+    (tmp_path / "bad.yaml").write_bytes(text)
+    with pytest.raises(SystemExit) as stop:
+        settings_of("--config", str(tmp_path / "bad.yaml"))
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--config=FILE", "--config FILE"])
+def test_an_option_counts_for_more_than_a_file_wherever_it_stands(tmp_path, option):
+    (tmp_path / "some.yaml").write_text("rounds: 4\nvae: {latent_dim: 5, hidden_dim: 7}")
+    words = option.replace("FILE", str(tmp_path / "some.yaml")).split()
+    for given in (["--vae.latent-dim=6", *words], [*words, "--vae.latent-dim=6"]):
+        assert settings_of(*given) == replace(DIGITS, rounds=4, vae=replace(DIGITS.vae, latent_dim=6, hidden_dim=7))
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--out="], "out: expected a folder, got an empty name"),
+        (["--out", ""], "out: expected a folder, got an empty name"),
         (["--vae.objective.label-weight=-1"], "label_weight: expected a finite number of at least 0, got -1"),
         (["--vae.latent-dim=many"], "vae.latent_dim"),
         (["--accelerator=abacus"], "accelerator"),
@@ -66,6 +109,25 @@ def test_bad_words_exit_with_2_and_say_so(words, says, capsys):
     message = capsys.readouterr().err
     assert says in message
     assert "Traceback" not in message
+
+
+def test_a_run_that_was_moved_is_not_started_from_nothing(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "moved" / "settings.yaml"
+    (tmp_path / "moved" / "checkpoints").mkdir(parents=True)
+    file.write_text(f"out: {tmp_path / 'before'}")
+    monkeypatch.chdir(tmp_path)
+    for words in ([f"--config={file}"], ["--config", "moved/settings.yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            settings_of(*words, "--resume")
+        assert stop.value.code == 2
+        assert f"--out {tmp_path / 'moved'} goes on with the run" in capsys.readouterr().err
+        assert settings_of(*words).out == tmp_path / "before"
+        assert settings_of(*words, "--resume", "--fast-dev-run").resume
+        for out in (tmp_path / "moved", tmp_path / "another"):
+            assert settings_of(*words, "--resume", f"--out={out}").out == out
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "settings.yaml").touch()
+    assert settings_of(f"--config={file}", "--resume").resume
 
 
 @pytest.mark.parametrize("kind", [ValueError, OSError, FloatingPointError])
@@ -121,3 +183,14 @@ def test_without_docstrings_a_picture_is_relabelled(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "b.png").is_file()
+
+
+def test_the_settings_of_an_older_run_with_more_guides_are_read(tmp_path, capsys):
+    (tmp_path / "old.yaml").write_text("rounds: 3\nmore_guides: 0\n")
+    (tmp_path / "two.yaml").write_text("more_guides: 1\n")
+    found = []
+    run(found.append, DIGITS, "test", ["--config", str(tmp_path / "old.yaml")])
+    assert found[0].rounds == 3
+    with pytest.raises(SystemExit):
+        run(found.append, DIGITS, "test", ["--config", str(tmp_path / "two.yaml")])
+    assert "error: more_guides: a run has one guide" in capsys.readouterr().err

@@ -228,6 +228,16 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatc
     assert "name a data set with --data and --data-dir" in refused(capsys, *words)
 
 
+def test_files_are_written_under_names_of_their_kind_only(models, tmp_path, capsys):
+    for name in ("notes.txt", "json"):
+        (tmp_path / name).write_text("mine")
+        words = ["evaluate", "--model", models / "vae", "--judge", models / "judge", "--data=digits"]
+        assert "out: expected a file ending in .json, got" in refused(capsys, *words, "--out", tmp_path / name)
+        words = ["compare", tmp_path, "--html", tmp_path / name]
+        assert "html: expected a file ending in .html, got" in refused(capsys, *words)
+        assert (tmp_path / name).read_text() == "mine"
+
+
 def test_compare(tmp_path, capsys):
     for name, value in (("a", 0.25), ("b<script>", 0.75)):
         (tmp_path / name).mkdir()
@@ -235,11 +245,14 @@ def test_compare(tmp_path, capsys):
         (tmp_path / name / "scores.json").write_text(json.dumps([row, row | {"name": "reference"}]))
         how = {"out": name, "rounds": 2, "vae": {"objective": {"beta": 4 * value}}}
         (tmp_path / name / "settings.yaml").write_text(yaml.safe_dump(how))
+    only = json.loads((tmp_path / "b<script>" / "scores.json").read_text())
+    (tmp_path / "b<script>" / "scores.json").write_text(json.dumps([only[0] | {"style_ink": 0.5, "mine": None}]))
     Image.new("RGB", (4, 4), "red").save(tmp_path / "a" / "samples.png")
     runs = [tmp_path / "a", tmp_path / "b<script>"]
     main(["compare", *map(str, runs), "--html", str(tmp_path / "page.html")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["effectiveness", "0.250", "0.750"]
+    assert lines[3].split() == ["style_ink", "-", "0.500"]  # a score that the first run lacks
     assert lines[-2].split() == ["vae.objective.beta", "1.0", "3.0"]
     assert not any(line.startswith(("rounds", "out")) for line in lines)
     page = (tmp_path / "page.html").read_text()

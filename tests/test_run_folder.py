@@ -6,10 +6,11 @@ import pytest
 import torch
 import yaml
 
-from labelvae import ImageData
+from labelvae import ConditionalVAE, ImageData
+from labelvae.flows import LatentFlow
 from labelvae.inputs.class_names import write_classes
 from labelvae.runs.presets import DIGITS
-from labelvae.runs.run_folder import claim_folder, class_order
+from labelvae.runs.run_folder import claim_folder, class_order, keep_prior
 
 
 def data(names):
@@ -55,6 +56,64 @@ def test_a_guide_is_not_trained_further_once_a_model_has_learned_from_it(tmp_pat
     resumed(50)
     with pytest.raises(ValueError, match=r"resume: guide.optimization.epochs is 60, but the run in .*yaml has 50; res"):
         resumed(60)
+
+
+@pytest.mark.parametrize("text", ["", "rounds: 2\n", "# our own\nfingerprint: none\n"])
+def test_the_settings_of_another_program_are_not_overwritten(tmp_path, text):
+    (tmp_path / "settings.yaml").write_text(text)
+    (tmp_path / "photo.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"settings.yaml is not the settings of a run, so nothing is deleted; choose"):
+        claim_folder(tmp_path, replace(DIGITS, out=tmp_path, overwrite=True), data(["a", "b"]), "here")
+    assert (tmp_path / "photo.png").read_bytes() == b"mine"
+    assert (tmp_path / "settings.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["guide", "judge", "vae"])
+def test_fewer_epochs_are_refused_before_anything_is_written(tmp_path, name):
+    def with_epochs(epochs):
+        how = getattr(DIGITS, name)
+        return replace(DIGITS, out=tmp_path, **{name: replace(how, optimization=replace(how.optimization, **epochs))})
+
+    claim_folder(tmp_path, with_epochs({"epochs": 12, "least_steps": 9}), data(["a", "b"]), "here")
+    before = (tmp_path / "settings.yaml").read_text()
+    for fewer, says in (
+        ({"epochs": 3, "least_steps": 9}, rf"resume: {name}.optimization.epochs: the run in .* has 12 epochs already"),
+        ({"epochs": 12, "least_steps": 8}, rf"resume: {name}.optimization.least_steps is 8"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            claim_folder(tmp_path, replace(with_epochs(fewer), resume=True), data(["a", "b"]), "here")
+        assert (tmp_path / "settings.yaml").read_text() == before
+
+
+def test_a_prior_is_kept_with_its_model_only(tmp_path, capsys):
+    torch.manual_seed(0)
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,), hidden_dim=8)
+    keep_prior(vae, tmp_path / "vae")  # no model is there
+    vae.save_pretrained(tmp_path / "vae")
+    keep_prior(vae, tmp_path / "vae")
+    assert vae.prior is None
+    vae.prior = LatentFlow(4, 3, couplings=2, hidden_dim=8)
+    vae.save_pretrained(tmp_path / "vae")
+    vae.prior = None
+    keep_prior(vae, tmp_path / "vae")
+    assert vae.prior is not None
+    assert not capsys.readouterr().out
+    other = ConditionalVAE(**vae.config)
+    keep_prior(other, tmp_path / "vae")
+    assert other.prior is None
+    assert "vae: the prior was fitted to other weights and is dropped" in capsys.readouterr().out
+
+
+def test_the_folders_of_a_run_are_written_as_they_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    claim_folder(tmp_path / "out", replace(DIGITS, out="out", data_dir="here"), data(["a", "b"]), "here")
+    before = yaml.safe_load((tmp_path / "out" / "settings.yaml").read_text())
+    assert (before["out"], before["data_dir"]) == (str(tmp_path / "out"), str(tmp_path / "here"))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = replace(DIGITS, out="moved", data_dir="there", resume=True)
+    claim_folder(tmp_path / "moved", moved, data(["a", "b"]), "here")
+    after = yaml.safe_load((tmp_path / "moved" / "settings.yaml").read_text())
+    assert after == before | {"out": str(tmp_path / "moved"), "data_dir": str(tmp_path / "there")}
 
 
 def test_the_home_folder_is_meant(monkeypatch, tmp_path):

@@ -44,6 +44,12 @@ def train_digits(folder, words, file_size) -> None:
     main()
 
 
+def killed_in_a_write(path) -> None:
+    """What a process does: it is killed when its file is written, before it has its name."""
+    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    write_whole(path, b"half")
+
+
 def start(folder, *words, file_size=0):
     process = context.Process(
         target=train_digits, args=(str(folder), [*TINY, f"--out={folder / 'out'}", *words], file_size)
@@ -195,10 +201,32 @@ def test_a_finished_run_goes_on_to_more_epochs_and_keeps_its_id(whole, tmp_path)
 
 def test_what_a_killed_write_leaves_is_swept(tmp_path):
     write_whole(tmp_path / "deep" / "kept", b"x")
-    (tmp_path / "deep" / ".kept.part-abc").write_bytes(b"half")
-    (tmp_path / ".hidden").write_bytes(b"of the user")
-    sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".hidden", "deep", "kept"]
+    (tmp_path / "deep" / ".hidden").write_bytes(b"of the user")
+    hour_old, young = tmp_path / "deep" / ".kept.part-abc", tmp_path / "deep" / ".kept.part-other-1-abc"
+    for part in (hour_old, young):
+        part.write_bytes(b"half")
+    os.utime(hour_old, (time.time() - 4000,) * 2)
+    process = context.Process(target=killed_in_a_write, args=(str(tmp_path / "deep" / "half"),))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list((tmp_path / "deep").glob(".half.part-*"))) == 1
+    sweep(tmp_path)  # its folders may be those of a run that goes on
+    assert len(list((tmp_path / "deep").iterdir())) == 5
+    sweep(tmp_path / "deep", tmp_path / "none")
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [".hidden", young.name, "kept"]
+
+
+def test_what_is_being_written_is_not_swept(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def swept_first(part, path):
+        sweep(tmp_path)
+        replace(part, path)
+
+    monkeypatch.setattr(os, "replace", swept_first)
+    write_whole(tmp_path / "kept", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_a_checkpoint_of_another_network_is_named(tmp_path):

@@ -5,6 +5,8 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ def run_evaluate(
     from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path
 
+    _check_ending("out", out, ".json")
     vae, names = load_model(model)
     if vae.attributes is not None and (not names or saved_kind(locate(judge, "")) == "AttributeClassifier"):
         for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
@@ -85,7 +88,8 @@ def _evaluate_attributes(
     from labelvae.system.whole_files import user_path
 
     opinion = AttributeClassifier.from_pretrained(judge)
-    how, where = data_of(locate(model, vae.kind).parent / "settings.yaml", data)
+    path = locate(model, vae.kind).parent / "settings.yaml"
+    how, where = data_of(path, data)
     if how.name not in WITH_ATTRIBUTES:
         raise ValueError(
             f"data: expected {' or '.join(WITH_ATTRIBUTES)} for a model of {', '.join(vae.attributes)}, got {how.name}"
@@ -96,11 +100,31 @@ def _evaluate_attributes(
         skip_unreadable=how.skip_unreadable or skip,
         attributes=vae.attributes.plain(),
     )
-    held = ImageData(data_dir=data_dir or where, **asdict(how)).splits["test"].load()
+    images = ImageData(data_dir=data_dir or where, **asdict(how))
+    if data is None and data_dir is None:
+        _check_images_of_run(images, path, where)
+    held = images.splits["test"].load()
     scores = [evaluate_attributes(vae, opinion, held.images.float() / 255.0, held.labels, Path(model).name)]
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
+
+
+def _check_ending(name: str, path: Path | None, ending: str) -> None:
+    """Refuse a file to be written whose name has another ending: it may be a file of something else."""
+    if path is not None and path.suffix.lower() != ending:
+        raise ValueError(f"{name}: expected a file ending in {ending}, got {path}")
+
+
+def _check_images_of_run(images: Any, path: Path, where: Path) -> None:
+    """Warn if a run, by the fingerprint in its settings.yaml at `path`, had other images than those under `where`."""
+    found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
+    if found is not None and not images.is_of(found[1]):
+        warnings.warn(
+            f"data: {where} has other files or labels than when the model was trained, so they are split in another "
+            "way; the test images may include training images",
+            stacklevel=2,
+        )
 
 
 def prior(
@@ -153,6 +177,7 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
     from labelvae.runs.comparison import comparison_page, comparison_table
     from labelvae.system.whole_files import user_path, write_whole
 
+    _check_ending("html", html, ".html")
     found = [read_run(user_path(folder)) for folder in runs]
     print(comparison_table(found))
     if html is not None:

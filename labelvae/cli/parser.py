@@ -10,13 +10,16 @@ import os
 import signal
 import sys
 import threading
+from argparse import SUPPRESS
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from labelvae.inputs.dotted import flat
 from labelvae.runs.settings import Settings
@@ -39,6 +42,40 @@ class DashParser(ArgumentParser):
             kwargs |= {"nargs": "?", "const": True}
         dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
         return super().add_argument(*dashed, **kwargs)
+
+
+class _SettingsFile(ActionConfigFile):
+    """An option that reads settings from a file. An empty section of the file changes nothing."""
+
+    def __call__(self, parser: Any, found: Any, word: Any, option: str | None = None) -> None:
+        """Read the file into what was found before.
+
+        Raises:
+            TypeError: a file that is not UTF-8; a section without names; a folder that is null.
+        """
+        before = found.clone()
+        try:
+            super().__call__(parser, found, word, option)  # type: ignore[no-untyped-call]
+        except UnicodeDecodeError as error:
+            raise TypeError(f"{word}: expected a text file in UTF-8 ({error})") from error
+        for name in _sections(Settings()):
+            value = found.get(name)
+            if value is None:
+                found[name] = before[name]
+            elif not isinstance(value, Namespace):
+                raise TypeError(f"{name}: expected a section of settings by name in {word}, got {value!r:.80}")
+        for name in ("out", "data_dir"):
+            if found[name] is None:
+                raise TypeError(f"{name}: expected a folder in {word}, got null")
+
+
+def _sections(settings: Any, before: str = "") -> Iterator[str]:
+    """Yield the dotted names of the parts that have settings of their own, the outer ones first."""
+    for part in fields(settings):
+        value = getattr(settings, part.name)
+        if is_dataclass(value):
+            yield f"{before}{part.name}"
+            yield from _sections(value, f"{before}{part.name}.")
 
 
 @contextmanager
@@ -118,15 +155,63 @@ def _read(
     """Read the words of a command line, and return them with a function that makes settings of them."""
     parser = DashParser(description=description, usage=usage)
     parser.add_argument(
-        "--config", action="config", help="Settings from a file, such as settings.yaml of an earlier run."
+        "--config", action=_SettingsFile, help="Settings from a file, such as settings.yaml of an earlier run."
     )
     parser.add_class_arguments(Settings)
+    parser.add_argument("--more-guides", type=int, default=0, help=SUPPRESS)  # in the settings of older runs
     parser.set_defaults(flat(asdict(defaults)))
-    words = parser.parse_args(args)
+    given = list(sys.argv[1:] if args is None else args)
+    if "--out=" in given or ("--out", "") in pairwise(given):  # which a shell makes of a variable that is not set
+        parser.error("out: expected a folder, got an empty name")
+    words = parser.parse_args(_file_first(given))
 
     def made() -> Settings:
         found = parser.instantiate(words)
-        found.pop("config", None)
-        return Settings(**vars(found))
+        files = [Path(os.path.abspath(file)) for file in found.pop("config", None) or () if file is not None]
+        if found.pop("more_guides"):
+            raise ValueError("more_guides: a run has one guide; GuidedELBO(guide, more_guides=[...]) takes several")
+        settings = Settings(**vars(found))
+        if not any(word.partition("=")[0] == "--out" for word in given):
+            _check_resumed(settings, files)
+        return settings
 
     return words, made
+
+
+def _check_resumed(settings: Settings, files: Sequence[Path]) -> None:
+    """Make sure that a resumed run is not started from nothing, because its folder was moved.
+
+    Args:
+        settings: the settings, with the folder that one of the files names.
+        files: the settings files of the command line.
+
+    Raises:
+        ValueError: no run in the folder, and a run beside one of the files.
+    """
+    aside = settings.fast_dev_run or settings.find_learning_rate  # which have a folder of their own
+    if not settings.resume or aside or (settings.out / "settings.yaml").is_file():
+        return
+    for file in files:
+        if file.name == "settings.yaml" and (file.parent / "checkpoints").is_dir():
+            raise ValueError(
+                f"resume: {file} names the folder {settings.out}, where there is no run; --out {file.parent} goes on "
+                "with the run beside the file"
+            )
+
+
+def _file_first(words: list[str]) -> list[str]:
+    """Return the words of a command line with `--config` in front, so that the options count for more.
+
+    >>> _file_first(["--resume", "--config", "a.yaml", "--rounds=2"])
+    ['--config', 'a.yaml', '--resume', '--rounds=2']
+    """
+    files: list[str] = []
+    others: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, separator, _ = word.partition("=")
+        if len(name) < len("--con") or not "--config".startswith(name):  # a shorter name could be --compile
+            others.append(word)
+        else:
+            files += [word] if separator else [word, *islice(rest, 1)]
+    return files + others

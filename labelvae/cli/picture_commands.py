@@ -73,7 +73,7 @@ def relabel(
     from labelvae.cli.parser import quick_start
     from labelvae.inputs.checks import check_count
     from labelvae.photos.picture_files import find_pictures, is_picture_name
-    from labelvae.system.whole_files import sweep, user_path
+    from labelvae.system.whole_files import user_path
 
     if enlarge is not None:
         check_count("enlarge", enlarge)
@@ -90,13 +90,14 @@ def relabel(
     order = order_of(model, vae, names, to, refine, own)
     if mask is not None and not (one and len(order.labels) == len(pictures.paths) == 1):
         raise ValueError("mask: is for one image as one label, into one picture; give those")
+    if mask is not None and _same(user_path(mask), out):
+        raise ValueError(f"out: {last} is the mask; give another place for the result")
     guide = guide_beside(model, vae) if fit in ("auto", "strokes") else None
     put_back = paste and enlarge is None
     asked = (order.model, order.names, order.labels, order.own)
     work = Relabelling(*asked, guide, invert, fit, put_back, enlarge, resume, skip_unreadable, debug, mask=mask)
     try:
         if not one:
-            sweep(out)
             work.into_folder(pictures, out)
         elif len(order.labels) > 1:
             work.into_sheet(pictures, out)
@@ -114,7 +115,7 @@ def relabel(
 
 
 def sample(
-    out: Path,
+    out: str,
     *,
     model: str,
     label: str = "all",
@@ -139,16 +140,19 @@ def sample(
     import torch
     from tqdm import tqdm
 
+    from labelvae.cli.relabelling import refuse_other
     from labelvae.inputs.checks import check_count
     from labelvae.inputs.class_names import file_names, printable
-    from labelvae.photos.picture_files import exact_picture, is_picture_name, save_picture
+    from labelvae.photos.picture_files import exact_picture, is_picture_name, refuse_other_picture, save_picture
     from labelvae.system.whole_files import user_path
     from labelvae.visual.grids import samples_grid
 
     check_count("count", count)
     check_count("enlarge", enlarge)
     check_count("seed", seed, at_least=0)
-    one, out = is_picture_name(out), user_path(out)
+    if not str(out):  # which a shell makes of a variable that is not set
+        raise ValueError("out: expected a picture or a folder, got an empty name")
+    one, target = is_picture_name(out), user_path(out)
     vae, names = load_model(model)
     order = order_of(model, vae, names, label, refine, name="label")
     labels, drawing, names = order.labels, order.model, order.names
@@ -156,16 +160,21 @@ def sample(
         if count * vae.image_shape[2] > WIDEST_SHEET:
             raise ValueError(f"count: {count} images side by side are too wide for one picture; give a folder as out")
         rows = [drawing.sample([each] * count, torch.Generator().manual_seed(seed)) for each in labels]
-        save_picture(samples_grid(torch.stack(rows), [names[each] for each in labels]), out)
+        sheet = samples_grid(torch.stack(rows), [names[each] for each in labels])
+        refuse_other(target, lambda width, height: (width, height) == sheet.size)
+        save_picture(sheet, target)
     else:
         files = file_names(names)
+        places = {each: [target / f"{files[each]}_{index:04d}.png" for index in range(count)] for each in labels}
+        for path in (path for paths in places.values() for path in paths if path.exists()):
+            refuse_other_picture(path, lambda *_: False)
         draws = {each: torch.Generator().manual_seed(seed) for each in labels}
         parts = [(each, first) for each in labels for first in range(0, count, SAMPLED_AT_ONCE)]
         for each, first in tqdm(parts, desc="samples", leave=False, delay=2):
             some = drawing.sample([each] * min(SAMPLED_AT_ONCE, count - first), draws[each])
             for index, image in enumerate(some, first):
-                save_picture(exact_picture(image, enlarge), out / f"{files[each]}_{index:04d}.png")
-    print(f"{len(labels) * count} images: {printable(str(out))}")
+                save_picture(exact_picture(image, enlarge), places[each][index])
+    print(f"{len(labels) * count} images: {printable(str(target))}")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,9 +23,17 @@ from labelvae.models.asked import Asked
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.masking import keep_outside, read_mask
 from labelvae.photos.photographs import AUTO, unread_picture
-from labelvae.photos.picture_files import Pictures, is_whole, refuse_other_picture, result_path, save_picture
+from labelvae.photos.picture_files import (
+    ENDINGS,
+    Pictures,
+    is_whole,
+    refuse_other_picture,
+    result_path,
+    save_picture,
+)
 from labelvae.photos.picture_inputs import Input, PictureReader
 from labelvae.photos.reading import UnreadError
+from labelvae.system.whole_files import sweep
 from labelvae.visual.grids import CELL, grid, to_picture
 
 CHUNK = 64
@@ -45,6 +53,9 @@ MOST_LINES = 20
 
 DEEP_ENDINGS = (".png", ".tif", ".tiff", ".pgm", ".pnm")
 """Endings of files that hold 16 bits."""
+
+UNMARKED = ("BMP", "GIF", "PPM")
+"""Formats whose files cannot say that they were made here. An earlier result is known by its size."""
 
 
 @dataclass
@@ -100,9 +111,9 @@ class Relabelling:
         """Write a PNG for each picture and label in the folder `out`, named after both.
 
         Raises:
-            ValueError: A result that would replace a picture; a picture that cannot be read, unless it is skipped. A
-                picture with a broken header is refused before anything is written, any other after all others are
-                written.
+            ValueError: A result that would replace a picture, or a file that is no earlier result; a picture that
+                cannot be read, unless it is skipped. A picture with a broken header is refused before anything is
+                written, any other after all others are written.
         """
         stems = pictures.result_names()
         tails = [f"_as_{name}.png" for name in file_names(self.names)]
@@ -129,7 +140,11 @@ class Relabelling:
         )
         if over is not None:
             raise ValueError(f"out: a result would be written over {over}; give another folder")
+        if out.exists() and not self.resume:  # which keeps what is whole
+            for path in (path for place in range(len(stems)) for path in made(place) if path.exists()):
+                refuse_other_picture(path, lambda *_: False)
         form = self._common_form(pictures)
+        sweep(*{targets(place)[0].parent for place in range(len(stems))})
         bar = tqdm(total=len(stems), desc="relabelling", unit="image", leave=False, delay=2)
         with bar:
             for places in torch.arange(len(stems)).split(self.chunk):
@@ -151,7 +166,7 @@ class Relabelling:
             ValueError: Another picture is there; the picture cannot be read.
         """
         _, height, width = self.vae.image_shape
-        refuse_other_picture(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
+        refuse_other(out, lambda w, h: w % width == h % height == 0 and w // width == h // height)
         form = self._common_form(pictures)
         (path,) = pictures.paths
         mask = None if self.mask is None or path in self.broken else read_mask(self.mask, path)
@@ -186,7 +201,7 @@ class Relabelling:
                 sheet = grid(lines, captions=titles)  # type: ignore[arg-type]
             else:
                 sheet = grid(rows, column_titles=names)
-            refuse_other_picture(out, lambda width, _: width == sheet.width)
+            refuse_other(out, lambda width, height: (width, height) == sheet.size)
             save_picture(sheet, out)
             self.written += 1
         self._end(out)
@@ -277,6 +292,12 @@ class Relabelling:
             path, reason = next(iter(self.broken.items()))
             raise ValueError(f"{path}: {reason}")
         refuse(self.broken)
+
+
+def refuse_other(out: Path, is_result: Callable[[int, int], bool]) -> None:
+    """Refuse to write over another picture. The size of a result counts only in a format that holds no mark."""
+    unmarked = ENDINGS[out.suffix.lower()] in UNMARKED
+    refuse_other_picture(out, is_result if unmarked else lambda *_: False)
 
 
 def _each_name(pictures: Pictures) -> list[str]:

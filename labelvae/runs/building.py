@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, overload
 
@@ -15,6 +15,7 @@ from labelvae.data.settings import DataSettings
 from labelvae.inputs.tensors import ImageShape
 from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
+from labelvae.losses.refinement import check_radius
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
@@ -129,7 +130,7 @@ def new_vae(how: VAESettings, image_shape: ImageShape, label: int | Attributes) 
 
 
 def check_networks(settings: Settings, image_shape: ImageShape, label: int | Attributes) -> None:
-    """Make sure, without memory, that guide, judge and model can be built, before the first of them is trained.
+    """Make sure, without memory, that guide, judge and model can be built and refined, before the first is trained.
 
     Args:
         settings: of the run.
@@ -137,17 +138,17 @@ def check_networks(settings: Settings, image_shape: ImageShape, label: int | Att
         label: K; or what a label is made of.
 
     Raises:
-        ValueError: a network cannot be built.
+        ValueError: a network cannot be built; a radius of the refinement that no image reaches.
     """
+    check_radius("vae.refine", settings.vae.refine, image_shape)
     with torch.device("meta"):
         judge = new_classifier(settings.judge, image_shape, label)
         guide = new_classifier(settings.guide, image_shape, label)
         if isinstance(label, Attributes):
             classifier_task(settings.judge, judge)
             classifier_task(settings.guide, guide)
-            for name, value in (("more_guides", settings.more_guides), ("vae.refine", settings.vae.refine)):
-                if value > 0:
-                    raise ValueError(f"{name}: expected 0 with labels of attributes, got {value}")
+            if settings.vae.refine > 0:
+                raise ValueError(f"vae.refine: expected 0 with labels of attributes, got {settings.vae.refine}")
         vae_task(settings.vae, new_vae(settings.vae, image_shape, label), guide)
 
 
@@ -196,7 +197,6 @@ def vae_task(
     how: VAESettings,
     vae: ConditionalVAE,
     guide: Any,
-    more_guides: Sequence[LabelClassifier] = (),
     **others: Any,
 ) -> VAETraining:
     """Make the training task of a model, with a discriminator if its weight is above 0.
@@ -205,7 +205,6 @@ def vae_task(
         how: the model's settings.
         vae: what is trained.
         guide: the classifier in the loss, an `AttributeClassifier` for a model of attributes; None for none.
-        more_guides: further ones beside it.
         others: `VAETraining`'s prefix, channels_last, compiled and graphed.
 
     Returns:
@@ -226,7 +225,7 @@ def vae_task(
                 f"discriminator_widths, got a guide of kind {kind} and {how.discriminator_widths}"
             )
     loss = (
-        GuidedELBO(guide, discriminator, how.objective, more_guides)
+        GuidedELBO(guide, discriminator, how.objective)
         if vae.attributes is None
         else AttributeELBO(guide, how.objective)
     )

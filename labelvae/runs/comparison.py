@@ -48,8 +48,13 @@ def comparison_table(runs: Sequence[Run]) -> str:
         An aligned text table, with one column for each run.
     """
     differing = differing_settings(runs)
+    scores = dict.fromkeys(name for run in runs for name in run.row)
     return rows_table(
-        [run.row | {name: str(values[index]) for name, values in differing.items()} for index, run in enumerate(runs)]
+        [
+            {name: run.row.get(name) for name in scores}
+            | {name: str(values[index]) for name, values in differing.items()}
+            for index, run in enumerate(runs)
+        ]
     )
 
 

@@ -1,6 +1,6 @@
 """One run from data to pictures: guide, judge, model and reference, then scores and pictures. Its folder has:
 
-    settings.yaml   guide/ guide-2/ ... judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
+    settings.yaml   guide/ judge/ vae/ unguided/   scores.json   *.png   progress/   checkpoints/   wandb/
 
 Each step leaves its whole result before the next step begins. A resumed run continues from what is there.
 """
@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,14 @@ from labelvae.runs.building import (
 )
 from labelvae.runs.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.runs.reference import CURVES, reference_process
-from labelvae.runs.run_folder import checked_checkpoint, claim_folder, plain
+from labelvae.runs.run_folder import checked_checkpoint, claim_folder, keep_prior
+from labelvae.runs.run_log import check_log, open_log
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.system.process import check_one_process, kept_process, quiet
 from labelvae.training.base import Task
 from labelvae.training.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.training.dashboard import Relabelled
-from labelvae.training.loggers import close_logger, code_version, log_picture, make_logger
+from labelvae.training.loggers import close_logger, log_picture
 from labelvae.training.options import Optimization
 from labelvae.training.tasks import VAETraining
 from labelvae.visual.charts import learning_rate_curve
@@ -90,14 +90,13 @@ def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
     settings, data = experiment.settings, experiment.data
     if data.attributes is not None:
         return attribute_steps(experiment)  # type: ignore[return-value]
-    names = ["guide", *(f"guide-{place}" for place in range(2, 2 + settings.more_guides))]
-    guide, *more = [experiment.classifier(name, how) for name, how in zip(names, settings.guides, strict=True)]
+    guide = experiment.classifier("guide", settings.guide)
     if settings.find_learning_rate:
-        experiment.find_learning_rate(settings.vae, guide, more)
+        experiment.find_learning_rate(settings.vae, guide)
         return []
     judge = experiment.classifier("judge", settings.judge)
     with reference_process(experiment.out, experiment.logger) if side_by_side else nullcontext():
-        model = experiment.vae("vae", settings.vae, guide, judge, more, main=True)
+        model = experiment.vae("vae", settings.vae, guide, judge, main=True)
     reference = experiment.vae("unguided", without_label_loss(settings.vae), guide, judge)
     best = Refined(model, guide, settings.vae.refine) if settings.vae.refine > 0 else model
     models: dict[str, Relabeller] = {
@@ -142,9 +141,10 @@ class Experiment:
         self.logger: Logger | None = None
         self.wrong: dict[str, str] = {}
         if claim:
+            check_log(settings)
             claim_folder(self.out, settings, data, self.choice.line())
             self.choice.say()
-            self.logger = self._logger()
+            self.logger = open_log(settings, self.out, data, self.choice)
         elif settings.log != "none":
             self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
 
@@ -164,11 +164,10 @@ class Experiment:
         how: VAESettings,
         guide: LabelClassifier,
         judge: LabelClassifier,
-        more_guides: Sequence[LabelClassifier] = (),
         main: bool = False,
     ) -> ConditionalVAE:
         """Return a trained VAE, saved as `name`. The `main` one is diagnosed, and its curves have no prefix."""
-        task = self._vae_task(how, guide, more_guides, prefix="" if main else f"{name}/")
+        task = self._vae_task(how, guide, prefix="" if main else f"{name}/")
         vae = task.vae
         if self.data.attributes is not None:  # the looks at training know classes only
             self._fit(name, task, how.optimization)
@@ -182,6 +181,7 @@ class Experiment:
         looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
         self._fit(name, task, how.optimization, *looks)
         vae.class_names = self.data.class_names
+        keep_prior(vae, self.out / name)
         vae.save_pretrained(self.out / name)
         save_radius(self.out / name, how.refine)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
@@ -190,9 +190,7 @@ class Experiment:
             self.wrong = diagnose(vae, images, labels, guide).warnings()
         return vae
 
-    def find_learning_rate(
-        self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier] = ()
-    ) -> None:
+    def find_learning_rate(self, how: VAESettings, guide: LabelClassifier) -> None:
         """Draw the loss over a learning rate that grows at every step, and print the rate that Lightning suggests.
 
         This is the range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv
@@ -210,7 +208,7 @@ class Experiment:
             default_root_dir=self.out,
             enable_model_summary=False,
         )
-        task = self._vae_task(how, guide, more_guides)
+        task = self._vae_task(how, guide)
         held = self.data.loader("validation", device=self.device)
         found = Tuner(trainer).lr_find(task, train, held, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False)
         if found is None:
@@ -221,12 +219,10 @@ class Experiment:
         said = "none: the loss did not fall" if suggested is None else f"{suggested:.2g}"
         print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
 
-    def _vae_task(
-        self, how: VAESettings, guide: LabelClassifier, more_guides: Sequence[LabelClassifier], prefix: str = ""
-    ) -> VAETraining:
+    def _vae_task(self, how: VAESettings, guide: LabelClassifier, prefix: str = "") -> VAETraining:
         seed_everything(how.optimization.seed, verbose=False)
         vae = new_vae(how, self.data.image_shape, self.data.label_form)
-        return vae_task(how, vae, guide, more_guides, prefix=prefix, **self.speed)
+        return vae_task(how, vae, guide, prefix=prefix, **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Return the scores of every model on the test images. Write `scores.json`, and print the table."""
@@ -303,15 +299,3 @@ class Experiment:
     def _batches(self, split: Any) -> Any:
         loader = self.data.loader(split)
         return list(islice(loader, 2)) if self.settings.fast_dev_run else loader
-
-    def _logger(self) -> Logger | None:
-        if self.settings.fast_dev_run:
-            return None
-        facts = {
-            **plain(asdict(self.settings)),
-            "fingerprint": self.data.fingerprint(),
-            "classes": self.data.class_names if self.data.attributes is None else self.data.attributes.plain(),
-            "code": code_version(),
-            "runs_as": asdict(self.choice),
-        }
-        return make_logger(self.settings.log, self.settings.wandb, self.out, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shlex
@@ -20,15 +21,17 @@ from lightning.pytorch import LightningModule
 
 from labelvae.data.image_data import ImageData
 from labelvae.inputs.class_names import printable
+from labelvae.models.vae import ConditionalVAE
 from labelvae.runs.settings import Settings
 from labelvae.system.whole_files import sweep, write_whole
 
 _MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
-_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", *_SPEED)
+_MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", "more_guides", *_SPEED)
 """Settings that may differ between a run and its resumption.
 
-The epochs may only grow, and those of the guide stay once a model has learned from it.
+The epochs may only grow, and those of the guide stay once a model has learned from it. An earlier version had
+`more_guides`.
 """
 
 
@@ -43,13 +46,12 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
 
     Raises:
         ValueError: the folder holds a run of other settings or images; it holds a run, and neither `resume` nor
-            `overwrite` is set; it holds checkpoints without a settings.yaml.
+            `overwrite` is set; it holds checkpoints without a settings.yaml, or the settings.yaml of another program.
     """
     path = out / "settings.yaml"
-    now, images = (
-        plain(asdict(replace(how, resume=False, overwrite=False, find_learning_rate=False))),
-        data.fingerprint(),
-    )
+    folders = {name: os.path.abspath(getattr(how, name)) for name in ("out", "data_dir")}  # wherever they are read
+    now = plain(asdict(replace(how, resume=False, overwrite=False, find_learning_rate=False))) | folders
+    images = data.fingerprint()
     if path.is_file() and how.resume:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         try:
@@ -59,15 +61,17 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         found = re.search("fingerprint ([0-9a-f]{16})", text)
         if not isinstance(before, dict) or found is None or not data.is_of(found[1]):
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
-        learned = (out / "checkpoints" / "vae.ckpt").is_file()
-        _check_same(before, now, plain(asdict(Settings())), path, fixed=("guide.optimization.epochs",) if learned else ())
+        fixed = ("guide.optimization.epochs",) if (out / "checkpoints" / "vae.ckpt").is_file() else ()
+        _check_same(before, now, plain(asdict(Settings())), path, fixed=fixed)
     elif path.is_file() and not (how.overwrite or how.fast_dev_run):
         raise ValueError(
             f"out: {out} holds a run already; --resume goes on with it, --overwrite starts anew over it, "
             "or choose another --out"
         )
     elif path.is_file():  # a killed new run must not be taken for what the old one left
-        for folder in (*(out / name for name in _MADE), *out.glob("guide-[0-9]*")):
+        if not re.search("^# images: .*fingerprint [0-9a-f]{16}", path.read_text("utf-8", "surrogateescape"), re.M):
+            raise ValueError(f"out: {path} is not the settings of a run, so nothing is deleted; choose another --out")
+        for folder in _made(out):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (out / "scores.json", out / "wandb" / "run-id", *out.glob("*.png")):
             file.unlink(missing_ok=True)
@@ -75,7 +79,7 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         raise ValueError(
             f"out: {out} holds checkpoints, but no settings.yaml that says of what; choose another --out, or move them"
         )
-    sweep(out)
+    sweep(out, out / "first_look", out / "wandb", *_made(out))
     split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())
     what, names = ("classes", data.class_names) if data.attributes is None else ("attributes", list(data.attributes))
     packages = ("labelvae", "torch", "torchvision", "torchmetrics", "lightning")
@@ -87,6 +91,11 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         f"# {runs_as}\n"
     )
     write_whole(path, header + yaml.safe_dump(now, sort_keys=False))
+
+
+def _made(out: Path) -> list[Path]:
+    """Return the folders that a run makes in its own."""
+    return [*(out / name for name in _MADE), *out.glob("guide-[0-9]*")]
 
 
 def claim_plainly(out: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -155,6 +164,11 @@ def _check_same(
         old, new = before.get(key, defaults.get(key)), now.get(key)  # one that an older version did not know
         if isinstance(old, dict) and isinstance(new, dict):
             _check_same(old, new, defaults.get(key) or {}, path, f"{where}{key}.", advice, fixed)
+        elif key == "epochs" and isinstance(old, int) and isinstance(new, int) and new < old:
+            raise ValueError(
+                f"resume: {where}{key}: the run in {path} has {old} epochs already, got epochs={new}; "
+                "epochs may only grow"
+            )
         elif old != new and (key not in _MAY_CHANGE or f"{where}{key}" in fixed):
             raise ValueError(
                 f"resume: {where}{key} is {new!r}, but the run in {path} has {old!r}; "
@@ -188,3 +202,23 @@ def checked_checkpoint(path: Path, epochs: int, task: LightningModule) -> Path:
     if done > epochs:
         raise ValueError(f"resume: {path} has {done} epochs already, got epochs={epochs}; epochs may only grow")
     return path
+
+
+def keep_prior(vae: ConditionalVAE, folder: Path) -> None:
+    """Give a model the prior of the model in a folder that has the same weights. Otherwise, say that the prior is lost.
+
+    Args:
+        vae: the model that will be saved in the folder.
+        folder: the folder, which may be missing.
+    """
+    try:
+        before = ConditionalVAE.from_pretrained(folder)
+    except (ValueError, OSError):  # there is none
+        return
+    if before.prior is None:
+        return
+    weights, saved = vae.state_dict(), before.state_dict()
+    if weights.keys() == saved.keys() and all(torch.equal(value, weights[key].cpu()) for key, value in saved.items()):
+        vae.prior = before.prior
+    else:
+        print(f"{folder.name}: the prior was fitted to other weights and is dropped; labelvae prior fits another")
