@@ -157,7 +157,8 @@ def guided(flow: Any, options: argparse.Namespace) -> Any:
             label = label_loss(guide(flow.inverse(noise, asked)), asked).mean()
             if batch_idx % 100 == 0:
                 print(f"label loss {label.item():.3f}", flush=True)
-            return super().training_step(batch, batch_idx) + options.label_weight * label
+            total: Tensor = super().training_step(batch, batch_idx) + options.label_weight * label
+            return total
 
     return Guided(flow, options.learning_rate)
 

@@ -8,6 +8,7 @@ from labelvae import Category, ConditionalVAE, Continuous, LabelClassifier
 from labelvae.losses.refinement import Refined
 from labelvae.models import as_masks, confined, counterfactuals, soft_edge, with_residual
 from labelvae.models.edits import blurred
+from labelvae.photos.masking import keep_outside, read_mask
 from labelvae.segmentation import UNet
 
 
@@ -278,6 +279,28 @@ def test_the_command_changes_a_picture_inside_the_mask_alone(picture, model):
     assert not np.array_equal(made, plain)
 
 
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_what_is_transparent_in_a_mask_does_not_change(picture, orientation):
+    folder, _, mask = picture
+    strokes = Image.new("RGBA", (64, 48), (255, 255, 255, 0))
+    strokes.putalpha(Image.fromarray(mask if orientation == 1 else mask[::-1, ::-1].copy()))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    strokes.save(folder / "strokes.png", exif=exif)
+    made = read_mask(folder / "strokes.png", folder / "photo.png")
+    assert np.array_equal(np.asarray(made), np.asarray(read_mask(folder / "mask.png", folder / "photo.png")))
+
+
+@pytest.mark.parametrize("ground", ["black", (255, 255, 255, 0)])
+def test_a_mask_that_changes_nothing_is_refused(picture, ground):
+    folder, _, _ = picture
+    Image.new("RGBA", (64, 48), ground).save(folder / "mask.png")
+    with pytest.raises(ValueError, match=r"mask: .*mask.png: expected bright pixels .* got only black or transparent"):
+        read_mask(folder / "mask.png", folder / "photo.png")
+    Image.new("RGBA", (64, 48), "white").save(folder / "mask.png")
+    assert np.asarray(read_mask(folder / "mask.png", folder / "photo.png")).min() == 255, "everywhere"
+
+
 @pytest.mark.parametrize("kind", ["size", "none", "sheet", "enlarge", "broken"])
 def test_the_command_refuses_masks_in_words(picture, model, capsys, kind):
     folder, _, mask = picture
@@ -298,3 +321,13 @@ def test_the_command_refuses_masks_in_words(picture, model, capsys, kind):
     assert stopped.value.code == 2
     assert says in capsys.readouterr().err
     assert not (folder / "m.png").exists()
+
+
+def test_a_result_keeps_its_own_profile_inside_a_mask(picture):
+    folder, _, _ = picture
+    Image.new("CMYK", (64, 48)).save(folder / "photo.jpg", icc_profile=b"of four inks")
+    result = Image.new("RGB", (64, 48))
+    mask = read_mask(folder / "mask.png", folder / "photo.jpg")
+    assert "icc_profile" not in keep_outside(folder / "photo.jpg", result, mask).info
+    result.info["icc_profile"] = b"of three colours"
+    assert keep_outside(folder / "photo.jpg", result, mask).info == {"icc_profile": b"of three colours"}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -92,6 +93,34 @@ def test_one_image_is_enough_where_the_other_splits_are_there(tmp_path):
 
 def test_a_class_may_be_called_train(tmp_path):
     assert ImageData("folder", tree(tmp_path, "train", "car")).class_names == ["car", "train"]
+
+
+@pytest.mark.parametrize("folders", [("test/cat", "test/dog"), ("VAL/Dog",), ("train", "test/cat")])
+def test_a_split_beside_folders_of_its_classes_is_no_class(tmp_path, folders):
+    with pytest.raises(ValueError, match=r"has cat, dog and also .* in (test|VAL); move the .* to train/CLASS"):
+        list_folder(tree(tmp_path, "cat", "dog", *folders))
+
+
+@pytest.mark.parametrize("above", ["train/", ""])
+def test_images_beside_the_folders_of_classes_are_counted(tmp_path, above):
+    tree(tmp_path, f"{above}a", f"{above}b")
+    for index in range(3):
+        picture(tmp_path / above / f"{index}.png")
+    (tmp_path / above / "labels.csv").write_text("no image")
+    with pytest.warns(UserWarning, match=r"0\.png: 3 such images beside the folders of classes are passed over; put"):
+        assert len(list_folder(tmp_path).paths) == 8
+
+
+def test_a_class_is_found_in_another_form_of_the_same_letters(tmp_path):
+    composed, parts = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
+    tree(tmp_path, f"train/{parts}", "train/bar", f"test/{composed}:3", "test/bar:1")
+    listing = list_folder(tmp_path)
+    assert listing.class_names == ["bar", composed]
+    assert listing.labels.tolist() == [0] * 4 + [1] * 4 + [0] + [1] * 3
+    assert list_folder(tmp_path, [parts, "bar"]).class_names == [parts, "bar"]
+    tree(tmp_path, f"train/{composed}")
+    with pytest.raises(ValueError, match="train: has two folders whose names look the same, 'cafe.*' and 'caf.*'; put"):
+        list_folder(tmp_path)
 
 
 def test_splits_of_other_names_are_doubted(tmp_path):

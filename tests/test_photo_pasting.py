@@ -71,6 +71,19 @@ def test_a_hole_in_the_paper_is_filled_with_its_pattern(paper, light):
     assert np.abs(paper - levels)[hole].mean() < 0.02
 
 
+@pytest.mark.parametrize("colour", [0.1, 0.5])
+def test_other_digits_and_the_lines_of_a_form_are_not_copied(colour, digits):
+    """A row of boxes with a digit in each: the hole of the second one gets blank paper."""
+    levels = np.random.default_rng(0).normal(0.9, 0.01, (HEIGHT, WIDTH, 3)).clip(0, 1).astype(np.float32)
+    boxes = ((abs(DOWN - 80) < 2) | (abs(DOWN - 220) < 2)) & (ACROSS > 10) & (ACROSS < 390)
+    boxes |= (np.minimum(abs(ACROSS % 95 - 10), 9) < 2) & (DOWN > 80) & (DOWN < 220)
+    ink = np.maximum(ink_of(*((digits[7], 20 + 95 * place, 110, 75) for place in (0, 2, 3))), boxes[..., None])
+    hole = ndimage.binary_dilation(ink_of((digits[7], 115, 110, 75))[..., 0] > 0.02, iterations=4)
+    levels = np.where(ink > 0.02, colour, levels).astype(np.float32)
+    paper = filled(np.where(hole[..., None], 0, levels).astype(np.float32), hole)
+    assert paper[hole].min() > 0.8
+
+
 def shift_tried_point_by_point(texture, hole, shifts, corner, side, step):
     """The shift with the least mean square, and the fewest points lost, over every second point of a window."""
     height, width = hole.shape

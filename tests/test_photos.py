@@ -14,6 +14,7 @@ from labelvae.photos.found import Found, in_reading_order, joined, turned
 from labelvae.photos.frames import fit_ink
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import run_lengths, without_lines
+from labelvae.photos.pasting import paste
 from labelvae.photos.pieces import _alone, grouped, pieces_of
 from labelvae.photos.reading import (
     LEAST_CONFIDENCE,
@@ -444,3 +445,48 @@ def test_a_small_soft_digit_is_found(digits):
     ink[90:170, 140:220] = ndimage.gaussian_filter(np.asarray(small) / 255.0, 6)
     (found,) = find_digits(photo(ink[..., None]))
     assert 140 <= found.box[0] < found.box[2] <= 220
+
+
+@pytest.mark.parametrize(("wide", "tall", "turn"), [(105, 60, 8), (55, 110, -12), (90, 90, 20)])
+def test_a_label_of_paper_on_a_desk_is_no_bright_digit(wide, tall, turn, digits, models):
+    angle = np.deg2rad(turn)
+    along = (ACROSS - 200) * np.cos(angle) + (DOWN - 150) * np.sin(angle)
+    down = (DOWN - 150) * np.cos(angle) - (ACROSS - 200) * np.sin(angle)
+    label = np.where(((abs(along) < wide) & (abs(down) < tall))[..., None], (0.95, 0.95, 0.93), (0.2, 0.2, 0.22))
+    read = read_digits(photo(ink_of((digits[5], 158, 108, 84)), paper=label), *models)
+    assert [(one.label, one.found.bright) for one in read.readings] == [(5, False)]
+
+
+def test_a_0_of_straight_strokes_is_no_label():
+    ink = np.zeros((HEIGHT, WIDTH, 1))
+    ink[60:240, 150:250] = 1
+    ink[80:220, 170:230] = 0
+    assert len(find_digits(photo(ink))) == 1
+
+
+@pytest.mark.parametrize("bright", [False, True])
+@pytest.mark.parametrize("margin", [0, 2, 8])
+def test_a_digit_that_is_cropped_to_its_ink_is_read(margin, bright, digits, models):
+    """The loop of a thick 0 is no 1 in another ink."""
+    down, across = np.mgrid[:320, :200]
+    outer = np.hypot((down - 160) / 150, (across - 100) / 85) < 1
+    ring = (outer & (np.hypot((down - 160) / 105, (across - 100) / 28) > 1)).astype(float)
+    colours = {"paper": (0.12, 0.25, 0.18), "colour": (0.9, 0.9, 0.85)} if bright else {}
+    for label, ink in ((0, ring), (3, ink_of((digits[3], 130, 80, 140))[..., 0]), (9, ndimage.zoom(digits[9], 8))):
+        rows, columns = (np.flatnonzero((ink > 0.4).any(axis)) for axis in (1, 0))
+        cropped = np.pad(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].clip(0, 1), margin)
+        picture = photo(cropped[..., None], **colours)
+        read = read_digits(picture, *models)
+        assert [(one.label, one.found.bright) for one in read.readings] == [(label, bright)]
+        box = (margin, margin, picture.width - margin, picture.height - margin)
+        assert np.abs(np.subtract(read.readings[0].found.box, box)).max() <= 4
+
+
+def test_a_digit_that_fills_its_picture_is_replaced(digits, models):
+    ink = ink_of((digits[3], 130, 80, 140))[..., 0]
+    rows, columns = (np.flatnonzero((ink > 0.4).any(axis)) for axis in (1, 0))
+    picture = photo(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, None])
+    (one,) = read_digits(picture, *models).readings
+    pasted = paste(picture, one.found, models[1].relabel(one.image[None], 5, 3)[0])
+    assert pasted.size == picture.size
+    assert [again.label for again in read_digits(pasted, *models).readings] == [5]

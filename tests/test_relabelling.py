@@ -124,8 +124,68 @@ def test_sixteen_bits_in_sixteen_bits_out(tmp_path, vae, model, top, ending):
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "JPG", "pdf", "jfif", "tiff", "bmp", "pgm"])
 def test_one_picture_in_any_format(tmp_path, scans, model, ending):
-    picture_commands.relabel([str(scans / "0.png"), str(tmp_path / f"out.{ending}")], model=model, to="a")
+    for _ in range(2):  # an earlier result may be made again
+        picture_commands.relabel([str(scans / "0.png"), str(tmp_path / f"out.{ending}")], model=model, to="a")
     assert (tmp_path / f"out.{ending}").stat().st_size > 50
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("labels", ["a", "all"])
+def test_a_picture_with_the_size_of_a_result_is_not_written_over(tmp_path, scans, model, ending, labels):
+    """So it goes with `relabel two/*.png`, where the output is forgotten."""
+    last = tmp_path / f"last.{ending}"
+    picture_commands.relabel([str(scans / "0.png"), str(last)], model=model, to=labels)
+    with Image.open(last) as made:
+        Image.new("L", made.size, 9).save(last)
+    before = last.read_bytes()
+    with pytest.raises(ValueError, match="no earlier result; give another name"):
+        picture_commands.relabel([str(scans / "0.png"), str(last)], model=model, to=labels)
+    assert last.read_bytes() == before
+
+
+def test_a_format_without_a_mark_knows_a_result_by_its_size(tmp_path, scans, model):
+    out, sheet = tmp_path / "o.bmp", tmp_path / "sheet.bmp"
+    Image.new("L", (24, 24)).save(out)
+    picture_commands.relabel([str(scans / "0.png"), str(out)], model=model, to="a")
+    picture_commands.relabel([str(scans / "0.png"), str(sheet)], model=model, to="all")
+    with Image.open(sheet) as made:
+        other = Image.new("L", (made.width, made.height + 1))
+    picture_commands.relabel([str(scans / "0.png"), str(sheet)], model=model, to="all")
+    other.save(sheet)
+    with pytest.raises(ValueError, match="no earlier result"):
+        picture_commands.relabel([str(scans / "0.png"), str(sheet)], model=model, to="all")
+
+
+@pytest.mark.parametrize("command", ["relabel", "sample", "sample one"])
+def test_a_file_that_is_no_earlier_result_is_not_written_over(tmp_path, scans, model, command):
+    out = tmp_path / "out"
+    make = {
+        "relabel": lambda: picture_commands.relabel([str(scans), str(out)], model=model, to="a"),
+        "sample": lambda: picture_commands.sample(str(out), model=model, label="a", count=3),
+        "sample one": lambda: picture_commands.sample(str(out / "one.png"), model=model, count=3),
+    }[command]
+    for _ in range(2):  # an earlier result may be made again
+        make()
+    last = sorted(out.rglob("*.png"))[-1]
+    Image.new("L", (8, 8), 9).save(last)
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    with pytest.raises(ValueError, match=f"{last.name} is a picture of 8x8, no earlier result"):
+        make()
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
+
+
+def test_samples_need_a_place(model):
+    with pytest.raises(ValueError, match="out: expected a picture or a folder, got an empty name"):
+        picture_commands.sample("", model=model)
+
+
+def test_the_mask_is_not_written_over(tmp_path, scans, model):
+    mask = tmp_path / "mask.png"
+    picture_commands.relabel([str(scans / "0.png"), str(mask)], model=model, to="a")  # so it carries the mark
+    before = mask.read_bytes()
+    with pytest.raises(ValueError, match=r"out: .*mask.png is the mask; give another place"):
+        picture_commands.relabel([str(scans / "0.png"), str(mask)], model=model, to="a", mask=mask)
+    assert mask.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -172,7 +232,7 @@ def test_no_picture_is_written_over_by_another_spelling_of_its_path(tmp_path, sc
 def test_a_result_too_large_to_be_read_is_refused(tmp_path, scans, model, command):
     out = tmp_path / "out"
     make = {
-        "sample": lambda: picture_commands.sample(out, model=model, count=1, enlarge=10**6),
+        "sample": lambda: picture_commands.sample(str(out), model=model, count=1, enlarge=10**6),
         "relabel": lambda: picture_commands.relabel([str(scans), str(out)], model=model, to="a", enlarge=10**6),
     }
     with pytest.raises(ValueError, match="enlarge: expected a picture of at most"):

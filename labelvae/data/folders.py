@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from labelvae.data.image_files import inside, is_image, walk
 from labelvae.data.image_sets import Names
+from labelvae.inputs.class_names import composed, printable
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -76,7 +77,8 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
 
     The folder holds either one folder for each class, or the folders `train` (or `training`) and, optionally, `val` (or
     `valid`, `validation`) and `test` (or `testing`), in upper or lower case, with the classes inside. Images in
-    sub-folders of a class belong to the class. Other files are skipped, and counted in one warning.
+    sub-folders of a class belong to the class. Other files are skipped, and counted in one warning. So are images
+    beside the folders of classes.
 
     Args:
         root: the folder.
@@ -87,8 +89,8 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
         The files, by split and class.
 
     Raises:
-        ValueError: no such folder; fewer than two classes; a training class without images; a class that the training
-            images do not have.
+        ValueError: no such folder; fewer than two classes; two classes whose names look the same; a training class
+            without images; a class that the training images do not have; a split beside folders of its classes.
     """
     root = os.path.expanduser(root)
     if os.path.isfile(root):
@@ -109,6 +111,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
                 _refuse_empty(os.path.join(folder, name), name)
         if len(labels) > start:
             splits[split] = torch.arange(start, len(labels))
+            _say_loose(folder)
         elif split != "train":
             _say_unlabelled(folder, split)
     if seen.others:
@@ -147,14 +150,28 @@ def _split_folders(root: str) -> dict[SplitName, str]:
             found[split] = os.path.join(root, name)
     if "train" not in found:
         if not found or others:
+            _refuse_classes_beside(root, found.values(), others)
             _say_splits(root, others)
             return {"train": root}
         raise ValueError(f"{root}: has {_names(found)} but no train; add the training images in train/CLASS")
     if others and not inside(found["train"])[1]:  # a class that is called train
+        _refuse_classes_beside(root, found.values(), others)
         return {"train": root}
     if others:
         warnings.warn(f"{root}: {', '.join(others)} beside {_names(found)}: passed over", stacklevel=4)
     return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _refuse_classes_beside(root: str, splits: Iterable[str], classes: Sequence[str]) -> None:
+    """Refuse a folder of classes in which a split lies too: it would be taken for a class."""
+    known = {composed(name).lower() for name in classes}
+    for split in splits:
+        held = [name for name in inside(split)[1] if composed(name).lower() in known]
+        if held:
+            raise ValueError(
+                f"{root}: has {', '.join(classes[:5])} and also {', '.join(held[:5])} in {os.path.basename(split)}; "
+                "move the folders of the training images to train/CLASS"
+            )
 
 
 def _say_splits(root: str, names: Sequence[str]) -> None:
@@ -178,19 +195,32 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
             else "sort the images into folders named after their class"
         )
         raise ValueError(f"{train}: expected one folder of images a class, at least 2, got {names or 'none'}; {hint}")
-    return list(order) if order is not None and sorted(order) == names else sorted(names, key=natural)
+    found = sorted(_by_name(train), key=natural)
+    return list(order) if order is not None and sorted(map(composed, order)) == sorted(found) else found
 
 
 def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
     """Yield the folder of each class in a split, in the order of the labels; "" for a class that is missing there."""
-    there = set(inside(folder)[1])
-    unknown = sorted(there - set(names))
+    there = _by_name(folder)
+    unknown = sorted(there.keys() - {*map(composed, names)})
     if unknown:
         raise ValueError(
-            f"{folder}: has classes that {train} does not: {', '.join(unknown)}; add training images of them, or take "
-            "them away"
+            f"{folder}: has classes that {train} does not: {', '.join(map(printable, unknown))}; add training images "
+            "of them, or take them away"
         )
-    yield from (name if name in there else "" for name in names)
+    yield from (there.get(composed(name), "") for name in names)
+
+
+def _by_name(folder: str) -> dict[str, str]:
+    """Return the folders in a folder by the names of their classes: all systems then have the same letters."""
+    found: dict[str, str] = {}
+    for name in inside(folder)[1]:
+        if found.setdefault(composed(name), name) != name:
+            raise ValueError(
+                f"{folder}: has two folders whose names look the same, {found[composed(name)]!a} and {name!a}; put "
+                "their images in one"
+            )
+    return found
 
 
 def _list_class(folder: str, above: Sequence[str], seen: _Seen) -> int:
@@ -210,6 +240,17 @@ def _refuse_empty(folder: str, name: str) -> None:
     other = next((path for path in walk(folder, [os.path.dirname(folder)])), None)
     hint = f", but other files such as {other}; save them as PNG or JPEG" if other else "; add some, or take it away"
     raise ValueError(f"{folder}: the class {name!r} has no images{hint}")
+
+
+def _say_loose(folder: str) -> None:
+    """Warn of images that are in no folder of a class, but beside those folders."""
+    loose = [path for name in inside(folder)[0] if is_image(path := os.path.join(folder, name))]
+    if loose:
+        warnings.warn(
+            f"{loose[0]}: {len(loose)} such images beside the folders of classes are passed over; put each in the "
+            "folder of its class",
+            stacklevel=4,
+        )
 
 
 def _say_unlabelled(folder: str, split: SplitName) -> None:

@@ -18,7 +18,8 @@ EDGE = 0.01
 def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> Image.Image:
     """Read the mask of a picture: bright where it may change.
 
-    A mask of two values gets a soft edge, inside the edge. The levels of another mask are taken as they are.
+    A mask of two values gets a soft edge, inside the edge. The levels of another mask are taken as they are. What is
+    transparent may not change.
 
     Args:
         path: The mask's file, as large as the picture.
@@ -28,11 +29,11 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
         Levels from 0 to 255, as large as the picture when it is read.
 
     Raises:
-        ValueError: a mask that cannot be read, or of another size.
+        ValueError: a mask that cannot be read, of another size, or black everywhere.
     """
     try:
         with open_image(path) as file:
-            mask = eight_bits(plain(file, "L"))
+            mask = eight_bits(plain(_on_black(file), "L"))
     except UNREADABLE as error:
         raise ValueError(f"mask: {os.fspath(path)}: not an image that can be read ({error})") from error
     with open_image(picture) as file:
@@ -47,6 +48,11 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
         raise ValueError(f"mask: expected the size of {os.path.basename(picture)}, {sizes[0]}, got {sizes[1]}")
     levels = np.asarray(mask)
     values = np.unique(levels)
+    if not values[-1]:
+        raise ValueError(
+            f"mask: {os.fspath(path)}: expected bright pixels where the picture may change, got only black or "
+            "transparent ones; paint that part white"
+        )
     if len(values) > 2 or (len(values) == 2 and values[0]):
         return mask if mask.size == wanted else mask.resize(wanted, Image.Resampling.BOX)
     hard = Image.fromarray(((levels > 0) * 255).astype(np.uint8))
@@ -54,6 +60,16 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
     share = torch.from_numpy(np.asarray(hard) / np.float32(255.0))[None, None]
     soft = soft_edge(share, max(1.0, EDGE * min(wanted)))
     return Image.fromarray((soft[0, 0] * 255.0).round().byte().numpy())
+
+
+def _on_black(mask: Image.Image) -> Image.Image:
+    """Return a mask without transparency: black where it is transparent."""
+    if mask.mode.startswith(("I", "F")) or not mask.has_transparency_data:
+        return mask
+    clear = mask.convert("RGBA")
+    opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear).convert("RGB")
+    opaque.info = clear.info  # says how the mask is turned upright
+    return opaque
 
 
 def keep_outside(picture: str | os.PathLike[str], result: Image.Image, mask: Image.Image) -> Image.Image:
@@ -75,4 +91,6 @@ def keep_outside(picture: str | os.PathLike[str], result: Image.Image, mask: Ima
         )
     with open_image(picture) as file:
         own = eight_bits(plain(file, result.mode))
-    return Image.composite(result, own, mask)
+    mixed = Image.composite(result, own, mask)
+    mixed.info = dict(result.info)  # the picture's own profile may be of other channels
+    return mixed

@@ -14,24 +14,28 @@ SHIFTS = 40
 WINDOW = 0.12
 """Half the side of a window that is filled as a whole, as a share of the hole."""
 
+STRONG = 0.3
+"""What differs by more from the paper is another digit or the line of a form, unless it goes on into the hole."""
+
 
 def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Levels `(H, W, 3)` with the hole filled with paper from near by.
 
     The hole is covered with overlapping windows. Each window gets the paper that lies at the shift at which what is
     known about the window agrees best, so that printed lines, creases and shadows go on. The copied paper is then
-    shaded so that it meets the paper at the edge of the hole.
+    shaded so that it meets the paper at the edge of the hole. Other digits and the lines of a form are not copied.
     """
     if not hole.any():
         return levels
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     side = max(10, round(WINDOW * max(np.ptp(rows), np.ptp(columns))))
-    texture, height, width = levels - _through(levels, ~hole, 2.0 * side), *hole.shape
+    barred = hole | _apart(levels, hole)
+    texture, height, width = levels - _through(levels, ~barred, 2.0 * side), *hole.shape
     grey, step = texture.mean(axis=2), -(-max(hole.shape) // 450)
     place = ndimage.binary_dilation(hole, np.ones((3, 3), bool), iterations=4)
-    shifts = _shifts(grey, hole, side, step)
+    shifts = _shifts(grey, barred, side, step)
     margin = step + max((abs(way) for dy, dx, _ in shifts for way in (dy, dx)), default=0)
-    wide = np.pad(grey, margin), np.pad(hole, margin, constant_values=True)
+    wide = np.pad(grey, margin), np.pad(barred, margin, constant_values=True)
     total, weight = np.zeros_like(levels), np.full(hole.shape, 1e-6, np.float32)
     for top in range(rows[0] - side, rows[-1] + 1, side):
         for left in range(columns[0] - side, columns[-1] + 1, side):
@@ -46,13 +50,25 @@ def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
             there = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
             y, x = y[there], x[there]
             share = (1.0 - abs((y - top + 0.5) / side - 1)) * (1.0 - abs((x - left + 0.5) / side - 1)) + 1e-4
-            share = share * ~hole[y + dy, x + dx]
+            share = share * ~barred[y + dy, x + dx]
             total[y, x] += share[:, None] * levels[y + dy, x + dx]
             weight[y, x] += share
     copied = total / weight[..., None]
-    shade = _through(levels - copied, place & ~hole & (weight > 1e-5), 2.0)
-    copied = np.where((weight > 1e-5)[..., None], copied + shade, _through(levels, ~hole, 2.0))
+    shade = _through(levels - copied, place & ~barred & (weight > 1e-5), 2.0)
+    copied = np.where((weight > 1e-5)[..., None], copied + shade, _through(levels, ~barred, 2.0))
     return np.where(hole[..., None], copied, levels)
+
+
+def _apart(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Strong marks that do not touch the hole, and what is next to them: no paper to copy, `(H, W)`."""
+    if hole.all():
+        return np.zeros_like(hole)
+    strong = (abs(levels - np.median(levels[~hole], axis=0)).max(axis=2) > STRONG) & ~hole
+    labels, count = ndimage.label(strong, np.ones((3, 3)))
+    apart = np.ones(count + 1, bool)
+    apart[np.unique(labels[ndimage.binary_dilation(hole, iterations=3)])] = False
+    apart[0] = False
+    return np.asarray(ndimage.binary_dilation(apart[labels], iterations=3))
 
 
 def _best_shift(

@@ -88,7 +88,10 @@ class Photograph:
         if self.turn:
             back = Image.Transpose.ROTATE_270 if self.turn == 90 else Image.Transpose.ROTATE_90
             result = result.transpose(back)
-        return result.convert(self.mode)
+        result = result.convert(self.mode)
+        if self.mode == "L":
+            result.info.pop("icc_profile", None)  # it is of colours
+        return result
 
     def cells(self, images: Tensor, size: tuple[int, int]) -> list[list[Image.Image]]:
         """Return what is around each place: as it is, and with other images in it.

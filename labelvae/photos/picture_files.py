@@ -8,6 +8,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
-from PIL import Image
+from PIL import Image, ImageCms
 
 from labelvae.data.image_files import is_image, is_litter, walk
 from labelvae.data.pixels import MOST_PIXELS, UNREADABLE, open_image
@@ -31,6 +32,9 @@ ENDINGS = {
     **{".avif": "AVIF", ".pdf": "PDF"},
 }
 """The format that a picture is written in, by the ending of its name."""
+
+_PROFILED = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
+"""Formats that hold a colour profile."""
 
 _SOFTWARE = 0x0131
 """The entry of EXIF that says which program made a picture."""
@@ -168,6 +172,8 @@ def exact_picture(image: Tensor, enlarge: int = 1, white: int = 255) -> Image.Im
 def save_picture(picture: Image.Image, path: Path, flush: bool = True) -> None:
     """Write a picture in the format of its ending, whole or not at all, marked as made here where the format can.
 
+    A colour profile is kept. A format that holds none gets the colours in sRGB.
+
     Raises:
         ValueError: A picture that the format does not hold.
     """
@@ -176,13 +182,27 @@ def save_picture(picture: Image.Image, path: Path, flush: bool = True) -> None:
     mark = Image.Exif()
     mark[_SOFTWARE] = "labelvae"
     fast = {"compress_level": 1} if kind == "PNG" and picture.width * picture.height > _LARGE else {}
+    picture = picture if kind in _PROFILED else _in_srgb(picture)
+    profile = picture.info.get("icc_profile")
     try:
-        picture.save(buffer, format=kind, exif=mark, quality=95, **fast)
+        picture.save(buffer, format=kind, exif=mark, quality=95, icc_profile=profile, **fast)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: a picture of {picture.width}x{picture.height} cannot be written as {kind} ({error}); try .png"
         ) from error
     write_whole(path, buffer.getvalue(), flush)
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Return a picture in sRGB without a profile; as it is if it has no profile, or a broken one."""
+    profile = picture.info.get("icc_profile")
+    if profile is None:
+        return picture
+    plain = picture.copy()
+    del plain.info["icc_profile"]
+    with suppress(OSError, ImageCms.PyCMSError):
+        ImageCms.profileToProfile(plain, BytesIO(profile), ImageCms.createProfile("sRGB"), inPlace=True)
+    return plain
 
 
 def refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> None:

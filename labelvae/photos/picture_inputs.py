@@ -99,7 +99,7 @@ class PictureReader:
                 found_out = fit == "strokes" or self.strokes
                 invert = True if self.invert else (None if found_out else False)
                 photo = read_photo(image, self.vae, self.guide, fit=fit, invert=invert, levels=stated)
-                white = 65535 if keeps_bits else 255
+                white = _depth(path, form)[1] if keeps_bits else 255
                 return Input(photo.images, white, own_size, photo.inverted, photo, smaller)
         levels, white = _depth(path, form)
         picture = read_scan(path, self.vae.image_shape, invert=self.invert, fit=fit, levels=levels)

@@ -262,8 +262,8 @@ def _sigmoid(value: float) -> float:
 def _moved(image: Tensor) -> Tensor:
     """An image turned by up to 10 degrees, scaled and sheared, `(18, 1, H, W)`."""
     moves = [(turn, size, lean) for turn in (-0.17, 0.0, 0.17) for size in (0.9, 1.0, 1.12) for lean in (-0.1, 0.1)]
-    turn, size, lean = torch.tensor(moves).T
-    cosine, sine, zero = size * turn.cos(), size * turn.sin(), torch.zeros(len(moves))
+    turn, size, lean = torch.tensor(moves, dtype=image.dtype, device=image.device).T
+    cosine, sine, zero = size * turn.cos(), size * turn.sin(), torch.zeros_like(turn)
     rows = [cosine + lean * sine, lean * cosine - sine, zero, sine, cosine, zero]
     theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(theta, [len(moves), 1, *image.shape[1:]], align_corners=False)

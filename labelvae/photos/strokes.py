@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from labelvae.data.pixels import eight_bits, plain
@@ -59,6 +61,21 @@ FAINT = 0.3
 BAR = 0.3
 """Shorter side of a bar over its longer one, at most."""
 
+LABEL = 0.92
+"""Share of the tightest rectangle, turned as it may be, that a label of paper fills at least with what is on it."""
+
+LEAST_BLANK = 0.7
+"""Share of a label that is blank at least; a 0 of straight strokes is a rectangle with a larger hole."""
+
+TIGHT = 0.06
+"""A digit that comes closer to all four sides, as a share of the longer one, fills its picture: it gets a border."""
+
+BORDER = 0.25
+"""Width of that border, as a share of the longer side."""
+
+LEAST_PAPER = 0.6
+"""Share of the picture's edge that is paper at least where such a digit touches it."""
+
 
 def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]:
     """Find the written digits in a photograph, in reading order.
@@ -90,16 +107,14 @@ def find_writing(picture: Image.Image, bright: bool | None = None) -> tuple[list
         ValueError: no strokes were found, or too many to be digits.
     """
     picture = eight_bits(plain(picture, "RGB"))
-    longest = max(picture.size)
-    factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
-    size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
-    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
-    levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
     best, parts = list[Found](), list[Found]()
-    for kind, ink in zip((False, True), ink_maps(levels), strict=True):
-        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else ([], [])
-        if _weight(found[0]) > _weight(best):
-            best, parts = found
+    colour = _paper_about(picture)
+    if colour is not None:
+        border = round(BORDER * max(picture.size))
+        best, parts = _writing(ImageOps.expand(picture, border, colour), bright)
+        best, parts = ([_moved(one, -border) for one in each] for each in (best, parts))
+    if not best:
+        best, parts = _writing(picture, bright)
     if not best:
         raise ValueError(
             "strokes: found no digit; expected dark strokes on bright paper or bright strokes on a dark board, "
@@ -110,6 +125,46 @@ def find_writing(picture: Image.Image, bright: bool | None = None) -> tuple[list
             f"strokes: found {len(best)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the photograph "
             "to the digits"
         )
+    return best, parts
+
+
+def _paper_about(picture: Image.Image) -> tuple[int, ...] | None:
+    """The colour of the paper about a digit that fills its RGB picture to the edge; None where there is none."""
+    small = picture.reduce(max(1, max(picture.size) // SMALLEST_SIDE))
+    levels = np.asarray(small, dtype=np.float32) / 255.0
+    edge = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    paper = np.median(edge, axis=0)
+    if (abs(edge - paper).max(axis=1) < 0.5 * INKY).mean() < LEAST_PAPER:
+        return None
+    labels, count = ndimage.label(abs(levels - paper).max(axis=2) > INKY, np.ones((3, 3)))
+    if not count:
+        return None
+    sizes = np.bincount(labels.ravel())[1:]
+    box = ndimage.find_objects(labels)[int(sizes.argmax())]
+    gaps = [gap for side, length in zip(box, labels.shape, strict=True) for gap in (side.start, length - side.stop)]
+    alone = sizes.max() > 0.9 * sizes.sum()
+    is_tight = alone and max(gaps) <= TIGHT * max(labels.shape)
+    return tuple(round(255.0 * float(level)) for level in paper) if is_tight else None
+
+
+def _moved(found: Found, by: int) -> Found:
+    """A digit whose place is the same, in a picture with a border or without it."""
+    left, top, right, bottom = (edge + by for edge in found.box)
+    return replace(found, box=(left, top, right, bottom))
+
+
+def _writing(picture: Image.Image, bright: bool | None) -> tuple[list[Found], list[Found]]:
+    """The digits in an RGB picture, of that ink for which most speaks, and smaller strokes; none of both if none is."""
+    longest = max(picture.size)
+    factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
+    size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
+    small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
+    levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
+    best, parts = list[Found](), list[Found]()
+    for kind, ink in zip((False, True), ink_maps(levels), strict=True):
+        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else ([], [])
+        if _weight(found[0]) > _weight(best):
+            best, parts = found
     return best, parts
 
 
@@ -157,7 +212,7 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         if not drawn_inside(labels[place], members):
             found.append(cut_out(ink, labels, place, members, bright, scale))
     found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
-    found = [one for one in found if _is_bar(one) or float(one.ink.mean()) < FULLEST]
+    found = [one for one in found if (_is_bar(one) or float(one.ink.mean()) < FULLEST) and not _is_label(one)]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if one.contrast > 0.6 * contrast]
@@ -173,6 +228,20 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
 
 def _is_bar(found: Found) -> bool:
     return bool(min(found.ink.shape) <= BAR * max(found.ink.shape))
+
+
+def _is_label(found: Found) -> bool:
+    """Whether ink is a label of paper or the face of a plate, turned by any angle, with something on it."""
+    ink = np.pad(found.ink > 0.4, 1)
+    filled = ndimage.binary_fill_holes(ink)
+    blank = float(ink.sum() / filled.sum())
+    if not LEAST_BLANK < blank < 1.0:
+        return False
+    edge = np.argwhere(filled & ~ndimage.binary_erosion(filled))
+    angles = np.deg2rad(np.arange(0, 90, 2))
+    axes = np.stack([np.cos(angles), np.sin(angles)]), np.stack([-np.sin(angles), np.cos(angles)])
+    sides = [np.ptp(edge @ axis, axis=0) + 1 for axis in axes]
+    return bool(filled.sum() > LABEL * (sides[0] * sides[1]).min())
 
 
 def _unevenness(found: Found) -> float:
