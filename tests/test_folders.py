@@ -124,9 +124,52 @@ def test_a_class_is_found_in_another_form_of_the_same_letters(tmp_path):
 
 
 def test_splits_of_other_names_are_doubted(tmp_path):
-    root = tree(tmp_path, "train_set/a", "train_set/b", "test_set/a", "test_set/b")
-    with pytest.warns(UserWarning, match="test_set, train_set are taken for classes, although all hold a, b"):
-        assert list_folder(root).class_names == ["test_set", "train_set"]
+    root = tree(tmp_path, "known/a", "known/b", "new/a", "new/b")
+    with pytest.warns(UserWarning, match="known, new are taken for classes, although all hold a, b"):
+        assert list_folder(root).class_names == ["known", "new"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/train", "test/test"),
+        ("Train Data", "Test Data"),
+        ("trn", "tst"),
+    ],
+)
+def test_splits_may_have_longer_names_and_lie_in_folders_of_their_own_name(tmp_path, train, test):
+    listing = list_folder(tree(tmp_path, f"{train}/a", f"{train}/b", f"{test}/a:3"))
+    assert listing.class_names == ["a", "b"]
+    assert {name: len(places) for name, places in listing.splits.items()} == {"train": 8, "test": 3}
+
+
+def test_folders_beside_splits_of_longer_names_are_said(tmp_path):
+    tree(tmp_path, "seg_train/seg_train/a", "seg_train/seg_train/b", "seg_pred/seg_pred")
+    with pytest.warns(UserWarning, match="seg_pred beside seg_train: passed over"):
+        assert list_folder(tmp_path).class_names == ["a", "b"]
+
+
+def test_a_plain_name_of_a_split_counts_more_than_a_longer_one(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "val/a:2", "val_images:1", "dev/c")
+    with pytest.warns(UserWarning, match="dev, val_images beside train, val: passed over"):
+        assert {name: len(places) for name, places in list_folder(tmp_path).splits.items()} == {
+            "train": 8,
+            "validation": 2,
+        }
+
+
+@pytest.mark.parametrize("folders", [("train", "test", "car"), ("known/a", "known/b", "test_set/a", "val_set/b")])
+def test_two_names_of_splits_are_no_classes(tmp_path, folders):
+    with pytest.raises(ValueError, match=r"beside .*test.*, which are names of splits; move the .* to train/CLASS"):
+        list_folder(tree(tmp_path, *folders))
+
+
+@pytest.mark.parametrize("name", ["test", "train_set"])
+def test_one_class_may_have_the_name_of_a_split(tmp_path, name):
+    assert list_folder(tree(tmp_path, name, "car", "bus")).class_names == ["bus", "car", name]
 
 
 def test_an_archive_is_no_folder(tmp_path):

@@ -273,3 +273,29 @@ def test_globs_are_looked_into_and_keep_their_folders(tmp_path, scans):
     found = find_pictures([f"{scans}/**/*"])
     assert sorted(found.result_names()) == ["0", "2", "4", "6", "sub/1", "sub/3", "sub/5"]
     assert found.others == 1
+
+
+def test_globs_pass_over_what_systems_leave(tmp_path, scans):
+    for folder in ("@eaDir/0.png", "sub/__MACOSX", ".cache"):
+        (scans / folder).mkdir(parents=True)
+        shutil.copy(scans / "0.png", scans / folder / "thumb.png")
+    found = find_pictures([f"{scans}/**/*.png"])
+    assert sorted(found.result_names()) == ["0", "2", "4", "6", "sub/1", "sub/3", "sub/5"]
+    assert find_pictures([f"{scans}/@eaDir/*/*.png"]).result_names() == ["0.png/thumb"]
+    found = find_pictures([f"{scans}/0.png", f"{scans}/.*.png"])
+    assert (found.result_names(), found.others) == (["0"], 1)
+
+
+def test_a_hidden_picture_is_taken_if_it_is_named(scans):
+    shutil.copy(scans / "0.png", scans / ".cam.png")
+    assert find_pictures([str(scans / ".cam.png")]).result_names() == [".cam"]
+    assert len(find_pictures([str(scans)]).paths) == 7
+
+
+def test_litter_among_named_files_is_counted_and_stops_nothing(scans):
+    found = find_pictures([str(scans / "0.png"), str(scans / "._0.png")])
+    assert (found.result_names(), found.others, found.example) == (["0"], 1, str(scans / "._0.png"))
+    with pytest.raises(ValueError, match=r"\._0\.png: no images there"):
+        find_pictures([str(scans / "._0.png")])
+    with pytest.raises(ValueError, match=r"gone\.png: no images there"):
+        find_pictures([str(scans / "0.png"), str(scans / "gone.png")])

@@ -27,6 +27,10 @@ SPLITS: dict[str, SplitName] = {
 }
 """The split that a folder's name, in lower case, stands for."""
 
+_RARER: dict[str, SplitName] = {"trn": "train", "dev": "validation", "eval": "validation", "tst": "test"}
+_AROUND = re.compile(r"^seg_|([ _-]?(data|images|set))+$")
+"""What may stand before or after the name of a split, as in `seg_train` and `test_set`."""
+
 LOOKED_AT = 100
 """Number of test files that are compared with the training files."""
 
@@ -76,9 +80,9 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
     """List the images under a folder by split and class.
 
     The folder holds either one folder for each class, or the folders `train` (or `training`) and, optionally, `val` (or
-    `valid`, `validation`) and `test` (or `testing`), in upper or lower case, with the classes inside. Images in
-    sub-folders of a class belong to the class. Other files are skipped, and counted in one warning. So are images
-    beside the folders of classes.
+    `valid`, `validation`) and `test` (or `testing`), in upper or lower case, with the classes inside. `train_set`,
+    `test_data` and `test_set/test_set` are splits too. Images in sub-folders of a class belong to the class. Other
+    files are skipped, and counted in one warning. So are images beside the folders of classes.
 
     Args:
         root: the folder.
@@ -90,7 +94,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
 
     Raises:
         ValueError: no such folder; fewer than two classes; two classes whose names look the same; a training class
-            without images; a class that the training images do not have; a split beside folders of its classes.
+            without images; a class that the training images do not have; splits beside folders of classes.
     """
     root = os.path.expanduser(root)
     if os.path.isfile(root):
@@ -139,27 +143,39 @@ def natural(name: str) -> tuple[tuple[str | int, ...], str]:
 def _split_folders(root: str) -> dict[SplitName, str]:
     """Return the folder of each split. Without such folders, the root itself is for training."""
     found: dict[SplitName, str] = {}
+    names = inside(root)[1]
+    exact = {SPLITS.get(name.lower()) for name in names}
     others = []
-    for name in inside(root)[1]:
-        split = SPLITS.get(name.lower())
-        if split is None:
+    for name in names:
+        split = (SPLITS | _RARER).get(_AROUND.sub("", name.lower()))
+        if split is None or (split in exact and name.lower() not in SPLITS):
             others.append(name)
         elif split in found:
             raise ValueError(f"{root}: has {os.path.basename(found[split])} and {name} for one split; take one away")
         else:
-            found[split] = os.path.join(root, name)
-    if "train" not in found:
-        if not found or others:
-            _refuse_classes_beside(root, found.values(), others)
-            _say_splits(root, others)
-            return {"train": root}
+            found[split] = _stepped_into(root, name)
+    if "train" not in found and found and not others:
         raise ValueError(f"{root}: has {_names(found)} but no train; add the training images in train/CLASS")
-    if others and not inside(found["train"])[1]:  # a class that is called train
+    if "train" not in found or (others and not inside(found["train"])[1]):  # a class may be called train
         _refuse_classes_beside(root, found.values(), others)
+        if len(found) > 1:
+            raise ValueError(
+                f"{root}: has {', '.join(others[:5])} beside {_names(found)}, which are names of splits; move the "
+                "folders of the training images to train/CLASS, or give those folders other names if they are classes"
+            )
+        _say_splits(root, names)
         return {"train": root}
     if others:
         warnings.warn(f"{root}: {', '.join(others)} beside {_names(found)}: passed over", stacklevel=4)
     return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _stepped_into(root: str, name: str) -> str:
+    """Return a split's folder; the one inside it if that has the same name, folders of its own and nothing beside."""
+    folder = os.path.join(root, name)
+    files, folders = inside(folder)
+    inner = os.path.join(folder, *folders[:1])
+    return inner if not files and folders == [name] and inside(inner)[1] else folder
 
 
 def _refuse_classes_beside(root: str, splits: Iterable[str], classes: Sequence[str]) -> None:

@@ -84,33 +84,38 @@ class Pictures:
 
 
 def find_pictures(words: Sequence[str], leave_out: str | None = None) -> Pictures:
-    """Find the files that paths, folders (all pictures under them) and globs name; litter is passed over.
+    """Find the files that paths, folders (all pictures under them) and globs name.
+
+    Litter is passed over. A hidden file that a path names is taken if it is an image by its content.
 
     Args:
         words: What the user wrote.
         leave_out: A folder that is not looked into.
 
     Raises:
-        ValueError: A word that names none.
+        ValueError: A word that names no file; no image for all words.
     """
+    nothing = "no images there; expected an image, a folder of them, or a glob such as '*.png'"
     found = Pictures()
     seen: set[str] = set()
     for word in words:
         path = str(user_path(word))
         count = 0
         for file, start, is_meant in _files(path, leave_out):
+            count += 1
             if file in seen:
-                count += 1
-            elif is_litter(os.path.basename(file)) or not (is_meant or is_image(file)):
-                found.others += 1
-                found.example = found.example or file
-            else:
+                continue
+            if _is_wanted(file, is_meant):
                 found._add(file, start)
-                count += 1
                 if len(words) > 1:
                     seen.add(file)
+            else:
+                found.others += 1
+                found.example = found.example or file
         if not count:
-            raise ValueError(f"{word}: no images there; expected an image, a folder of them, or a glob such as '*.png'")
+            raise ValueError(f"{word}: {nothing}")
+    if words and not found.paths:
+        raise ValueError(f"{', '.join(words[:5])}: {nothing}")
     return found
 
 
@@ -242,6 +247,19 @@ def _is_pdf_of_ours(path: Path) -> bool:
         return b"created by Pillow" in file.read(64)
 
 
+def _is_wanted(file: str, is_meant: bool) -> bool:
+    """Whether a file is taken. One that the user named is, whatever it is, unless it is litter without a picture."""
+    if not is_litter(os.path.basename(file)):
+        return is_meant or is_image(file)
+    if not is_meant:
+        return False
+    try:
+        with open_image(file):
+            return True
+    except UNREADABLE:
+        return False
+
+
 def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:
     """Files that a word names, where the part of their path begins that results keep, and whether it names them."""
     if os.path.isfile(path):
@@ -258,6 +276,7 @@ def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:
             fixed = os.path.dirname(fixed)
         start = len(os.path.join(fixed, "")) if fixed else 0
         found = (file for file in glob.iglob(path, recursive=True) if os.path.isfile(file))
+        found = (file for file in found if not any(map(is_litter, Path(file[start:]).parent.parts)))
         yield from ((file, start, False) for file in sorted(found))
 
 
