@@ -189,7 +189,7 @@ def test_overwriting_starts_anew(run, tmp_path):
     ],
 )
 def test_a_log_that_cannot_be_opened_changes_nothing_in_the_folder(tmp_path, monkeypatch, log, wandb, says):
-    monkeypatch.setattr(loggers, "_has_account", lambda: False)
+    monkeypatch.setattr(loggers, "has_account", lambda: False)
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     for name in ("tensorboard", "tensorboardX", *(["wandb"] if wandb == "offline" else [])):
         monkeypatch.setitem(sys.modules, name, None)

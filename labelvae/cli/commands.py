@@ -5,12 +5,10 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
-from labelvae.cli.loading import data_of, images_of_run, load_classifier, load_model
+from labelvae.cli.loading import check_images_of_run, data_of, images_of_run, load_classifier, load_model
 from labelvae.data.settings import DataName
 
 
@@ -102,7 +100,7 @@ def _evaluate_attributes(
     )
     images = ImageData(data_dir=data_dir or where, **asdict(how))
     if data is None and data_dir is None:
-        _check_images_of_run(images, path, where)
+        check_images_of_run(images, path, how.name, where)
     held = images.splits["test"].load()
     scores = [evaluate_attributes(vae, opinion, held.images.float() / 255.0, held.labels, Path(model).name)]
     print(scores_table(scores))
@@ -114,17 +112,6 @@ def _check_ending(name: str, path: Path | None, ending: str) -> None:
     """Refuse a file to be written whose name has another ending: it may be a file of something else."""
     if path is not None and path.suffix.lower() != ending:
         raise ValueError(f"{name}: expected a file ending in {ending}, got {path}")
-
-
-def _check_images_of_run(images: Any, path: Path, where: Path) -> None:
-    """Warn if a run, by the fingerprint in its settings.yaml at `path`, had other images than those under `where`."""
-    found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
-    if found is not None and not images.is_of(found[1]):
-        warnings.warn(
-            f"data: {where} has other files or labels than when the model was trained, so they are split in another "
-            "way; the test images may include training images",
-            stacklevel=2,
-        )
 
 
 def prior(

@@ -169,22 +169,39 @@ def images_of_run(
     named = (locate(model, vae.kind) / "classes.json").is_file()
     images = ImageData(data_dir=data_dir or where, class_names=names if named else None, **asdict(how))
     if data is None and data_dir is None:
-        found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
-        other = found is not None and not images.is_of(found[1])
-        if other and how.name == "folder":
-            warnings.warn(
-                f"data: {where} has other files than when the model was trained, so they are split in another way; the "
-                "test images may include training images",
-                stacklevel=2,
-            )
-        elif other:
-            raise ValueError(
-                f"data: {path} names {how.name}, but the run had other images, such as a data set from Python; name "
-                "images with --data and --data-dir, or call labelvae.evaluate"
-            )
+        check_images_of_run(images, path, how.name, where)
     if named and names != images.class_names:
         raise ValueError(f"data: the model knows the classes {', '.join(names)}; got {', '.join(images.class_names)}")
     return images
+
+
+def check_images_of_run(images: ImageData, path: Path, name: str, where: Path) -> None:
+    """Warn of a folder that has changed since a run.
+
+    Args:
+        images: the images that are there now.
+        path: the settings.yaml of the run, with the fingerprint of its images.
+        name: the name of their data set.
+        where: their folder.
+
+    Raises:
+        ValueError: a data set that cannot change, and other images.
+    """
+    from labelvae.data.settings import WITH_ATTRIBUTES
+
+    found = re.search("fingerprint ([0-9a-f]{16})", path.read_text(encoding="utf-8", errors="replace"))
+    if found is None or images.is_of(found[1]):
+        return
+    if name not in ("folder", *WITH_ATTRIBUTES):
+        raise ValueError(
+            f"data: {path} names {name}, but the run had other images, such as a data set from Python; name "
+            "images with --data and --data-dir, or call labelvae.evaluate"
+        )
+    warnings.warn(
+        f"data: {where} has other files or labels than when the model was trained, so they are split in another way; "
+        "the test images may include training images",
+        stacklevel=2,
+    )
 
 
 def data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:

@@ -34,7 +34,7 @@ def check_log(settings: Settings) -> None:
     if mode != "disabled" and not _is_installed("wandb"):
         raise ValueError("log: wandb is not installed; install it, or use --log csv or none")
     with _mode_is_said(settings):
-        if mode in ("online", "shared") and not loggers._has_account():
+        if mode in ("online", "shared") and not loggers.has_account():
             raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
 
 

@@ -91,7 +91,7 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
     """Return a logger with a run of its own. A run that is open in this process stays open and current."""
     import wandb
 
-    if mode in ("online", "shared") and not _has_account():  # it would ask
+    if mode in ("online", "shared") and not has_account():  # it would ask
         raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
     try:
         str(out).encode()
@@ -132,7 +132,8 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
     return WandbLogger(experiment=run, save_dir=out, log_model=False)
 
 
-def _has_account() -> bool:
+def has_account() -> bool:
+    """Return whether Weights & Biases has a key here, without asking for one."""
     import wandb
 
     if "prompt" in inspect.signature(wandb.login).parameters:
