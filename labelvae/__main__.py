@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, get_args, get_type_hints
 
 from labelvae.cli import commands, explaining, picture_commands
+from labelvae.cli.mistakes import alike
 from labelvae.cli.parser import DashParser, run
+from labelvae.cli.surroundings import check_here, keep_printing, plain_warnings, said
 from labelvae.runs import presets
 from labelvae.runs.settings import Settings
 
@@ -49,9 +50,18 @@ labelvae COMMAND --help lists the options of a command.
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command. Invalid input prints one line to standard error and exits with status 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name must not stop a command
-        sys.stdout.reconfigure(errors="backslashreplace")
-    command, *words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    keep_printing()
+    try:
+        with plain_warnings():
+            _main(list(sys.argv[1:] if args is None else args) or ["--help"])
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is said here
+    except OSError as error:
+        _refuse(said(error))
+
+
+def _main(args: list[str]) -> None:
+    command, *words = args
     if command in ("-h", "--help"):
         print(_usage(), end="")
     elif command == "--version":
@@ -63,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
     elif command in COMMANDS:
         _run(command, words)
     else:
-        _refuse(f"command: expected one of train, {', '.join(COMMANDS)}, got {command!r}")
+        _refuse(_no_such("command", command, ["train", *COMMANDS], ["--help", "--version"]))
 
 
 def _train(words: list[str]) -> None:
@@ -72,7 +82,7 @@ def _train(words: list[str]) -> None:
     if preset in ("-h", "--help"):
         print(f"usage: {usage}\n\nlabelvae train PRESET --help lists the options and the preset's values.")
     elif preset not in PRESETS:
-        _refuse(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+        _refuse(_no_such("preset", preset, PRESETS, ["--help"]))
     else:
         text = "Train guide, judge, model and reference; score them on held-out images; draw."
         usage, images = f"labelvae train {preset} [options]", _ImagesOfRun()
@@ -132,13 +142,14 @@ def _run(command: str, words: list[str]) -> None:
     parser.add_function_arguments(function, as_group=False, skip=set(positional))
     try:
         arguments = vars(parser.instantiate(parser.parse_args(words)))
+        check_here()
         hints = get_type_hints(function)
         for name, count in positional.items():
             value = arguments[name]
             arguments[name] = [get_args(hints[name])[0](word) for word in value] if count else hints[name](value)
         function(**arguments)
     except (ValueError, OSError) as error:
-        _refuse(str(error))
+        _refuse(said(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -151,6 +162,14 @@ def _argument_help(described: str) -> dict[str, str]:
 def _usage() -> str:
     lines = [f"  {name:<14} {(inspect.getdoc(how[0]) or '').partition(chr(10))[0]}" for name, how in COMMANDS.items()]
     return USAGE.format(presets=", ".join(PRESETS), commands="\n".join(line.rstrip() for line in lines))
+
+
+def _no_such(name: str, word: str, known: Collection[str], options: Sequence[str]) -> str:
+    """Return that a command or preset was expected, and which one may be meant."""
+    meant = alike(word, [*known, *options])
+    if not meant and word.startswith("-"):
+        meant = f"; the {name} comes before its options"
+    return f"{name}: expected one of {', '.join(known)}, got {word!r}{meant}"
 
 
 def _refuse(sentence: str) -> None:

@@ -109,6 +109,8 @@ def test_the_forms_that_people_have_are_one(attributes):
     for given in (table, pandas.DataFrame(table), rows, rows.numpy(), rows.tolist()):
         assert torch.equal(attributes.rows(given), rows)
     assert torch.equal(attributes.rows({**table, "lit": ["yes", "no"]}), rows)
+    for one in (rows[:1], rows[0], rows[0].tolist(), {name: column[0] for name, column in table.items()}):
+        assert torch.equal(attributes.rows(one, 3), rows[:1].expand(3, -1))  # for all images
     assert attributes.rows({"angle": [1, None]}, 2).isnan().sum() == 7
     assert attributes.text(rows[0]) == "object=duck, lit=yes, width=2.5 pixels, angle=90 degrees"
 
@@ -503,3 +505,16 @@ def test_a_checkpoint_asks_for_a_guide_of_your_own_and_takes_it(tmp_path):
     assert type(again.loss) is AttributeELBO
     assert again.loss.objective == task.loss.objective
     torch.testing.assert_close(again.loss.guide.state_dict(), guide.state_dict(), rtol=0, atol=0)
+
+
+def test_one_label_for_all_images_reconstructs_them():
+    vae = ConditionalVAE((1, 8, 8), attributes={"object": Category(3), "on": Binary()}, latent_dim=4).eval()
+    images = torch.rand(3, 1, 8, 8)
+    expected = vae.reconstruct(images, {"object": [1, 1, 1], "on": [True, True, True]})
+    assert torch.equal(vae.reconstruct(images, {"object": 1, "on": True}), expected)
+
+
+def test_a_reader_without_weights_is_refused():
+    reader = AttributeClassifier((1, 8, 8), {"on": Binary()}, widths=(4,)).to("meta")
+    with pytest.raises(ValueError, match="classifier: expected values, got a tensor of the meta device"):
+        reader.read(torch.rand(2, 1, 8, 8))

@@ -30,6 +30,8 @@ Pair = namedtuple("Pair", ["picture", "kind"])
         (X, F.one_hot(Y, 3)),
         (X, F.one_hot(Y, 3).double()),
         (X, F.one_hot(Y, 3).bool()),
+        [(X, Y)],
+        [{"image": X, "label": Y}],
     ],
 )
 def test_what_is_plain_is_taken(batch):

@@ -72,6 +72,16 @@ def test_a_section_keeps_what_an_earlier_file_says(tmp_path):
         (b"out: ~", "out: expected a folder in"),
         (b"data_dir: null", "data_dir: expected a folder in"),
         (b"\xff\xfe", "bad.yaml: expected a text file in UTF-8"),
+        (b"out: 5", "out: expected a path"),
+        (b"", "bad.yaml: expected settings by name, such as rounds: 4, got none"),
+        (b"[1, 2]", "bad.yaml: expected settings by name, such as rounds: 4, got others"),
+        (b"rounds: 4\n\tout: x", "bad.yaml: is not YAML (line 2: "),
+        (b"rounds: 4\n---\nrounds: 5", "bad.yaml: is not YAML (line 2: "),
+        (b"vae:\n  latent_dim: 3\n  latent_dim: 4", "line 3: latent_dim is there twice in one section; keep one"),
+        (b"vae: &a\n  objective: *a", "bad.yaml: line 1: this section contains itself"),
+        (b"colour: red", "colour: is no setting; --print-config lists all"),
+        (b"vae: {latnt_dim: 3}", "vae.latnt_dim: is no setting; did you mean vae.latent_dim?"),
+        (b"resume: maybe", "settings: expected true or false for a switch, got 'maybe'"),
     ],
 )
 def test_a_settings_file_that_cannot_be_meant_is_refused(tmp_path, text, says, capsys):
@@ -79,7 +89,8 @@ def test_a_settings_file_that_cannot_be_meant_is_refused(tmp_path, text, says, c
     with pytest.raises(SystemExit) as stop:
         settings_of("--config", str(tmp_path / "bad.yaml"))
     assert stop.value.code == 2
-    assert says in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 @pytest.mark.parametrize("option", ["--config=FILE", "--config FILE"])
@@ -96,19 +107,50 @@ def test_an_option_counts_for_more_than_a_file_wherever_it_stands(tmp_path, opti
         (["--out="], "out: expected a folder, got an empty name"),
         (["--out", ""], "out: expected a folder, got an empty name"),
         (["--vae.objective.label-weight=-1"], "label_weight: expected a finite number of at least 0, got -1"),
-        (["--vae.latent-dim=many"], "vae.latent_dim"),
-        (["--accelerator=abacus"], "accelerator"),
-        (["--colour=red"], "colour"),
-        (["--config=nothing.yaml"], "nothing.yaml"),
+        (["--vae.latent-dim=many"], "vae.latent_dim: expected a whole number, got 'many'"),
+        (["--vae.refine=abc"], "vae.refine: expected a number, got 'abc'"),
+        (["--rounds="], "rounds: expected a whole number, got ''"),
+        (["--threads=x"], "threads: expected auto or a whole number, got 'x'"),
+        (
+            ["--vae.encoder-widths=8"],
+            "vae.encoder_widths: expected a list of whole numbers such as [8,16] or null, got",
+        ),
+        (["--accelerator=abacus"], "accelerator: expected one of auto, cpu, gpu, mps, got 'abacus'"),
+        (["--log=CSV"], "log: expected one of wandb, tensorboard, csv, none, got 'CSV'; did you mean csv?"),
+        (["--vae=3"], "vae: expected its settings one by one"),
+        (["--colour=red"], "--colour: is no option; python run.py --help lists the options"),
+        (["--vae.latnt-dim=3"], "--vae.latnt-dim: is no option; did you mean --vae.latent-dim?"),
+        (["--latent_dim", "3"], "--latent_dim: is no option; did you mean --vae.latent-dim?"),
+        (["--no_resume"], "--no_resume: is no option; did you mean --no-resume?"),
+        (["--vae.opt=3"], "--vae.opt: expected one option, could be --vae.optimization"),
+        (["--resume=true"], "resume: expected no value, got 'true'; write --resume or --no-resume"),
+        (["--resume", "yes"], "expected no other words than options, got 'yes'"),
+        (["--out", "-x"], "out: expected a path, got nothing; write --out=... if it begins with -"),
+        (["--config"], "config: expected a value, got nothing"),
+        (["--config="], "config: expected a file of settings, got an empty name"),
+        (["--config=nothing.yaml"], "got 'nothing.yaml': no such file"),
+        (["--config=."], "got '.': a folder"),
     ],
 )
-def test_bad_words_exit_with_2_and_say_so(words, says, capsys):
+def test_bad_words_exit_with_2_and_say_so_in_one_line(words, says, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py"])
     with pytest.raises(SystemExit) as stop:
         settings_of(*words)
     assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert says in message
-    assert "Traceback" not in message
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_options_may_be_shortened_and_settings_printed(capsys):
+    assert settings_of("--vae.lat=3").vae.latent_dim == 3
+    for words in (["--print-config"], ["--print-config=skip_unset", "--rounds=4"]):
+        with pytest.raises(SystemExit) as stop:
+            settings_of(*words)
+        assert not stop.value.code
+    printed = capsys.readouterr()
+    assert "\nrounds: 4\n" in printed.out
+    assert printed.err == ""
 
 
 def test_a_run_that_was_moved_is_not_started_from_nothing(tmp_path, monkeypatch, capsys):

@@ -77,6 +77,108 @@ def test_the_module_is_a_program(capsys):
     assert capsys.readouterr().out.startswith("labelvae 0.")
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("relable a.png", "error: command: expected one of train, evaluate, "),
+        ("relable a.png", "got 'relable'; did you mean relabel?"),
+        ("help", "got 'help'; did you mean --help?"),
+        ("--model mnist relabel", "got '--model'; the command comes before its options"),
+        ("train MNIST", "got 'MNIST'; did you mean mnist?"),
+        ("train fashion-mnist", "did you mean fashion_mnist?"),
+        ("train --out x digits", "got '--out'; the preset comes before its options"),
+        ("relabel", "error: expected paths, --model, --to, got none; labelvae relabel --help lists the options"),
+        ("relabel --modle mnist --to 8 a b", "error: --modle: is no option; did you mean --model?"),
+        ("relabel --model mnist --to 8 --enlarge big a b", "enlarge: expected a whole number or null, got 'big'"),
+        (
+            "relabel --model mnist --to 8 --fit Crop a b",
+            "expected one of auto, pad, crop, strokes, got 'Crop'; did you",
+        ),
+        ("sample --model mnist a b", "error: expected no other words than options, got 'b'; labelvae sample --help"),
+    ],
+)
+def test_a_wrong_word_is_said_in_one_line(capsys, words, says):
+    (line,) = refused(capsys, *words.split()).splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_does_not_stop_the_work(models, scan, unbuffered):
+    words = ["relabel", "--model", models / "vae", "--to=all", "--fit=pad", scan, scan.with_name("many")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        result = subprocess.run(
+            [sys.executable, "-m", "labelvae", *map(str, words)],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert len(list(scan.with_name("many").iterdir())) == 10
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_program(models, scan):
+    shutil.copytree(models / "vae", scan.with_name("vae"))
+    write_classes(scan.with_name("vae"), [str(10 * digit) for digit in range(10)])
+    words = ["sample", "--model", scan.with_name("vae"), "--label=3", "--count=1", scan.with_name("out.png")]
+    command = [sys.executable, "-m", "labelvae", *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr.startswith("warning: label: no class is called '3'")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk")
+def test_printing_to_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "labelvae", "--help"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (result.returncode, result.stderr) == (2, b"error: no space left on device\n")
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os, sys; os.rmdir(os.getcwd())\n"
+        "from labelvae.__main__ import main; main(['sample', '--model', 'mnist', 'x.png'])"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: the current folder is deleted or cannot be read; cd to another one\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sample --model=mnist FILE/x",
+        "sample --model=mnist FILE/x.png",
+        "relabel --model=mnist --to=8 FILE FILE/x",
+        "explain --model=mnist --classifier=mnist FILE FILE/x",
+        "export --model=mnist FILE/x.onnx",
+        "evaluate --model=mnist --judge=mnist --data=digits --out=FILE/x.json",
+        "compare FILE --html=FILE/x.html",
+        "train digits --out=FILE/x",
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_any_work(capsys, scan, words):
+    (line,) = refused(capsys, *words.replace("FILE", str(scan)).split()).splitlines()
+    assert f"{scan} is no folder, so no results can be written to {scan}/x" in line
+
+
+def test_a_folder_that_is_not_for_writing_is_said(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.access", lambda *_, **__: False)  # whoever is root may write anywhere
+    line = refused(capsys, "sample", "--model=mnist", tmp_path / "x.png")
+    assert line == f"error: out: nothing may be written to the folder {tmp_path}; give another place\n"
+
+
+def test_a_folder_where_a_file_is_to_be_written_is_said(capsys, tmp_path):
+    (tmp_path / "x.onnx").mkdir()
+    line = refused(capsys, "export", "--model=mnist", tmp_path / "x.onnx")
+    assert line == f"error: out: expected a file, got the folder {tmp_path / 'x.onnx'}\n"
+
+
 def test_train_runs_the_preset(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr("labelvae.runs.experiment.run_experiment", seen.append)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -98,11 +100,11 @@ def test_axes_that_could_be_either_are_channels_first():
         (WANTED * 2 - 1, "undo any normalization"),
         (WANTED / 0, "NaN or infinity"),
         (BYTES.astype(complex), r"expected numbers, got complex128 \(3, 3, 8, 10\)"),
-        (np.array(["a", None], object), "expected numbers, got object"),
+        (np.array(["a", None], object), "got a list of str"),
         (np.ma.masked_less(BYTES, 20), "masked"),
         (WANTED.to(torch.complex64), "got torch.complex64"),
         ("scan.png", r"read_scan\('scan.png', image_shape\) reads a file"),
-        ([], "got list"),
+        ([], "got an empty list"),
         (None, "got None"),
         ({"image": BYTES}, "got dict"),
         ([BYTES, BYTES], r"images\[0\]: expected one image, got uint8 \(3, 3, 8, 10\)"),
@@ -172,3 +174,46 @@ def test_a_data_set_of_grey_images_without_channels():
 def test_floats_of_eight_bits():
     images = torch.full((2, *GREY), 0.5)
     assert torch.equal(as_images(images.to(torch.float8_e4m3fn), GREY), images)
+
+
+class Lazy:
+    """An array of a file: it has no values before it is asked for them."""
+
+    shape, dtype = BYTES.shape, BYTES.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return BYTES
+
+
+class Frame(Lazy):
+    """A table of pixels, whose iterator yields the names of its columns."""
+
+    def __iter__(self):
+        return iter(["pixel 0", "pixel 1"])
+
+
+def objects(images):
+    array = np.empty(len(images), dtype=object)
+    for place, image in enumerate(images):
+        array[place] = image
+    return array
+
+
+@pytest.mark.parametrize("images", [Lazy(), Frame(), objects(PICTURES), objects(BYTES)], ids=lambda one: str(type(one)))
+def test_arrays_of_other_libraries_and_of_objects(images):
+    assert torch.equal(image_bytes(images), torch.from_numpy(BYTES))
+    assert torch.equal(as_images(images, COLOUR), WANTED)
+
+
+@pytest.mark.parametrize("files", [["a.png", "b.png"], np.array(["a.png"], dtype=object), [b"a"], [Path("a.png")]])
+def test_files_are_no_images(files):
+    with pytest.raises(
+        ValueError, match=r"^images: expected images as arrays or pictures, got .*; PIL.Image.open reads"
+    ):
+        image_bytes(files)
+    with pytest.raises(
+        ValueError, match=r"^images: expected a tensor, an array, a picture or a list of them, got a list"
+    ):
+        as_images(files, COLOUR)
+    with pytest.raises(ValueError, match=r"got a list of str; labelvae.photos.read_scan\('a.png', image_shape\) reads"):
+        as_images(["a.png"], COLOUR)

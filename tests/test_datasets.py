@@ -1,14 +1,15 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from labelvae import ConditionalVAE, ImageData, evaluate
 from labelvae.cli.loading import images_of_run
 from labelvae.data import datasets
-from labelvae.data.given_data import batches_of, checked_pair
+from labelvae.data.given_data import batches_of, checked_pair, classes_of
 from labelvae.data.image_sets import FileImages, ImageSet
 from labelvae.data.loaders import ImageLoader
 from labelvae.evaluation.references import ClassMean
@@ -206,3 +207,103 @@ def test_what_is_no_data_is_refused_by_every_call():
             call(TensorDataset(PIXELS))
         with pytest.raises(ValueError, match="got a dict of image, x, label; rename"):
             call([{"image": PIXELS, "x": PIXELS, "label": LABELS}])
+
+
+class Pairs(Dataset):
+    def __init__(self, labels, classes=None):
+        self.labels, self.classes = labels, classes
+
+    def __len__(self):
+        return len(PIXELS)
+
+    def __getitem__(self, index):
+        return PIXELS[index], self.labels[index]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([b"cat", b"dog"], ["cat", "dog"]),
+        (np.array(["cat", "dog"]), ["cat", "dog"]),
+        (np.array([0, 1], dtype=np.uint64), ["0", "1"]),
+        ([[0], [1]], ["0", "1"]),
+        (torch.eye(2), ["0", "1"]),
+    ],
+    ids=lambda labels: type(labels).__name__,
+)
+def test_labels_one_by_one(labels, names):
+    data = ImageData.from_datasets(Pairs([labels[k % 2] for k in range(60)]))
+    assert data.class_names == names
+    assert {type(name) for name in data.class_names} == {str}
+    assert sum(int(split.labels.sum()) for split in data.splits.values()) == 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ([0.0, float("nan")], "train: expected class indices, names or one-hot rows, got nan as the label of image 1"),
+        ([2019, 10**9], "train: expected class indices from 0, got 1000000000 as a label of 60 images"),
+        (["", "dog"], "train: labels: expected a name for each class, got ''"),
+        (["dog ", "dog"], "the labels 'dog' and 'dog ' differ in spaces, accents or upper and lower case only"),
+        (["Dog", "dog"], "the labels 'Dog' and 'dog' differ in spaces, accents or upper and lower case only"),
+    ],
+    ids=lambda labels: type(labels).__name__,
+)
+def test_labels_one_by_one_that_are_no_classes(labels, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData.from_datasets(Pairs([labels[k % 2] for k in range(60)]))
+
+
+def test_a_label_that_is_wrong_is_said_with_its_split():
+    with pytest.raises(ValueError, match="^test: labels: expected class indices from 0 to 2, got 3"):
+        ImageData.from_datasets(TensorDataset(PIXELS, LABELS), TensorDataset(PIXELS, LABELS + 1))
+
+
+@pytest.mark.parametrize("classes", [["a", "a", "b"], ["a", "", "b"]])
+def test_classes_of_a_data_set_are_names(classes):
+    with pytest.raises(ValueError, match="^train: classes: expected"):
+        ImageData.from_datasets(Pairs(LABELS.tolist(), classes))
+    assert ImageData.from_datasets(Pairs(LABELS.tolist(), np.array(["a", "b", "c"]))).class_names == ["a", "b", "c"]
+
+
+def test_parts_of_a_data_set_have_the_same_classes():
+    named, turned = Pairs(LABELS.tolist(), ["a", "b", "c"]), Pairs(LABELS.tolist(), ["c", "b", "a"])
+    with pytest.raises(
+        ValueError, match="a part of the data has a, b, c, another has c, b, a; give each part the same"
+    ):
+        classes_of(ConcatDataset([named, turned]))
+    added = ConcatDataset([named, TensorDataset(255 - PIXELS, LABELS)])  # such as samples
+    assert ImageData.from_datasets(Subset(added, range(120))).class_names == ["a", "b", "c"]
+
+
+class HuggingFace:
+    """No `Dataset` of torch, but one with features that hold the names of the classes."""
+
+    features = {"image": None, "label": type("ClassLabel", (), {"names": ["cat", "dog", "bird"]})()}  # noqa: RUF012
+
+    def __len__(self):
+        return 60
+
+    def __iter__(self):
+        return map(self.__getitem__, range(60))
+
+    def __getitem__(self, index):
+        return {"image": PIXELS[int(index)], "label": int(LABELS[int(index)])}
+
+
+def test_a_data_set_of_hugging_face():
+    data = ImageData.from_datasets(HuggingFace())
+    assert data.class_names == ["cat", "dog", "bird"]
+    assert data.fingerprint() == wanted().fingerprint()
+    assert [len(images) for images, _ in batches_of("data", HuggingFace(), batch_size=32)] == [32, 28]
+    streamed = ImageData.from_datasets(HuggingFace(), memory_share=0.0)
+    assert isinstance(streamed.splits["train"], FileImages)
+    with pytest.raises(ValueError, match="got a dict of train, test"):
+        ImageData.from_datasets({"train": HuggingFace(), "test": HuggingFace()})
+    with pytest.raises(ValueError, match="one of the keys labels, label, targets, target, y, got a dict of img, fine"):
+        ImageData.from_datasets([{"img": PIXELS[0], "fine": 1}])
+
+
+def test_arrays_side_by_side_are_no_data_set():
+    with pytest.raises(ValueError, match=r"got images alone \(a numpy.ndarray\); \[\(images, labels\)\] is a list"):
+        ImageData.from_datasets((PIXELS.numpy(), LABELS.numpy()))

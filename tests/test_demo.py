@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -452,6 +453,18 @@ def test_elsewhere_than_on_this_machine_a_token_is_asked_for(folder, tmp_path):
         assert cookie.startswith(f"{name}={token};")
         both = f"{demo.COOKIE}-1=other; {cookie.partition(';')[0]}"  # of another page on this machine too
         assert asked(server.address, "/config", {"Cookie": both})[0] == 200
+        mapped = {"Host": "machine:9001"}  # a port that leads to the one in a container
+        _, headers, _ = asked(server.address, f"/?token={token}", mapped)
+        assert headers["set-cookie"].startswith(f"{demo.COOKIE}-9001={token};")
+        there = {**mapped, "Cookie": f"{demo.COOKIE}-9001={token}; {demo.COOKIE}-9002=other"}
+        assert asked(server.address, "/config", there)[0] == 200
+
+
+def test_a_port_that_is_taken_is_said_in_plain_words():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port: another program is at {port} already; choose another with --port"):
+            demo.serve("mnist", None, None, port)
 
 
 def question(address, pick=0, asked=0, visit="0" * 32, shown=None, own=0, share=1.0, headers=None, **others):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import unicodedata
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -270,3 +271,60 @@ def test_the_home_folder_is_meant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "data", "a", "b")
     assert ImageData("folder", "~/data").class_names == ["a", "b"]
+
+
+def test_a_folder_in_any_form(tmp_path):
+    tree(tmp_path, "a", "b")
+    for form in (os.fsencode(tmp_path), PurePosixPath(tmp_path)):
+        assert ImageData("folder", form).class_names == ["a", "b"]
+    with pytest.raises(ValueError, match="data_dir: expected a folder, got ''"):
+        ImageData("folder", "")
+    with pytest.raises(ValueError, match="x: no such folder"):
+        ImageData("folder", "x" * 5000)
+    with pytest.raises(ValueError, match=r"name: .* is a folder; ImageData\('folder', .*\) reads it"):
+        ImageData(str(tmp_path))
+
+
+@pytest.mark.parametrize("validation", ["Validate", "evaluation", "eval"])
+def test_rarer_names_of_splits(tmp_path, validation):
+    assert counts(tree(tmp_path, "train/a", "train/b", f"{validation}/a", f"{validation}/b"))["validation"] == 8
+
+
+def test_splits_and_classes_in_one_name_are_refused(tmp_path):
+    tree(tmp_path, "trainA", "trainB", "testA", "testB")
+    with pytest.raises(ValueError, match=r"testA, testB, trainA, trainB name a split and a class at once; .* test/A"):
+        ImageData("folder", tmp_path)
+    assert ImageData("folder", tree(tmp_path / "words", "trainer", "tester", "cat")).num_classes == 3
+
+
+def test_splits_inside_of_classes_are_said(tmp_path):
+    tree(tmp_path, "a/train", "a/test", "b/train", "b/test")
+    with pytest.warns(UserWarning, match=r"all hold test, train; their images are split anew: .* move .* test/a"):
+        assert ImageData("folder", tmp_path).class_names == ["a", "b"]
+
+
+def test_a_folder_around_the_data_is_said(tmp_path):
+    tree(tmp_path, "data/train/a", "data/train/b")
+    tree(tmp_path / "data" / "test", "a", "b")
+    with pytest.raises(ValueError, match=r"got \['data'\]; .*, or give .*data if test, train in it are the classes or"):
+        ImageData("folder", tmp_path)
+
+
+def test_a_class_that_is_a_broken_link_is_said(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "c").symlink_to(tmp_path / "gone")
+    with pytest.warns(UserWarning, match="'c' is a link that leads nowhere: passed over"):
+        assert ImageData("folder", tmp_path).class_names == ["a", "b"]
+
+
+@pytest.mark.parametrize(("names", "found"), [(np.array(["b", "a"]), ["b", "a"]), ([0, 1], ["a", "b"])])
+def test_the_order_of_classes_in_any_form(tmp_path, names, found):
+    data = ImageData("folder", tree(tmp_path, "a", "b"), class_names=names)
+    assert data.class_names == found
+    assert {type(name) for name in data.class_names} == {str}
+
+
+@pytest.mark.parametrize("names", ["ab", ["b", "b"]])
+def test_an_order_of_classes_that_is_none(tmp_path, names):
+    with pytest.raises(ValueError, match="^class_names: expected"):
+        ImageData("folder", tree(tmp_path, "a", "b"), class_names=names)

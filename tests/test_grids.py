@@ -45,3 +45,19 @@ def test_a_pillow_without_freetype_is_named(monkeypatch):
 def test_pictures_without_text_need_no_matplotlib():
     code = "import sys; from labelvae.visual import grids; grids.to_picture; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_very_long_name_is_cut_and_soon(monkeypatch):
+    counted = []
+    length = ImageFont.FreeTypeFont.getlength
+    monkeypatch.setattr(
+        ImageFont.FreeTypeFont, "getlength", lambda font, text: counted.append(text) or length(font, text)
+    )
+    assert sheet("m" * 3000) == sheet("m" * 300) != sheet("m" * 4)
+    assert len(counted) < 60
+
+
+def test_the_title_of_a_row_leaves_room_for_the_images():
+    image = torch.zeros(1, 28, 28)
+    assert grid([[image]], row_titles=["m" * 3000]).width < 6 * grid([[image]]).width
+    assert grid([[image]], row_titles=["Ankle boot"]).size != grid([[image]], row_titles=["Ankle"]).size

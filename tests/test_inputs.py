@@ -1,3 +1,4 @@
+import enum
 import json
 from dataclasses import asdict
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from labelvae import Augmentation, ConditionalVAE, Objective, wrong_labels
 from labelvae.inputs.checks import check_count, check_flag, check_number, check_widths
+from labelvae.inputs.class_names import check_names
 from labelvae.inputs.tensors import check_image_shape, check_images, check_labels, label_weights, noised_labels
 
 SHAPE = (1, 8, 8)
@@ -183,3 +185,44 @@ def test_what_is_no_single_number_is_refused(value):
     for check in (check_count, check_number):
         with pytest.raises(ValueError, match="^rate: expected a"):
             check("rate", value)
+
+
+class Pet(str, enum.Enum):  # noqa: UP042  its text is "Pet.cat"
+    cat = "cat"
+    dog = "dog"
+
+
+class Column:
+    def to_list(self):
+        return ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        list(Pet),
+        np.array(["cat", "dog"]),
+        (name for name in ("cat", "dog")),
+        {"cat": 0, "dog": 1}.keys(),
+        {0: "cat", 1: "dog"}.values(),
+        Column(),
+    ],
+    ids=lambda names: type(names).__name__,
+)
+def test_names_in_any_form(names):
+    found = check_names("names", names)
+    assert found == ["cat", "dog"]
+    assert [type(name) for name in found] == [str, str]
+
+
+@pytest.mark.parametrize("names", [{"cat", "dog"}, {"cat": 0}, b"cat", ["cat", ""], ["cat", "\t"], ["cat", None], None])
+def test_what_are_no_names(names):
+    with pytest.raises(ValueError, match="^names: expected"):
+        check_names("names", names)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 2), (64, 64, 5), (32, 64, 6)])
+def test_channels_behind_are_said(shape):
+    turned = (shape[2], *shape[:2])
+    with pytest.raises(ValueError, match=rf"\({turned[0]}, {turned[1]}, {turned[2]}\) are {shape[2]} channels"):
+        check_image_shape(shape)

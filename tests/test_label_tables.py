@@ -1,3 +1,6 @@
+import datetime
+import decimal
+import enum
 import math
 import unicodedata
 
@@ -54,7 +57,7 @@ def test_a_table_beside_tensors_is_read():
         some = ImageData.from_table(images, given, declared)
         assert list(some.attributes) == ["digit", "angle"]
         assert set(torch.cat([split.labels for split in some.splits.values()])[:, 0].tolist()) == {0.0, 1.0, 2.0}
-    with pytest.raises(ValueError, match="table: expected 9 rows, one an image, got 8"):
+    with pytest.raises(ValueError, match="column digit: expected 9 values, one an image, got 8"):
         ImageData.from_table(images, {name: list(column)[:8] for name, column in table.items()})
 
 
@@ -429,3 +432,81 @@ def test_a_model_that_does_what_is_asked_scores_so():
     assert scores["shade"]["correlation"] == pytest.approx(1)
     with pytest.raises(ValueError, match="judge: expected an AttributeClassifier, .* and a model of one class"):
         attribute_scores(ConditionalVAE((1, 8, 8), 3), Reads((1, 8, 8), kinds), images, rows)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+PETS, AGES = ["cat", "dog"] * 3, [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+
+
+class ArrowTable:
+    """A table of Arrow, whose columns have no names of their own and hold values that are none of Python."""
+
+    column_names = ("kind", "age")
+    columns = (PETS, AGES)
+
+    def __getitem__(self, name):
+        return type("ChunkedArray", (), {"to_pylist": lambda _: {"kind": PETS, "age": AGES}[name]})()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": iter(PETS), "age": tuple(AGES)},
+        {"kind": np.array(PETS)[:, None], "age": [decimal.Decimal(str(age)) for age in AGES]},
+        {"kind": [enum.Enum("Kind", "cat dog")[kind] for kind in PETS], "age": torch.tensor(AGES)},
+        [{"kind": kind, "age": age} for kind, age in zip(PETS, AGES, strict=True)],
+        pandas.DataFrame({"kind": PETS, "age": AGES}).to_records(index=False),
+        ArrowTable(),
+    ],
+    ids=lambda table: type(table).__name__,
+)
+def test_tables_in_any_form(table):
+    data = ImageData.from_table(PIXELS, table)
+    assert data.attributes["kind"].names == ("cat", "dog")
+    assert (data.attributes["age"].low, data.attributes["age"].high) == (0.5, 5.5)
+    rows = torch.cat([split.labels for split in data.splits.values()])
+    assert torch.equal(rows[rows[:, 1].argsort()], torch.tensor([[0.0, 1.0] * 3, AGES]).T)
+
+
+def test_dates_are_words():
+    days = [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)] * 3
+    assert ImageData.from_table(PIXELS, {"day": days}).attributes["day"].names == ("2020-01-01", "2021-01-01")
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (None, "table: expected a dict from names to values, a data frame, or a list of dicts, got None"),
+        ("labels.csv", "got 'labels.csv'; pandas.read_csv reads a file"),
+        (PETS, "got list"),
+        ({"kind": "cat"}, "column kind: expected 6 values, one an image, got 'cat'"),
+        ({"age": torch.tensor(1.0)}, "column age: expected 6 values, one an image, got 1.0"),
+        ({"kind": PETS, "age": AGES[:2]}, "column age: expected 6 values, one an image, got 2"),
+        ({1: PETS, "1": PETS}, "table: expected different columns, got '1' twice"),
+        (pandas.DataFrame([[kind, kind] for kind in PETS], columns=["a", "a"]), "different columns, got 'a' twice"),
+        ({"age": [*AGES[:5], math.inf]}, "row 5, column age: expected a finite number, got infinity"),
+        (type("LazyFrame", (), {"collect": None, "columns": ["a"]})(), "got LazyFrame; its collect"),
+    ],
+)
+def test_tables_that_are_none(table, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData.from_table(PIXELS, table)
+
+
+def test_infinity_is_no_value_of_a_declared_column():
+    with pytest.raises(ValueError, match="row 0, column age: expected one of 1, 2, got inf"):
+        ImageData.from_table(PIXELS, {"age": [math.inf, 1, 2, 1, 2, 1]}, {"age": Category(["1", "2"])})
+
+
+def test_a_table_under_another_name(tmp_path):
+    folder(tmp_path, HEAD + lines())
+    assert list(ImageData.from_table(tmp_path / "labels.csv").attributes) == ["kind", "age", "old"]
+    (tmp_path / "labels.csv").rename(tmp_path / "marks.CSV")
+    with pytest.raises(ValueError, match=r"labels.csv: no such file; .*; if it is marks.CSV, give .*marks.CSV"):
+        ImageData.from_table(tmp_path)
+    assert len(ImageData("table", tmp_path / "marks.CSV").splits["train"]) == 4
+
+
+def test_a_table_without_a_line_of_names(tmp_path):
+    with pytest.raises(ValueError, match="got 0.png, dog, 0.5, 0; the first line names the columns"):
+        ImageData.from_table(folder(tmp_path, lines()))

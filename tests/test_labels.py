@@ -1,8 +1,11 @@
 import enum
+import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from labelvae import ConditionalVAE, ImageData
 from labelvae.inputs.class_names import label_of
@@ -11,6 +14,10 @@ from labelvae.inputs.tensors import label_weights
 
 Y, K = [1, 2, 0, 2], 3
 ROWS = torch.eye(K)[Y]
+
+
+class Colour(enum.Enum):
+    red = 1
 
 
 class Column:
@@ -106,7 +113,14 @@ def test_square_matrices_are_rows():
         (torch.tensor(True), "torch.bool"),
         (None, "got None"),
         (float("nan"), "whole class indices, got nan"),
-        (np.array([1, 2, 0, np.nan]), "whole class indices, got nan"),
+        (np.array([1, 2, 0, np.nan]), "class indices or names, image 3 has none"),
+        (torch.tensor([1.0, 2.0, math.nan, 0.0]), "image 2 has none"),
+        (["0", None, "1", "2"], "image 1 has none"),
+        (["0", "1", "2", math.nan], "image 3 has none"),
+        (np.array(["0", None, "1", "2"], dtype=object), "image 1 has none"),
+        (np.array(["0", "1", None, "2"], dtype=np.dtypes.StringDType(na_object=None)), "image 2 has none"),
+        ([Colour.red] * 4, "got Colour.red; give its .name or its .value"),
+        (np.array(["0", 1, "1", "2"], dtype=object), "several kinds"),
         (float("inf"), "class indices, got inf"),
         (1e30, "got 1"),
         (10**30, "from 0 to 2, got 1000"),
@@ -116,7 +130,7 @@ def test_square_matrices_are_rows():
         (3, "got 3"),
         (np.uint64(2**63), "got 9223372036854775808"),
         (1 + 2j, "class indices"),
-        ([0, None, 1, 2], "got None"),
+        ([0, None, 1, 2], "image 1 has none"),
         ([0, 1], r"shape \(4,\), got \(2,\)"),
         ([[0, 1, 2, 0]], r"shape \(4, 3\), got \(1, 4\)"),
         (torch.zeros(4, 2, dtype=torch.long), r"shape \(4, 3\), got \(4, 2\)"),
@@ -131,7 +145,7 @@ def test_square_matrices_are_rows():
         ([torch.tensor(1), torch.tensor([1, 2])], "one form"),
         ([[1], [1, 2]], "class indices"),
         (np.array(["2020-01-01"] * 4, "M8[D]"), "class indices"),
-        (np.ma.masked_equal(Y, 0), "class indices"),
+        (np.ma.masked_equal(Y, 0), "image 2 has none"),
     ],
 )
 def test_what_has_no_plain_meaning_is_refused_in_one_short_sentence(labels, says):
@@ -275,3 +289,88 @@ def test_names_are_found_whatever_the_default_device():
     with torch.device("meta"):
         assert label_tensor(["dog", "cat"], 2, 2, class_names=["cat", "dog"]).tolist() == [1, 0]
         assert label_tensor("dog", 2, 1, class_names=["cat", "dog"]).tolist() == [1]
+
+
+class Arrow:
+    """A column of Arrow: its own conversion to an array refuses text and gaps."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter([ArrowScalar(value) for value in self.values])
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Needed to copy 1 chunks with 0 nulls, but zero_copy_only was True")
+
+    def to_numpy(self):
+        return self.__array__()
+
+    def to_pylist(self):
+        return self.values
+
+
+class ArrowScalar:
+    """One value of Arrow."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def as_py(self):
+        return self.value
+
+
+class ArrowTable:
+    """A table of Arrow: its columns are arrays without names."""
+
+    def __init__(self, **columns):
+        self.values = columns
+
+    @property
+    def column_names(self):
+        return list(self.values)
+
+    @property
+    def columns(self):
+        return [Arrow(column) for column in self.values.values()]
+
+    def __len__(self):
+        return len(next(iter(self.values.values())))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(list(self.values.values())).T
+
+    def to_pylist(self):
+        return [dict(zip(self.values, row, strict=True)) for row in zip(*self.values.values(), strict=True)]
+
+
+ANIMALS = ["cat", "dog", "owl"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        Arrow(["cat", "owl", "dog"]),
+        Arrow([0, 2, 1]),
+        list(Arrow(["cat", "owl", "dog"])),
+        ArrowTable(label=["cat", "owl", "dog"]),
+        ArrowTable(owl=[0, 1, 0], cat=[1, 0, 0], dog=[0, 0, 1]),
+        csr_matrix(np.eye(3)[[0, 2, 1]]),
+        np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0], None], dtype=object)[:3],
+        [Decimal(0), Decimal(2), Decimal(1)],
+        np.array(["cat", "owl", "dog"], dtype=np.dtypes.StringDType()),
+    ],
+    ids=lambda labels: type(labels).__name__,
+)
+def test_columns_of_other_libraries(labels):
+    assert label_weights(labels, 3, 3, class_names=ANIMALS).argmax(dim=1).tolist() == [0, 2, 1]
+
+
+def test_values_of_arrow_that_are_missing_are_said():
+    assert label_weights(ArrowScalar("dog"), 3, 1, class_names=ANIMALS).tolist() == [[0.0, 1.0, 0.0]]
+    for missing in (Arrow(["cat", None, "dog"]), list(Arrow([0, None, 1]))):
+        with pytest.raises(ValueError, match=r"^labels: .* image 1 has none \(None, NaN or masked\); leave"):
+            label_weights(missing, 3, 3, class_names=ANIMALS)

@@ -7,7 +7,7 @@ import runpy
 import subprocess
 import sys
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from PIL import Image
 
 from labelvae import ConditionalVAE, GuidedELBO, LabelClassifier, VAETraining
 from labelvae.evaluation.diagnosis import Diagnosis
+from labelvae.runs.presets import DIGITS
+from labelvae.runs.run_log import check_log
 from labelvae.training import loggers as logs
 from labelvae.training.dashboard import Relabelled
 from labelvae.training.loggers import close_logger, code_version, log_picture, make_logger, run_name, wandb_mode
@@ -299,6 +301,33 @@ def test_what_wandb_refuses_is_one_sentence_before_the_training(tmp_path, monkey
     monkeypatch.setenv("WANDB_PROJECT", "a/b")
     with pytest.raises(ValueError, match="wandb: Invalid project name 'a/b'"):
         make_logger("wandb", "offline", tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("PROJECT", "a/b", "wandb: Invalid project name 'a/b'"),
+        ("RUN_ID", "a/b", "wandb: Run ID cannot contain"),
+        ("TAGS", "a," + "b" * 70, "wandb: .*Tags must be between"),
+    ],
+)
+def test_a_name_that_wandb_refuses_is_said_before_anything_is_written(
+    variable, value, says, monkeypatch, no_wandb_variables
+):
+    monkeypatch.setenv(f"WANDB_{variable}", value)
+    with pytest.raises(ValueError, match=says):
+        check_log(replace(DIGITS, log="wandb", wandb="offline"))
+
+
+def test_a_key_that_wandb_refuses_is_said_in_words(monkeypatch, no_wandb_variables):
+    import wandb
+
+    def refused(prompt=True, verify=True):  # as wandb.login does with such a key, which it would then remember
+        raise wandb.errors.AuthenticationError("WANDB_API_KEY invalid: API key must have 40+ characters, has 3.")
+
+    monkeypatch.setattr(wandb, "login", refused)
+    with pytest.raises(ValueError, match="wandb: WANDB_API_KEY invalid: API key must.*or use --wandb offline"):
+        check_log(replace(DIGITS, log="wandb", wandb="online"))
 
 
 def test_a_log_that_fails_is_a_warning(tmp_path):

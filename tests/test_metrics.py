@@ -199,3 +199,15 @@ def test_realism_without_both_kinds_of_images_is_nan():
     metric = Realism(num_classes=2, feature_dim=3)
     metric.update(torch.rand(4, 3), torch.tensor([0, 0, 1, 1]), real=True)
     assert metric.compute().isnan().all()
+
+
+def test_thousands_of_features_are_averaged_into_few():
+    generator = torch.Generator().manual_seed(0)
+    features, labels = torch.rand(40, 3000, generator=generator), torch.arange(40) % 2
+    metric = Realism(2, feature_dim=3000)
+    assert metric.products.shape == (2, 2, 512, 512)
+    metric.update(features, labels, real=True)
+    metric.update(features, labels, real=False)
+    assert metric.compute()[0] == pytest.approx(0.0, abs=1e-6)
+    metric.update(features + 1.0, labels, real=False)
+    assert metric.compute()[0] > 1.0

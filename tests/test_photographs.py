@@ -180,6 +180,16 @@ def test_grey_photographs_keep_their_bits(run, four):
     assert 2**11 < np.asarray(eight).max() < 2**12, "in the range of the input"
 
 
+def test_sixteen_bits_close_together_use_the_whole_range(run, digits):
+    levels = 30000 + (digits[4] * 500).astype(np.uint16)
+    Image.fromarray(levels).save("four.png")
+    with pytest.warns(UserWarning, match="levels 30000 to 30[45]"):
+        run("four.png", "eight.png")
+    eight = np.asarray(opened("eight.png"))
+    assert eight.min() < 2000
+    assert eight.max() > 60000
+
+
 def test_an_image_of_the_models_size_is_taken_as_it_is(run, digits, vae):
     levels = (digits[4] * 255).round().astype(np.uint8)
     Image.fromarray(levels).save("digit.png")

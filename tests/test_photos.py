@@ -27,6 +27,7 @@ from labelvae.photos.reading import (
 )
 from labelvae.photos.scans import fit_scan
 from labelvae.photos.strokes import WORKING_SIDE, find_digits, find_writing, ink_maps
+from labelvae.photos.things import is_label, rods_among, things_in
 
 
 @pytest.fixture(scope="module")
@@ -490,3 +491,72 @@ def test_a_digit_that_fills_its_picture_is_replaced(digits, models):
     pasted = paste(picture, one.found, models[1].relabel(one.image[None], 5, 3)[0])
     assert pasted.size == picture.size
     assert [again.label for again in read_digits(pasted, *models).readings] == [5]
+
+
+def disc(y, x, radius):
+    return (radius + 0.5 - np.hypot(DOWN - y, ACROSS - x)).clip(0, 1)[..., None]
+
+
+@pytest.mark.parametrize("digit", [0, 1, 4, 8, 9])
+def test_a_digit_on_a_round_sticker_is_no_0(digit, digits, models):
+    """The sticker lies on a dark desk, and is bright with a hole, as a 0 on a board is."""
+    desk = np.where(disc(150, 200, 95) > 0.5, (0.95, 0.95, 0.9), (0.3, 0.2, 0.14))
+    read = read_digits(photo(ink_of((digits[digit], 155, 105, 90)), paper=desk), *models)
+    assert [(one.label, one.found.bright) for one in read.readings] == [(digit, False)]
+
+
+@pytest.mark.parametrize("colour", [(0.8, 0.2, 0.15), (0.1, 0.1, 0.1), (0.8, 0.6, 0.25)])
+@pytest.mark.parametrize("label", [1, 6])
+def test_a_sticker_or_a_coin_beside_a_digit_is_passed_over(label, colour, digits, models):
+    sheet = np.array((0.92, 0.9, 0.86)) * (1 - disc(90, 310, 38)) + np.array(colour) * disc(90, 310, 38)
+    read = read_digits(photo(ink_of((digits[label], 60, 90, 140)), paper=sheet), *models)
+    assert [one.label for one in read.readings] == [label]
+
+
+@pytest.mark.parametrize("label", [3, 8])
+def test_a_pen_that_lies_beside_a_digit_is_no_1(label, digits, models):
+    along = (DOWN - 150) + 0.2 * (ACROSS - 310)
+    pen = ((abs(ACROSS - 310 - 0.2 * (DOWN - 150)) < 12) & (abs(along) < 125)).astype(float)[..., None]
+    sheet = np.array((0.92, 0.9, 0.86)) * (1 - pen) + np.array((0.1, 0.15, 0.5)) * pen
+    read = read_digits(photo(ink_of((digits[label], 90, 90, 110)), paper=sheet), *models)
+    assert [one.label for one in read.readings] == [label]
+
+
+def test_a_1_among_specks_and_other_digits_is_no_pen():
+    def upright(length, width):
+        return Found((0, 0, width, length), np.ones((length, width), np.float32), 1.0, False, float(width), 0.9)
+
+    ring = np.pad(np.ones((60, 50), np.float32), 8)
+    ring[20:56, 20:46] = 0
+    digit, one, pen = replace(upright(60, 8), ink=ring), upright(70, 8), upright(200, 24)
+    assert rods_among([digit, one, pen]) == [pen]
+    assert rods_among([one, pen]) == [], "nothing beside them that is no rod"
+    assert rods_among([upright(200, 8), digit]) == [], "of the digit's own pen"
+    assert rods_among([pen, replace(digit, ink=np.ones((20, 20), np.float32))]) == [], "a speck"
+
+
+@pytest.mark.parametrize("holes", [[(150, 55, 28)], [(100, 26, 26), (200, 26, 26)]], ids=["0", "8"])
+def test_a_thick_round_digit_is_no_label(holes):
+    ink = np.hypot((DOWN - 150) / 140, (ACROSS - 200) / 90) < 1
+    for y, tall, wide in holes:
+        ink = ink & (np.hypot((DOWN - y) / tall, (ACROSS - 200) / wide) > 1)
+    assert 0.7 < ink.sum() / (np.pi * 140 * 90) < 1
+    assert not is_label(ink.astype(np.float32))
+
+
+def test_things_are_solid_and_have_a_plain_outline():
+    star = np.hypot(DOWN - 70, ACROSS - 60) < 25 + 15 * np.cos(5 * np.arctan2(DOWN - 70, ACROSS - 60))
+    ring = abs(np.hypot(DOWN - 70, ACROSS - 160) - 40) < 5
+    bar = (abs(ACROSS - 240) < 6) & (abs(DOWN - 70) < 50)
+    plain = [np.hypot((DOWN - 220) / 40, (ACROSS - 80) / 50) < 1]
+    plain.append((abs(DOWN + ACROSS - 420) < 45) & (abs(DOWN - ACROSS - 10) < 60))
+    assert (things_in(star | ring | bar | plain[0] | plain[1]) == (plain[0] | plain[1])).all()
+
+
+@pytest.mark.parametrize("label", [2, 4, 9])
+def test_the_plot_of_a_digit_on_a_white_page_is_read(label, digits, models):
+    """Most of the picture differs from what is taken for its paper."""
+    page = Image.new("L", (400, 400), "white")
+    plot = Image.fromarray((digits[label] * 255).astype(np.uint8)).resize((308, 308), Image.Resampling.NEAREST)
+    page.paste(plot, (46, 46))
+    assert [(one.label, one.found.bright) for one in read_digits(page, *models).readings] == [(label, True)]

@@ -116,7 +116,15 @@ def test_all_images_of_a_folder_are_scaled_alike(tmp_path):
 
 @pytest.mark.parametrize(
     ("levels", "low", "high"),
-    [(np.linspace(0, 1, 64), 0, 1), (np.linspace(0, 0.2, 64), 0, 1), (np.linspace(-5, 20, 64), -5, 20)],
+    [
+        (np.linspace(0, 1, 64), 0, 1),
+        (np.linspace(0, 0.2, 64), 0, 1),
+        (np.linspace(-5, 20, 64), -5, 20),
+        (np.linspace(0, 1e-3, 64), 0, 1e-3),
+        (np.linspace(0, 1e-30, 64), 0, 1e-30),
+        (np.linspace(1000, 1003, 64), 1000, 1003),
+        (np.full(64, 0.01), 0, 1),
+    ],
 )
 def test_floating_point_images(tmp_path, levels, low, high):
     Image.fromarray(levels.reshape(8, 8).astype(np.float32)).save(tmp_path / "x.tif")
@@ -131,6 +139,10 @@ def test_the_common_range_holds_all():
     assert common_levels([(0, 100)], floats=False) == Levels(0.0, 255.0)
     assert common_levels([(3, 256), (0, 20)], floats=False) == Levels(0.0, 511.0)
     assert common_levels([(-3, 7)], floats=False) == Levels(-3, 7)
+    assert common_levels([(30000, 30500)], floats=False) == Levels(30000, 30500)
+    assert common_levels([(30000, 30500), (0, 0)], floats=False) == Levels(0.0, 32767.0)
+    assert common_levels([(0, 1)], floats=False) == Levels(0.0, 255.0)
+    assert common_levels([(4000, 4000)], floats=False) == Levels(0.0, 4095.0)
     assert Levels(5.0, 5.0).shares(np.array([5, 6])).tolist() == [0.0, 1.0]
 
 
@@ -327,3 +339,25 @@ def test_a_picture_of_a_telephone_that_is_not_read_is_named(tmp_path, kind):
     assert common_form([str(tmp_path / "x.jpg")])[1][0] == (
         "a HEIC picture, as telephones write them, which is not read; save it as JPEG"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a web page or a drawing in XML"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture, which is not read; save it as PNG or JPEG"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"PF\n2 2\n-1.0\n" + bytes(48), "a PFM picture in colour"),
+        (b"PK\3\4", "an archive, no picture; unpack it first"),
+        (bytes(128) + b"DICM", "a DICOM picture"),
+        (b"no picture at all", "cannot identify image file"),
+    ],
+)
+def test_what_a_file_is_instead_of_an_image_is_said(tmp_path, content, said):
+    (tmp_path / "x.png").write_bytes(content)
+    assert common_form([str(tmp_path / "x.png")])[1][0].startswith(said)
+    with pytest.raises(ValueError, match=said):
+        read_scan(io.BytesIO(content), (1, 8, 8))

@@ -5,8 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from labelvae import ConditionalVAE, LabelClassifier
+from labelvae.models.export import exported
 from labelvae.system.whole_files import write_whole
 
 
@@ -182,3 +184,88 @@ def test_a_model_with_a_compiled_part_saves_and_loads_plain_names(vae, images, t
             weight.zero_()
     vae.load_state_dict(plain)
     assert torch.equal(vae.relabel(images, 1), expected)
+
+
+def each_linear(model, change):
+    """Change every fully connected layer of a model, of which none is zero."""
+    for layer in [part for part in model.modules() if type(part) is nn.Linear]:
+        nn.init.normal_(layer.weight, std=0.3)
+        change(layer)
+    return model.eval()
+
+
+PARAMETRIZATIONS = {
+    "weight norm": parametrizations.weight_norm,
+    "older weight norm": nn.utils.weight_norm,
+    "spectral norm": parametrizations.spectral_norm,
+    "older spectral norm": nn.utils.spectral_norm,
+    "pruning": lambda layer: prune.l1_unstructured(layer, "weight", 0.3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("kind", PARAMETRIZATIONS)
+def test_a_parametrized_model_is_saved_with_the_weights_that_it_uses(kind, vae, guide, images, tmp_path):
+    for name, model in (("vae", vae), ("guide", guide)):
+        each_linear(model, PARAMETRIZATIONS[kind])
+        expected = model.relabel(images, 1) if name == "vae" else model(images)
+        model.train()
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        model.save_pretrained(tmp_path / name)
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+        again = type(model).from_pretrained(tmp_path / name)
+        torch.testing.assert_close(again.relabel(images, 1) if name == "vae" else again(images), expected)
+    labels = torch.ones(6, dtype=torch.long)
+    torch.testing.assert_close(exported(vae).module()(images, labels), vae.relabel(images, labels))
+
+
+class Normed(LabelClassifier):
+    """A classifier whose own constructor parametrizes a layer."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        parametrizations.weight_norm(self.to_logits)
+
+
+def test_parametrizations_that_a_constructor_makes_keep_their_weights(shape, images, tmp_path):
+    classifier = Normed(shape, 3, widths=(8,)).eval()
+    classifier.save_pretrained(tmp_path / "guide")
+    again = Normed.from_pretrained(tmp_path / "guide")
+    assert again.state_dict().keys() == classifier.state_dict().keys()
+    torch.testing.assert_close(again(images), classifier(images))
+
+
+def test_converted_batch_normalizations_are_the_same_model(vae, images, tmp_path):
+    nn.SyncBatchNorm.convert_sync_batchnorm(vae.eval()).save_pretrained(tmp_path)
+    torch.testing.assert_close(ConditionalVAE.from_pretrained(tmp_path).relabel(images, 1), vae.relabel(images, 1))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of quantization
+def test_what_could_not_be_loaded_is_not_saved(vae, guide, tmp_path):
+    guide.to_logits = nn.Linear(8, 5)
+    quantized = torch.ao.quantization.quantize_dynamic(vae, {nn.Linear}, dtype=torch.qint8)
+    for model, says in (
+        (guide, r"2 of its weights are not those .* a layer was replaced or added"),
+        (quantized, "of a quantized one; save it before"),
+        (vae.to("meta"), "model: expected weights, got a model on the meta device"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_places_that_cannot_be_written_to_are_named(vae, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file: the model could not be saved there \("):
+        vae.save_pretrained(tmp_path / "file")
+    for folder in (None, "", b"bytes"):
+        with pytest.raises(ValueError, match="folder: expected the path of a folder, got"):
+            vae.save_pretrained(folder)
+
+
+def test_a_model_without_names_leaves_none_of_the_model_before_it(vae, tmp_path):
+    vae.class_names = ["a", "b", "c"]
+    vae.save_pretrained(tmp_path)
+    vae.class_names = None
+    vae.save_pretrained(tmp_path)
+    assert ConditionalVAE.from_pretrained(tmp_path).class_names is None

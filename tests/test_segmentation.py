@@ -532,6 +532,16 @@ def test_pictures():
     assert drawn.std() > 0
 
 
+def test_curves_have_the_names_that_they_are_given():
+    history = [{"loss": 2.0}, {"loss": 1.0}]
+
+    def drawn(*names):
+        return np.asarray(learning_curves(dict.fromkeys(names, history), "loss", r"in $\frac$"))
+
+    assert drawn(r"$\frac$ of", "$5 to $10").std() > 0  # no mathematics
+    assert (drawn("_a") != drawn("_b")).any()  # in the legend
+
+
 def run_script(script, *words, cwd):
     command = [sys.executable, str(ROOT / script), *words]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)

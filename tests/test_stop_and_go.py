@@ -244,3 +244,8 @@ def test_there_is_no_last_checkpoint_until_it_is_written(tmp_path):
     assert kept.last_model_path == ""
     kept.path.touch()
     assert kept.last_model_path == str(tmp_path / "last.ckpt")
+
+
+def test_checkpoints_of_no_epoch_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="every_n_epochs: expected an integer of at least 1, got 0"):
+        LastCheckpoint(tmp_path / "last.ckpt", every_n_epochs=0)

@@ -7,9 +7,12 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
     EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
+    LearningRateFinder,
     ModelCheckpoint,
     ModelPruning,
     StochasticWeightAveraging,
@@ -23,10 +26,12 @@ from labelvae import (
     ConditionalVAE,
     Discriminator,
     GuidedELBO,
+    ImageData,
     LabelClassifier,
     Objective,
     VAETraining,
 )
+from labelvae.training.callbacks import MovingAverage
 
 X, Y = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 3
 
@@ -328,3 +333,148 @@ def test_a_training_without_gradients_is_refused(make, trainer):
     task = make()
     with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode: there are no gradients"):
         trainer().fit(task, loader(X, Y))
+
+
+class Stopped(Callback):
+    """End a training by an error after a step."""
+
+    def __init__(self, step, error=RuntimeError):
+        self.step, self.error = step, error
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise self.error("stopped")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_loader_shuffles_again_after_a_training_that_failed_while_it_overfitted(error, trainer):
+    batches = ImageData.from_tensors(X, Y, list("abc")).loader("train", 20, shuffle=True)
+    fit = trainer(overfit_batches=2, callbacks=[Stopped(3, error)])
+    with pytest.raises(error, match="stopped"):
+        fit.fit(classifier_task(), batches, loader(X, Y))
+    assert batches.shuffle
+    trainer(overfit_batches=2).fit(classifier_task(), [batches], loader(X, Y))
+    assert batches.shuffle
+
+
+def test_a_loader_that_is_made_anew_overfits_to_the_same_batches(trainer):
+    seen = []
+
+    class Watch(ClassifierTraining):
+        def training_step(self, batch, batch_idx):
+            seen.append(batch[1].tolist())
+            return super().training_step(batch, batch_idx)
+
+    data = ImageData.from_tensors(X, Y, list("abc"), batch_size=20)
+    fit = trainer(overfit_batches=2, reload_dataloaders_every_n_epochs=1)
+    fit.fit(Watch(LabelClassifier((1, 8, 8), 3, widths=(4,))), datamodule=data)
+    assert seen[:2] == seen[2:]
+
+
+class Rates(Callback):
+    """Keep the learning rate of every step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, *_):
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_the_schedule_ends_with_the_training_whatever_changes_its_steps(trainer):
+    data = ImageData.from_tensors(X, Y, list("abc"), batch_size=20)
+    finder, added = BatchSizeFinder(max_trials=2, init_val=2, steps_per_trial=1), GradientAccumulationScheduler({0: 2})
+    for changing, source, steps in ((finder, {"datamodule": data}, None), (added, {}, 4 * 3)):
+        task, rates = classifier_task(), Rates()
+        fit = trainer(max_epochs=4, callbacks=[changing, rates], limit_val_batches=0)
+        fit.fit(task, *(() if source else (loader(X, Y),)), **source)
+        assert fit.global_step == task.steps == (steps or 4 * len(data.train_dataloader()))
+        assert rates.seen[-5] > rates.seen[-1] == 0
+
+
+def test_a_rate_that_a_callback_finds_is_the_one_of_the_training(trainer, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.tuner.lr_finder._LRFinder.suggestion", lambda *_: 0.004)
+    rates, task = Rates(), vae_task(adversarial_weight=1.0)
+    fit = trainer(max_epochs=4, callbacks=[LearningRateFinder(num_training_steps=4), rates], limit_val_batches=0)
+    fit.fit(task, loader(X, Y))
+    assert task.learning_rate == 0.004
+    assert max(rates.seen) == pytest.approx(0.004, rel=0.05)
+    groups = fit.optimizers[0].param_groups
+    assert [groups[0]["initial_lr"], groups[-1]["initial_lr"]] == [0.004, task.discriminator_learning_rate]
+
+
+@pytest.mark.parametrize("how", [{"max_steps": 0}, {"max_epochs": 0}, {"limit_train_batches": 0}])
+def test_a_trainer_that_shall_train_nothing_trains_nothing(how, trainer):
+    for task in TASKS:
+        fit = trainer(**how)
+        fit.fit(task(), loader(X, Y), loader(X, Y))
+        assert fit.global_step == 0
+
+
+@pytest.mark.filterwarnings("ignore:Total length of")
+def test_training_data_without_a_batch_are_refused(trainer):
+    for batches in (loader(X[:0], Y[:0]), loader(X[:5], Y[:5], drop_last=True)):
+        with pytest.raises(ValueError, match="training data: expected at least one batch, got none.*smaller batch"):
+            trainer().fit(classifier_task(), batches)
+
+
+def resumed(task, trainer, path, **how):
+    fit = trainer(**how)
+    fit.fit(task, loader(X, Y), loader(X, Y), ckpt_path=path, weights_only=True)
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("how", "steps"),
+    [({}, 10), ({"accumulate_grad_batches": 3}, 7), ({"limit_train_batches": 2}, 7), ({"max_steps": 8}, 8)],
+)
+def test_a_training_that_is_resumed_with_other_steps_ends_with_its_schedule(how, steps, trainer, tmp_path):
+    path = tmp_path / "first.ckpt"
+    first = trainer(max_epochs=1)
+    first.fit(classifier_task(), loader(X, Y))
+    first.save_checkpoint(path)
+    task, rates = classifier_task(), Rates()
+    fit = resumed(task, trainer, path, callbacks=[rates], **how)
+    assert fit.global_step == task.steps == steps
+    assert rates.seen[0] > rates.seen[-1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*the checkpoint was made with")
+def test_what_a_resumed_training_does_not_take_is_said(trainer, tmp_path):
+    path = tmp_path / "first.ckpt"
+    first = trainer(max_epochs=1)
+    first.fit(vae_task(), loader(X, Y))
+    first.save_checkpoint(path)
+    task = vae_task()
+    task.learning_rate = 0.5
+    with pytest.warns(UserWarning, match=r"learning_rate: the checkpoint was made with 0.001, now 0.5; a resumed tr"):
+        fit = resumed(task, trainer, path)
+    assert fit.optimizers[0].param_groups[0]["initial_lr"] == 0.001
+    with pytest.warns(UserWarning, match=r"loss: the checkpoint was made with label_weight 5.0, now 2.0"):
+        resumed(vae_task(label_weight=2.0), trainer, path)
+    for other in (classifier_task(), VAETraining(ConditionalVAE((1, 8, 8), 3, latent_dim=5), GuidedELBO())):
+        with pytest.raises(ValueError, match="ckpt_path: the checkpoint's weights are not those of this"):
+            resumed(other, trainer, path)
+    with pytest.raises(ValueError, match="lr, size: VAETraining has no such argument, only vae, loss, learning_rate"):
+        VAETraining.load_from_checkpoint(path, lr=0.5, size=3)
+    with pytest.raises(ValueError, match="is a folder; give the path of a checkpoint in it"):
+        VAETraining.load_from_checkpoint(tmp_path)
+
+
+def test_a_network_without_a_weight_to_train_is_refused(trainer):
+    task = vae_task()
+    task.vae.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights: all are frozen, none can be trained"):
+        trainer().fit(task, loader(X, Y))
+
+
+def test_a_prefix_is_a_text():
+    with pytest.raises(ValueError, match="prefix: expected str, got NoneType"):
+        ClassifierTraining(LabelClassifier((1, 8, 8), 3, widths=(4,)), prefix=None)
+
+
+def test_an_average_of_weights_of_16_bits(trainer):
+    task = vae_task()
+    before = task.vae.encoder.hidden.weight.clone()
+    trainer(precision="bf16-true", callbacks=[MovingAverage(0.9)]).fit(task, loader(X, Y), loader(X, Y))
+    assert not torch.equal(task.vae.encoder.hidden.weight, before)

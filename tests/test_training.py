@@ -126,21 +126,26 @@ def test_the_loss_falls(digits, tmp_path):
     assert task.loss(task.vae.eval(), *batch).reconstruction.mean() < before - 20
 
 
-def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(digits, tmp_path):
+@pytest.mark.parametrize(
+    "how", [{}, {"max_steps": 50}, {"max_steps": 20, "accumulate_grad_batches": 3, "val_check_interval": 4}]
+)
+def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(how, digits, tmp_path):
     whole = vae_task()
-    trainer(tmp_path, 4, LastCheckpoint(tmp_path / "whole.ckpt")).fit(whole, datamodule=digits)
+    unbroken = trainer(tmp_path, 4, LastCheckpoint(tmp_path / "whole.ckpt"), **how)
+    unbroken.fit(whole, datamodule=digits)
 
     class StopInEpoch2(Callback):
-        def on_train_batch_end(self, trainer, *_):
-            if trainer.current_epoch == 2 and trainer.global_step % 18 == 5:
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.current_epoch == 2 and batch_idx == 5:
                 raise RuntimeError("stopped")
 
     path = tmp_path / "last.ckpt"
     with pytest.raises(RuntimeError, match="stopped"):
-        trainer(tmp_path, 4, LastCheckpoint(path), StopInEpoch2()).fit(vae_task(), datamodule=digits)
+        trainer(tmp_path, 4, LastCheckpoint(path), StopInEpoch2(), **how).fit(vae_task(), datamodule=digits)
     torch.rand(100)  # whatever else happens in between
-    resumed = vae_task()
-    trainer(tmp_path, 4, LastCheckpoint(path)).fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
+    resumed, again = vae_task(), trainer(tmp_path, 4, LastCheckpoint(path), **how)
+    again.fit(resumed, datamodule=digits, ckpt_path=path, weights_only=True)
+    assert again.global_step == unbroken.global_step
     for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
 

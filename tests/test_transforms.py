@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 from torch.nn import functional as F
 
+from labelvae import Binary, Category, ConditionalVAE
 from labelvae.inputs.peeking import readable
 
 CODES, Y = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1])
@@ -94,3 +96,66 @@ def test_attributions_may_leave_the_range_where_use_may_not(guide):
         noisy = noisy.detach()
     with pytest.raises(ValueError, match="NaN"):
         guide((noisy / 0).requires_grad_())
+
+
+class Using(nn.Module):
+    """A module of one's own that uses a model inside."""
+
+    def __init__(self, vae, use):
+        super().__init__()
+        self.vae, self.use = vae, use
+        self.eval()
+
+    def forward(self, x, y):
+        return self.use(self.vae, x, y)
+
+
+USES = [
+    lambda vae, x, y: vae.relabel(x, y),
+    lambda vae, x, y: vae.relabel(x, 1) + vae.reconstruct(x, y),
+    lambda vae, x, y: vae.relabel(x, y, own_labels=y, residual=True),
+    lambda vae, x, y: vae.interpolate(x, y, 0, steps=3),
+    lambda vae, x, y: vae.decode(vae.encode(x).mean, y),
+]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("use", USES)
+def test_a_module_that_relabels_is_exported_for_batches_of_any_size(vae, use, strict):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,)).eval()
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        program = torch.export.export(
+            Using(vae, use), (X, Y), dynamic_shapes={"x": {0: batch}, "y": {0: batch}}, strict=strict
+        ).module()
+        for count in (1, 3, 300):
+            images, labels = torch.rand(count, 1, 8, 8), torch.arange(count) % 3
+            torch.testing.assert_close(program(images, labels), use(vae, images, labels))
+
+
+def test_rows_of_attributes_are_exported_for_batches_of_any_size():
+    kinds = {"digit": Category(3), "on": Binary()}
+    vae = ConditionalVAE((1, 8, 8), attributes=kinds, latent_dim=4, encoder_widths=(8,)).eval()
+    batch, rows = torch.export.Dim("batch", min=1), torch.stack([Y, Y % 2], dim=1).float()
+    program = torch.export.export(Using(vae, USES[0]), (X, rows), dynamic_shapes=({0: batch}, {0: batch})).module()
+    torch.testing.assert_close(program(X[:2], rows[:2]), vae.relabel(X[:2], rows[:2]))
+
+
+def test_an_exported_module_that_relabels_comes_back_from_its_file(vae, tmp_path):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,)).eval()
+    torch.export.save(torch.export.export(Using(vae, USES[0]), (X, Y)), tmp_path / "relabel.pt2")
+    again = torch.export.load(tmp_path / "relabel.pt2").module()
+    torch.testing.assert_close(again(X, Y), vae.relabel(X, Y))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of tracing
+def test_compiled_and_traced_programs_take_more_images_than_they_were_made_with():
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_widths=(8,)).eval()
+    images, labels = torch.rand(300, 1, 8, 8), torch.arange(300) % 3
+    traced = torch.jit.trace(Using(vae, USES[0]), (X, Y), check_trace=False)
+    torch.testing.assert_close(traced(images, labels), vae.relabel(images, labels))
+    compiled = torch.compile(vae.relabel, backend="eager", fullgraph=True)
+    with torch._dynamo.config.patch(recompile_limit=3):
+        for count in (5, 2, 3, 4, 300, 7):
+            given = images[:count], labels[:count]
+            torch.testing.assert_close(compiled(*given), vae.relabel(*given))

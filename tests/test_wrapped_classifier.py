@@ -22,6 +22,7 @@ from labelvae import (
     evaluate,
 )
 from labelvae.evaluation.diagnosis import diagnose
+from labelvae.evaluation.explanations import explain
 from labelvae.evaluation.references import ImageItself
 from labelvae.models.frozen import FrozenNorm
 
@@ -132,6 +133,31 @@ def test_a_judge_is_what_its_forward_says(vae):
     mine = LabelClassifier(SHAPE, 3, widths=(4,))
     mine.forward = Colour().forward
     assert evaluate(vae, [(images, colours)], mine, progress=False).judge_accuracy == 1.0
+    mine = LabelClassifier(SHAPE, 3, widths=(4,))
+    mine.register_forward_hook(lambda _, given, __: Colour()(given[0]))
+    assert evaluate(vae, [(images, colours)], mine, progress=False).judge_accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda logits: (logits, None), r"logits of shape \(B, 3\), got tuple for two images; return the logits"),
+        (lambda logits: {"logits": logits}, "got dict for two images; return the logits alone"),
+        (lambda logits: logits[:, :2], r"got \(2, 2\) for two images"),
+    ],
+)
+def test_a_subclass_that_answers_badly_is_refused_by_name(vae, images, answer, says):
+    class Mine(LabelClassifier):
+        def forward(self, images):
+            return answer(super().forward(images))
+
+    mine = Mine(SHAPE, 3, widths=(4,))
+    with pytest.raises(ValueError, match=f"judge: .*{says}"):
+        evaluate(vae, [(images, torch.tensor([0, 1, 2] * 2))], mine, progress=False)
+    with pytest.raises(ValueError, match=f"guide: .*{says}"):
+        GuidedELBO(mine)
+    with pytest.raises(ValueError, match=f"classifier: .*{says}"):
+        explain(vae, images, mine)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +318,21 @@ def test_a_network_without_a_gradient_may_judge_but_not_guide():
 def test_a_network_without_values_is_refused():
     with pytest.raises(ValueError, match="module: expected weights, got a network on the meta device"):
         LabelClassifier.wrap(nn.Sequential(nn.Flatten(), nn.Linear(64, 3, device="meta")), (1, 8, 8), 3)
+    vae, judge = ConditionalVAE((1, 8, 8), 3), LabelClassifier((1, 8, 8), 3, widths=(4,))
+    batches = [(torch.rand(3, 1, 8, 8), torch.arange(3))]
+    with pytest.raises(ValueError, match="judge: expected weights, got a network on the meta device"):
+        evaluate(vae, batches, LabelClassifier((1, 8, 8), 3).to("meta"), progress=False)
+    with pytest.raises(ValueError, match="model: expected values, got a tensor of the meta device"):
+        evaluate(vae.to("meta"), batches, judge, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_frozen_program_of_torchscript_is_a_judge_and_a_guide():
+    program = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()))
+    vae, images, labels = ConditionalVAE((1, 8, 8), 3), torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+    scores = evaluate(vae, [(images, labels)], program, progress=False)
+    assert scores.judge_accuracy == pytest.approx(float((program(images).argmax(1) == labels).float().mean()))
+    GuidedELBO(program)(vae, images, labels).total.backward()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")

@@ -93,8 +93,8 @@ class Attributes(Mapping[str, Kind]):
 
         Args:
             given: a dict or a table (a data frame) from names to values, one for all images or B; or rows `(B, A)`
-                themselves; for one attribute, also its values. Values of a category are indices or names. An attribute
-                that is left out, None and NaN are unknown.
+                themselves, or one row for all images; for one attribute, also its values. Values of a category are
+                indices or names. An attribute that is left out, None and NaN are unknown.
             batch: B; None counts them.
             name: of the argument, for the error.
 
@@ -124,12 +124,14 @@ class Attributes(Mapping[str, Kind]):
         rows = plain_tensor(given)
         if rows.is_complex() or rows.dtype == torch.bool or rows.ndim == 0:
             raise ValueError(f"{name}: {self._wanted()}, got {described(given)}")
-        if rows.ndim == 1 and len(self) == 1:
-            rows = rows[:, None]
-        if rows.ndim != 2 or rows.shape[1] != len(self) or batch not in (None, len(rows)):
+        if rows.ndim == 1:
+            rows = rows[:, None] if len(self) == 1 else rows[None]
+        if batch is not None and rows.ndim == 2 and rows.shape[0] != batch and rows.shape[0] == 1:
+            rows = rows.repeat(batch, 1)
+        if rows.ndim != 2 or rows.shape[1] != len(self) or (batch is not None and rows.shape[0] != batch):
             expected = f"({'B' if batch is None else batch}, {len(self)})"
             raise ValueError(
-                f"{name}: expected a row of {', '.join(self)} an image, shape {expected}, got {tuple(rows.shape)}"
+                f"{name}: expected a row of {', '.join(self)} an image, shape {expected}, got {tuple(given.shape)}"
             )
         rows = rows.float()
         if readable(rows):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labelvae.cli.loading import check_images_of_run, data_of, images_of_run, load_classifier, load_model
+from labelvae.cli.surroundings import check_place
 from labelvae.data.settings import DataName
 
 
@@ -48,7 +49,7 @@ def run_evaluate(
     from labelvae.models.hub import locate, saved_kind
     from labelvae.system.whole_files import user_path
 
-    _check_ending("out", out, ".json")
+    _check_file("out", out, ".json")
     vae, names = load_model(model)
     if vae.attributes is not None and (not names or saved_kind(locate(judge, "")) == "AttributeClassifier"):
         for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
@@ -108,10 +109,15 @@ def _evaluate_attributes(
         save_scores(scores, user_path(out))
 
 
-def _check_ending(name: str, path: Path | None, ending: str) -> None:
-    """Refuse a file to be written whose name has another ending: it may be a file of something else."""
-    if path is not None and path.suffix.lower() != ending:
+def _check_file(name: str, path: Path | None, ending: str) -> None:
+    """Refuse a file that cannot be written, or whose name has another ending: it may be a file of something else."""
+    if path is None:
+        return
+    from labelvae.system.whole_files import user_path
+
+    if path.suffix.lower() != ending:
         raise ValueError(f"{name}: expected a file ending in {ending}, got {path}")
+    check_place(name, user_path(path))
 
 
 def prior(
@@ -164,7 +170,7 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
     from labelvae.runs.comparison import comparison_page, comparison_table
     from labelvae.system.whole_files import user_path, write_whole
 
-    _check_ending("html", html, ".html")
+    _check_file("html", html, ".html")
     found = [read_run(user_path(folder)) for folder in runs]
     print(comparison_table(found))
     if html is not None:
@@ -188,6 +194,7 @@ def export(out: Path, *, model: str) -> None:
     out = user_path(out)
     if out.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"out: expected a file ending in .onnx or .pt2, got {out}")
+    check_place("out", out)
     vae = ConditionalVAE.from_pretrained(model)
     (export_onnx if out.suffix == ".onnx" else export_program)(vae, out)
     print(f"relabelling of {model}: {out}")

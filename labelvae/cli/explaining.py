@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labelvae.cli.loading import guide_beside, images_of_run, load_classifier, load_model
+from labelvae.cli.surroundings import check_place
 from labelvae.data.settings import DataName
 
 SHEET, SCORES = "explanations.png", "scores.json"
@@ -79,6 +80,7 @@ def explain(
         raise ValueError("data: expected pictures or a data set, got both; leave one out")
     if any(user_path(word).resolve() == out.resolve() for word in words):
         raise ValueError(f"out: {last} is what the pictures are read from; give another folder for the results")
+    check_place("out", out, folder=True)
     _refuse_others(out)
     pictures = find_pictures(words, leave_out=str(out)) if words else None
     from labelvae.cli.parser import quick_start

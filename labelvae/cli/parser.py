@@ -13,21 +13,31 @@ import threading
 from argparse import SUPPRESS
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ActionYesNo, ArgumentParser
 
+from labelvae.cli.mistakes import in_one_line
+from labelvae.cli.settings_files import SettingsFile
+from labelvae.cli.surroundings import check_here, check_place, said
 from labelvae.inputs.dotted import flat
 from labelvae.runs.settings import Settings
 from labelvae.system.allocator import keep_freed_memory
 
 
 class DashParser(ArgumentParser):
-    """A parser of options with dashes (`--data-dir`), and of flags without a value (`--resume`, `--no-resume`)."""
+    """A parser of options with dashes (`--data-dir`), and of flags without a value (`--resume`, `--no-resume`).
+
+    Invalid words print one line to standard error and exit with status 2.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # jsonargparse warns of abbreviations that nobody allowed, and knows the last option by this name only
+        super().__init__(*args, **{"allow_abbrev": True, "print_config": "--print-config", **kwargs})
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
         """Add an argument, as `argparse` does.
@@ -43,39 +53,13 @@ class DashParser(ArgumentParser):
         dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
         return super().add_argument(*dashed, **kwargs)
 
-
-class _SettingsFile(ActionConfigFile):
-    """An option that reads settings from a file. An empty section of the file changes nothing."""
-
-    def __call__(self, parser: Any, found: Any, word: Any, option: str | None = None) -> None:
-        """Read the file into what was found before.
-
-        Raises:
-            TypeError: a file that is not UTF-8; a section without names; a folder that is null.
-        """
-        before = found.clone()
-        try:
-            super().__call__(parser, found, word, option)  # type: ignore[no-untyped-call]
-        except UnicodeDecodeError as error:
-            raise TypeError(f"{word}: expected a text file in UTF-8 ({error})") from error
-        for name in _sections(Settings()):
-            value = found.get(name)
-            if value is None:
-                found[name] = before[name]
-            elif not isinstance(value, Namespace):
-                raise TypeError(f"{name}: expected a section of settings by name in {word}, got {value!r:.80}")
-        for name in ("out", "data_dir"):
-            if found[name] is None:
-                raise TypeError(f"{name}: expected a folder in {word}, got null")
-
-
-def _sections(settings: Any, before: str = "") -> Iterator[str]:
-    """Yield the dotted names of the parts that have settings of their own, the outer ones first."""
-    for part in fields(settings):
-        value = getattr(settings, part.name)
-        if is_dataclass(value):
-            yield f"{before}{part.name}"
-            yield from _sections(value, f"{before}{part.name}.")
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say in one line what is wrong, and exit."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        usage = (self.usage or "%(prog)s").partition(" [")[0] % {"prog": self.prog}
+        print(f"error: {in_one_line(message, self._actions, usage)}", file=sys.stderr)
+        raise SystemExit(2)
 
 
 @contextmanager
@@ -131,7 +115,9 @@ def run(
 
     before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
+        check_here()
         settings = settings_of()
+        check_place("out", settings.out, folder=True)
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # this and the next before torch is imported
         if settings.keep_memory:
             keep_freed_memory()
@@ -139,7 +125,7 @@ def run(
             settings = suited(settings, lambda others: read(others)[1]())
         main(settings)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {said(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"\nstopped; what is made is under {words.out}, --resume goes on from there", file=sys.stderr)
@@ -155,7 +141,7 @@ def _read(
     """Read the words of a command line, and return them with a function that makes settings of them."""
     parser = DashParser(description=description, usage=usage)
     parser.add_argument(
-        "--config", action=_SettingsFile, help="Settings from a file, such as settings.yaml of an earlier run."
+        "--config", action=SettingsFile, help="Settings from a file, such as settings.yaml of an earlier run."
     )
     parser.add_class_arguments(Settings)
     parser.add_argument("--more-guides", type=int, default=0, help=SUPPRESS)  # in the settings of older runs

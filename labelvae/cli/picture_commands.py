@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from labelvae.cli.loading import guide_beside, load_model, order_of
+from labelvae.cli.surroundings import check_place
 
 SAMPLED_AT_ONCE = 256
 """Most images that `sample` holds in memory. A multiple of 16 draws the same as one large batch."""
@@ -78,6 +79,7 @@ def relabel(
     if enlarge is not None:
         check_count("enlarge", enlarge)
     one, out = is_picture_name(last), user_path(last)
+    check_place("out", out, folder=not one)
     if any(_same(user_path(word), out) for word in words):
         raise ValueError(f"out: {last} is what the images are read from; give another place for the results")
     pictures = find_pictures(words, leave_out=str(out))
@@ -153,6 +155,7 @@ def sample(
     if not str(out):  # which a shell makes of a variable that is not set
         raise ValueError("out: expected a picture or a folder, got an empty name")
     one, target = is_picture_name(out), user_path(out)
+    check_place("out", target, folder=not one)
     vae, names = load_model(model)
     order = order_of(model, vae, names, label, refine, name="label")
     labels, drawing, names = order.labels, order.model, order.names

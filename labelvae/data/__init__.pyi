@@ -18,7 +18,6 @@ from .differentiable_style import stroke_thickness as stroke_thickness
 from .differentiable_style import style_of as style_of
 from .differentiable_style import window_colours as window_colours
 from .folders import Listing as Listing
-from .folders import SplitName as SplitName
 from .folders import list_folder as list_folder
 from .folders import natural as natural
 from .forms import Form as Form
@@ -61,6 +60,7 @@ from .settings import DataSettings as DataSettings
 from .settings import Interpolation as Interpolation
 from .sources import read_digits as read_digits
 from .sources import read_torchvision as read_torchvision
+from .split_folders import SplitName as SplitName
 from .splits import balanced as balanced
 from .tables import inferred_attributes as inferred_attributes
 from .tables import read_labels as read_labels

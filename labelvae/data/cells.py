@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from labelvae.inputs.checks import plain_number
@@ -23,12 +26,17 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:,\
 
 
 def cell(value: Any, unknown: Sequence[str] = UNKNOWN) -> Any:
-    """Return a value of a table; None if it is unknown."""
+    """Return a value of a table as text or Python's own number; None if it is unknown."""
     value = plain_number(value)
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) in ("<NA>", "NaT"):  # pandas'
         return None
+    if isinstance(value, Enum) and not isinstance(value, str | int):
+        value = value.name
+    value = str(value) if isinstance(value, date | time) else value
     return None if isinstance(value, str) and value.strip().casefold() in unknown else value
 
 

@@ -15,7 +15,8 @@ from labelvae.data.forms import progress
 from labelvae.data.given_data import batches_of, class_labels, classes_of, has_positions, pair_of
 from labelvae.data.image_sets import FileImages, ImageSet, StoredImages
 from labelvae.data.labelled_files import Source
-from labelvae.inputs.class_names import check_names
+from labelvae.inputs.checks import plain_number
+from labelvae.inputs.class_names import check_names, folded
 from labelvae.inputs.conversions import described, image_bytes
 from labelvae.system.memory import fits
 
@@ -80,7 +81,7 @@ class Read:
                     f"{name}: expected images of one size, got {self.shape} and {tuple(images.shape[1:])} (image "
                     f"{len(self.labels)}); resize them in the data set"
                 )
-            self.labels += labels
+            self.labels += map(plain_number, labels)  # torch takes no uint64 of numpy
             hashed.update(images.numpy().tobytes())
             seen.update(hash(image.tobytes()) for image in images.numpy())
             kept += [images] if keep else []
@@ -111,9 +112,9 @@ class Read:
                     f"without {lost}; give every split the same classes"
                 )
             places = torch.tensor([of_train.index(name) for name in said])
-            labels = places[class_labels(self.labels, len(said), count, said)]
+            labels = places[class_labels(self.labels, len(said), count, said, f"{self.name}: labels")]
         else:
-            labels = class_labels(self.labels, len(class_names), count, class_names).clone()
+            labels = class_labels(self.labels, len(class_names), count, class_names, f"{self.name}: labels").clone()
         if self.images is not None:
             return ImageSet(self.images, labels)
         channels, height, width = self.shape
@@ -125,12 +126,17 @@ class Read:
 
 
 def names_of(read: Read) -> list[str]:
-    """Return the names of the classes: the data set's own `classes`, or else the labels themselves, in their order."""
+    """Return the names of the classes: the data set's own `classes`, or else the labels themselves, in their order.
+
+    Raises:
+        ValueError: names that are empty, there twice, or differ in spaces or upper and lower case only; labels that are
+            no classes, such as numbers of which most are missing.
+    """
     said = classes_of(read.given)
     if said is not None:
-        return said
-    if all(isinstance(label, str) for label in read.labels):
-        return sorted(set(read.labels))
+        return check_names(f"{read.name}: classes", said)
+    if all(isinstance(label, str | bytes) for label in read.labels):
+        return _different_words(read)
     odd = next((place for place, label in enumerate(read.labels) if not _is_class(label)), None)
     if odd is not None:
         raise ValueError(
@@ -140,7 +146,28 @@ def names_of(read: Read) -> list[str]:
     sizes = {torch.as_tensor(label).numel() for label in read.labels}
     if sizes != {1}:
         return [str(k) for k in range(max(sizes))]
-    return [str(k) for k in range(1 + max(int(label) for label in read.labels))]
+    largest = max(int(torch.as_tensor(label)) for label in read.labels)
+    if largest >= len(read.labels):  # some class has no image
+        raise ValueError(
+            f"{read.name}: expected class indices from 0, got {largest} as a label of {len(read.labels)} images; give "
+            "names as text, or number the classes from 0"
+        )
+    return [str(k) for k in range(1 + largest)]
+
+
+def _different_words(read: Read) -> list[str]:
+    """Return the words that labels are, sorted."""
+    words = {each.decode(errors="replace") if isinstance(each, bytes) else str.__str__(each) for each in read.labels}
+    names = check_names(f"{read.name}: labels", sorted(words))
+    alike: dict[str, str] = {}
+    for each in names:
+        other = alike.setdefault(folded(each), each)
+        if other != each:
+            raise ValueError(
+                f"{read.name}: the labels {other!r} and {each!r} differ in spaces, accents or upper and lower case "
+                "only; write one of them, or give class_names"
+            )
+    return names
 
 
 def _is_class(label: Any) -> bool:
@@ -149,7 +176,7 @@ def _is_class(label: Any) -> bool:
         found = torch.as_tensor(label)
     except (TypeError, ValueError, RuntimeError):
         return False
-    return found.numel() > 0 and not found.is_complex()
+    return found.numel() > 0 and not found.is_complex() and bool(found.isfinite().all())
 
 
 def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, memory_share: float) -> Source:

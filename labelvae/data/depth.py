@@ -21,6 +21,10 @@ _HALVES = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """The order of bytes with which the lower half of 16-bit colours is read."""
 
 
+LEAST_SPREAD = 1 / 8
+"""Share of the range over which levels spread at least; else fewer than 32 of 256 grey levels would be left."""
+
+
 @dataclass(frozen=True)
 class Levels:
     """The levels of black and white.
@@ -35,7 +39,7 @@ class Levels:
 
     def shares(self, levels: np.ndarray) -> np.ndarray:
         """Return levels of any shape as float32 in [0, 1]. Levels outside the range are clipped."""
-        scaled = (levels.astype(np.float64) - self.low) / max(self.high - self.low, 1e-12)
+        scaled = (levels.astype(np.float64) - self.low) / ((self.high - self.low) or 1e-12)
         return scaled.clip(0.0, 1.0).astype(np.float32)
 
 
@@ -100,19 +104,21 @@ def common_levels(ranges: Iterable[tuple[float, float]], floats: bool) -> Levels
     """Return the range that images share.
 
     Integers start at 0, and end at the largest number of the fewest bits (8 or more) that hold them all. Floating-point
-    numbers start at 0, and end at 1 or at the largest level above 1. If a level is negative, the range is from the
-    smallest to the largest level.
+    numbers start at 0, and end at 1, or at the largest level if it is above 1 or far below. If a level is negative, or
+    all levels lie close together far above 0, the range is from the smallest to the largest level.
 
     >>> common_levels([(0, 3000), (12, 4000)], floats=False)
     Levels(low=0.0, high=4095.0)
     """
     lows, highs = zip(*ranges, strict=True)
-    low, high = min(0.0, *lows), max(highs)
+    low, high = min(lows), max(highs)
     if low < 0:
         return Levels(low, high)
-    if floats:
-        return Levels(0.0, max(1.0, high))
-    return Levels(0.0, 2.0 ** max(8, int(high).bit_length()) - 1)
+    top = max(1.0, high) if floats else 2.0 ** max(8, int(high).bit_length()) - 1
+    if low == high or top == 255:
+        return Levels(0.0, top)
+    top = high if high < LEAST_SPREAD * top else top
+    return Levels(low, high) if high - low < LEAST_SPREAD * top else Levels(0.0, top)
 
 
 def _colour_order(image: Image.Image) -> str | None:

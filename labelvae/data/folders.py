@@ -6,30 +6,17 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from labelvae.data.image_files import inside, is_image, walk
 from labelvae.data.image_sets import Names
-from labelvae.inputs.class_names import composed, printable
-
-SplitName = Literal["train", "validation", "test"]
-
-SPLITS: dict[str, SplitName] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""The split that a folder's name, in lower case, stands for."""
-
-_RARER: dict[str, SplitName] = {"trn": "train", "dev": "validation", "eval": "validation", "tst": "test"}
-_AROUND = re.compile(r"^seg_|([ _-]?(data|images|set))+$")
-"""What may stand before or after the name of a split, as in `seg_train` and `test_set`."""
+from labelvae.data.split_folders import SplitName, split_folders
+from labelvae.inputs.class_names import check_names, composed, printable
 
 LOOKED_AT = 100
 """Number of test files that are compared with the training files."""
@@ -101,9 +88,10 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
         raise ValueError(f"{root}: is a file, expected a folder of images; unpack an archive first")
     if not os.path.isdir(root):
         raise ValueError(f"{root}: no such folder; expected train/CLASS/*.png (or .jpg) or CLASS/*.png inside it")
-    folders = _split_folders(root)
+    order = None if class_names is None else check_names("class_names", class_names)
+    folders = split_folders(root)
     train = folders["train"]
-    names = _classes(train, class_names)
+    names = _classes(train, order)
     seen = _Seen()
     labels: list[int] = []
     splits: dict[SplitName, Tensor] = {}
@@ -140,77 +128,21 @@ def natural(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
 
 
-def _split_folders(root: str) -> dict[SplitName, str]:
-    """Return the folder of each split. Without such folders, the root itself is for training."""
-    found: dict[SplitName, str] = {}
-    names = inside(root)[1]
-    exact = {SPLITS.get(name.lower()) for name in names}
-    others = []
-    for name in names:
-        split = (SPLITS | _RARER).get(_AROUND.sub("", name.lower()))
-        if split is None or (split in exact and name.lower() not in SPLITS):
-            others.append(name)
-        elif split in found:
-            raise ValueError(f"{root}: has {os.path.basename(found[split])} and {name} for one split; take one away")
-        else:
-            found[split] = _stepped_into(root, name)
-    if "train" not in found and found and not others:
-        raise ValueError(f"{root}: has {_names(found)} but no train; add the training images in train/CLASS")
-    if "train" not in found or (others and not inside(found["train"])[1]):  # a class may be called train
-        _refuse_classes_beside(root, found.values(), others)
-        if len(found) > 1:
-            raise ValueError(
-                f"{root}: has {', '.join(others[:5])} beside {_names(found)}, which are names of splits; move the "
-                "folders of the training images to train/CLASS, or give those folders other names if they are classes"
-            )
-        _say_splits(root, names)
-        return {"train": root}
-    if others:
-        warnings.warn(f"{root}: {', '.join(others)} beside {_names(found)}: passed over", stacklevel=4)
-    return {split: found[split] for split in ("train", "validation", "test") if split in found}
-
-
-def _stepped_into(root: str, name: str) -> str:
-    """Return a split's folder; the one inside it if that has the same name, folders of its own and nothing beside."""
-    folder = os.path.join(root, name)
-    files, folders = inside(folder)
-    inner = os.path.join(folder, *folders[:1])
-    return inner if not files and folders == [name] and inside(inner)[1] else folder
-
-
-def _refuse_classes_beside(root: str, splits: Iterable[str], classes: Sequence[str]) -> None:
-    """Refuse a folder of classes in which a split lies too: it would be taken for a class."""
-    known = {composed(name).lower() for name in classes}
-    for split in splits:
-        held = [name for name in inside(split)[1] if composed(name).lower() in known]
-        if held:
-            raise ValueError(
-                f"{root}: has {', '.join(classes[:5])} and also {', '.join(held[:5])} in {os.path.basename(split)}; "
-                "move the folders of the training images to train/CLASS"
-            )
-
-
-def _say_splits(root: str, names: Sequence[str]) -> None:
-    """Warn if the folders that are taken for classes hold the same folders: they may be splits under other names."""
-    held = {tuple(inside(os.path.join(root, name))[1]) for name in names[:LOOKED_AT]}
-    if len(held) == 1 and len(names) > 1 and len(classes := held.pop()) > 1:
-        warnings.warn(
-            f"{root}: {', '.join(names[:5])} are taken for classes, although all hold {', '.join(classes[:5])}; if "
-            "those are the classes, call the folders above them train, val and test",
-            stacklevel=5,
-        )
-
-
 def _classes(train: str, order: Sequence[str] | None) -> list[str]:
     files, names = inside(train)
+    lost = [name for name in files if os.path.islink(path := os.path.join(train, name)) and not os.path.exists(path)]
     if len(names) < 2:
-        lost = [name for name in files if os.path.islink(os.path.join(train, name))]
-        hint = (
-            f"{lost[0]!r} is a link that leads nowhere"
-            if lost
-            else "sort the images into folders named after their class"
-        )
+        within = inside(os.path.join(train, names[0]))[1] if names else []
+        hint = "sort the images into folders named after their class"
+        if lost:
+            hint = f"{lost[0]!r} is a link that leads nowhere"
+        elif len(within) > 1:
+            hint += (
+                f", or give {os.path.join(train, names[0])} if {', '.join(within[:5])} in it are the classes or splits"
+            )
         raise ValueError(f"{train}: expected one folder of images a class, at least 2, got {names or 'none'}; {hint}")
+    if lost:
+        warnings.warn(f"{train}: {lost[0]!r} is a link that leads nowhere: passed over", stacklevel=4)
     found = sorted(_by_name(train), key=natural)
     return list(order) if order is not None and sorted(map(composed, order)) == sorted(found) else found
 
@@ -310,7 +242,3 @@ def _same_bytes(one: str, other: str) -> bool:
             return first.read() == second.read()
     except OSError:
         return False
-
-
-def _names(found: dict[SplitName, str]) -> str:
-    return ", ".join(os.path.basename(folder) for folder in found.values())

@@ -3,7 +3,7 @@
 Every call that takes images with labels reads them here: `ImageData.from_datasets`, `evaluate`, `ClassMean`,
 `flows.fit_prior`, `visual.failures` and `segmentation_scores`. So each takes the same:
 
-- a torch `Dataset` of examples, or an `IterableDataset`;
+- a torch `Dataset` of examples, or an `IterableDataset`; a `Dataset` of Hugging Face;
 - a `DataLoader`, or a list of batches;
 - a split of an `ImageData`: `data.splits["test"]`, or its batches, `data.loader("test")`.
 
@@ -20,12 +20,14 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from labelvae.data.image_sets import FileImages, ImageSet
 from labelvae.data.loaders import ImageLoader
+from labelvae.inputs.checks import as_list
 from labelvae.inputs.conversions import MODES, described
 from labelvae.inputs.labels import label_tensor
 from labelvae.inputs.tensors import ImageShape, as_images, check_labels
@@ -68,7 +70,8 @@ def batches_of(argument: str, source: Any, repeated: bool = False, batch_size: i
         return _Stream(argument, source, batch_size)
     once = isinstance(source, Iterator)
     if isinstance(source, str | bytes | Mapping | Tensor) or not isinstance(source, Iterable) or (once and repeated):
-        got = described(source) + (", which can be gone through only once" if once else "")
+        got = form_of(source) if isinstance(source, Mapping) else described(source)
+        got += ", which can be gone through only once" if once else ""
         raise ValueError(
             f"{argument}: expected a torch Dataset or DataLoader, or a list of batches of images and labels, got {got}"
             + ("; data.loader('test') are batches of an ImageData" if hasattr(source, "test_dataloader") else "")
@@ -77,20 +80,55 @@ def batches_of(argument: str, source: Any, repeated: bool = False, batch_size: i
 
 
 def classes_of(source: Any) -> list[str] | None:
-    """Return the names of the classes that a data set says, its own or those of the data set inside; else None."""
+    """Return the names of the classes that a data set says, its own or those of the data set inside; else None.
+
+    Raises:
+        ValueError: parts of a `ConcatDataset` name different classes.
+    """
     while source is not None:
         names = getattr(source, "classes", None)
+        names = _features_names(source) if names is None else as_list(names)
         if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
             return list(names)
         parts = getattr(source, "datasets", None)
-        inside = parts[0] if isinstance(parts, list) and parts else None
-        source = getattr(source, "dataset", inside)
+        if isinstance(parts, list) and parts:
+            return _common_classes(parts)
+        source = getattr(source, "dataset", None)
     return None
 
 
+def _common_classes(parts: Sequence[Any]) -> list[str] | None:
+    named = [names for part in parts if (names := classes_of(part)) is not None]
+    other = next((names for names in named if names != named[0]), None)
+    if other is not None:
+        first, second = (", ".join(names[:8]) + (", ..." if len(names) > 8 else "") for names in (named[0], other))
+        raise ValueError(
+            f"classes: a part of the data has {first}, another has {second}; give each part the same classes in the "
+            "same order, as an index would mean two of them"
+        )
+    return named[0] if named else None
+
+
+def _features_names(source: Any) -> Any:
+    """Return the names of the classes that a data set of Hugging Face says in its features; None for anything else."""
+    features = getattr(source, "features", None)
+    if not isinstance(features, Mapping):
+        return None
+    keys = [key for key in LABEL_KEYS if key in features]
+    return getattr(features[keys[0]], "names", None) if len(keys) == 1 else None
+
+
 def has_positions(source: Any) -> bool:
-    """Return whether something is a `Dataset` with a length, whose examples can be read in any order."""
-    return isinstance(source, Dataset) and hasattr(source, "__len__") and not isinstance(source, IterableDataset)
+    """Return whether something is a data set with a length, whose examples can be read in any order.
+
+    It is a torch `Dataset`, or one of Hugging Face, or any other object that `DataLoader` takes as one.
+    """
+    if isinstance(source, Dataset):
+        return hasattr(source, "__len__") and not isinstance(source, IterableDataset)
+    if isinstance(source, Sequence | Mapping | Tensor | np.ndarray):
+        return False
+    examples = hasattr(source, "features") or not isinstance(source, Iterable)
+    return examples and hasattr(type(source), "__len__") and hasattr(type(source), "__getitem__")
 
 
 class _Stream:
@@ -123,7 +161,7 @@ def parts_of(batch: Any, name: str = "batch") -> list[Any]:
     Raises:
         ValueError: another form.
     """
-    if isinstance(batch, Tensor):
+    if isinstance(batch, Tensor | np.ndarray):
         return [batch]
     if isinstance(batch, Mapping):
         images, labels = ([batch[key] for key in keys if key in batch] for keys in (IMAGE_KEYS, LABEL_KEYS))
@@ -145,6 +183,11 @@ def pair_of(batch: Any, name: str = "batches") -> tuple[Any, Any]:
         ValueError: another form; images without labels.
     """
     parts = parts_of(batch, name)
+    if len(parts) < 2 and isinstance(batch, Mapping):
+        raise ValueError(
+            f"{name}: expected a dict with one of the keys {', '.join(LABEL_KEYS)}, got {form_of(batch)}; rename "
+            "the key of the labels"
+        )
     if len(parts) < 2:
         raise ValueError(
             f"{name}: expected images and labels, as a pair or as a dict of image and label, got images alone "
@@ -196,7 +239,9 @@ def checked_pair(
     return images.cpu().float(), class_labels(labels, num_classes, len(images), class_names).cpu()
 
 
-def class_labels(labels: Any, num_classes: int, batch: int, class_names: Sequence[str] | None = None) -> Tensor:
+def class_labels(
+    labels: Any, num_classes: int, batch: int, class_names: Sequence[str] | None = None, name: str = "labels"
+) -> Tensor:
     """Return the class of each image, int64 `(B,)`.
 
     Args:
@@ -204,18 +249,19 @@ def class_labels(labels: Any, num_classes: int, batch: int, class_names: Sequenc
         num_classes: K.
         batch: B.
         class_names: the name of each class. None for the indices as text.
+        name: what is read, for errors.
 
     Raises:
         ValueError: labels of another shape, type or range; rows that blend classes.
     """
     if isinstance(labels, list):
         labels = [label.tolist() if isinstance(label, Tensor) else label for label in labels]
-    found = label_tensor(labels, num_classes, batch, class_names=class_names)
+    found = label_tensor(labels, num_classes, batch, name, class_names)
     if found.ndim == 2:
         if not bool((found.amax(dim=1) == 1).all()):
-            raise ValueError("labels: expected one class an image, got rows of weights that are blends")
+            raise ValueError(f"{name}: expected one class an image, got rows of weights that are blends")
         found = found.argmax(dim=1)
-    return check_labels(found, num_classes, batch)
+    return check_labels(found, num_classes, batch, name)
 
 
 def length_of(batches: Any) -> float:

@@ -7,6 +7,7 @@ code for each image. The splits are train; validation, for choosing settings; an
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -81,7 +82,7 @@ class ImageData(LightningDataModule):
     def __init__(
         self,
         name: DataName = "digits",
-        data_dir: str | Path = "data",
+        data_dir: str | bytes | os.PathLike[str] = "data",
         batch_size: int = 128,
         image_size: tuple[int, int] | int | str | None = None,
         validation_share: float = 0.1,
@@ -92,12 +93,12 @@ class ImageData(LightningDataModule):
         class_names: Sequence[str] | None = None,
         attributes: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(data_dir, str | Path):
+        if not isinstance(data_dir, str | bytes | os.PathLike) or not data_dir:
             raise ValueError(f"data_dir: expected a folder, got {data_dir!r}")
         how = DataSettings(
             name, image_size, validation_share, test_share, memory_share, seed, skip_unreadable, attributes
         )
-        self.origin = (how, user_path(data_dir))
+        self.origin = (how, user_path(os.fsdecode(data_dir)))
         source, self.attributes = read_named(*self.origin, class_names)
         self._start(source, batch_size, how.shares)
 
@@ -192,10 +193,10 @@ class ImageData(LightningDataModule):
         The labels of a split are rows `(N, A)`. NaN is an unknown value.
 
         Args:
-            images: a folder with `labels.csv`, whose first column is the file, and every other column an attribute; or
-                images as in `from_tensors`.
-            table: for images that are no folder: a dict from attributes to N values, a data frame, or rows `(N, A)`
-                in the order of `attributes`.
+            images: a folder with `labels.csv`, or the path of such a table, whose first column is the file, and every
+                other column an attribute; or images as in `from_tensors`.
+            table: for images that are no folder: a dict from attributes to N values, a data frame, a list of N dicts,
+                or rows `(N, A)` in the order of `attributes`.
             attributes: the kinds of the columns. None infers them, see `inferred_attributes`. An angle must be
                 declared.
             image_size: `(H, W)` to resize the images of a folder to, see `ImageData`.

@@ -23,6 +23,25 @@ _HEADS = re.compile(
 )
 """First bytes of the formats that are read."""
 
+_OTHERS = {
+    rb"\Z": "an empty file",
+    rb"version https://git-lfs": "a pointer of Git LFS in place of the picture; fetch the picture with git lfs pull",
+    rb"(?i)\s*<(!doctype html|html|\?xml|svg)": "a web page or a drawing in XML, no picture; download it again, or "
+    "save it as PNG",
+    rb".{4}ftyp(hei|hev|mif)": "a HEIC picture, as telephones write them, which is not read; save it as JPEG",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000 picture, which is not read; save it as PNG or JPEG",
+    rb"\0\0\0\x0cJXL |\xff\x0a": "a JPEG XL picture, which is not read; save it as PNG or JPEG",
+    rb"%PDF": "a PDF document, which is not read; save its page as PNG",
+    rb"8BPS": "a Photoshop document, which is not read; save it as PNG",
+    rb"PF\s": "a PFM picture in colour, which is not read; save it as PNG or TIFF",
+    rb"PK\x03\x04|\x1f\x8b": "an archive, no picture; unpack it first",
+    rb"\x93NUMPY": "an array of NumPy, no picture; save it as PNG or TIFF",
+    rb".{128}DICM": "a DICOM picture, which is not read; save it as PNG or TIFF",
+    rb"II|MM": "a TIFF that is broken or of a kind that is not read, such as floating-point colours; save it with 8 or "
+    "16 bits",
+}
+"""What a file is that is not read, by its first bytes, and what to do."""
+
 
 def is_litter(name: str) -> bool:
     """Return whether an operating system left this file or folder: hidden, `Thumbs.db`, `@eaDir`, `__MACOSX`, ..."""
@@ -45,6 +64,11 @@ def is_image(path: str) -> bool:
             return _HEADS.match(file.read(16)) is not None
     except OSError:
         return False
+
+
+def other_format(head: bytes) -> str | None:
+    """Return what a file is that is not read, and what to do, by its first 132 bytes; None if it is not known."""
+    return next((said for start, said in _OTHERS.items() if re.match(start, head, re.DOTALL)), None)
 
 
 def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ from labelvae.attributes.choices import Binary
 from labelvae.attributes.rows import Attributes
 from labelvae.data.folders import file_size, list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
+from labelvae.data.image_files import inside
 from labelvae.data.image_sets import FileImages, ImageSet, Names, StoredImages
 from labelvae.data.named_files import find_files
 from labelvae.data.tables import read_label_table
@@ -91,7 +92,7 @@ def read_table_folder(
     """Read a folder of images with `labels.csv`. They stay in their files if they do not fit in memory.
 
     Args:
-        root: the folder.
+        root: the folder; or the table in it, if that has another name.
         image_size: `(H, W)`, see `read_folder`.
         attributes: the kinds of the columns. None infers them.
         skip_unreadable: leave out files that are missing or cannot be read, with a warning.
@@ -103,9 +104,13 @@ def read_table_folder(
     Raises:
         ValueError: no such table, or a broken one; a file that is missing or no image.
     """
-    table = root / "labels.csv"
-    if not table.is_file():
-        raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute")
+    table = root if os.path.isfile(root) else root / "labels.csv"
+    if not os.path.isfile(table):
+        named = inside(str(root))[0] if os.path.isdir(root) else []
+        other = next((name for name in named if name.lower().endswith((".csv", ".tsv"))), None)
+        hint = f"; if it is {other}, give {root / other}" if other else ""
+        raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute{hint}")
+    root = table.parent
     read = read_label_table(table, attributes)
     try:
         files = find_files(root, read.files, read.lines, read.file_column, skip_unreadable)

@@ -28,6 +28,7 @@ from labelvae.data.depth import (
     read_levels,
     stated_levels,
 )
+from labelvae.data.image_files import other_format
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _SAFE = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Ppm", "Avif")
@@ -235,18 +236,18 @@ def _opened(path: str | IO[bytes]) -> Image.Image:
     try:
         return Image.open(path, formats=_formats())
     except UnidentifiedImageError as error:
-        if not isinstance(path, str):
+        said = other_format(_head(path))
+        if said is None:
             raise
-        with open(path, "rb") as file:
-            head = file.read(12)
-        if head[:2] in (b"II", b"MM"):
-            raise ValueError(
-                "a TIFF that is broken or of a kind that is not read, such as floating-point colours; "
-                "save it with 8 or 16 bits"
-            ) from error
-        if head[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif"):
-            raise ValueError("a HEIC picture, as telephones write them, which is not read; save it as JPEG") from error
-        raise
+        raise ValueError(said) from error
+
+
+def _head(path: str | IO[bytes]) -> bytes:
+    if not isinstance(path, str):
+        path.seek(0)
+        return path.read(132)
+    with open(path, "rb") as file:
+        return file.read(132)
 
 
 def _usual(image: Image.Image) -> Image.Image:

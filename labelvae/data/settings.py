@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from labelvae.inputs.checks import (
@@ -79,6 +81,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         plain_fields(self)
         check_flag("skip_unreadable", self.skip_unreadable)
+        if self.name not in get_args(DataName) and isinstance(self.name, str | PurePath) and os.path.isdir(self.name):
+            raise ValueError(f"name: {str(self.name)!r} is a folder; ImageData('folder', {str(self.name)!r}) reads it")
         check_choice("name", self.name, get_args(DataName))
         _ = self.shares  # which checks them
         if self.image_size is not None:

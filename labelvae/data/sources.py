@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torchvision import datasets
 
 from labelvae.attributes.rows import Attributes
+from labelvae.data.given_tables import columns_of
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.labelled_files import Source, read_celeba, read_folder, read_table_folder
 from labelvae.data.settings import WITH_ATTRIBUTES, DataSettings
 from labelvae.data.tables import declared_attributes, table_rows
-from labelvae.inputs.checks import as_list, as_size
+from labelvae.inputs.checks import as_size
 from labelvae.inputs.conversions import image_bytes
 from labelvae.system.whole_files import user_path
 
@@ -38,7 +40,7 @@ def read_named(how: DataSettings, data_dir: Path, class_names: Sequence[str] | N
         read = read_table_folder if how.name == "table" else read_celeba
         return read(data_dir, size, how.attributes, how.skip_unreadable, how.memory_share)
     if how.name == "folder":
-        if (data_dir / "labels.csv").is_file() and not any(path.is_dir() for path in data_dir.iterdir()):
+        if os.path.isfile(data_dir / "labels.csv") and not any(path.is_dir() for path in data_dir.iterdir()):
             raise ValueError(
                 f"{data_dir}: holds labels.csv and no class folders; read it as a table: `labelvae train table`, "
                 "--data table, or ImageData('table', ...)"
@@ -124,13 +126,14 @@ def read_table(
         size = None if image_size is None else as_size("image_size", image_size)
         return read_table_folder(user_path(images), size, attributes)
     pixels = image_bytes(images)
-    if hasattr(table, "ndim") and not hasattr(table, "columns"):  # rows (N, A), as `Attributes.rows` takes them
+    named = hasattr(table, "columns") or getattr(getattr(table, "dtype", None), "names", None)
+    if hasattr(table, "ndim") and not named:  # rows (N, A), as `Attributes.rows` takes them
         if attributes is None:
             raise ValueError("attributes: expected what each column of the table is, by name, got None")
         found = Attributes(attributes)
         rows = found.rows(table, len(pixels)).cpu()
     else:
-        columns = {str(name): as_list(table[name]) for name in getattr(table, "columns", table)}
+        columns = columns_of(table, len(pixels))
         found = declared_attributes(columns, attributes)
         rows = table_rows(columns, found)
     if len(rows) != len(pixels):

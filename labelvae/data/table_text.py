@@ -80,7 +80,8 @@ def read_text(path: Path, declared: Collection[str] = ()) -> TableText:
         several = " and ".join(head[place] for place in here)
         raise ValueError(f"{path}: expected one column of files, got {several}; take one away, or rename it")
     if len(here) != 1 or len(kept) < 2:
-        raise ValueError(f"{path}: expected the columns file, and one an attribute, got {', '.join(names)}")
+        hint = "; the first line names the columns" if any(map(has_image_name, names)) else ""
+        raise ValueError(f"{path}: expected the columns file, and one an attribute, got {', '.join(names)}{hint}")
     nameless = next((place for place in kept if not head[place]), None)
     if nameless is not None:
         raise ValueError(f"{path}: row 1: expected a name for each column, got none for column {nameless + 1}")

@@ -83,6 +83,9 @@ def declared_attributes(
 
 def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind:
     known = [(place if lines is None else lines[place], each) for place, each in enumerate(values) if each is not None]
+    endless = next((row for row, each in known if isinstance(each, float) and math.isinf(each)), None)
+    if endless is not None:
+        raise ValueError(f"row {endless}, column {name}: expected a finite number, got infinity")
     words = {folded(str(each)) for _, each in known}
     if len(words) < 2:
         got = f"{next(iter(words))!r} everywhere" if words else "no value"
@@ -196,7 +199,7 @@ def table_rows(
 
 def _number(kind: Kind, value: Any) -> float | None:
     """Return a cell as a number of a kind; None if it is no value of it."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isinf(value)):
         return None
     plain = measured(value)
     if isinstance(kind, Continuous):

@@ -12,6 +12,7 @@ from torch import nn
 from labelvae.data.given_data import Batches, classes_of, pair_of, shape_of
 from labelvae.inputs.class_names import check_order
 from labelvae.inputs.tensors import ImageShape
+from labelvae.models.answers import check_answer, check_loaded
 from labelvae.models.frozen import Classifier
 from labelvae.models.wrapped import adopted
 from labelvae.system.compiling import uncompiled
@@ -46,6 +47,8 @@ def as_classifier(name: str, given: nn.Module, shape: ImageShape | None, num_cla
     """Return a classifier, or wrap a plain network as one for images of a shape."""
     given = uncompiled(given)
     if isinstance(given, Classifier):
+        check_loaded(name, given)
+        check_answer(name, given)
         return given
     if not isinstance(given, nn.Module) or shape is None:
         hint = "; LabelClassifier.wrap(module, image_shape, num_classes) makes one of a network of your own"

@@ -6,9 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
 
 from labelvae.inputs.tensors import check_labels
+
+MOST_FEATURES, FEW_FEATURES = 2048, 512
+"""Features that are compared one by one, and into how many groups of neighbours more are averaged. The distance takes
+time with the cube of their number, and memory with the square: ten thousand, of a network that flattens its maps, would
+take hours.
+"""
 
 
 def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> Tensor:
@@ -51,6 +58,8 @@ class Realism(Metric):
     diversity is the variance within a class over that of real images: 1 is as diverse as real images, 0 is one image
     for the whole class.
 
+    More than `MOST_FEATURES` are averaged, neighbours together, into `FEW_FEATURES`.
+
     Args:
         num_classes: K.
         feature_dim: F.
@@ -72,6 +81,7 @@ class Realism(Metric):
     def __init__(self, num_classes: int, feature_dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
+        feature_dim = feature_dim if feature_dim <= MOST_FEATURES else FEW_FEATURES
         shape = (2, num_classes)
         self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("sums", torch.zeros(*shape, feature_dim, dtype=torch.float64), dist_reduce_fx="sum")
@@ -88,6 +98,8 @@ class Realism(Metric):
         """
         labels = check_labels(labels, self.num_classes, len(features))
         features, row = features.double(), 0 if real else 1
+        if features.shape[1] > MOST_FEATURES:
+            features = F.adaptive_avg_pool1d(features[:, None], FEW_FEATURES)[:, 0]
         for label in labels.unique().tolist():
             part = features[labels == label]
             self.counts[row, label] += len(part)

@@ -6,7 +6,7 @@ import json
 import os
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, KeysView, Sequence, ValuesView
 from numbers import Integral
 from pathlib import Path
 
@@ -24,24 +24,30 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
 
     Args:
         name: the name of the argument in errors.
-        names: the names, as a sequence, an array or a column of a table.
+        names: the names, as a sequence, a generator, an array or a column of a table.
         count: the number of names; None for any.
 
     Raises:
-        ValueError: one string; no sequence; another number of names; a name that is there twice.
+        ValueError: one string; no sequence; another number of names; a name that is empty or there twice.
 
     >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
     (['cat', 'dog'], ['0', '1'])
     """
-    if getattr(names, "ndim", 0) and hasattr(names, "tolist"):  # an array or a column of a table
-        names = names.tolist()
-    if isinstance(names, str) or not isinstance(names, Sequence):
+    ways = ("tolist", "to_list", "to_pylist")  # of an array or a column of a table
+    way = next((each for each in ways if hasattr(names, each) and getattr(names, "ndim", None) != 0), None)
+    names = getattr(names, way)() if way else names
+    ordered = isinstance(names, Sequence | Iterator | KeysView | ValuesView)
+    if isinstance(names, str | bytes) or not ordered:
         raise ValueError(f"{name}: expected a list of names such as ['cat', 'dog'], got {names!r:.80}")
-    if any(not isinstance(each, str | Integral) for each in names):
-        raise ValueError(f"{name}: expected names as text, got {names!r:.80}")
-    found = [str(each) for each in names]
+    given = list(names)
+    if any(not isinstance(each, str | Integral) for each in given):
+        raise ValueError(f"{name}: expected names as text, got {given!r:.80}")
+    found = [str.__str__(each) if isinstance(each, str) else str(each) for each in given]  # also of an Enum
     if count is not None and len(found) != count:
         raise ValueError(f"{name}: expected {count} names, one a class, got {len(found)}")
+    empty = next((place for place, each in enumerate(found) if not each.strip()), None)
+    if empty is not None:
+        raise ValueError(f"{name}: expected a name for each class, got {found[empty]!r} for class {empty}")
     twice = next((each for place, each in enumerate(found) if each in found[:place]), None)
     if twice is not None:
         raise ValueError(f"{name}: expected different names, got {twice!r} twice")

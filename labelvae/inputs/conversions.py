@@ -5,8 +5,10 @@ Only input with one plain meaning is accepted. Everything else raises a `ValueEr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +34,8 @@ def described(value: Any) -> str:
     """
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype} {tuple(value.shape)}"
+    if isinstance(value, Enum) and not isinstance(value, str | int):
+        return str(value)
     if value is None or isinstance(value, str | bytes | int | float | Path):
         shown = repr(value)
         return shown if len(shown) <= LONG else shown[:LONG] + "..."
@@ -48,9 +52,17 @@ def plain_tensor(values: Tensor) -> Tensor:
 def imported(values: Any) -> Any:
     """Return an array of another library as a tensor, on its device and without a copy, and a buffer as an array.
 
-    Anything else is returned as it is.
+    A sparse matrix becomes an array, and a column of Arrow a list. Anything else is returned as it is.
     """
-    if hasattr(values, "__dlpack__") and not isinstance(values, Tensor | np.ndarray | np.generic):
+    if isinstance(values, Tensor | np.ndarray | np.generic):
+        return values
+    if hasattr(values, "to_pylist"):  # Arrow's other conversions refuse text and gaps
+        return values.to_pylist()
+    if hasattr(values, "as_py"):  # one value of Arrow
+        return values.as_py()
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        return values.toarray()
+    if hasattr(values, "__dlpack__"):
         with suppress(Exception):  # numpy may read what torch does not
             return torch.utils.dlpack.from_dlpack(values)
     return np.asarray(values) if isinstance(values, memoryview) else values
@@ -93,23 +105,26 @@ def image_tensor(images: Any, shape: ImageShape, name: str = "images") -> Tensor
     Raises:
         ValueError: another form, shape or type.
     """
-    images = imported(images)
+    images = _unpacked(imported(images))
     if isinstance(images, Tensor):
         return _placed(as_floats(images, name), shape, name)
     if _is_picture(images):
         return _placed(_picture(images, shape, name), shape, name)
     if isinstance(images, np.ndarray) or (hasattr(images, "__array__") and not isinstance(images, Sequence)):
         return _placed(as_floats(_from_array(images, name), name), shape, name)
+    got, file = described(images), images
     if isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping | Set):
         each = list(images)
+        got = f"a list of {type(each[0]).__name__}" if each else "an empty list"
+        file = each[0] if each else None
         if each and all(isinstance(one, Tensor | np.ndarray) or _is_picture(one) for one in each):
             return torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
-        if each and all(isinstance(one, Sequence) and not isinstance(one, str) for one in each):
+        if each and all(isinstance(one, Sequence) and not isinstance(one, str | bytes) for one in each):
             return _placed(as_floats(_from_array(each, name), name), shape, name)
     hint = ""
-    if isinstance(images, str | Path):
-        hint = f"; labelvae.photos.read_scan({described(images)}, image_shape) reads a file"
-    raise ValueError(f"{name}: expected a tensor, an array, a picture or a list of them, got {described(images)}{hint}")
+    if isinstance(file, str | Path):
+        hint = f"; labelvae.photos.read_scan({described(file)}, image_shape) reads a file"
+    raise ValueError(f"{name}: expected a tensor, an array, a picture or a list of them, got {got}{hint}")
 
 
 def _one(image: Any, shape: ImageShape, name: str) -> Tensor:
@@ -211,12 +226,18 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
     Raises:
         ValueError: another form or type; floats outside [0, 1].
     """
-    images = imported(images)
+    images = _unpacked(imported(images))
     if not isinstance(images, Tensor | np.ndarray):
         each = list(images) if isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping) else []
         if not each:
-            raise ValueError(f"{name}: expected a tensor or an array (N, C, H, W), got {described(images)}")
+            got = "an empty list" if isinstance(images, list) else described(images)
+            raise ValueError(f"{name}: expected a tensor or an array (N, C, H, W), got {got}")
         first = each[0]
+        if isinstance(first, str | bytes | Path | Mapping):
+            raise ValueError(
+                f"{name}: expected images as arrays or pictures, got {described(first)}; PIL.Image.open reads a file, "
+                "and ImageData('folder', ...) a folder"
+            )
         if _is_picture(first):
             grey = all(getattr(one, "mode", None) in ("1", "L") for one in each)
             width, height = _upright_on_white(first, 4, name).size
@@ -236,15 +257,38 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
         images = images[:, None]
     if images.ndim == 4 and images.shape[3] in MODES and images.shape[1] not in MODES:
         images = images.permute(0, 3, 1, 2).contiguous()
-    if images.ndim != 4:
-        raise ValueError(f"{name}: expected (N, C, H, W), got {described(images)}")
+    if images.ndim != 4 or not images.numel():
+        raise ValueError(
+            f"{name}: expected (N, C, H, W), got {described(images)}{_axes_hint(tuple(images.shape), name)}"
+        )
     found: Tensor = images
     return found
+
+
+def _unpacked(images: Any) -> Any:
+    """Return another library's array as one of numpy, and an array or a column of objects as a list of them."""
+    if hasattr(images, "__array__") and not isinstance(images, Tensor | Sequence) and not _is_picture(images):
+        with suppress(Exception):  # the object's own conversion may raise anything
+            array = np.asanyarray(images)
+            return list(array) if array.dtype.kind == "O" and array.ndim == 1 else array
+    return images
+
+
+def _axes_hint(shape: tuple[int, ...], name: str) -> str:
+    """Return what to do about images whose axes are others; nothing if that is not known."""
+    if 0 in shape:
+        return "; there are no images"
+    side = math.isqrt(shape[-1])
+    if len(shape) == 2 and side * side == shape[-1] and side >= 8:
+        return f"; if each row is an image, {name}.reshape(-1, 1, {side}, {side})"
+    return "; one image is no data set" if len(shape) == 2 else ""
 
 
 def _as_bytes(images: Tensor, name: str) -> Tensor:
     if not images.numel():
         return images.to(torch.uint8)
+    if bool(images.detach().isnan().any()):
+        raise ValueError(f"{name}: expected values in [0, 1], got NaN; look at where it comes from")
     low, high = (float(value) for value in torch.aminmax(images.detach()))
     if not (low >= -1e-3 and high <= 1.0 + 1e-3):
         raise ValueError(

@@ -5,8 +5,11 @@ Only input with one plain meaning is accepted. Everything else raises a `ValueEr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from contextlib import suppress
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -55,7 +58,9 @@ def label_tensor(
         )
     if values.ndim == 2:
         return _rows(values, num_classes, batch, name)
-    if values.ndim == 1 and values.is_floating_point() and len(values) == num_classes and readable(values):
+    if values.ndim == 1 and values.is_floating_point() and readable(values):
+        _refuse_missing(values.detach().isnan(), name)
+    if values.ndim == 1 and values.is_floating_point() and readable(values) and len(values) == num_classes:
         whole = bool((values == values.round()).all())
         if not whole:
             return _rows(values[None], num_classes, batch, name)
@@ -64,7 +69,7 @@ def label_tensor(
                 f"{name}: {described(values)} may be {batch} class indices or one row of weights; "
                 "give integers, or a row of shape (1, K)"
             )
-    if values.ndim > 1 or (values.ndim == 1 and len(values) != batch):
+    if values.ndim > 1 or (values.ndim == 1 and values.shape[0] != batch):
         raise ValueError(f"{name}: expected one class index an image, shape ({batch},), got {tuple(values.shape)}")
     return _whole(values, name).expand(batch)
 
@@ -77,6 +82,7 @@ def counted(labels: Any, name: str = "labels") -> tuple[Any, int]:
     Raises:
         ValueError: no label.
     """
+    labels = labels if hasattr(labels, "column_names") else imported(labels)  # a table keeps the names of its columns
     if isinstance(labels, Iterable) and not isinstance(labels, Sized):
         labels = list(labels)
     alone = isinstance(labels, str | bytes) or not isinstance(labels, Sized) or getattr(labels, "ndim", 1) == 0
@@ -134,23 +140,21 @@ def _whole(values: Tensor, name: str) -> Tensor:
 
 def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str] | None) -> Tensor:
     """Return what was given as a tensor of numbers, with names replaced by labels."""
-    labels = imported(labels)
-    if isinstance(labels, Tensor):
-        return plain_tensor(labels)
     few = labels if isinstance(labels, list) else [labels]
     if few and all(type(each) is int and abs(each) < 2**31 for each in few):  # also where a compiler looks on
         return torch.tensor(labels, device="cpu")
+    labels = labels if isinstance(labels, Tensor) else imported(_ordered(labels, class_names))
+    if isinstance(labels, Tensor):
+        return plain_tensor(labels)
     if isinstance(labels, str | bytes):
         return torch.tensor(_index(labels, num_classes, name, class_names), device="cpu")
     if labels is None or isinstance(labels, Mapping | Set):
         raise ValueError(f"{name}: expected class indices, got {described(labels)}")
-    columns = [str(each) for each in getattr(labels, "columns", ())]
-    if class_names is not None and len(columns) > 1 and set(columns) == set(class_names):  # by name, not by place
-        labels = labels.to_numpy()[:, [columns.index(each) for each in class_names]]
-    elif hasattr(labels, "to_numpy"):  # a table's column
+    if hasattr(labels, "to_numpy"):  # a table's column
         labels = labels.to_numpy()
     elif isinstance(labels, Iterable) and not hasattr(labels, "__array__"):
-        labels = list(labels)
+        labels = [imported(each) if hasattr(each, "as_py") else each for each in labels]
+        _refuse_missing([_is_missing(each) for each in labels], name)
         if labels and all(isinstance(each, str | bytes) for each in labels):  # numpy would cut the members of an Enum
             indices = [_index(each, num_classes, name, class_names) for each in labels]
             return torch.tensor(indices, device="cpu")
@@ -166,22 +170,63 @@ def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str
     return _from_array(array, labels, num_classes, name, class_names)
 
 
+def _ordered(labels: Any, class_names: Sequence[str] | None) -> Any:
+    """Return a table's rows, with the columns in the order of the classes if they are called so, not by their place.
+
+    Anything but a table is returned as it is.
+    """
+    columns = [str(each) for each in getattr(labels, "column_names", getattr(labels, "columns", ()))]
+    places = list(range(len(columns)))
+    if class_names is not None and len(columns) > 1 and set(columns) == set(class_names):
+        places = [columns.index(each) for each in class_names]
+    if columns and hasattr(labels, "to_pylist"):  # of Arrow
+        rows = [list(row.values()) for row in labels.to_pylist()]
+        return [[row[place] for place in places] for row in rows]
+    return labels.to_numpy()[:, places] if columns and hasattr(labels, "to_numpy") else labels
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value stands for none: None, NaN, or those of pandas."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def _refuse_missing(missing: Any, name: str) -> None:
+    """Refuse labels of which some are missing. The first is named."""
+    for place, lost in enumerate(missing if isinstance(missing, list) else missing.tolist()):
+        if lost:
+            raise ValueError(
+                f"{name}: expected class indices or names, image {place} has none (None, NaN or masked); leave images "
+                "without a label out"
+            )
+
+
 def _from_array(
     array: np.ndarray, labels: Any, num_classes: int, name: str, class_names: Sequence[str] | None
 ) -> Tensor:
-    if array.dtype.kind == "O":  # text of many lengths, or numbers kept one by one
-        each = array.reshape(-1).tolist()
+    if isinstance(labels, np.ma.MaskedArray) and labels.ndim == 1:
+        _refuse_missing(np.ma.getmaskarray(labels), name)
+    if array.dtype.kind in "OT":  # text of many lengths, or numbers kept one by one
+        each: list[Any] = [float(one) if isinstance(one, Decimal) else one for one in array.reshape(-1).tolist()]
+        if array.ndim == 1:
+            _refuse_missing([_is_missing(one) for one in each], name)
+        if each and all(isinstance(one, np.ndarray | list | tuple) for one in each):  # a row in each cell
+            return _numbers([list(one) for one in each], num_classes, name, class_names)
         if each and all(isinstance(one, str | bytes) for one in each):
             indices = [_index(one, num_classes, name, class_names) for one in each]
             return torch.tensor(indices, device="cpu").reshape(array.shape)
         if any(isinstance(one, bool) or not isinstance(one, int | float | np.number) for one in each):
             odd = next(one for one in each if isinstance(one, bool) or not isinstance(one, int | float | np.number))
-            raise ValueError(f"{name}: expected class indices, got {described(odd)}")
+            if isinstance(odd, str) and any(not isinstance(one, str | bytes) for one in each):
+                raise ValueError(f"{name}: expected class indices or names, got a list of several kinds")
+            hint = "; give its .name or its .value" if isinstance(odd, Enum) else ""
+            raise ValueError(f"{name}: expected class indices, got {described(odd)}{hint}")
         large = next((one for one in each if abs(one) >= 2**31), None)
         if large is not None:
             raise ValueError(f"{name}: expected class indices from 0 to {num_classes - 1}, got {described(large)}")
         array = np.array(each, dtype=float).reshape(array.shape)
-    if array.dtype.kind in "UST":
+    if array.dtype.kind in "US":
         mixed = isinstance(labels, list) and any(isinstance(one, bool | float) or one is None for one in labels)
         if mixed:
             raise ValueError(f"{name}: expected class indices or names, got a list of several kinds")

@@ -64,17 +64,17 @@ def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
     if sizes[2] in (1, 3, 4) and sizes[0] >= smallest > sizes[2]:
         sizes = (sizes[2], *sizes[:2])
     channels, height, width = sizes
+    if min(channels, height) >= smallest > width >= 1 or channels == height >= 4 * width >= 4:
+        raise ValueError(
+            f"image_shape: expected (C, H, W), got {sizes}, {channels} channels of {height}x{width}; "
+            f"({width}, {channels}, {height}) are {width} channels of {channels}x{height}"
+        )
     if max(sizes) > LARGEST_SIZE:
         raise ValueError(f"image_shape: expected at most {LARGEST_SIZE:,} channels and pixels a side, got {sizes}")
     if channels < 1 or height < smallest or width < smallest:
         raise ValueError(
             f"image_shape: expected at least 1 channel and {smallest}x{smallest} pixels, got {channels} "
             f"channels of {height}x{width}; enlarge smaller images first"
-        )
-    if channels == height >= 4 * width:
-        raise ValueError(
-            f"image_shape: expected (C, H, W), got {sizes}, {channels} channels of {height}x{width}; "
-            f"({width}, {channels}, {height}) are {width} channels of {channels}x{height}"
         )
     return channels, height, width
 
@@ -174,7 +174,7 @@ def check_labels(labels: Tensor, num_classes: int, batch: int, name: str = "labe
     Raises:
         ValueError: labels of another number, type or range.
     """
-    if not isinstance(labels, Tensor) or labels.ndim != 1 or len(labels) != batch:
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.shape[0] != batch:
         got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"{name}: expected one class index an image, shape ({batch},), got {got}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

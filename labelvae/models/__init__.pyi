@@ -53,8 +53,8 @@ from .prior import WithPrior as WithPrior
 from .pyramids import check_places as check_places
 from .pyramids import default_widths as default_widths
 from .pyramids import pyramid as pyramid
+from .savable import plain_name as plain_name
 from .saving import Pretrained as Pretrained
-from .saving import plain_name as plain_name
 from .vae import ConditionalVAE as ConditionalVAE
 from .wrapped import Features as Features
 from .wrapped import WrappedClassifier as WrappedClassifier

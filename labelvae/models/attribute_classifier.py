@@ -108,7 +108,7 @@ class AttributeClassifier(Pretrained, Classifier):
         chunk_size = check_count("chunk_size", chunk_size)
         with evaluation_mode(self) as model:
             outputs = [model(moved(part, self.device, "images")) for part in found.split(chunk_size)]
-        return self.attributes.readings(torch.cat(outputs)).to(found.device)
+        return self.attributes.readings(moved(torch.cat(outputs), found.device, "classifier"))
 
     def read(self, images: Images, chunk_size: int = 1024) -> dict[str, Tensor]:
         """Read each attribute of images.

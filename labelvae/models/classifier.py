@@ -201,9 +201,10 @@ class LabelClassifier(Pretrained, Classifier):
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits `(B, K)` and the features `(B, feature_dim)` of images `(B, C, H, W)` in [0, 1].
 
-        One pass gives both. A subclass with a `forward` of its own takes two.
+        One pass gives both. A subclass with a `forward` of its own takes two, and so does a classifier with hooks.
         """
-        if type(self).forward is not LabelClassifier.forward or "forward" in vars(self):
+        own = type(self).forward is not LabelClassifier.forward or "forward" in vars(self)
+        if own or type(self).__call__ is not nn.Module.__call__ or self._forward_hooks or self._forward_pre_hooks:
             return super().logits_and_features(images)
         features = self.features(images)
         return self.logits(features), features

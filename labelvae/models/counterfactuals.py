@@ -56,14 +56,14 @@ def counterfactuals(
     if residual or vae.encoder_label != "none":
         own_labels = vae.all_known(own_labels, "own_labels")
     seen = own_labels if vae.decoder_sees_label else vae.weighed(asked)
-    own = None if seen is None else vae.label_weights(seen, len(images), "own_labels", vae.device)
+    own = None if seen is None else vae.label_weights(seen, images.shape[0], "own_labels", vae.device)
     mine = None
     if check_flag("residual", residual):
-        mine = vae.label_weights(own_for_residual(own_labels), len(images), "own_labels", vae.device)
-    masks = None if mask is None else as_masks(mask, tuple(images.shape)).expand(len(images), -1, -1, -1)
-    made = torch.empty(len(images), draws, *vae.image_shape, dtype=vae.dtype, device=images.device)
+        mine = vae.label_weights(own_for_residual(own_labels), images.shape[0], "own_labels", vae.device)
+    masks = None if mask is None else as_masks(mask, tuple(images.shape)).expand(images.shape[0], -1, -1, -1)
+    made = torch.empty(images.shape[0], draws, *vae.image_shape, dtype=vae.dtype, device=images.device)
     with evaluation_mode(vae) as model:
-        for part in chunks(len(images), chunk_size):
+        for part in chunks(images.shape[0], chunk_size):
             some = images[part].to(vae.device)
             posterior = other = model.encode(some, None if own is None else model.weighed(own[part]))
             if mine is not None and not vae.decoder_sees_label:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelvae.models.own_networks import posterior_of
+from labelvae.models.savable import savable_weights
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 from labelvae.system.whole_files import write_whole
@@ -78,9 +79,9 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
-    own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts()}
+    own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts(parametrized=False)}
     alone = ConditionalVAE(**vae.config, **own)
-    alone.load_state_dict(vae.state_dict())
+    alone.load_state_dict(savable_weights(vae, own))
     graph = Relabelling(alone.float())
     labels = torch.zeros(2, dtype=torch.long) if vae.attributes is None else vae.attributes.examples(2)
     example = (torch.zeros(2, *vae.image_shape, dtype=torch.float32), labels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from types import MethodType
 from typing import TypeVar, cast
@@ -44,7 +44,8 @@ def evaluation_mode(module: Network) -> Iterator[Network]:
     ...     twin.training, network.training, twin[0].running_mean is network[0].running_mean
     (False, True, True)
     """
-    with torch.no_grad():
+    # Entered once: torch.export cannot save a program that disables gradients within a part where they are disabled.
+    with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
         if _TWIN in module.__dict__ and not module.training:
             yield module
             return
@@ -121,8 +122,12 @@ def _compiled(module: nn.Module) -> bool:
 def chunks(length: int, size: int) -> list[slice]:
     """Return the slices of `length` items, with at most `size` items each.
 
+    In a program that is compiled, exported or traced, there is one slice of all: several would fix the length.
+
     >>> chunks(5, 2)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
     """
     size = check_count("chunk_size", size)
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return [slice(None)]
     return [slice(start, start + size) for start in range(0, length, size)]

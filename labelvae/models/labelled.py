@@ -124,9 +124,9 @@ class Labelled(Pretrained):
         if plain or self.attributes is None or isinstance(labels, Weights):
             if self.attributes is not None and isinstance(own_labels, torch.nn.Module):
                 own_labels = self._own_rows(images, own_labels)[:, 0].long()  # type: ignore[index]
-            return self.label_weights(labels, len(images)), own_labels
+            return self.label_weights(labels, images.shape[0]), own_labels
         own = self._own_rows(images, own_labels)
-        asked = self.attributes.rows(labels, len(images))
+        asked = self.attributes.rows(labels, images.shape[0])
         columns = labels if isinstance(labels, Mapping) else getattr(labels, "columns", None)
         told = [columns is None or name in columns for name in self.attributes]
         told_here = torch.tensor(told, device=asked.device)
@@ -153,7 +153,7 @@ class Labelled(Pretrained):
                     f"one of {', '.join(theirs)} or of other ranges"
                 )
             return own_labels.rows(images)  # type: ignore[no-any-return,operator]
-        return self.attributes.rows(own_labels, len(images), "own_labels")
+        return self.attributes.rows(own_labels, images.shape[0], "own_labels")
 
     def counted_labels(self, labels: Any) -> tuple[Any, int]:
         """Return the labels of new images, and their number.
@@ -172,18 +172,18 @@ class Labelled(Pretrained):
         Numbers move in their own unit. An angle goes the shorter way round, or as it is written if that is a whole turn
         or more. Classes are blended.
         """
-        shares = [float(share) for share in torch.linspace(0, 1, steps, device="cpu")]
+        shares = [step / (steps - 1) for step in range(steps)]
         plain = self.attributes is None or (self.attributes.one_class and not isinstance(start, Mapping))
         if plain or self.attributes is None:
-            first = self.label_weights(start, len(images), "start")
-            last = self.label_weights(end, len(images), "end")
+            first = self.label_weights(start, images.shape[0], "start")
+            last = self.label_weights(end, images.shape[0], "end")
             return [torch.lerp(first, last, share) for share in shares], self.weighed(first)
         labels = self.attributes
         own = self._own_rows(images, own_labels)
-        begin = labels.rows(start, len(images), "start")
+        begin = labels.rows(start, images.shape[0], "start")
         begin = begin if own is None else torch.where(begin.isnan(), own.to(begin.device), begin)
         labels.known(begin, "start")
-        finish = labels.rows(end, len(images), "end")
+        finish = labels.rows(end, images.shape[0], "end")
         finish = torch.where(finish.isnan(), begin.to(finish.device), finish)
         for place, kind in enumerate(labels.values()):
             turn = getattr(kind, "span", 0.0) if getattr(kind, "periodic", False) else 0.0

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
+from labelvae.models.savable import plain_weights
 from labelvae.system.compiling import uncompiled
 
 PARTS = ("encoder", "decoder")
@@ -127,8 +130,13 @@ def _failing(name: str, given: Tensor, error: Exception) -> ValueError:
     return ValueError(f"{name}: fails on {kind} of shape {tuple(given.shape)} ({why:.200}); it is called as {called}")
 
 
-def own_parts(model: Any) -> dict[str, str]:
-    """Return the parts of a `ConditionalVAE` that its arguments do not build: the names of their classes, by part."""
+def own_parts(model: Any, parametrized: bool = True) -> dict[str, str]:
+    """Return the parts of a `ConditionalVAE` that its arguments do not build: the names of their classes, by part.
+
+    Args:
+        model: the model.
+        parametrized: whether a parametrization (weight norm, pruning) of the library's own part makes it another.
+    """
     try:
         with torch.device("meta"):
             built = type(model)(**model.config)
@@ -137,15 +145,26 @@ def own_parts(model: Any) -> dict[str, str]:
     return {
         name: type(uncompiled(getattr(model, name))).__name__
         for name in PARTS
-        if _form(getattr(model, name)) != _form(getattr(built, name))
+        if _form(getattr(model, name), parametrized) != _form(getattr(built, name), parametrized)
     }
 
 
-def _form(part: nn.Module) -> list[Any]:
+def _form(part: nn.Module, parametrized: bool) -> list[Any]:
     """Return the classes and settings of a network's modules, and the names and shapes of its weights."""
     part = uncompiled(part)
-    kinds: list[Any] = [(name, type(each), each.extra_repr()) for name, each in part.named_modules()]
-    return kinds + sorted((name, tuple(value.shape)) for name, value in part.state_dict().items())  # in any order
+    kinds: list[Any] = [
+        (name, _kind(each), each.extra_repr())
+        for name, each in part.named_modules()
+        if "parametrizations" not in name.split(".")
+    ]
+    weights = part.state_dict() if parametrized else plain_weights(part)
+    return kinds + sorted((name, tuple(getattr(v, "shape", ()))) for name, v in weights.items())  # in any order
+
+
+def _kind(part: nn.Module) -> type:
+    """Return the class of a module before its parametrization. All batch normalizations are one: they are converted."""
+    kind: type = parametrize.type_before_parametrizations(part)
+    return _BatchNorm if issubclass(kind, _BatchNorm) else kind
 
 
 def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None], folder: Any) -> None:

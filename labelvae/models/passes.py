@@ -37,11 +37,11 @@ def codes_of(vae: Any, images: Tensor, own_labels: Any, name: str, chunk_size: i
         The posterior means, `(B, D)`, on the model's device.
     """
     device = vae.device
-    own = None if own_labels is None else vae.label_weights(own_labels, len(images), name, device)
+    own = None if own_labels is None else vae.label_weights(own_labels, images.shape[0], name, device)
     with evaluation_mode(vae) as model:
         means = [
             model.encode(moved(images[part], device, "images"), None if own is None else vae.weighed(own[part])).mean
-            for part in _parts(vae, device, len(images), chunk_size)
+            for part in _parts(vae, device, images.shape[0], chunk_size)
         ]
     return torch.cat(means)
 
@@ -60,14 +60,14 @@ def images_of(vae: Any, codes: Tensor, label: Tensor, chunk_size: int, device: t
         The images, `(B, C, H, W)` in [0, 1], on `device`.
     """
     own = vae.device
-    parts = _parts(vae, own, len(codes), chunk_size)
+    parts = _parts(vae, own, codes.shape[0], chunk_size)
     with evaluation_mode(vae) as model:
         if len(parts) == 1:
             made: Tensor = model.decode(codes.to(own), vae.weighed(label.to(own)))
-            return made.to(device, vae.dtype)
-        images = torch.empty(len(codes), *vae.image_shape, dtype=vae.dtype, device=device)
+            return moved(made, device, "model").to(vae.dtype)
+        images = torch.empty(codes.shape[0], *vae.image_shape, dtype=vae.dtype, device=device)
         for part in parts:
-            images[part] = model.decode(codes[part].to(own), vae.weighed(label[part].to(own)))
+            images[part] = moved(model.decode(codes[part].to(own), vae.weighed(label[part].to(own))), device, "model")
     return images
 
 

@@ -7,6 +7,7 @@ and for weights that come without a configuration.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from labelvae.inputs.class_names import check_names, read_classes, write_classes
 from labelvae.models.hub import LARGEST_CONFIGURATION, locate, upload
 from labelvae.models.own_networks import check_given, check_weights
 from labelvae.models.packing import pack, unpack
+from labelvae.models.savable import plain_name, savable_weights
 from labelvae.system.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
@@ -72,14 +74,19 @@ class Pretrained(nn.Module):
         """The floating-point type of the weights."""
         return next(self.parameters()).dtype
 
-    def own_parts(self) -> dict[str, str]:
-        """Return the parts that the arguments alone do not build: the names of their classes, by part."""
+    def own_parts(self, parametrized: bool = True) -> dict[str, str]:
+        """Return the parts that the arguments alone do not build: the names of their classes, by part.
+
+        Args:
+            parametrized: whether a parametrized part is such a part, too.
+        """
         return {}
 
     def save_pretrained(self, folder: str | Path, bits: int | None = None) -> None:
         """Write `config.json`, `model.safetensors` and, with class names, `classes.json` to a folder.
 
-        Weights have the names of a model that was not compiled. Of an encoder or a decoder of your own, only the
+        Weights have the names of a model that was not compiled. Parametrized weights (weight norm, spectral norm,
+        pruning) are saved as the weights that they make. Of an encoder or a decoder of your own, only the
         weights are saved: pass a new one to `from_pretrained`, which loads the weights into it.
 
         Args:
@@ -87,27 +94,35 @@ class Pretrained(nn.Module):
             bits: the bits of a weight, 2 to 8, for a small file, see `packing`. None keeps the weights as they are.
 
         Raises:
-            ValueError: `bits` out of range.
+            ValueError: `bits` out of range; a folder that cannot be written to; a model whose layers were replaced, or
+                that is quantized, so that `from_pretrained` could not load it.
         """
         if bits is not None:
             check_count("bits", bits, at_least=2, at_most=8)
+        if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+            raise ValueError(f"folder: expected the path of a folder, got {folder!r}")
         folder = user_path(folder)
-        own = self.own_parts()
+        own = self.own_parts(parametrized=False)
         header = {"format": FORMAT_VERSION, "model": self.kind, **self.config, **({"own_parts": own} if own else {})}
-        weights = {plain_name(name): value for name, value in self.state_dict().items()}
+        weights = savable_weights(self, own)
         for part, model in {part: getattr(self, part) for part in self.saved_with}.items():
             if model is not None:
                 header[part] = model.config
-                weights |= {f"{part}.{name}": value for name, value in model.state_dict().items()}
-        weights = _apart({name: value.detach().cpu().contiguous() for name, value in weights.items()})
-        write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
+                weights |= {f"{part}.{name}": value for name, value in savable_weights(model).items()}
+        weights = _apart(weights)
         metadata = {"config": json.dumps(header)}
         if bits is not None:
             weights, said = pack(weights, bits)
             metadata["packed"] = json.dumps(said)
-        write_whole(folder / "model.safetensors", save(weights, metadata=metadata))
-        if self.class_names is not None:
-            write_classes(folder, self.class_names)
+        try:
+            write_whole(folder / "config.json", json.dumps(header, indent=2) + "\n")
+            write_whole(folder / "model.safetensors", save(weights, metadata=metadata))
+            if self.class_names is not None:
+                write_classes(folder, self.class_names)
+            else:
+                (folder / "classes.json").unlink(missing_ok=True)  # the names of a model that was saved here before
+        except OSError as error:
+            raise ValueError(f"{folder}: the model could not be saved there ({error}); give another folder") from error
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Accept weights whose names come from a compiled or wrapped model, or part, and the other way round."""
@@ -130,11 +145,13 @@ class Pretrained(nn.Module):
             ValueError: a name of another form; a run without scores; no huggingface_hub, network or permission.
         """
         with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
             if run is not None:
                 from labelvae.models.card import write_model_card
 
                 write_model_card(folder, run, repository)
-            self.save_pretrained(folder)
+                if self.class_names is not None:  # they count more than the run's
+                    write_classes(folder, self.class_names)
             upload(Path(folder), repository, private)
 
     @classmethod
@@ -176,15 +193,6 @@ class Pretrained(nn.Module):
         return _on(device, model)
 
 
-def plain_name(name: str) -> str:
-    """Return the name of a weight without the parts that torch.compile, DataParallel and the like add to it.
-
-    >>> plain_name("module._orig_mod.decoder.norms.0.weight")
-    'decoder.norms.0.weight'
-    """
-    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
-
-
 def _apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights of which none shares its memory with another; safetensors takes no others."""
     seen: set[int] = set()
@@ -204,7 +212,9 @@ def _restored(kind: type[Model], arguments: Any, weights: dict[str, Tensor], fol
         with torch.device("meta"):  # shapes without memory, however large a configuration asks
             expected = {plain_name(name): value for name, value in kind(**arguments).state_dict().items()}
     except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{folder}: not a configuration of {kind.kind}: {error}") from error
+        raise ValueError(
+            f"{folder}: not a configuration of {kind.kind}: {error}; a newer labelvae may have written it"
+        ) from error
     wrong = sorted(set(expected) ^ set(weights)) or sorted(
         name
         for name, value in expected.items()

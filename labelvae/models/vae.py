@@ -196,25 +196,25 @@ class ConditionalVAE(WithPrior):
         check_images(images, self.image_shape)
         label, sees = None, isinstance(self.encoder, Encoder) or self.encoder_label != "none"
         if self.encoder_label != "none":
-            own = self.label_weights(own_for_encoder(labels), len(images), device=images.device)
+            own = self.label_weights(own_for_encoder(labels), images.shape[0], device=images.device)
             label = self._entered(own, self.encoder_label)
         seen = [images.to(self.dtype), label] if sees else [images.to(self.dtype)]
         return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
 
     def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
         """Return pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; their sigmoid is the image."""
-        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or z.shape[0] == 0:
             shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
         if not torch.is_grad_enabled() and readable(z) and not bool(torch.isfinite(z).all()):
             raise ValueError("z: expected finite latent codes, got NaN or infinity")
-        label = self._entered(self.label_weights(labels, len(z), device=z.device), self.decoder_label)
+        label = self._entered(self.label_weights(labels, z.shape[0], device=z.device), self.decoder_label)
         logits: Tensor = self.decoder(z.to(self.dtype), label)
         return logits if isinstance(self.decoder, Decoder) else check_logits(logits, z.shape[0], self.image_shape)
 
-    def own_parts(self) -> dict[str, str]:
+    def own_parts(self, parametrized: bool = True) -> dict[str, str]:
         """Return the class names of an encoder or decoder that was given or changed; see `save_pretrained`."""
-        return own_parts(self)
+        return own_parts(self, parametrized)
 
     def _entered(self, label: Tensor, way: EncoderLabel | DecoderLabel) -> Tensor:
         """Return label weights `(B, K)` as a network sees them that takes the label by `way`, `(B, L)`."""
@@ -236,7 +236,7 @@ class ConditionalVAE(WithPrior):
 
     def reconstruct(self, images: Images, labels: Labels, chunk_size: int = 1024) -> Tensor:
         """Return images `(B, C, H, W)` in [0, 1] under their own labels, from the posterior mean; see `relabel`."""
-        own = self.weighed(self.label_weights(self.all_known(labels), len(as_images(images, self.image_shape))))
+        own = self.weighed(self.label_weights(self.all_known(labels), as_images(images, self.image_shape).shape[0]))
         return self.relabel(images, own, own, chunk_size)
 
     def relabel(
@@ -274,7 +274,7 @@ class ConditionalVAE(WithPrior):
             codes = codes_of(model, images, seen, "own_labels", chunk_size)
             made = images_of(model, codes, asked, chunk_size, images.device)
             if check_flag("residual", residual):
-                weights = self.label_weights(own_for_residual(own), len(images), "own_labels")
+                weights = self.label_weights(own_for_residual(own), images.shape[0], "own_labels")
                 if not self.decoder_sees_label:
                     codes = codes_of(model, images, own, "own_labels", chunk_size)
                 made = with_residual(images, made, images_of(model, codes, weights, chunk_size, images.device))

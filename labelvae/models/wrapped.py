@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from labelvae.inputs.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images
+from labelvae.models.answers import check_answer, check_loaded, check_shape, counted, grey_images
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode, shallow_copy
 from labelvae.models.pyramids import pyramid
@@ -58,7 +58,7 @@ class WrappedClassifier(Classifier):
         self._features = features
         self._layer = ""
         self._octaves: list[tuple[str, int]] = []
-        self.training = network.training
+        self.training = getattr(network, "training", False)  # a frozen program of TorchScript has no mode
         self._try(num_classes)
 
     def made(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class WrappedClassifier(Classifier):
                 "module: expected weights, got a network on the meta device, which has none; load it first"
             )
         for count in (2, 3):  # a program may be made for one number of images
-            self._try_on(_grey_images(count, self.image_shape, self.device), num_classes)
+            self._try_on(grey_images(count, self.image_shape, self.device), num_classes)
 
     def _try_on(self, images: Tensor, num_classes: int | None) -> None:
         expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
@@ -188,16 +188,12 @@ class WrappedClassifier(Classifier):
                 else "features: the function uses the network in training mode, which changes its statistics; call "
                 "the network's .eval() first"
             )
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if not isinstance(logits, Tensor) or shape != (len(images), num_classes or logits.shape[-1]):
-            raise ValueError(f"module: expected {expected}, got {shape} for {_counted(len(images))}")
+        check_shape("module", logits, len(images), num_classes)
         if not bool(torch.isfinite(logits).all()):
             raise ValueError(f"module: expected {expected}, got NaN or infinity for grey images; look at its weights")
         if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != len(images):
             got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise ValueError(
-                f"features: expected a function of images to (B, F), got {got} for {_counted(len(images))}"
-            )
+            raise ValueError(f"features: expected a function of images to (B, F), got {got} for {counted(len(images))}")
         if bool((logits >= 0).all()) and bool(((logits.float().sum(dim=1) - 1.0).abs() < 1e-3).all()):
             raise ValueError(f"module: expected {expected}, got probabilities; leave out the softmax at its end")
         low, high = torch.aminmax(logits.float())
@@ -237,7 +233,9 @@ def matching(name: str, given: nn.Module, vae: Any) -> Classifier:
     network = uncompiled(given) if isinstance(given, nn.Module) else given
     if not isinstance(network, Classifier):
         return adopted(name, network, vae.image_shape, vae.num_classes)
+    check_loaded(name, network)
     check_same_data(name, network, vae)
+    check_answer(name, network)
     names = getattr(network, "class_names", None)
     if names and vae.class_names and names != vae.class_names:
         raise ValueError(
@@ -252,13 +250,15 @@ def check_differentiable(name: str, classifier: Classifier) -> None:
 
     Raises:
         ValueError: no gradient does, as with quantized networks and with detached outputs. Such a network cannot guide.
+            Nor can one that does not return logits `(B, K)`.
     """
+    check_answer(name, classifier)
     inference = any(each.is_inference() for each in classifier.parameters())  # made where no gradient can be
     if not isinstance(classifier, WrappedClassifier) or inference:
         return
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's of an operation without a gradient
-        images = _grey_images(2, classifier.image_shape, classifier.device).requires_grad_()
+        images = grey_images(2, classifier.image_shape, classifier.device).requires_grad_()
         logits = classifier(images)
         gradient = None
         if logits.requires_grad:
@@ -269,16 +269,6 @@ def check_differentiable(name: str, classifier: Classifier) -> None:
             f"{name}: expected a network whose logits have a gradient, got {type(classifier.network).__name__} without "
             "one; a quantized or detached network cannot guide, but it may be a judge"
         )
-
-
-def _counted(images: int) -> str:
-    return {2: "two images", 3: "three images"}[images]
-
-
-def _grey_images(count: int, shape: ImageShape, device: torch.device) -> Tensor:
-    """Return images `(count, *shape)` from even grey to a slope of greys."""
-    slope = torch.linspace(0, 1, math.prod(shape), device=device).view(shape)
-    return torch.stack([torch.lerp(torch.full_like(slope, 0.5), slope, place / (count - 1)) for place in range(count)])
 
 
 @contextmanager

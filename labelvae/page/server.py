@@ -7,6 +7,7 @@ machine for anything.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import secrets
@@ -26,7 +27,8 @@ from labelvae.page.sent_files import STORED, deleting_old, fetch_nothing, take_o
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 COOKIE = "labelvae-token"
-"""Start of the cookie's name. The port follows, because a browser gives a cookie to all ports of a machine."""
+"""Start of the cookie's name. The port in the address follows, because a browser gives a cookie to all ports of a
+machine. In a container it is another than the one that is listened on."""
 
 
 def serve(model: str, judge: str | None, images: Path | None, port: int, host: str = "127.0.0.1") -> None:
@@ -167,7 +169,10 @@ class TokenAsked:
 
 def _cookie(scope: Any) -> str:
     """The name of the cookie, of which each page on a machine has its own."""
-    return f"{COOKIE}-{scope['server'][1]}"
+    from starlette.datastructures import Headers
+
+    port = Headers(scope=scope).get("host", "").rpartition(":")[2]
+    return f"{COOKIE}-{port if port.isdecimal() else 80}"
 
 
 def _page(model: str, judge: str | None, images: Path | None) -> Any:
@@ -212,6 +217,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=256)
     except (OSError, OverflowError, UnicodeError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise ValueError(
+                f"port: another program is at {port} already; choose another with --port, 0 takes a free one"
+            ) from error
         if host in THIS_MACHINE:
             raise ValueError(f"port: {port} cannot be used ({error}); choose another with --port") from error
         raise ValueError(f"host: {host}, port {port} cannot be listened on ({error}); choose others") from error

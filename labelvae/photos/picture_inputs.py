@@ -168,8 +168,9 @@ def _depth(path: str, form: Form) -> tuple[Levels | None, int]:
         stated, common = stated_levels(image), form.levels(image)
         if is_float(image):
             return common, 65535
-        white = _largest_of_pgm(image) or (stated or common).high
-        return stated or common, int(white) if 255 < white <= 65535 else 65535
+        range_ = stated or common
+        white = _largest_of_pgm(image) or (65535 if range_.low else range_.high)
+        return range_, int(white) if 255 < white <= 65535 else 65535
 
 
 def _largest_of_pgm(image: Image.Image) -> int | None:

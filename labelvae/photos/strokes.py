@@ -21,6 +21,7 @@ from labelvae.photos.found import Found, cut_out, in_reading_order
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import without_lines
 from labelvae.photos.pieces import MOST_DIGITS, at_border, beyond_paper, bounds, drawn_inside, grouped, pieces_of
+from labelvae.photos.things import is_label, rods_among, things_in
 
 WORKING_SIDE = 800
 """Longest side of the copy that digits are looked for in."""
@@ -36,6 +37,9 @@ INKY = 0.25
 
 FAINTEST = 0.07
 """Least contrast between ink and paper."""
+
+HIGHEST_FLOOR = 0.5
+"""What differs by more from the paper is ink, even where most of the picture differs: a dark plot on a white page."""
 
 FAINTEST_DIGIT = 0.15
 """Least contrast of a digit's strokes as a whole; creases of the paper are fainter."""
@@ -60,12 +64,6 @@ FAINT = 0.3
 
 BAR = 0.3
 """Shorter side of a bar over its longer one, at most."""
-
-LABEL = 0.92
-"""Share of the tightest rectangle, turned as it may be, that a label of paper fills at least with what is on it."""
-
-LEAST_BLANK = 0.7
-"""Share of a label that is blank at least; a 0 of straight strokes is a rectangle with a larger hole."""
 
 TIGHT = 0.06
 """A digit that comes closer to all four sides, as a share of the longer one, fills its picture: it gets a border."""
@@ -203,7 +201,7 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     """The digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
-    floor = max(FAINTEST_BRIGHT if bright else FAINTEST, middle + 5 * spread)
+    floor = max(FAINTEST_BRIGHT if bright else FAINTEST, min(middle + 5 * spread, HIGHEST_FLOOR))
     ink = without_lines(ink, floor)
     labels, boxes = pieces_of(levels, ink, floor)
     found = []
@@ -212,36 +210,27 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         if not drawn_inside(labels[place], members):
             found.append(cut_out(ink, labels, place, members, bright, scale))
     found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
-    found = [one for one in found if (_is_bar(one) or float(one.ink.mean()) < FULLEST) and not _is_label(one)]
+    found = [one for one in found if (_is_bar(one) or float(one.ink.mean()) < FULLEST) and not is_label(one.ink)]
+    rods = rods_among(found)
+    found = [one for one in found if not any(one is rod for rod in rods)]
     tallest = max((max(one.ink.shape) for one in found), default=0)
     contrast = max((one.contrast for one in found), default=0)
     found = [one for one in found if one.contrast > 0.6 * contrast]
     parts = [one for one in found if max(one.ink.shape) <= 0.5 * tallest]
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest]
     share = LEAST_SHARE_OF_BARS if all(_is_bar(one) for one in found) else LEAST_SHARE
-    if sum(float(one.ink.sum()) * one.contrast for one in found) < share * _all_ink(
-        ink, labels, max(floor, FAINT * contrast), share
-    ):
+    written = _all_ink(ink, labels, max(floor, FAINT * contrast), share) - _ink_of(rods)
+    if _ink_of(found) < share * written:
         return [], []
     return in_reading_order(found), parts
 
 
+def _ink_of(found: list[Found]) -> float:
+    return sum(float(one.ink.sum()) * one.contrast for one in found)
+
+
 def _is_bar(found: Found) -> bool:
     return bool(min(found.ink.shape) <= BAR * max(found.ink.shape))
-
-
-def _is_label(found: Found) -> bool:
-    """Whether ink is a label of paper or the face of a plate, turned by any angle, with something on it."""
-    ink = np.pad(found.ink > 0.4, 1)
-    filled = ndimage.binary_fill_holes(ink)
-    blank = float(ink.sum() / filled.sum())
-    if not LEAST_BLANK < blank < 1.0:
-        return False
-    edge = np.argwhere(filled & ~ndimage.binary_erosion(filled))
-    angles = np.deg2rad(np.arange(0, 90, 2))
-    axes = np.stack([np.cos(angles), np.sin(angles)]), np.stack([-np.sin(angles), np.cos(angles)])
-    sides = [np.ptp(edge @ axis, axis=0) + 1 for axis in axes]
-    return bool(filled.sum() > LABEL * (sides[0] * sides[1]).min())
 
 
 def _unevenness(found: Found) -> float:
@@ -254,10 +243,12 @@ def _unevenness(found: Found) -> float:
 
 
 def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
-    """The ink on the paper, without what reaches in from outside; for bars, only without tables and hands."""
+    """The ink on the paper, without stickers, coins and what reaches in; for bars, what reaches in as lines counts."""
     if share == LEAST_SHARE:
-        return float(ink[(labels > 0) & ~np.isin(labels, at_border(labels))].sum())
-    return float(ink[(ink > floor) & ~beyond_paper(ink > floor)].sum())
+        mask = (labels > 0) & ~np.isin(labels, at_border(labels))
+    else:
+        mask = (ink > floor) & ~beyond_paper(ink > floor)
+    return float(ink[mask & ~things_in(mask)].sum())
 
 
 def _weight(found: list[Found]) -> float:

@@ -23,7 +23,8 @@ def check_log(settings: Settings) -> None:
     """Make sure that the log of a run can be opened, without writing anything.
 
     Raises:
-        ValueError: a library that is not installed; no account where one is needed; an unknown `WANDB_MODE`.
+        ValueError: a library that is not installed; no account where one is needed; an unknown `WANDB_MODE`; a key or a
+            name in the environment that Weights & Biases refuses.
     """
     if settings.fast_dev_run:
         return
@@ -33,9 +34,9 @@ def check_log(settings: Settings) -> None:
     mode = loggers.wandb_mode(settings.wandb) if settings.log == "wandb" else "disabled"
     if mode != "disabled" and not _is_installed("wandb"):
         raise ValueError("log: wandb is not installed; install it, or use --log csv or none")
-    with _mode_is_said(settings):
-        if mode in ("online", "shared") and not loggers.has_account():
-            raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
+    if mode != "disabled":
+        with _mode_is_said(settings):
+            loggers.check_wandb(mode)
 
 
 def open_log(settings: Settings, out: Path, data: ImageData, runs_as: Choice) -> Logger | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from labelvae.visual.charts import rasterized
 from labelvae.visual.grids import grid
+from labelvae.visual.letters import chart_text
 
 COLOURS = ((40, 40, 46), (255, 196, 61), (214, 74, 74), (70, 150, 214), (96, 180, 110), (160, 110, 200))
 """Colours of the first classes. They repeat."""
@@ -45,8 +46,9 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], valu
     """
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    for name, history in histories.items():
-        axes.plot(range(1, len(history) + 1), [epoch[value] for epoch in history], label=name)
-    axes.set(xlabel="epoch", ylabel=title)
-    axes.legend(frameon=False)
+    lines = [
+        axes.plot(range(1, len(history) + 1), [epoch[value] for epoch in history])[0] for history in histories.values()
+    ]
+    axes.set(xlabel="epoch", ylabel=chart_text(title))
+    axes.legend(lines, [chart_text(str(name)) for name in histories], frameon=False)
     return rasterized(figure)

@@ -6,7 +6,6 @@ device, and are read and logged every `log_every_n_steps`.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,20 +15,21 @@ import torch
 from torch import Tensor
 
 from labelvae.attributes.rows import Attributes
-from labelvae.data.loaders import ImageLoader
-from labelvae.inputs.checks import check_choice, check_flag, check_number
+from labelvae.inputs.checks import check_choice, check_flag, check_kind, check_number
 from labelvae.inputs.tensors import check_images
 from labelvae.system.compiling import compiled_or_eager
 from labelvae.system.process import environment
 from labelvae.training.batches import check_batch_labels, skip_one_image, take_names, unpack
-from labelvae.training.checkpoints import Rebuildable
 from labelvae.training.graphs import GraphedStep
-from labelvae.training.optimizers import clip_gradients, lay_out_like_weights, scheduled_adamw
+from labelvae.training.logged_task import LoggedTask
+from labelvae.training.optimizers import ScheduledRate, clip_gradients, lay_out_like_weights, scheduled_adamw
 from labelvae.training.options import Schedule
-from labelvae.training.term_window import MOST_UNREAD, TermWindow
+from labelvae.training.overfitting import KeptOrder
+from labelvae.training.steps import accumulates, close_epoch, planned_steps
+from labelvae.training.term_window import TermWindow
 
 
-class Task(Rebuildable):
+class Task(LoggedTask):
     """The base class of both tasks: the schedule, the clipping, and logging without waiting.
 
     Args:
@@ -40,9 +40,6 @@ class Task(Rebuildable):
         channels_last: keep the channels of a pixel next to each other in memory.
         compiled: compile the training step. (The model is not compiled, so its names stay as they are.)
         graphed: record the training step as a CUDA graph.
-
-    Attributes:
-        shown: the values in `callbacks.Bar`, read every `log_every_n_steps`.
     """
 
     def __init__(
@@ -61,19 +58,19 @@ class Task(Rebuildable):
         check_flag("channels_last", channels_last)
         check_flag("compiled", compiled)
         check_flag("graphed", graphed)
-        super().__init__()
+        check_kind("prefix", prefix, str)
+        super().__init__(prefix)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
-        self.prefix = prefix
         self.channels_last = channels_last
         self.compiled = compiled
         self.graphed = graphed
         self.steps = 1
+        self._epochs: int | None = None
+        self._configured_rate = learning_rate
         self._step: Callable[..., dict[str, Tensor]] = self.step
         self._graph: GraphedStep | None = None
-        self.shown: dict[str, float] = {}
-        self._window = TermWindow()
         self._to_check = True
         self._quiet = ExitStack()
 
@@ -124,13 +121,16 @@ class Task(Rebuildable):
             The weighted objective, a scalar, in nats per image. None skips a last batch of one image.
 
         Raises:
-            ValueError: a batch of another form, or of one image that is not the last of several.
+            ValueError: a batch of another form, or of one image that is not the last of several; no weight to train.
         """
         images, labels = unpack(batch, self.label_form)
         if len(images) == 1:
             skip_one_image(last=batch_idx > 0 and self.trainer.is_last_batch)
             return None
         if self._to_check:  # on an accelerator, once: the host waits
+            weights = [weight for group in self.parameter_groups() for weight in group["params"]]
+            if not any(weight.requires_grad for weight in weights):
+                raise ValueError("weights: all are frozen, none can be trained; call requires_grad_() on the network")
             with torch.no_grad():
                 check_images(images, self.network.image_shape)
                 check_batch_labels(labels, self.label_form, len(images))
@@ -166,21 +166,17 @@ class Task(Rebuildable):
         """Return AdamW with its schedule, in the form that Lightning accepts.
 
         Raises:
-            ValueError: a trainer without an end, or with half precision.
+            ValueError: a trainer without an end or without batches, or with half precision.
         """
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 < steps < math.inf:
-            raise ValueError(
-                "max_steps: the learning rate's schedule needs to know when the training ends; pass "
-                "Trainer(max_steps=...), or max_epochs where the training data have a length"
-            )
         if self.trainer.precision in ("16-mixed", "16-true"):
             raise ValueError(
                 f"precision: expected 32-true or bf16-mixed, got {self.trainer.precision}, in which gradients "
                 "of sums over pixels and their squares overflow; use bf16-mixed"
             )
-        self.steps = steps = max(1, int(steps))
-        return scheduled_adamw(self.parameter_groups(), self.learning_rate, self.weight_decay, steps, self.schedule)
+        self._epochs, self._configured_rate = self.trainer.max_epochs, self.learning_rate
+        self.steps = planned_steps(self.trainer, self._epochs)
+        groups = self.parameter_groups()
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, self.steps, self.schedule)
 
     def on_fit_start(self) -> None:
         """Take up training mode, but for a frozen guide, and the names of the classes of a `datamodule`."""
@@ -221,7 +217,10 @@ class Task(Rebuildable):
             self.to(memory_format=torch.channels_last)
         self.on_train_end()  # before callbacks that train in on_fit_start
         self._step = compiled_or_eager(self.step) if self.compiled and stage == "fit" else self.step
-        alone = self.trainer.world_size == self.trainer.accumulate_grad_batches == 1
+        self._graph = None
+        if stage == "fit":
+            KeptOrder.attach(self.trainer)
+        alone = self.trainer.world_size == 1 and not accumulates(self.trainer)
         if self.graphed and alone and stage == "fit" and self.trainer.strategy.root_device.type == "cuda":
             self._step = self._graph = GraphedStep(self._step, self)
 
@@ -237,10 +236,19 @@ class Task(Rebuildable):
             lay_out_like_weights(optimizer)
         if self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
-        loader = self.trainer.train_dataloader
-        if self.trainer.overfit_batches and isinstance(loader, ImageLoader):  # type: ignore[attr-defined]
-            self._quiet.callback(setattr, loader, "shuffle", loader.shuffle)  # afterwards
-            loader.shuffle = False
+        close_epoch(self.trainer)
+        self._plan_again()
+
+    def _plan_again(self) -> None:
+        """Follow what changed since the optimizer was made: the batches and the rate by a callback, or a resumption."""
+        configured = self.trainer.lr_scheduler_configs
+        ours = [each.scheduler for each in configured if isinstance(each.scheduler, ScheduledRate)]
+        steps = planned_steps(self.trainer, self._epochs) if ours else self.steps
+        sought = self.learning_rate != self._configured_rate
+        rates = [group.get("lr", self.learning_rate) for group in self.parameter_groups()] if sought else None
+        for scheduler in ours if sought or steps != self.steps else ():
+            scheduler.plan(steps, self.schedule, rates)
+        self.steps, self._configured_rate = steps, self.learning_rate
 
     def configure_gradient_clipping(
         self,
@@ -250,70 +258,3 @@ class Task(Rebuildable):
     ) -> None:
         """Clip each parameter group on its own, see `clip_gradients`."""
         clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def log_terms(self, terms: dict[str, Tensor]) -> None:
-        """Keep a step's scalars, and send their means to the loggers every `log_every_n_steps`.
-
-        At these steps, before a validation and at the end of the epoch, `trainer.callback_metrics` gets the means over
-        the epoch so far, such as "train/total".
-
-        Raises:
-            FloatingPointError: a scalar is not finite.
-        """
-        self._window.add(self.global_step, terms)
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 for never
-        full = len(self._window) >= every > 0
-        if full or self.trainer.is_last_batch or len(self._window.unread) >= MOST_UNREAD:
-            self._read_window()
-        if full:
-            # Not through self.log: Lightning reads what is for its bar at every step.
-            values = self._shared(self._window.take())
-            self.shown = {"loss": values["total"]}
-            for logger in self.loggers:
-                named = {f"{self.prefix}train/{name}": value for name, value in values.items()}
-                logger.log_metrics(named, step=self.global_step)
-
-    def on_train_epoch_start(self) -> None:
-        """Begin the means of another epoch."""
-        self._window.start_epoch()
-
-    def on_validation_epoch_start(self) -> None:
-        """Make sure that the weights are finite, before they are validated."""
-        self.check_finite()
-
-    def on_train_epoch_end(self) -> None:
-        """Make sure that the weights are finite, before a checkpoint is written."""
-        self.check_finite()
-
-    def check_finite(self) -> None:
-        """Raise `FloatingPointError` if a term or a weight is not finite. The host waits for the device."""
-        if self._window.unread:
-            self._read_window()
-        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
-        finite = torch.stack([torch.isfinite(value).all() for value in weights.values()])
-        if not bool(finite.all()):
-            first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
-            self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
-
-    def _read_window(self) -> None:
-        """Read the terms of the last steps, and show their means to callbacks. The host waits here, once."""
-        wrong = self._window.read()
-        if wrong is not None:
-            step, name = wrong
-            self._stop(f"{name} is not finite at step {step}")
-        for name, value in self._shared(self._window.epoch_means()).items():
-            self.trainer.callback_metrics[f"{self.prefix}train/{name}"] = torch.tensor(value)
-
-    def _shared(self, means: list[float]) -> dict[str, float]:
-        """Return means over all processes, by name."""
-        if self.trainer.world_size > 1:
-            means = self.trainer.strategy.reduce(torch.tensor(means, device=self.device), reduce_op="mean").tolist()
-        return dict(zip(self._window.names, means, strict=True))
-
-    def _stop(self, what: str) -> None:
-        paths = [getattr(each, "last_model_path", "") for each in self.trainer.checkpoint_callbacks]
-        kept = next(filter(None, paths), "none")
-        raise FloatingPointError(
-            f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
-            "lower the learning rate or the weights of the objective, or use precision 32-true"
-        )

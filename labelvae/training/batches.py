@@ -136,6 +136,8 @@ def _scaled(images: Tensor) -> Tensor:
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Return the images of a batch, and its labels or None."""
+    if isinstance(batch, list | tuple) and len(batch) == 1 and isinstance(batch[0], list | tuple | Mapping):
+        batch = batch[0]  # Trainer.fit was given a list of one loader
     found = parts_of(batch)
     for name, part in zip(("images", "labels"), found, strict=False):
         if not isinstance(part, Tensor) and not (name == "labels" and isinstance(part, Mapping)):

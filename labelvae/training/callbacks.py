@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, W
 from torch import Tensor
 
 from labelvae.evaluation.diagnosis import diagnose
-from labelvae.inputs.checks import check_number
+from labelvae.inputs.checks import check_count, check_number
 from labelvae.system.whole_files import write_whole
 from labelvae.training.base import Task
 from labelvae.training.tasks import VAETraining
@@ -69,11 +69,14 @@ class LastCheckpoint(Checkpoint):
         path: the file.
         every_n_epochs: the number of epochs between checkpoints. The last epoch is always kept, whatever
             ends the training.
+
+    Raises:
+        ValueError: `every_n_epochs` below 1.
     """
 
     def __init__(self, path: Path, every_n_epochs: int = 1) -> None:
         self.path = Path(path).absolute()
-        self.every_n_epochs = every_n_epochs
+        self.every_n_epochs = check_count("every_n_epochs", every_n_epochs)
         self._random_states: dict[str, Any] = {}
 
     @property
@@ -163,6 +166,9 @@ class MovingAverage(WeightAveraging):
             for average, value in zip(averages, now, strict=True):
                 average.copy_(value)
             return
+        now = [
+            value.to(average.dtype) for average, value in zip(averages, now, strict=True)
+        ]  # with precision bf16-true
         steps = self._latest_update_step  # as the tensor that torch counts them in, which would have to be read
         kept = min(self.decay, (1 + steps) / (10 + steps)) ** self._every
         torch._foreach_lerp_(averages, now, 1 - kept)  # what is frozen stays as it is, to the last bit

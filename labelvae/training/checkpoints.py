@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import IO, Any, Self
 
 import fsspec
@@ -15,6 +17,9 @@ from lightning.pytorch import LightningModule
 from labelvae.training.descriptions import SavedLoss, built
 from labelvae.training.descriptions import plain_loss as plain_loss  # noqa: PLC0414  where they were before
 from labelvae.training.descriptions import plain_network as plain_network  # noqa: PLC0414
+
+KEPT = ("learning_rate", "weight_decay", "discriminator_learning_rate")
+"""Settings of the optimizer. A resumed one has those of the checkpoint."""
 
 
 class Rebuildable(LightningModule):
@@ -29,8 +34,36 @@ class Rebuildable(LightningModule):
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters() | dict(self.hparams)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the task with the saved one, see `compare`."""
-        self.compare(checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        """Compare the task with the saved one, see `compare`. Warn of settings that a resumption does not take."""
+        said = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        self.compare(said)
+        if self._trainer is None or self._trainer.state.fn != "fit":
+            return
+        for name in KEPT:
+            if name in said and said[name] != getattr(self, name, said[name]):
+                warnings.warn(
+                    f"{name}: the checkpoint was made with {said[name]:g}, now {getattr(self, name):g}; a resumed "
+                    f"training keeps {said[name]:g}; for another, load_from_checkpoint(path, {name}=...) and fit "
+                    "without ckpt_path",
+                    stacklevel=2,
+                )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights as torch does.
+
+        Raises:
+            ValueError: a trainer resumes from a checkpoint of other networks.
+            RuntimeError: weights of other networks, without a trainer.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            if self._trainer is None:
+                raise
+            raise ValueError(
+                f"ckpt_path: the checkpoint's weights are not those of this {type(self).__name__} ({_last(error)}); "
+                "give the task the networks and the loss that the checkpoint was made with, or choose another file"
+            ) from error
 
     def compare(self, hyperparameters: Mapping[str, Any]) -> None:
         """Warn of the parts that a checkpoint was made with and this task lacks."""
@@ -61,8 +94,10 @@ class Rebuildable(LightningModule):
             The task.
 
         Raises:
-            ValueError: a file that is no checkpoint of this task; a network that cannot be rebuilt and was not passed.
+            ValueError: a file that is no checkpoint of this task; a network that cannot be rebuilt and was not passed;
+                an argument of another name.
         """
+        _check_names(cls, arguments)
         checkpoint = _read(checkpoint_path, weights_only)
         known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         said = dict(known)
@@ -91,13 +126,27 @@ class Rebuildable(LightningModule):
                 checkpoint_path, map_location, hparams_file, strict, weights_only, **arguments
             )
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[-1].strip()
             raise ValueError(
-                f"{checkpoint_path}: its weights are not those of this {cls.__name__} ({first}); "
+                f"{checkpoint_path}: its weights are not those of this {cls.__name__} ({_last(error)}); "
                 "pass the networks that it was saved with"
             ) from error
         task.compare(said)  # Lightning has put the arguments in the place of what the file says
         return task
+
+
+def _check_names(task: type[Rebuildable], arguments: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for an argument that the task does not have. (Lightning would leave it out.)"""
+    parameters = inspect.signature(task.__init__).parameters.values()
+    known = [each.name for each in parameters][1:]
+    if any(each.kind == each.VAR_KEYWORD for each in parameters):
+        return
+    if wrong := [name for name in arguments if name not in (*known, "guide", "terms")]:
+        raise ValueError(f"{', '.join(wrong)}: {task.__name__} has no such argument, only {', '.join(known)}")
+
+
+def _last(error: Exception) -> str:
+    """Return the last line of an error of torch, shortened."""
+    return shorten(str(error).strip().splitlines()[-1], 240)
 
 
 def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, Any]:
@@ -113,6 +162,8 @@ def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, 
             raise ValueError("it has no weights of a task")
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such checkpoint") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: is a folder; give the path of a checkpoint in it, such as last.ckpt") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(

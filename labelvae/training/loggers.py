@@ -91,8 +91,7 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
     """Return a logger with a run of its own. A run that is open in this process stays open and current."""
     import wandb
 
-    if mode in ("online", "shared") and not has_account():  # it would ask
-        raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
+    check_wandb(mode)
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
@@ -100,9 +99,8 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
     known = {
         name: os.environ.get(f"WANDB_{name.upper()}") or None for name in ("project", "name", "dir", "entity", "notes")
     }
-    tags = [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]
     silent: dict[str, Any] = {} if os.environ.get("WANDB_SILENT") else {"silent": True}
-    try:
+    with _refused_in_words():
         wandb.Artifact(artifact_name(out.name), type="model")
         run = wandb.init(  # the environment is read here: wandb reads it once in a process
             project=known["project"] or "labelvae",
@@ -111,7 +109,7 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
             entity=known["entity"],
             notes=known["notes"],
             group=os.environ.get("WANDB_RUN_GROUP") or None,
-            tags=tags or None,
+            tags=_tags() or None,
             id=_run_id(out),
             resume="allow",
             mode=mode,
@@ -124,12 +122,43 @@ def _wandb(mode: Any, out: Path, facts: Mapping[str, Any]) -> Logger:
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         for name, best in (("relabel/effectiveness", "max"), ("val/total", "min")):
             run.define_metric(name, step_metric="trainer/global_step", step_sync=True, summary=f"{best},last")
+    return WandbLogger(experiment=run, save_dir=out, log_model=False)
+
+
+def check_wandb(mode: str) -> None:
+    """Make sure that Weights & Biases takes the key and the names of the environment. Nothing is written or sent.
+
+    Args:
+        mode: the mode, as `wandb_mode` returns it.
+
+    Raises:
+        ValueError: no account where one is needed; a key, a project, a run or a tag that Weights & Biases refuses.
+    """
+    import wandb
+
+    with _refused_in_words():
+        known = mode not in ("online", "shared") or has_account()  # without an account it would ask
+        names = {"project": os.environ.get("WANDB_PROJECT"), "run_id": os.environ.get("WANDB_RUN_ID", "").strip()}
+        given: dict[str, Any] = {name: value for name, value in names.items() if value}
+        wandb.Settings(**given, run_tags=tuple(_tags()))
+    if not known:
+        raise ValueError("wandb: there is no account here; log in with `wandb login`, or use --wandb offline")
+
+
+@contextmanager
+def _refused_in_words() -> Iterator[None]:
+    """Turn the errors of Weights & Biases into a `ValueError` of one line in this context."""
+    try:
+        yield
     except Exception as error:  # its own errors have no common class
         raise ValueError(
             f"wandb: {' '.join(str(error).split()) or type(error).__name__}; look at `wandb login` and the variables "
             "WANDB_..., or use --wandb offline or --log csv"
         ) from error
-    return WandbLogger(experiment=run, save_dir=out, log_model=False)
+
+
+def _tags() -> list[str]:
+    return [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]
 
 
 def has_account() -> bool:

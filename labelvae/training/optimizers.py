@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,12 +58,40 @@ def clip_gradients(
             torch.nn.utils.clip_grad_norm_(group["params"], CLIP_NORM if largest is None else largest)
 
 
+class ScheduledRate(torch.optim.lr_scheduler.LambdaLR):
+    """Move the learning rates of an optimizer by `learning_rate_factor`.
+
+    Args:
+        optimizer: the optimizer.
+        steps: the number of steps of the training.
+        schedule: "cosine" or "one-cycle".
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, steps: int, schedule: Schedule) -> None:
+        super().__init__(optimizer, lambda step: learning_rate_factor(step, steps, schedule))
+
+    def plan(self, steps: int, schedule: Schedule, rates: Sequence[float] | None = None) -> None:
+        """Go on with another number of steps, from the next step on.
+
+        Args:
+            steps: the number of steps of the whole training.
+            schedule: "cosine" or "one-cycle".
+            rates: the largest learning rate of each parameter group. None keeps the rates.
+        """
+        self.base_lrs = list(rates or self.base_lrs)
+        self.lr_lambdas = [lambda step: learning_rate_factor(step, steps, schedule)] * len(self.lr_lambdas)
+        factor = learning_rate_factor(self.last_epoch, steps, schedule)
+        for group, rate in zip(self.optimizer.param_groups, self.base_lrs, strict=False):
+            group["initial_lr"], group["lr"] = rate, rate * factor
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
 def scheduled_adamw(
     groups: list[dict[str, Any]], learning_rate: float, weight_decay: float, steps: int, schedule: Schedule
 ) -> dict[str, Any]:
     """Return AdamW and its schedule over `steps` steps, in the form that Lightning accepts."""
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
-    moved = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, schedule))
+    moved = ScheduledRate(optimizer, steps, schedule)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": moved, "interval": "step"}}
 
 

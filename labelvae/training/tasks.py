@@ -28,6 +28,7 @@ from labelvae.training.base import Task
 from labelvae.training.batches import check_batch_labels, unpack_images
 from labelvae.training.descriptions import SavedLoss, plain_loss, plain_network
 from labelvae.training.options import Schedule
+from labelvae.training.pruning import check_pruning
 
 
 class ClassifierTraining(Task):
@@ -246,19 +247,14 @@ class VAETraining(Task):
         Raises:
             ValueError: a callback that would prune the frozen guide.
         """
-        frozen = set() if self.loss.guidance is None else set(self.loss.guidance.modules())
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if any(part in frozen for part, _ in getattr(callback, "_parameters_to_prune", None) or ()):
-                raise ValueError(
-                    "callbacks: ModelPruning would prune the frozen guide as well; pass it "
-                    "parameters_to_prune=[(layer, 'weight'), ...] with layers of the task's vae"
-                )
+        check_pruning(self.trainer.callbacks, self.loss.guidance)  # type: ignore[attr-defined]
         super().setup(stage)
         if self.loss.guidance is not None:
             self._frozen = {name: value.clone() for name, value in self.loss.guidance.members.state_dict().items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the guide of the checkpoint for the frozen one."""
+        """Compare the loss with the saved one, and take the guide of the checkpoint for the frozen one."""
+        super().on_load_checkpoint(checkpoint)
         saved, start = checkpoint.get("state_dict", {}), "loss.guidance.members."
         self._frozen |= {name: saved[start + name].clone() for name in self._frozen if start + name in saved}
 

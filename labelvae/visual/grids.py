@@ -15,6 +15,8 @@ PAPER = (255, 255, 255)
 INK = (20, 20, 20)
 CELL = 96
 """Pixels that the longer side of an image is enlarged to, as closely as a whole factor can."""
+WIDEST_TITLE = 4
+"""Width of the title of a row, in images, at most."""
 
 
 def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
@@ -60,8 +62,8 @@ def grid(
     """
     pictures = [[image if isinstance(image, Image.Image) else to_picture(image) for image in row] for row in rows]
     width, height = pictures[0][0].size
-    row_titles = [drawable(title) for title in row_titles] if row_titles else None
     font = caption_font(max(12, width // 8))
+    row_titles = [_short(title, WIDEST_TITLE * width, font) for title in row_titles] if row_titles else None
     line = int(font.size * 1.5)
     gap = max(4, width // 10)
     left = gap + (max(int(font.getlength(title)) for title in row_titles) + gap if row_titles else 0)
@@ -179,7 +181,15 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
 
 
 def _short(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """Return a text that is not much wider than `width`, cut by halves of what is left: a name may be very long."""
     text = drawable(text)
-    while len(text) > 1 and font.getlength(text) > width * 1.15:
-        text = text[:-2] + "…"
-    return text
+    if font.getlength(text) <= width * 1.15:
+        return text
+    fits, too_many = 0, len(text)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if font.getlength(text[:middle] + "…") <= width * 1.15:
+            fits = middle
+        else:
+            too_many = middle
+    return text[:fits] + "…"
