@@ -206,7 +206,7 @@ def test_pictures_of_odd_sizes(size):
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        (io.BytesIO(b""), "no picture that can be read"),
+        (io.BytesIO(b""), "cannot be read: an empty file"),
         (io.BytesIO(b"hello " * 100), "no picture that can be read"),
         (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"), "no picture that can be read"),
         (huge_png(100, 100), "broken"),

@@ -123,9 +123,12 @@ def as_picture(picture: Any) -> Image.Image:
         raise ValueError(
             f"picture: expected a picture, or an array (H, W), (H, W, C) or (C, H, W), got {described(picture)}"
         )
+    wrong = f"picture: expected 1, 3 or 4 channels, got {described(picture)}"
+    if 0 in picture.shape:
+        raise ValueError(wrong)
     pixels = image_bytes(picture[None], "picture")[0].cpu()
-    if len(pixels) not in MODES or not pixels.numel():
-        raise ValueError(f"picture: expected 1, 3 or 4 channels, got {described(picture)}")
+    if len(pixels) not in MODES:
+        raise ValueError(wrong)
     return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 

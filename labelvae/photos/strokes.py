@@ -38,8 +38,8 @@ INKY = 0.25
 FAINTEST = 0.07
 """Least contrast between ink and paper."""
 
-HIGHEST_FLOOR = 0.5
-"""What differs by more from the paper is ink, even where most of the picture differs: a dark plot on a white page."""
+HIGHEST_FLOOR = 0.7
+"""What is brighter by more is ink, even where most of the picture differs from its edge: a dark plot on a page."""
 
 FAINTEST_DIGIT = 0.15
 """Least contrast of a digit's strokes as a whole; creases of the paper are fainter."""
@@ -201,7 +201,9 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     """The digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
-    floor = max(FAINTEST_BRIGHT if bright else FAINTEST, min(middle + 5 * spread, HIGHEST_FLOOR))
+    floor = max(FAINTEST, middle + 5 * spread)
+    if bright:
+        floor = max(FAINTEST_BRIGHT, min(floor, HIGHEST_FLOOR))
     ink = without_lines(ink, floor)
     labels, boxes = pieces_of(levels, ink, floor)
     found = []
