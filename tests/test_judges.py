@@ -39,7 +39,7 @@ def test_the_written_network_judges_any_batch_as_the_trained_one(data, tmp_path)
     for count in (1, 7):
         torch.testing.assert_close(again(torch.ones(count, 3, 16, 16)), judge(torch.ones(count, 3, 16, 16)))
 
-    finished = learned(network(), images, data, 8, tmp_path / "judge.pt2")
+    finished = learned(network(), images, data, 8, tmp_path / "judge.pt2", learning_rate=3e-2)
     for ours, theirs in zip(judge.parameters(), finished.parameters(), strict=True):
         assert torch.equal(ours, theirs), "a finished training was not taken up"
 

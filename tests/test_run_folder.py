@@ -20,7 +20,7 @@ def data(names):
 
 
 @pytest.mark.parametrize(
-    "names", [["a\n- b", "c"], ["caf\udce9", "th\udce9"], ["x: y", "#hash"], ["\u2028", "{", "कि"], ["'", '"', "%"]]
+    "names", [["a\n- b", "c"], ["caf\udce9", "th\udce9"], ["x: y", "#hash"], ["a\u2028b", "{", "कि"], ["'", '"', "%"]]
 )
 def test_settings_are_read_back_whatever_the_names(tmp_path, names):
     out = tmp_path / "run\nof caf\udce9"
