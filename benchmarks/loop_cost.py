@@ -74,7 +74,7 @@ def main(
     timer = time.process_time if clock == "processor" else time.perf_counter
     with environment(PYTORCH_NVML_BASED_CUDA_CHECK="0"), patch("ways.time.perf_counter", timer):
         for name in models:
-            make, size, batch_size, steps, kinds = TODO[name]
+            make, size, batch_size, steps, kinds = COMPARED[name]
             count = AT_ONCE[name]
             loader = ways.resident(made[size], labels, batch_size, CPU)
             larger = ways.resident(made[size], labels, batch_size * count, CPU)
@@ -125,7 +125,7 @@ def digits_task(kind: type[VAETraining]) -> VAETraining:
 
 
 TRAINERS = ("as shipped", "no bar", "no bar, no log", "barebones")
-TODO: dict[str, tuple[Any, int, int, int, tuple[str, ...]]] = {
+COMPARED: dict[str, tuple[Any, int, int, int, tuple[str, ...]]] = {
     "a few units": (tiny_task, 8, 64, 320, TRAINERS),
     "small fully connected": (small_task, 28, 128, 60, TRAINERS[:1]),
     "digits preset": (digits_task, 8, 64, 40, TRAINERS[:1]),

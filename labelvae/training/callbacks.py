@@ -166,9 +166,8 @@ class MovingAverage(WeightAveraging):
             for average, value in zip(averages, now, strict=True):
                 average.copy_(value)
             return
-        now = [
-            value.to(average.dtype) for average, value in zip(averages, now, strict=True)
-        ]  # with precision bf16-true
+        # With precision bf16-true, the types differ.
+        now = [value.to(average.dtype) for average, value in zip(averages, now, strict=True)]
         steps = self._latest_update_step  # as the tensor that torch counts them in, which would have to be read
         kept = min(self.decay, (1 + steps) / (10 + steps)) ** self._every
         torch._foreach_lerp_(averages, now, 1 - kept)  # what is frozen stays as it is, to the last bit
