@@ -368,6 +368,11 @@ def test_terms_of_one_class_are_refused(name):
         AttributeELBO(None, Objective(**{name: 1.0}))
 
 
+def test_a_loss_of_classes_is_refused():
+    with pytest.raises(ValueError, match="label_loss: each attribute has the loss of its own kind"):
+        AttributeELBO(objective=Objective(label_loss="binary"))
+
+
 def test_networks_of_other_labels_are_refused():
     with pytest.raises(ValueError, match="guide: expected AttributeClassifier"):
         AttributeELBO(LabelClassifier(SHAPE, 3))

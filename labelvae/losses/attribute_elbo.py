@@ -25,8 +25,15 @@ from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
 
-OF_ONE_CLASS = ("perceptual_weight", "style_weight", "equivariance_weight", "adversarial_weight")
-"""Weights that must be 0 with several attributes: these terms are made for labels of one class."""
+OF_ONE_CLASS = (
+    "perceptual_weight",
+    "style_weight",
+    "equivariance_weight",
+    "adversarial_weight",
+    "label_noise",
+    "label_smoothing",
+)
+"""Settings that must be 0 with several attributes: they are made for labels of one class."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,8 @@ class AttributeELBO(GuidedELBO):
         objective: the likelihood and the weights. `label_weight` is the weight of each attribute.
 
     Raises:
-        ValueError: a guide of another kind; a weight above 0 of a term that is made for labels of one class;
-            `label_noise` or `label_smoothing` above 0.
+        ValueError: a guide of another kind; a setting that is made for labels of one class, see `OF_ONE_CLASS`;
+            another `label_loss`.
 
     >>> from labelvae.attributes import Category, Continuous
     >>> attributes = {"object": Category(3), "angle": Continuous(0, 360, "degrees", periodic=True)}
@@ -146,9 +153,11 @@ class AttributeELBO(GuidedELBO):
         for name in OF_ONE_CLASS:
             if getattr(objective, name) > 0:
                 raise ValueError(f"{name}: expected 0 with several attributes, got {getattr(objective, name)}")
-        for name in ("label_noise", "label_smoothing"):
-            if getattr(objective, name) > 0:
-                raise ValueError(f"{name}: expected 0 with several attributes, got {getattr(objective, name)}")
+        if objective.label_loss != "categorical":
+            raise ValueError(
+                "label_loss: each attribute has the loss of its own kind, so this setting has no effect with several "
+                f"attributes; expected 'categorical', got {objective.label_loss!r}"
+            )
         super().__init__(objective=objective)
         self.guidance = None if guide is None else AttributeGuidance(guide, objective)  # type: ignore[assignment]
 

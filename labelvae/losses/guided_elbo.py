@@ -109,8 +109,7 @@ class GuidedELBO(nn.Module):
         self.objective = objective or Objective()
         parts = (("guide", guide, nn.Module), ("discriminator", discriminator, Discriminator))
         for name, part, kind in (*parts, ("objective", objective, Objective)):
-            if part is not None:
-                check_kind(name, part, kind)
+            check_kind(name, part, kind, optional=True)
         check_kind("more_guides", more_guides, Sequence)
         more_guides = [uncompiled(each) for each in more_guides]
         for place, each in enumerate(more_guides):

@@ -113,7 +113,8 @@ NAMED: dict[str, type[Bernoulli] | type[Gaussian]] = {"bernoulli": Bernoulli, "g
 
 def likelihood_of(name: str, scale: float, learn_scale: bool) -> Bernoulli | Gaussian:
     """Return the likelihood that an objective names."""
-    return Bernoulli() if name == "bernoulli" else (Laplace if name == "laplace" else Gaussian)(scale, learn_scale)
+    kind = NAMED[name]
+    return kind(scale, learn_scale) if issubclass(kind, Gaussian) else kind()
 
 
 def settings_of(likelihood: object) -> dict[str, Any]:
