@@ -66,24 +66,24 @@ class Category(Kind):
         return f"one of {shown}" + ("" if self.named_by_numbers else f" (or an index from 0 to {self.entries - 1})")
 
     def weights(self, values: Tensor) -> Tensor:
-        """One-hot rows; an unknown class has equal weights."""
+        """Return one-hot rows; an unknown class has equal weights."""
         hot = (values[:, None] == torch.arange(self.entries, device=values.device)).float()
         return torch.where(values.isnan()[:, None], torch.full_like(hot, 1.0 / self.entries), hot)
 
     def values(self, weights: Tensor) -> Tensor:
-        """The heaviest class."""
+        """Return the class with the largest weight."""
         return weights.argmax(dim=1).float()
 
     def reading(self, outputs: Tensor) -> Tensor:
-        """The most likely class."""
+        """Return the most likely class."""
         return outputs.argmax(dim=1).float()
 
     def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
-        """Cross-entropy."""
+        """Return the cross-entropy, `(B,)`, in nats."""
         return category_nll(outputs, values)
 
     def number(self, value: Any) -> float | None:
-        """The index that a name or a whole number means."""
+        """Return the index that a name or a whole number means."""
         value = plain_number(value)
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
@@ -104,19 +104,19 @@ class Category(Kind):
         return len(numbers) == self.entries and numbers != [str(index) for index in range(self.entries)]
 
     def fits(self, values: Tensor) -> Tensor:
-        """Whole numbers below the number of classes."""
+        """Return which values are whole numbers below the number of classes."""
         return (values == values.round()) & (values >= 0) & (values < self.entries)
 
     def examples(self, count: int) -> Tensor:
-        """Each class in turn."""
+        """Return each class in turn."""
         return torch.arange(count) % self.entries * 1.0
 
     def text(self, value: float) -> str:
-        """The name."""
+        """Return the name."""
         return self.names[round(value)]
 
     def plain(self) -> dict[str, Any]:
-        """Its names."""
+        """Return the kind and its names as plain values."""
         return {"kind": self.word, "names": list(self.names)}
 
 
@@ -132,23 +132,23 @@ class Binary(Kind):
         return "True or False (also 1 or 0, yes or no)"
 
     def weights(self, values: Tensor) -> Tensor:
-        """1 for yes, -1 for no, 0 for unknown."""
+        """Return 1 for yes, -1 for no, 0 for unknown."""
         return torch.nan_to_num(2.0 * values - 1.0, nan=0.0)[:, None]
 
     def values(self, weights: Tensor) -> Tensor:
-        """1 above the middle, else 0."""
+        """Return 1 above the middle, else 0."""
         return (weights[:, 0] > 0).float()
 
     def reading(self, outputs: Tensor) -> Tensor:
-        """The likelier of both."""
+        """Return the likelier value, 1 or 0."""
         return (outputs[:, 0] > 0).float()
 
     def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
-        """Binary cross-entropy."""
+        """Return the binary cross-entropy, `(B,)`, in nats."""
         return binary_nll(outputs, values)
 
     def number(self, value: Any) -> float | None:
-        """1 for yes, 0 for no."""
+        """Return 1 for yes, 0 for no."""
         value = plain_number(value)
         if isinstance(value, str):
             word = value.strip().casefold()
@@ -156,17 +156,17 @@ class Binary(Kind):
         return float(value) if isinstance(value, int | float) and value in (0, 1) else None
 
     def fits(self, values: Tensor) -> Tensor:
-        """0 and 1."""
+        """Return which values are 0 or 1."""
         return (values == 0) | (values == 1)
 
     def examples(self, count: int) -> Tensor:
-        """No and yes in turn."""
+        """Return no and yes in turn."""
         return torch.arange(count) % 2 * 1.0
 
     def text(self, value: float) -> str:
-        """Yes or no."""
+        """Return "yes" or "no"."""
         return "yes" if value else "no"
 
     def plain(self) -> dict[str, Any]:
-        """Its kind."""
+        """Return the kind as plain values."""
         return {"kind": self.word}

@@ -78,34 +78,34 @@ class Continuous(Kind):
         return f"numbers from {self.low:g} to {self.high:g}{unit}"
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Values as [-1, 1]; of a periodic one, as radians from `low` on."""
+        """Return values scaled to [-1, 1]; of a periodic number, the angle in radians from `low` on."""
         share = (values - self.low) / self.span
         return share * (2.0 * math.pi) if self.periodic else 2.0 * share - 1.0
 
     def unscaled(self, scaled: Tensor) -> Tensor:
-        """The inverse of `scaled`; whole turns are taken off."""
+        """Invert `scaled`; whole turns are taken off."""
         if not self.periodic:
             return self.low + self.span * 0.5 * (scaled + 1.0)
         return self.low + self.span * torch.remainder(scaled / (2.0 * math.pi), 1.0)
 
     def weights(self, values: Tensor) -> Tensor:
-        """The scaled number, or its sine and cosine; an unknown one is 0, or both are."""
+        """Return the scaled number, or its sine and cosine; all are 0 for an unknown one."""
         scaled = self.scaled(values)
         parts = [torch.sin(scaled), torch.cos(scaled)] if self.periodic else [scaled]
         return torch.nan_to_num(torch.stack(parts, dim=1), nan=0.0)
 
     def values(self, weights: Tensor) -> Tensor:
-        """The number, in its unit."""
+        """Return the number, in its unit."""
         return self.unscaled(torch.atan2(weights[:, 0], weights[:, 1]) if self.periodic else weights[:, 0])
 
     def reading(self, outputs: Tensor) -> Tensor:
-        """The mean of the head's distribution, held within the range."""
+        """Return the mean of the head's distribution, held within the range."""
         if self.periodic:
             return self.unscaled(torch.atan2(outputs[:, 1], outputs[:, 0]))
         return self.unscaled(outputs[:, 0].clamp(-1.0, 1.0))
 
     def nll(self, outputs: Tensor, values: Tensor) -> Tensor:
-        """Normal, of the scaled number; of a periodic one, von Mises, of the angle in radians."""
+        """Return that of a normal distribution of the scaled number; if periodic, of a von Mises one of the angle."""
         return (von_mises_nll if self.periodic else normal_nll)(outputs, self.scaled(values))
 
     def difference(self, values: Tensor, others: Tensor) -> Tensor:
@@ -116,11 +116,11 @@ class Continuous(Kind):
         return torch.remainder(difference + 0.5 * self.span, self.span) - 0.5 * self.span
 
     def distance(self, values: Tensor, others: Tensor) -> Tensor:
-        """The absolute difference; of a periodic one, the shorter way round."""
+        """Return the absolute difference; of a periodic one, the shorter way round."""
         return self.difference(values, others).abs()
 
     def number(self, value: Any) -> float | None:
-        """A finite number within the range; text that spells one too."""
+        """Return a finite number within the range, also from text that spells one."""
         value = plain_number(value)
         if isinstance(value, str):
             with suppress(ValueError):
@@ -134,17 +134,17 @@ class Continuous(Kind):
         return self.low - rounding <= value <= self.high + rounding
 
     def fits(self, values: Tensor) -> Tensor:
-        """Numbers within the range, or any finite ones where it goes round."""
+        """Return which values are in the range; of a periodic number, which are finite."""
         rounding = 1e-6 * max(self.span, abs(self.low), abs(self.high))
         inside = (values >= self.low - rounding) & (values <= self.high + rounding)
         return values.isfinite() if self.periodic else inside
 
     def examples(self, count: int) -> Tensor:
-        """The middle of the range."""
+        """Return the middle of the range."""
         return torch.full((count,), 0.5 * (self.low + self.high))
 
     def text(self, value: float) -> str:
-        """The number, rounded to about a thousandth of the range, and its unit."""
+        """Return the number, rounded to about a thousandth of the range, and its unit."""
         return f"{self.rounded(value):.15g} {self.unit}".strip()
 
     def rounded(self, value: float) -> float:
@@ -158,7 +158,7 @@ class Continuous(Kind):
         return near if self.periodic else min(max(near, self.low), self.high)
 
     def plain(self) -> dict[str, Any]:
-        """Its arguments."""
+        """Return the kind and its arguments as plain values."""
         return {
             "kind": self.word,
             "low": self.low,

@@ -60,7 +60,7 @@ class Attributes(Mapping[str, Kind]):
         return len(self._kinds)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same attributes come in the same order, which the columns of rows follow."""
+        """Return whether the same attributes come in the same order, which the columns of rows follow."""
         return isinstance(other, Mapping) and list(self.items()) == list(other.items())
 
     __hash__ = None  # type: ignore[assignment]
