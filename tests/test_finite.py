@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from labelvae import (
     Augmentation,
@@ -140,7 +141,7 @@ class Breaking(VAETraining):
         super().log_terms(terms)
 
 
-def fit(tmp_path, **how):
+def fit(tmp_path, callback=None, **how):
     data = ImageData.from_tensors(
         (torch.rand(90, 1, 8, 8) * 255).byte(), torch.arange(90) % 3, list("abc"), batch_size=8
     )
@@ -151,7 +152,7 @@ def fit(tmp_path, **how):
         accelerator="cpu",
         max_epochs=4,
         logger=False,
-        callbacks=[LastCheckpoint(tmp_path / "last.ckpt")],
+        callbacks=[callback or LastCheckpoint(tmp_path / "last.ckpt")],
         log_every_n_steps=3,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -179,6 +180,15 @@ def test_a_last_step_that_breaks_the_weights_leaves_the_checkpoint_before(tmp_pa
     with pytest.raises(FloatingPointError, match=r"the weights vae.decoder.hidden.bias are not finite after step 15"):
         fit(tmp_path, at=15)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_weights_that_break_do_not_take_the_place_of_good_ones_within_an_epoch(tmp_path):
+    every = ModelCheckpoint(tmp_path, "kept", every_n_train_steps=1, enable_version_counter=False)
+    with pytest.raises(FloatingPointError, match=r"decoder.hidden.bias are not finite after step 5, .*kept.ckpt;"):
+        fit(tmp_path, every, at=5)
+    kept = torch.load(tmp_path / "kept.ckpt", weights_only=True)
+    assert kept["global_step"] == 5
+    assert all(torch.isfinite(value).all() for value in kept["state_dict"].values())
 
 
 def test_weights_that_break_within_an_epoch_are_not_taken_for_bad_images(tmp_path):

@@ -47,7 +47,7 @@ def played(monkeypatch):
         torch.set_rng_state(states[0])
         for buffer, value in states[1]:
             buffer.copy_(value)
-        return Recording(graph, *inputs, graph.names, graph.values, graph.gradients)
+        return Recording(graph, *inputs, graph.names, graph.values, graph.gradients, step._weights())
 
     monkeypatch.setattr(GraphedStep, "_record", record)
 
@@ -109,6 +109,29 @@ def test_a_step_that_cannot_be_recorded_runs_without():
     plain, _ = trained([])
     for name, value in plain.vae.state_dict().items():
         torch.testing.assert_close(failed.vae.state_dict()[name], value, msg=name)
+
+
+class Accumulating(Callback):
+    """Add up the gradients of two batches from the second epoch on."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.accumulate_grad_batches = 1 if trainer.current_epoch == 0 else 2
+
+
+class Freezing(Callback):
+    """Train the decoder alone in the second epoch."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        pl_module.vae.encoder.requires_grad_(trainer.current_epoch != 1)
+
+
+@pytest.mark.parametrize("change", [Accumulating, Freezing])
+def test_what_changes_between_epochs_holds_for_replays_too(change, played):
+    plain, before = trained([change()])
+    replayed, after = trained([OnGraph(), change()])
+    assert before.global_step == after.global_step
+    for name, value in plain.vae.state_dict().items():
+        torch.testing.assert_close(replayed.vae.state_dict()[name], value, msg=name)
 
 
 def test_on_a_cpu_there_is_no_graph():

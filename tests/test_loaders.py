@@ -68,6 +68,26 @@ def test_dropping_the_last_batch_leaves_full_ones_on_every_process(count, batch_
         assert {len(labels) for loader in loaders for _, labels in loader} == {batch_size}
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_loader_goes_on_after_the_batches_that_were_given(shuffle):
+    first, second, third = (numbers(each) for each in [ImageLoader(numbered(50), 7, shuffle=shuffle)] * 3)
+    loader = ImageLoader(numbered(50), 7, shuffle=shuffle)
+    assert numbers(loader) == first
+    batches = iter(loader)
+    for _ in range(3):
+        next(batches)
+    state, again = loader.state_dict(), ImageLoader(numbered(50), 7, shuffle=shuffle)
+    again.load_state_dict(state)
+    assert len(again) == 8
+    assert numbers(again) == second[21:]
+    assert numbers(again) == third
+    assert numbers(loader) == second  # one that was left within an epoch begins anew
+    again.load_state_dict(state)
+    again.set_epoch(0)
+    assert numbers(again) == first
+    assert loader.state_dict() == {"epoch": 2, "batches": 0}
+
+
 def test_the_order_is_of_the_seed_and_the_epoch():
     loader = ImageLoader(numbered(50), 7, shuffle=True, seed=3)
     first, second = numbers(loader), numbers(loader)

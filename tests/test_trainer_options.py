@@ -168,8 +168,17 @@ def test_what_cannot_be_rebuilt_is_named(trainer, tmp_path):
         ClassifierTraining.load_from_checkpoint(path)
     with pytest.raises(ValueError, match="its weights are not those of this VAETraining"):
         VAETraining.load_from_checkpoint(path, vae=ConditionalVAE((1, 8, 8), 3, latent_dim=5))
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="is no checkpoint that can be read"):
+    whole = path.read_bytes()
+    for broken in (whole[:1000], whole[: len(whole) // 2], b"", b"a text"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="is no checkpoint that can be read"):
+            VAETraining.load_from_checkpoint(path)
+    foreign = {"hyper_parameters": ["learning_rate"], "state_dict": {}, "pytorch-lightning_version": "2.6.0"}
+    torch.save(foreign, path)
+    with pytest.raises(ValueError, match="does not say what its vae and loss was"):
+        VAETraining.load_from_checkpoint(path)
+    torch.save(foreign | {"state_dict": None}, path)
+    with pytest.raises(ValueError, match="is no checkpoint that can be read .it has no weights"):
         VAETraining.load_from_checkpoint(path)
     with pytest.raises(ValueError, match="there is no such checkpoint"):
         VAETraining.load_from_checkpoint(tmp_path / "nothing.ckpt")
@@ -333,6 +342,63 @@ def test_a_training_without_gradients_is_refused(make, trainer):
     task = make()
     with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode: there are no gradients"):
         trainer().fit(task, loader(X, Y))
+
+
+@pytest.mark.parametrize("make", TASKS)
+def test_weights_that_cannot_be_trained_are_refused(make, trainer):
+    with torch.device("meta"):
+        empty = make()
+    with pytest.raises(ValueError, match="weights: .* is on the device meta and has no values; make the networks on"):
+        trainer().fit(empty, loader(X, Y))
+    with torch.inference_mode():
+        fixed = make()
+    with pytest.raises(ValueError, match="weights: .* was made inside torch.inference_mode and has no gradient"):
+        trainer().fit(fixed, loader(X, Y))
+    task, device = make(), torch.get_default_device()
+    torch.set_default_device("meta")
+    try:
+        with pytest.raises(ValueError, match="device: the default is meta"):
+            trainer().fit(task, loader(X, Y))
+    finally:
+        torch.set_default_device(device)
+
+
+OPTIMIZERS = [
+    lambda weights: torch.optim.SGD(weights, 1e-5, momentum=0.9),
+    lambda weights: torch.optim.Adagrad(weights, 1e-5),
+    lambda weights: torch.optim.LBFGS(weights, 1e-5, max_iter=1),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_optimizer_of_your_own_keeps_the_warm_up_of_the_terms(optimizer, trainer, tmp_path):
+    class Mine(ClassifierTraining):
+        def configure_optimizers(self):
+            return optimizer(self.parameters())
+
+        def step(self, images, labels, progress):
+            seen.append(progress)
+            return super().step(images, labels, progress)
+
+    seen, fit = [], trainer(max_epochs=1)
+    fit.fit(Mine(LabelClassifier((1, 8, 8), 3, widths=(4,))), loader(X, Y))
+    assert seen == [0, 0.2, 0.4, 0.6, 0.8]
+    fit.save_checkpoint(tmp_path / "mine.ckpt")
+    seen.clear()
+    longer = Mine(LabelClassifier((1, 8, 8), 3, widths=(4,)))
+    trainer().fit(longer, loader(X, Y), ckpt_path=tmp_path / "mine.ckpt", weights_only=True)
+    assert seen == [0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_an_optimizer_of_your_own_may_train_without_an_end(trainer):
+    class Mine(ClassifierTraining):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 1e-5)
+
+    fit = trainer(max_epochs=-1, callbacks=[Stopped(7)])
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit.fit(Mine(LabelClassifier((1, 8, 8), 3, widths=(4,))), loader(X, Y))
+    assert fit.global_step == 7
 
 
 class Stopped(Callback):

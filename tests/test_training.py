@@ -150,6 +150,62 @@ def test_a_stopped_and_resumed_run_ends_like_one_never_stopped(how, digits, tmp_
         torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
 
 
+class Listed:
+    """A stateful loader of somebody else: its state is read when an iteration is made."""
+
+    def __init__(self, batches):
+        self.batches, self.given, self.first = batches, 0, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        self.given, self.first = self.first, 0
+        return self._from(self.given)
+
+    def _from(self, first):
+        for batch in self.batches[first:]:
+            self.given += 1
+            yield batch
+
+    def state_dict(self):
+        return {"given": self.given}
+
+    def load_state_dict(self, state):
+        self.first = state["given"]
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+@pytest.mark.parametrize("how", [{}, {"max_steps": 25}, {"accumulate_grad_batches": 2}])
+@pytest.mark.parametrize("source", ["data", "before", "listed"])
+def test_a_run_that_is_resumed_within_an_epoch_ends_like_one_never_stopped(how, source, digits, tmp_path):
+    """A checkpoint that was made before loaders had a state ("before") is resumed in the same way."""
+
+    def fit(task, *callbacks, **resume):
+        loader = Listed(list(digits.loader("train", 100)))
+        batches = {"train_dataloaders": loader} if source == "listed" else {"datamodule": digits}
+        fit = trainer(tmp_path, 3, LastCheckpoint(tmp_path / "last.ckpt"), *callbacks, limit_val_batches=0, **how)
+        fit.fit(task, **batches, **resume)
+        return fit.global_step
+
+    class SaveOnce(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 9 and not path.exists():
+                trainer.save_checkpoint(path)
+
+    path = tmp_path / "within.ckpt"
+    whole, resumed = vae_task(), vae_task()
+    steps = fit(whole, SaveOnce())
+    if source == "before":
+        checkpoint = torch.load(path, weights_only=True)
+        del checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+        torch.save(checkpoint, path)
+    torch.rand(100)  # whatever else happens in between
+    assert fit(resumed, ckpt_path=path, weights_only=True) == steps
+    for (name, value), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(other, value, rtol=0, atol=0, msg=name)
+
+
 class Weights(Callback):
     """Keeps a copy of the model's weights after every step, and of those that an epoch is validated with."""
 

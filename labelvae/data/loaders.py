@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,13 +88,23 @@ class ImageLoader:
         self.seed = seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self._given = self._first = 0
         self.share = len(images) // world_size if drop_last else math.ceil((len(images) - rank) / world_size)
         self.drop_last = drop_last and self.share >= batch_size
         self.sampler = EpochOrder(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next order, counted from 0."""
+        self._first = self._first if epoch == self.epoch else 0
         self.epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch, and the number of its batches that were given."""
+        return {"epoch": self.epoch, "batches": self._given}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next iteration begin after the batches that were given. The iterations after it are whole."""
+        self.epoch, self._first = state_dict["epoch"], state_dict["batches"]
 
     def __len__(self) -> int:
         return self.share // self.batch_size if self.drop_last else math.ceil(self.share / self.batch_size)
@@ -105,7 +116,10 @@ class ImageLoader:
         else:
             order = torch.arange(len(self.dataset))
         order = order[self.rank :: self.world_size][: self.share]
-        for images, labels in self.dataset.batches(order.split(self.batch_size)[: len(self)]):
+        self._given, self._first = self._first, 0
+        for images, labels in self.dataset.batches(order.split(self.batch_size)[self._given : len(self)]):
             pixels = images.to(self.device, non_blocking=True).float().div_(255.0)
+            self._given += 1
             yield pixels, labels.to(self.device, non_blocking=True)
         self.epoch += 1
+        self._given = 0

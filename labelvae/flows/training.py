@@ -6,15 +6,17 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from labelvae.data.given_data import pair_of
 from labelvae.inputs.checks import check_kind, check_number
 from labelvae.models.flow import ConditionalFlow as ConditionalFlow  # noqa: PLC0414  where it is looked for
+from labelvae.training.checked_task import CheckedTask
 from labelvae.training.optimizers import clip_gradients, scheduled_adamw
+from labelvae.training.steps import planned_steps, skip_seen_batches
 
 
-class FlowTraining(LightningModule):
+class FlowTraining(CheckedTask):
     """Trains a flow by maximum likelihood with AdamW, a linear warm-up and a cosine.
 
     Args:
@@ -39,29 +41,24 @@ class FlowTraining(LightningModule):
         self.history: list[dict[str, float]] = []
         self._seen: dict[str, list[tuple[Tensor, int]]] = {}
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean negative log-likelihood of a batch of data and labels `(B,)`, in nats."""
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the mean negative log-likelihood of a batch of data and labels `(B,)`, in nats.
+
+        Raises:
+            ValueError: a batch in no form of `data.given_data`; data or labels of another shape, type or range.
+        """
         return self._nats("train_nats", batch)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Keep and log the same of held-out data."""
         nats = self._nats("nats", batch)
-        self.log("val/nats", nats, batch_size=len(batch[1]))
+        self.log("val/nats", nats, batch_size=len(pair_of(batch)[1]))
 
-    def _nats(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        data, labels = batch
+    def _nats(self, name: str, batch: Any) -> Tensor:
+        data, labels = pair_of(batch, "batch")
         nats = -self.flow.log_prob(data, labels).mean()
         self._seen.setdefault(name, []).append((nats.detach(), len(labels)))
         return nats
-
-    def setup(self, stage: str) -> None:
-        """Make sure that there are gradients.
-
-        Raises:
-            ValueError: a training inside `torch.inference_mode`.
-        """
-        if stage == "fit" and torch.is_inference_mode_enabled():
-            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's means into the history.
@@ -78,9 +75,23 @@ class FlowTraining(LightningModule):
         if not all(map(math.isfinite, means.values())):
             raise FloatingPointError("training: the likelihood is not finite; lower the learning rate")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the history."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the history."""
+        self.history = list(checkpoint.get("history", []))
+
     def on_fit_start(self) -> None:
-        """Forget what a validation before the training left."""
+        """Take up training mode, and forget what a validation before the training left."""
+        self.train()
         self._seen = {}
+
+    def on_train_start(self) -> None:
+        """Skip the batches that a training which was saved within an epoch has seen."""
+        skip_seen_batches(self.trainer)
 
     def on_sanity_check_end(self) -> None:
         """Forget what Lightning's check before the training left."""
@@ -99,10 +110,8 @@ class FlowTraining(LightningModule):
         """Return AdamW and its schedule.
 
         Raises:
-            ValueError: a trainer without an end.
+            ValueError: a trainer without an end or without batches.
         """
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 < steps < math.inf:
-            raise ValueError("max_epochs: the schedule needs an end, got none; pass Trainer(max_epochs=...)")
+        steps = planned_steps(self.trainer, self.trainer.max_epochs)
         groups = [{"params": list(self.flow.parameters())}]
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, int(steps), "cosine")
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")

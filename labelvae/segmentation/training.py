@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from labelvae.data.given_data import pair_of
 from labelvae.inputs.checks import check_choice, check_count, check_flag, check_kind, check_number
 from labelvae.segmentation.losses import PixelLoss, pixel_loss
 from labelvae.segmentation.unet import UNet
+from labelvae.training.checked_task import CheckedTask
 from labelvae.training.optimizers import scheduled_adamw
+from labelvae.training.steps import planned_steps
 
 
-class SegmentationTraining(LightningModule):
+class SegmentationTraining(CheckedTask):
     """Train a U-Net with AdamW, a linear warm-up and a cosine.
 
     With `labelvae.training.callbacks.LastCheckpoint`, a training that was stopped goes on as if it had never stopped:
@@ -69,17 +71,24 @@ class SegmentationTraining(LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean loss of a batch of images `(B, C, H, W)` in [0, 1] and masks `(B, H, W)`."""
-        images, masks = batch if self.crop is None else cropped(*batch, self.crop)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the mean loss of a batch of images `(B, C, H, W)` in [0, 1] and masks `(B, H, W)`.
+
+        A batch is a tuple, whose first two parts count, or a dict of images and masks.
+
+        Raises:
+            ValueError: a batch of another form; images or masks of another shape, type or range.
+        """
+        images, masks = _parts(batch)
+        images, masks = (images, masks) if self.crop is None else cropped(images, masks, self.crop)
         images, masks = mirrored(images, masks, left_right=self.flip or self.turn, turn=self.turn)
         loss = pixel_loss(self.loss, self.forward(images), masks).mean()
         self._keep("train_loss", loss.detach(), len(images))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Keep the loss and the pixel accuracy of held-out images, and log the accuracy."""
-        images, masks = batch
+        images, masks = _parts(batch)
         logits = self.forward(images)
         accuracy = (logits.argmax(dim=1) == masks).float().mean()
         self._keep("loss", pixel_loss(self.loss, logits, masks).mean(), len(images))
@@ -108,6 +117,7 @@ class SegmentationTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the history and the arguments."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint |= {"history": self.history, self.CHECKPOINT_HYPER_PARAMS_KEY: self.hyperparameters()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -126,7 +136,8 @@ class SegmentationTraining(LightningModule):
         self.history = list(checkpoint.get("history", []))
 
     def on_fit_start(self) -> None:
-        """Forget the values of a validation before the training."""
+        """Take up training mode, and forget the values of a validation before the training."""
+        self.train()
         self._sums = {}
 
     def on_sanity_check_end(self) -> None:
@@ -140,13 +151,18 @@ class SegmentationTraining(LightningModule):
         """Return AdamW and its schedule.
 
         Raises:
-            ValueError: a trainer without an end.
+            ValueError: a trainer without an end or without batches.
         """
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 < steps < math.inf:
-            raise ValueError("max_epochs: the schedule needs an end, got none; pass Trainer(max_epochs=...)")
+        steps = planned_steps(self.trainer, self.trainer.max_epochs)
         groups = [{"params": list(self.network.parameters())}]
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, int(steps), "cosine")
+        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")
+
+
+def _parts(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return the images and the masks of a batch."""
+    if isinstance(batch, Mapping):
+        batch = {"label" if key in ("mask", "masks") else key: value for key, value in batch.items()}
+    return pair_of(batch, "batch")
 
 
 def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:

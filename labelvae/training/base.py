@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any, get_args
 
 import torch
@@ -25,7 +25,7 @@ from labelvae.training.logged_task import LoggedTask
 from labelvae.training.optimizers import ScheduledRate, clip_gradients, lay_out_like_weights, scheduled_adamw
 from labelvae.training.options import Schedule
 from labelvae.training.overfitting import KeptOrder
-from labelvae.training.steps import accumulates, close_epoch, planned_steps
+from labelvae.training.steps import accumulates, close_epoch, planned_steps, skip_seen_batches
 from labelvae.training.term_window import TermWindow
 
 
@@ -138,6 +138,8 @@ class Task(LoggedTask):
         progress = min(1.0, self.global_step / self.steps)
         if self.channels_last and images.ndim == 4:
             images = images.to(memory_format=torch.channels_last)
+        if self._graph and self.trainer.accumulate_grad_batches > 1:  # a replay writes over the gradients of the last
+            self._step, self._graph = self._graph.step, None
         done = torch.full((), progress, device=images.device) if self.compiled or self._graph else progress
         try:
             terms = self._step(images, labels, done)
@@ -209,10 +211,10 @@ class Task(LoggedTask):
         """Lay the weights out in memory, and prepare the compiled or recorded step. The first step compiles or records.
 
         Raises:
-            ValueError: a training inside `torch.inference_mode`.
+            ValueError: what `CheckedTask` refuses.
         """
-        if stage == "fit" and torch.is_inference_mode_enabled():
-            raise ValueError("inference_mode: there are no gradients inside torch.inference_mode; train outside of it")
+        super().setup(stage)
+        self._epochs = None
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
         self.on_train_end()  # before callbacks that train in on_fit_start
@@ -237,13 +239,19 @@ class Task(LoggedTask):
         if self.trainer.world_size > 1:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
         close_epoch(self.trainer)
+        skip_seen_batches(self.trainer)
         self._plan_again()
 
     def _plan_again(self) -> None:
-        """Follow what changed since the optimizer was made: the batches and the rate by a callback, or a resumption."""
+        """Follow what changed since the optimizer was made: the batches and the rate by a callback, or a resumption.
+
+        Also count the steps for an optimizer of your own, because the terms are warmed up over a share of them.
+        """
         configured = self.trainer.lr_scheduler_configs
         ours = [each.scheduler for each in configured if isinstance(each.scheduler, ScheduledRate)]
-        steps = planned_steps(self.trainer, self._epochs) if ours else self.steps
+        steps = self.steps if ours else 1  # a training without an end, with an optimizer of your own
+        with nullcontext() if ours else suppress(ValueError):
+            steps = planned_steps(self.trainer, self.trainer.max_epochs if self._epochs is None else self._epochs)
         sought = self.learning_rate != self._configured_rate
         rates = [group.get("lr", self.learning_rate) for group in self.parameter_groups()] if sought else None
         for scheduler in ours if sought or steps != self.steps else ():

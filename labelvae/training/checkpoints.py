@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import fsspec
 import torch
 from lightning.pytorch import LightningModule
 
+from labelvae.training.checked_task import CheckedTask
 from labelvae.training.descriptions import SavedLoss, built
 from labelvae.training.descriptions import plain_loss as plain_loss  # noqa: PLC0414  where they were before
 from labelvae.training.descriptions import plain_network as plain_network  # noqa: PLC0414
@@ -22,7 +22,7 @@ KEPT = ("learning_rate", "weight_decay", "discriminator_learning_rate")
 """Settings of the optimizer. A resumed one has those of the checkpoint."""
 
 
-class Rebuildable(LightningModule):
+class Rebuildable(CheckedTask):
     """A Lightning task whose checkpoint holds the task's arguments, with networks as their configurations."""
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -31,16 +31,17 @@ class Rebuildable(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add `hyperparameters`. Values that a subclass saved by `save_hyperparameters` replace them."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters() | dict(self.hparams)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Compare the task with the saved one, see `compare`. Warn of settings that a resumption does not take."""
-        said = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        said = _arguments(checkpoint)
         self.compare(said)
         if self._trainer is None or self._trainer.state.fn != "fit":
             return
         for name in KEPT:
-            if name in said and said[name] != getattr(self, name, said[name]):
+            if isinstance(said.get(name), int | float) and said[name] != getattr(self, name, said[name]):
                 warnings.warn(
                     f"{name}: the checkpoint was made with {said[name]:g}, now {getattr(self, name):g}; a resumed "
                     f"training keeps {said[name]:g}; for another, load_from_checkpoint(path, {name}=...) and fit "
@@ -99,7 +100,7 @@ class Rebuildable(LightningModule):
         """
         _check_names(cls, arguments)
         checkpoint = _read(checkpoint_path, weights_only)
-        known = dict(checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
+        known = _arguments(checkpoint)
         said = dict(known)
         own = {name: arguments.pop(name) for name in ("guide", "terms") if name in arguments}
         if own and "loss" in arguments:
@@ -144,6 +145,12 @@ def _check_names(task: type[Rebuildable], arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"{', '.join(wrong)}: {task.__name__} has no such argument, only {', '.join(known)}")
 
 
+def _arguments(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a checkpoint says; none, if it says something else."""
+    said = checkpoint.get(LightningModule.CHECKPOINT_HYPER_PARAMS_KEY)
+    return dict(said) if isinstance(said, Mapping) else {}
+
+
 def _last(error: Exception) -> str:
     """Return the last line of an error of torch, shortened."""
     return shorten(str(error).strip().splitlines()[-1], 240)
@@ -158,13 +165,13 @@ def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, 
         else:
             checkpoint = torch.load(path, map_location="meta", weights_only=weights_only)
             path.seek(0)
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
             raise ValueError("it has no weights of a task")
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such checkpoint") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; give the path of a checkpoint in it, such as last.ckpt") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # torch raises anything on the bytes of a broken file
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{path}: is no checkpoint that can be read ({first}); of a file you trust, "

@@ -33,6 +33,7 @@ class Recording:
         names: the names of the scalars.
         values: the scalars, written by a replay.
         gradients: the gradient of each trained weight, written by a replay; None for a weight without one.
+        weights: the weights that were trained at the recording.
     """
 
     graph: torch.cuda.CUDAGraph
@@ -42,13 +43,14 @@ class Recording:
     names: list[str]
     values: Tensor
     gradients: list[Tensor | None]
+    weights: list[nn.Parameter]
 
 
 class GraphedStep:
     """Call a step, and its backward pass, through a CUDA graph.
 
-    The first batch is recorded. A batch of another shape takes the plain step. So does every batch if the step cannot
-    be recorded, because it reads values on the host.
+    The first batch is recorded, and again the first batch after weights were frozen or released. A batch of another
+    shape takes the plain step. So does every batch if the step cannot be recorded, because it reads values on the host.
 
     Args:
         step: a function from images, labels and progress to scalars by name. "total" is minimized.
@@ -67,6 +69,7 @@ class GraphedStep:
     def __call__(self, images: Tensor, labels: Tensor, progress: Tensor) -> dict[str, Tensor]:
         """Return the scalars of a step, by name."""
         self.replayed = False
+        self._forget_other_weights()
         if self._recording is None and not self._refused:
             try:
                 self._recording = self._record(images, labels, progress)
@@ -79,7 +82,7 @@ class GraphedStep:
             return self.step(images, labels, progress)
         for there, value in ((kept.images, images), (kept.labels, labels), (kept.progress, progress)):
             there.copy_(value)
-        for weight, gradient in zip(self._weights(), kept.gradients, strict=True):
+        for weight, gradient in zip(kept.weights, kept.gradients, strict=True):
             weight.grad = gradient
         kept.graph.replay()
         self.replayed = True
@@ -87,6 +90,15 @@ class GraphedStep:
 
     def _weights(self) -> list[nn.Parameter]:
         return [weight for weight in self.module.parameters() if weight.requires_grad]
+
+    def _forget_other_weights(self) -> None:
+        """Forget the recording, with its gradients, if it trained other weights than those that are trained now."""
+        before, now = [] if self._recording is None else self._recording.weights, self._weights()
+        if len(before) == len(now) and all(old is new for old, new in zip(before, now, strict=True)):
+            return
+        for weight in before:
+            weight.grad = None
+        self._recording = None
 
     def _record(self, images: Tensor, labels: Tensor, progress: Tensor) -> Recording:
         """Record the step. Weights, their gradients and buffers stay as they are."""
@@ -102,7 +114,8 @@ class GraphedStep:
             torch.cuda.current_stream(images.device).wait_stream(stream)
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 names, values = self._forth_and_back(*inputs)
-            gradients = [weight.grad for weight in self._weights()]
+            weights = self._weights()
+            gradients = [weight.grad for weight in weights]
         finally:
             torch.clear_autocast_cache()
             for weight in self._weights():
@@ -110,7 +123,7 @@ class GraphedStep:
             with torch.no_grad():
                 for buffer, value in before:
                     buffer.copy_(value)
-        return Recording(graph, *inputs, names, values, gradients)
+        return Recording(graph, *inputs, names, values, gradients, weights)
 
     def _forth_and_back(self, images: Tensor, labels: Tensor, progress: Tensor) -> tuple[list[str], Tensor]:
         for weight in self._weights():

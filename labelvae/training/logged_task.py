@@ -63,11 +63,7 @@ class LoggedTask(Rebuildable):
         """Raise `FloatingPointError` if a term or a weight is not finite. The host waits for the device."""
         if self._window.unread:
             self._read_window()
-        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
-        finite = torch.stack([torch.isfinite(value).all() for value in weights.values()])
-        if not bool(finite.all()):
-            first = next(name for name, good in zip(weights, finite.tolist(), strict=True) if not good)
-            self._stop(f"the weights {first} are not finite after step {self.global_step - 1}")
+        super().check_finite()
 
     def _read_window(self) -> None:
         """Read the terms of the last steps, and show their means to callbacks. The host waits here, once."""
@@ -85,9 +81,5 @@ class LoggedTask(Rebuildable):
         return dict(zip(self._window.names, means, strict=True))
 
     def _stop(self, what: str) -> None:
-        paths = [getattr(each, "last_model_path", "") for each in self.trainer.checkpoint_callbacks]
-        kept = next(filter(None, paths), "none")
-        raise FloatingPointError(
-            f"training: {self.prefix}{what}, the last good checkpoint is {kept}; "
-            "lower the learning rate or the weights of the objective, or use precision 32-true"
-        )
+        """Raise `FloatingPointError` that says what is not finite, with the prefix of the log."""
+        super()._stop(f"{self.prefix}{what}")

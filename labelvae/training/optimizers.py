@@ -96,7 +96,8 @@ def scheduled_adamw(
 
 
 def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
-    """Lay AdamW's state out in memory like the weights: the fused kernel walks through both side by side."""
+    """Lay an optimizer's state out in memory like the weights: AdamW's fused kernel walks through both side by side."""
     for parameter, state in optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            state[name] = torch.empty_like(parameter).copy_(state[name])
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.ndim > 0:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

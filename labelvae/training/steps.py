@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
+from labelvae.data.loaders import ImageLoader
+
 
 def planned_steps(trainer: Trainer, epochs: int | None) -> int:
     """Count the optimizer's steps of a whole training.
@@ -60,6 +62,26 @@ def close_epoch(trainer: Trainer) -> None:
         loop.reset_restart_stage()
         loop.epoch_loop.restarting = False
         loop.epoch_loop.reset_restart_stage()
+
+
+def skip_seen_batches(trainer: Trainer) -> None:
+    """Let a training that was saved within an epoch go on with the batches that it has not seen.
+
+    Lightning gives loaders their state when it makes them. To count the steps, they were made before that.
+    """
+    loop: Any = trainer.fit_loop
+    combined, states = loop._combined_loader, loop._combined_loader_states_to_load
+    if not loop.restarted_mid_epoch or combined is None:
+        return
+    if states and len(states) == len(combined._state_dicts()):
+        loop._load_combined_loader_states()
+        iter(loop._data_fetcher)
+    progress = loop.epoch_loop.batch_progress.current
+    seen = progress.processed if loop.epoch_loop.restarted_on_train_batch_end else progress.completed
+    for loader in combined.flattened:
+        if isinstance(loader, ImageLoader):  # also of a checkpoint that does not say it
+            batches = seen if seen < trainer.num_training_batches else 0
+            loader.load_state_dict({"epoch": loop.epoch_progress.current.processed, "batches": batches})
 
 
 def accumulates(trainer: Trainer) -> bool:
