@@ -153,6 +153,12 @@ def test_what_is_no_label_is_refused_in_words(attributes, given, message):
         (lambda: Attributes({}), "got none"),
         (lambda: Attributes([Binary()]), "expected a dict"),
         (lambda: Attributes({"a": 3}), "a: expected Category"),
+        (
+            lambda: Attributes({"a": {"kind": "continous"}}),
+            "whose kind is category, binary, continuous, got 'continous'",
+        ),
+        (lambda: Attributes({"a": {"low": 0}}), "whose kind is category, binary, continuous, got None"),
+        (lambda: Attributes({"a": {"kind": "continuous", "min": 0}}), "a: expected low, high, .*, got kind, min"),
         (lambda: Attributes({"a=b": Binary()}), "plain text"),
         (lambda: Attributes({1: Binary()}), "plain text"),
         (lambda: Attributes({"a": {"kind": "category", "name": 3}}), "a: "),

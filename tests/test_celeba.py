@@ -65,6 +65,42 @@ def test_what_celeba_does_not_have_is_named(tmp_path):
         ImageData("celeba", root)
 
 
+def test_celeba_as_kaggle_has_it(tmp_path):
+    wanted = ImageData("celeba", made_celeba(tmp_path))
+    root = tmp_path / "celeba"
+    faces = root / "img_align_celeba"
+    faces.rename(root / "faces")
+    faces.mkdir()
+    (root / "faces").rename(faces / faces.name)
+    for name, head in (
+        ("list_attr_celeba", "image_id," + ",".join(NAMES)),
+        ("list_eval_partition", "image_id,partition"),
+    ):
+        lines = (root / f"{name}.txt").read_text().splitlines()[2 * (name == "list_attr_celeba") :]
+        (root / f"{name}.csv").write_text("\n".join([head, *(",".join(line.split()) for line in lines)]) + "\n")
+        (root / f"{name}.txt").unlink()
+    data = ImageData("celeba", root)
+    assert list(data.attributes) == NAMES
+    for split, images in data.splits.items():
+        assert torch.equal(images.images, wanted.splits[split].images)
+        assert torch.equal(images.labels, wanted.splits[split].labels)
+
+
+def test_splits_of_celeba_without_images(tmp_path):
+    parts = made_celeba(tmp_path) / "celeba" / "list_eval_partition.txt"
+    names = [f"{number + 1:06d}.jpg" for number in range(30)]
+    parts.write_text("".join(f"{name} 0\n" for name in names))
+    assert {name: len(split) for name, split in ImageData("celeba", tmp_path).splits.items()} == {
+        "train": 22,
+        "validation": 2,
+        "test": 6,
+    }
+    for split in (2, 3):
+        parts.write_text("".join(f"{name} {split}\n" for name in names))
+        with pytest.raises(ValueError, match=rf"list_eval_partition.txt: expected 0 for training .*, got {split}$"):
+            ImageData("celeba", tmp_path)
+
+
 def test_celeba_trains_with_one_command(tmp_path, capsys):
     root = made_celeba(tmp_path)
     words = ["train", "table", "--data.name=celeba", f"--data-dir={root}", "--data.image-size=16", "--fast-dev-run"]

@@ -297,7 +297,7 @@ def test_a_folder_that_has_changed_since_the_training_is_said(tmp_path):
     for label in ("a", "b"):
         (tmp_path / "imgs" / label).mkdir(parents=True)
         for place in range(20):
-            shade = Image.fromarray(np.full((8, 8), 10 * place, dtype=np.uint8))
+            shade = Image.fromarray(np.full((8, 8), 10 * place + (label == "b"), dtype=np.uint8))
             shade.save(tmp_path / "imgs" / label / f"{place:03}.png")
     data = ImageData("folder", tmp_path / "imgs")
     vae = ConditionalVAE(SHAPE, 2, encoder_widths=(8,), hidden_dim=16, latent_dim=4)
@@ -307,7 +307,7 @@ def test_a_folder_that_has_changed_since_the_training_is_said(tmp_path):
     (tmp_path / "run" / "settings.yaml").write_text(settings)
     arguments = (str(tmp_path / "run" / "vae"), vae, data.class_names, None, None, False)
     images_of_run(*arguments)
-    shade.save(tmp_path / "imgs" / "a" / "000a.png")
+    shade.save(tmp_path / "imgs" / "b" / "000a.png")
     with pytest.warns(UserWarning, match="the test images may include training images"):
         images_of_run(*arguments)
 

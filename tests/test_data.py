@@ -48,6 +48,21 @@ def test_the_splits_share_no_image():
         (torch.zeros(0, 8, 8, dtype=torch.uint8), [], "abc", "there are no images"),
         (torch.zeros(9, 64, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"images.reshape\(-1, 1, 8, 8\)"),
         (torch.zeros(9, 8, 9, dtype=torch.uint8)[0], [0], "abc", "one image is no data set"),
+        (
+            np.zeros((32, 32, 3, 9), np.uint8),
+            torch.arange(9) % 3,
+            "abc",
+            r"\(H, W, C, N\), images.transpose\(3, 2, 0, 1\)",
+        ),
+        (torch.zeros(9, 3072, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"images.reshape\(-1, 3, 32, 32\)"),
+        (torch.zeros(9, 120, dtype=torch.uint8), torch.arange(9) % 3, "abc", "do not say their height and width"),
+        (torch.zeros(9, 1, 8, 8, device="meta"), torch.arange(9) % 3, "abc", r"\(9, 1, 8, 8\), which has no values"),
+        (
+            torch.arange(9) % 3,
+            torch.zeros(9, 1, 8, 8),
+            "abc",
+            "got torch.int64 .*numbers; of a pair, the images come first",
+        ),
         (torch.zeros(9, 8, 8, 2, dtype=torch.uint8), torch.arange(9) % 3, "abc", r"\(2, 8, 8\) are 2 channels of 8x8"),
         (["a.png"] * 9, torch.arange(9) % 3, "abc", r"got 'a.png'; PIL.Image.open reads a file"),
         ([], [], "abc", "got an empty list"),
@@ -242,7 +257,8 @@ def test_transparent_images_lie_on_white(tmp_path):
 def test_dark_sixteen_bit_images_are_scaled_like_bright_ones(tmp_path):
     for name in "ab":
         for i in range(3):
-            picture(tmp_path / name / f"{i}.png", mode="I;16", value=(200, 30_000)[i % 2])
+            size = (12, 10 + (name == "b"))
+            picture(tmp_path / name / f"{i}.png", size, mode="I;16", value=(200, 30_000)[i % 2])
     with pytest.warns(UserWarning, match="levels 0 to 32767 of these files become 0 to 255"):
         splits = ImageData("folder", tmp_path).splits.values()
     assert {int(value) for split in splits for value in split.images.unique()} == {2, 233}
@@ -256,6 +272,7 @@ def test_photos_are_turned_upright(tmp_path):
             image.paste(255, (0, 0, 12, 2))
             exif = image.getexif()
             exif[ExifTags.Base.Orientation] = 6  # its top is to the right
+            exif[ExifTags.Base.ImageDescription] = name
             image.save(tmp_path / name / f"{i}.png", exif=exif)
     data = ImageData("folder", tmp_path)
     assert data.image_shape == (1, 12, 10)
@@ -296,6 +313,12 @@ def test_unknown_splits_are_refused(digits):
         digits.loader("val")
     with pytest.raises(ValueError, match="batch_size"):
         digits.loader("test", batch_size=0)
+
+
+@pytest.mark.parametrize("device", ["gpu", "CPU", "cuda:99", None, 1.5])
+def test_unknown_devices_are_refused(digits, device):
+    with pytest.raises(ValueError, match=rf"device: expected a device of this machine, such as cpu.*, got {device!r}"):
+        digits.loader("test", device=device)
 
 
 def test_unknown_data_is_refused():

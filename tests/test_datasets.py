@@ -94,7 +94,12 @@ def test_more_than_memory_holds_stays_in_the_data_set(monkeypatch):
         (TensorDataset(PIXELS), "train: expected images and labels"),
         (TensorDataset(PIXELS.float() - 128.0, LABELS), "train: .*without Normalize"),
         ([(PIXELS, LABELS), (PIXELS[..., :7, :], LABELS)], "train: .*expected images of one size"),
+        ([(PIXELS, LABELS), (PIXELS.repeat(1, 3, 1, 1), LABELS)], r"image 60\); make all of them grey or RGB in the"),
+        (TensorDataset(LABELS, PIXELS), "got torch.int64 .*numbers; of a pair, the images come first$"),
+        ([(LABELS, PIXELS)], "got torch.int64 .*numbers; of a pair, the images come first$"),
+        ([(PIXELS[:, None], LABELS)], r"\(60, 1, 1, 8, 8\); each image has an axis too many$"),
         ([], "train: expected images and labels, got none"),
+        (None, "train: expected images and labels, got None"),
         (5, "train: expected a torch Dataset or DataLoader"),
         (iter([(PIXELS, LABELS)]), "train: expected a torch Dataset or DataLoader"),
         (TensorDataset(PIXELS, LABELS + 0.5), "labels: expected"),
@@ -113,7 +118,8 @@ def test_an_experiment_takes_a_data_set_and_a_loader(tmp_path):
     with pytest.raises(ValueError, match="names digits, but the run had other images"):
         images_of_run(str(run / "vae"), ConditionalVAE.from_pretrained(run / "vae"), [], None, None, False)
     own = {"train": DataLoader(Dicts(), batch_size=8), "test": Dicts()}
-    experiment = Experiment(replace(settings, out=tmp_path / "b"), own)
+    with pytest.warns(UserWarning, match="test: 60 of 60 different images are training images too; scores"):
+        experiment = Experiment(replace(settings, out=tmp_path / "b"), own)
     assert {name: len(split) for name, split in experiment.data.splits.items()} == {
         "train": 48,
         "validation": 12,

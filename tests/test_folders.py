@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labelvae import ImageData
+from labelvae.data.copies import in_two_classes
 from labelvae.data.folders import list_folder
 from labelvae.data.image_files import is_image, is_litter
 
@@ -69,6 +70,45 @@ def test_a_copy_of_the_training_images_is_said(tmp_path):
     shutil.copytree(tmp_path / "train", tmp_path / "test")
     with pytest.warns(UserWarning, match="test: 8 of 8 files that were looked at are in .*train too"):
         ImageData("folder", tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    tree(tmp_path, "a", "b")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("b"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"b: this folder cannot be read \(Permission denied\)$"):
+        ImageData("folder", tmp_path)
+
+
+def test_an_image_in_two_classes_is_said_once(tmp_path):
+    tree(tmp_path, "a", "b", "c")
+    shutil.copy(tmp_path / "a/1.png", tmp_path / "b/one.png")
+    shutil.copy(tmp_path / "a/1.png", tmp_path / "a/again.png")
+    shutil.copy(tmp_path / "c/2.png", tmp_path / "b/two.png")
+    with pytest.warns(
+        UserWarning, match=r"a/1.png is the same file as .*b/one.png, in another class; 2 images"
+    ) as said:
+        ImageData("folder", tmp_path)
+    assert len(said) == 1
+
+
+def test_files_of_one_size_are_no_copies(tmp_path, monkeypatch):
+    paths = [str(tmp_path / f"{place}.png") for place in range(60)]
+    for place, path in enumerate(paths):
+        head = b"" if place < 6 else b"\0" * 20_000 + b"%02d" % (place % 59)
+        (tmp_path / os.path.basename(path)).write_bytes(head + b"\0" * (20_000 if place >= 6 else 0))
+    labels = [place % 2 for place in range(60)]
+    assert in_two_classes([*paths, "missing.png"], [*labels, 0]) == []
+    (tmp_path / "59.png").write_bytes((tmp_path / "40.png").read_bytes())
+    assert in_two_classes(paths, labels) == [(40, 59)]
+    monkeypatch.setattr("labelvae.data.copies.MOST_OPENED", 20)
+    assert len(in_two_classes(paths, labels)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -217,7 +257,8 @@ def test_numbers_are_in_their_order_and_an_old_order_is_kept(tmp_path):
         assert [listing.labels[place].item() for place, path in enumerate(listing.paths) if path in paths] == [
             label
         ] * 4
-    assert list_folder(tmp_path, ["x", "y", "z"]).class_names == ["1", "2", "10"]
+    with pytest.warns(UserWarning, match=r"class_names: passed over, x, y are not the classes of .*, 1, 2, 10; give"):
+        assert list_folder(tmp_path, ["x", "y"]).class_names == ["1", "2", "10"]
 
 
 def test_what_systems_leave_is_passed_over_without_a_word(tmp_path):
@@ -308,6 +349,15 @@ def test_a_folder_around_the_data_is_said(tmp_path):
     tree(tmp_path / "data" / "test", "a", "b")
     with pytest.raises(ValueError, match=r"got \['data'\]; .*, or give .*data if test, train in it are the classes or"):
         ImageData("folder", tmp_path)
+    (tmp_path / "data" / "test").rename(tmp_path / "data" / "more")
+    (tmp_path / "around").mkdir()
+    (tmp_path / "data").rename(tmp_path / "around" / "data")
+    with pytest.raises(ValueError, match=r"got \['around'\]; .*, or give .*around/data if more, train in it are the"):
+        ImageData("folder", tmp_path)
+    shutil.rmtree(tmp_path / "around")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match=r"got \['circle'\]; sort the images into folders named after their class$"):
+        ImageData("folder", tmp_path)
 
 
 def test_a_class_that_is_a_broken_link_is_said(tmp_path):
@@ -317,9 +367,9 @@ def test_a_class_that_is_a_broken_link_is_said(tmp_path):
         assert ImageData("folder", tmp_path).class_names == ["a", "b"]
 
 
-@pytest.mark.parametrize(("names", "found"), [(np.array(["b", "a"]), ["b", "a"]), ([0, 1], ["a", "b"])])
+@pytest.mark.parametrize(("names", "found"), [(np.array(["b", "0"]), ["b", "0"]), ([0, "b"], ["0", "b"])])
 def test_the_order_of_classes_in_any_form(tmp_path, names, found):
-    data = ImageData("folder", tree(tmp_path, "a", "b"), class_names=names)
+    data = ImageData("folder", tree(tmp_path, "0", "b"), class_names=names)
     assert data.class_names == found
     assert {type(name) for name in data.class_names} == {str}
 

@@ -338,6 +338,17 @@ def with_comma(value):
         (with_comma("<0,5"), "row 9, column size: expected a number as in most rows, got '<0,5'"),
         (with_comma("#DIV/0!"), "row 9, column size: expected a number as in most rows, got '#DIV/0!'"),
         (with_comma("4.2"), "row 9, column size: expected a decimal comma as in '0,5' of row 2, got '4.2'"),
+        (
+            table(kinds=["#REF!" if place == 7 else "cat" if place % 2 else "dog" for place in range(24)]),
+            "row 9, column kind: '#REF!' is an error of a spreadsheet",
+        ),
+        (table(head=("file", "mask", "size"), kinds=[f"{each}.npy" for each in range(24)]), "24 different words"),
+        (table(head=("file", "mask", "size"), kinds=[f"{each}_mask.png" for each in range(24)]), "mask: names image"),
+        (
+            table(sizes=[1_700_000_000 + 7 * each for each in range(24)]),
+            "column size: numbers from 1700000000 to 1700000161 are too close together .* subtract 1700000000 from",
+        ),
+        (table().encode("utf-16-le"), "holds zero bytes, as UTF-16 without its first mark does; save it as CSV in UTF"),
         (with_cell("3.5 mm"), "row 9, column size: expected no unit as in row 2, got '3.5 mm'"),
         (with_cell("-999"), "row 9, column size: '-999' looks like a mark for an unknown value"),
         (
@@ -468,9 +479,41 @@ def test_tables_in_any_form(table):
     assert torch.equal(rows[rows[:, 1].argsort()], torch.tensor([[0.0, 1.0] * 3, AGES]).T)
 
 
-def test_dates_are_words():
+def test_dates_and_intervals_are_words():
     days = [datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)] * 3
     assert ImageData.from_table(PIXELS, {"day": days}).attributes["day"].names == ("2020-01-01", "2021-01-01")
+    parts = pandas.DataFrame({"size": pandas.cut(AGES, [0, 3, 6])})
+    assert ImageData.from_table(PIXELS, parts).attributes["size"].names == ("(0, 3]", "(3, 6]")
+
+
+def test_rows_may_be_lists():
+    kinds = {"kind": Category(["cat", "dog"]), "age": Continuous(0, 9)}
+    rows = [[place % 2, age] for place, age in enumerate(AGES)]
+    for given in (rows, list(map(tuple, rows)), np.array(rows)):
+        found = torch.cat([split.labels for split in ImageData.from_table(PIXELS, given, kinds).splits.values()])
+        assert torch.equal(found[found[:, 1].argsort()], torch.tensor([[0.0, 1.0] * 3, AGES]).T)
+    with pytest.raises(ValueError, match="attributes: expected what each column of the table is"):
+        ImageData.from_table(PIXELS, rows)
+
+
+def test_a_column_of_splits_is_said():
+    columns = {"split": ["train", "train", "Val", "train", "test", "train"], "age": AGES}
+    with pytest.warns(
+        UserWarning, match="column split: Val, test, train are names of splits, but are taken for an attr"
+    ):
+        ImageData.from_table(PIXELS, columns)
+    assert list(ImageData.from_table(PIXELS, columns, {"age": None}).attributes) == ["age"]
+
+
+def test_a_table_that_cannot_be_read_is_not_said_to_be_in_other_letters(tmp_path):
+    with pytest.raises(ValueError, match=r"this table cannot be read \(Is a directory\)$"):
+        read_labels(tmp_path)
+
+
+def test_an_image_with_another_ending_is_said(tmp_path):
+    text = HEAD + lines() + "3.jpg,cat,1.5,1\n"
+    with pytest.raises(ValueError, match=r"there is no '3.jpg' under .*; there is '3.png'$"):
+        ImageData.from_table(folder(tmp_path, text))
 
 
 @pytest.mark.parametrize(

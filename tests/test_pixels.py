@@ -13,7 +13,8 @@ from PIL import Image
 from labelvae import ImageData
 from labelvae.data.depth import Levels, common_levels
 from labelvae.data.forms import Form, common_form, decode
-from labelvae.data.pixels import open_image, orientation
+from labelvae.data.orientation import orientation
+from labelvae.data.pixels import open_image
 from labelvae.photos.scans import fit_scan, read_scan
 
 RNG = np.random.default_rng(0)

@@ -122,10 +122,10 @@ def test_a_header_of_weights_that_claims_more_than_there_is(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """Two classes of three small images each."""
-    for name in ("cat", "dog"):
+    for place, name in enumerate(("cat", "dog")):
         (tmp_path / "images" / name).mkdir(parents=True)
         for index in range(3):
-            Image.new("RGB", (12, 10), (40 * index, 50, 200)).save(tmp_path / "images" / name / f"{index}.png")
+            Image.new("RGB", (12, 10), (40 * index, 50 + place, 200)).save(tmp_path / "images" / name / f"{index}.png")
     return tmp_path / "images"
 
 
@@ -207,9 +207,11 @@ def test_thirty_two_bits_are_scaled_by_the_range_of_all(tmp_path, values, found)
 
 
 def test_sixteen_bits_of_a_portable_graymap(tmp_path):
-    for name in ("a", "b"):
+    for name, comment in (("a", b""), ("b", b"# b\n")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "grey.pgm").write_bytes(b"P5 10 12 65535 " + (40_000).to_bytes(2, "big") * 120)
+        (tmp_path / name / "grey.pgm").write_bytes(
+            b"P5 " + comment + b"10 12 65535 " + (40_000).to_bytes(2, "big") * 120
+        )
     assert (read_folder(tmp_path, None).train.images == round(40_000 / 257)).all()
 
 
@@ -225,8 +227,8 @@ def test_files_nested_without_end_are_refused_in_words(tmp_path):
 
 def test_colours_survive_every_mode(tmp_path):
     """Pure red, however it is stored."""
-    red = Image.new("RGB", (12, 10), (255, 0, 0))
-    for name in ("a", "b"):
+    for name, side in (("a", 10), ("b", 11)):
+        red = Image.new("RGB", (12, side), (255, 0, 0))
         (tmp_path / name).mkdir()
         red.save(tmp_path / name / "rgb.png")
         red.convert("P").save(tmp_path / name / "palette.png")

@@ -12,6 +12,9 @@ from labelvae.inputs.conversions import described
 
 KINDS: dict[str, type[Kind]] = {kind.word: kind for kind in (Category, Binary, Continuous)}
 
+FIELDS = {"category": "names", "binary": "nothing", "continuous": "low, high, and maybe unit and periodic,"}
+"""What plain values say of each kind."""
+
 
 def kind_of(name: str, given: Any) -> Kind:
     """Return a kind that is given as one or as plain values.
@@ -25,9 +28,17 @@ def kind_of(name: str, given: Any) -> Kind:
     if isinstance(given, Kind) and type(given) is not Kind:
         return given
     wanted = "Category(...), Binary() or Continuous(low, high)"
-    if not isinstance(given, Mapping) or given.get("kind") not in KINDS:
+    if not isinstance(given, Mapping):
         raise ValueError(f"attributes: {name}: expected {wanted}, got {described(given)}")
+    word = given.get("kind")
+    if not isinstance(word, str) or word not in KINDS:
+        raise ValueError(
+            f"attributes: {name}: expected {wanted}, or a dict whose kind is {', '.join(KINDS)}, got {described(word)}"
+        )
     try:
-        return KINDS[given["kind"]](**{key: value for key, value in given.items() if key != "kind"})
-    except (TypeError, ValueError) as error:
+        return KINDS[word](**{key: value for key, value in given.items() if key != "kind"})
+    except TypeError as error:
+        got = ", ".join(map(str, given))
+        raise ValueError(f"attributes: {name}: expected {FIELDS[word]} of a {word}, got {got}") from error
+    except ValueError as error:
         raise ValueError(f"attributes: {name}: {error}") from error

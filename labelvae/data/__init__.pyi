@@ -46,11 +46,11 @@ from .labelled_files import read_celeba as read_celeba
 from .labelled_files import read_folder as read_folder
 from .loaders import EpochOrder as EpochOrder
 from .loaders import ImageLoader as ImageLoader
+from .orientation import orientation as orientation
 from .pixels import eight_bits as eight_bits
 from .pixels import fit as fit
 from .pixels import is_animated as is_animated
 from .pixels import open_image as open_image
-from .pixels import orientation as orientation
 from .pixels import plain as plain
 from .pixels import reduction as reduction
 from .pixels import upright_size as upright_size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, time
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 from labelvae.inputs.checks import plain_number
@@ -18,7 +18,7 @@ UNKNOWN = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "k.a.", "none", "null
 MARKS = (-99, -999, -9999)
 """Numbers that people write for an unknown value."""
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+(?:\.(?![^\W\d_])\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _MEASURE = re.compile(rf"({_NUMBER})\s*([^\s\d.,;+-]{{0,16}})")
 _COMMA = re.compile(r"[+-]?(\d+),(\d+)")
 _POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}(?!\d)")
@@ -28,7 +28,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:,\
 def cell(value: Any, unknown: Sequence[str] = UNKNOWN) -> Any:
     """Return a value of a table as text or Python's own number; None if it is unknown."""
     value = plain_number(value)
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | Fraction):
         value = float(value)
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
@@ -36,7 +36,8 @@ def cell(value: Any, unknown: Sequence[str] = UNKNOWN) -> Any:
         return None
     if isinstance(value, Enum) and not isinstance(value, str | int):
         value = value.name
-    value = str(value) if isinstance(value, date | time) else value
+    if not isinstance(value, str | int | float | complex | Iterable):  # a date, an interval
+        value = str(value)
     return None if isinstance(value, str) and value.strip().casefold() in unknown else value
 
 

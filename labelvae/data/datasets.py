@@ -56,6 +56,7 @@ class Read:
         labels: the labels, as they were given.
         digest: a hash of all pixels.
         repeated: the number of images that are equal to an earlier one.
+        hashes: a number for each image that differs from the others.
 
     Raises:
         ValueError: another form; images that differ in size, or that are neither 8-bit integers nor floats in [0, 1].
@@ -70,26 +71,27 @@ class Read:
         self.shape: tuple[int, ...] = ()
         positions = has_positions(given)
         keep = True
-        seen: set[int] = set()
+        self.hashes: set[int] = set()
         for images, labels in _pieces(name, given):
             if not self.shape:
                 self.shape = tuple(images.shape[1:])
                 size = 2 * images[0].numel() * (len(given) if positions else 1)
                 keep = not positions or fits(size, torch.device("cpu"), memory_share)  # splits copy
             if tuple(images.shape[1:]) != self.shape:
+                what = "resize them" if tuple(images.shape[2:]) != self.shape[1:] else "make all of them grey or RGB"
                 raise ValueError(
                     f"{name}: expected images of one size, got {self.shape} and {tuple(images.shape[1:])} (image "
-                    f"{len(self.labels)}); resize them in the data set"
+                    f"{len(self.labels)}); {what} in the data set"
                 )
             self.labels += map(plain_number, labels)  # torch takes no uint64 of numpy
             hashed.update(images.numpy().tobytes())
-            seen.update(hash(image.tobytes()) for image in images.numpy())
+            self.hashes.update(hash(image.tobytes()) for image in images.numpy())
             kept += [images] if keep else []
         if not self.labels:
             raise ValueError(f"{name}: expected images and labels, got none")
         self.images = torch.cat(kept) if keep else None
         self.digest = hashed.hexdigest()[:16]
-        self.repeated = len(self.labels) - len(seen)
+        self.repeated = len(self.labels) - len(self.hashes)
 
     def stored(self, class_names: Sequence[str], of_train: Sequence[str] | None = None) -> StoredImages:
         """Return the images with their labels, in memory or in the data set.
@@ -193,6 +195,8 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
     Raises:
         ValueError: another form; images of several sizes or out of range; labels that are no classes.
     """
+    if given["train"] is None:
+        raise ValueError("train: expected images and labels, got None")
     read = {name: Read(name, _in_order(each), memory_share) for name, each in given.items() if each is not None}
     train = read["train"]
     if len(read) < len(given) and train.repeated > REPEATED * len(train.labels):
@@ -208,9 +212,23 @@ def read_datasets(given: Mapping[str, Any], class_names: Sequence[str] | None, m
             raise ValueError(f"{name}: expected images of shape {read['train'].shape}, got {each.shape}")
     own = classes_of(read["train"].given)
     stored = {name: each.stored(names, own) for name, each in read.items()}
+    for each in read.values():
+        if each is not train:
+            _say_trained_on(each, train)
     resident = all(isinstance(each, ImageSet) for each in stored.values())
     files = "" if resident else " ".join(each.digest for each in read.values())
     return Source(stored["train"], stored.get("test"), names, stored.get("validation"), files)
+
+
+def _say_trained_on(read: Read, train: Read) -> None:
+    """Warn if most images of a split are training images."""
+    same = len(read.hashes & train.hashes)
+    if same > len(read.hashes) / 2:
+        warnings.warn(
+            f"{read.name}: {same} of {len(read.hashes)} different images are training images too; scores on images "
+            "that were trained on say little",
+            stacklevel=5,
+        )
 
 
 def _in_order(given: Any) -> Any:
@@ -246,10 +264,9 @@ def _bytes(name: str, batch: Any) -> tuple[Tensor, list[Any]]:
     try:
         found = image_bytes([images] if alone else images).cpu()
     except ValueError as error:
-        raise ValueError(
-            f"{name}: {error}; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
-            "LabelClassifier.wrap"
-        ) from error
+        hint = "; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
+        hint = f"{hint}LabelClassifier.wrap" if "in [0, 1]" in str(error) else ""
+        raise ValueError(f"{name}: {error}{hint}") from error
     if len(each) != len(found):
         raise ValueError(f"{name}: expected a label an image, got {len(found)} images and {len(each)} labels")
     return found, each

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from labelvae.data.image_files import inside, is_image, walk
+from labelvae.data.copies import say_copies_of_training, say_two_classes
+from labelvae.data.image_files import file_size, inside, is_image, walk
 from labelvae.data.image_sets import Names
 from labelvae.data.split_folders import SplitName, split_folders
 from labelvae.inputs.class_names import check_names, composed, printable
 
-LOOKED_AT = 100
-"""Number of test files that are compared with the training files."""
+MOST_LEVELS = 10
+"""Number of folders in each other that are looked into for the folders of classes."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,13 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
     The folder holds either one folder for each class, or the folders `train` (or `training`) and, optionally, `val` (or
     `valid`, `validation`) and `test` (or `testing`), in upper or lower case, with the classes inside. `train_set`,
     `test_data` and `test_set/test_set` are splits too. Images in sub-folders of a class belong to the class. Other
-    files are skipped, and counted in one warning. So are images beside the folders of classes.
+    files are skipped, and counted in one warning. So are images beside the folders of classes. Another warning names an
+    image that is in two classes.
 
     Args:
         root: the folder.
-        class_names: the order of the classes, if a model has one already. It is ignored unless the folder has the same
-            classes. By default names are sorted, with the numbers in them by value.
+        class_names: the order of the classes, if a model has one already. It is passed over, with a warning, unless the
+            folder has the same classes. By default names are sorted, with the numbers in them by value.
 
     Returns:
         The files, by split and class.
@@ -112,9 +114,10 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
             f"{seen.example}: {seen.others} such are passed over, they are no images; {known} are read", stacklevel=3
         )
     listing = Listing(names, Names(seen.paths), torch.tensor(labels), splits)
-    for split in splits:
+    for split, places in splits.items():
         if split != "train":
-            _say_copies(listing, split, train, folders[split])
+            say_copies_of_training(listing.paths, places.tolist(), train, folders[split])
+    say_two_classes(seen.paths, labels)
     return listing
 
 
@@ -132,19 +135,38 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
     files, names = inside(train)
     lost = [name for name in files if os.path.islink(path := os.path.join(train, name)) and not os.path.exists(path)]
     if len(names) < 2:
-        within = inside(os.path.join(train, names[0]))[1] if names else []
+        folder, within = _branching(train)
         hint = "sort the images into folders named after their class"
         if lost:
             hint = f"{lost[0]!r} is a link that leads nowhere"
         elif len(within) > 1:
-            hint += (
-                f", or give {os.path.join(train, names[0])} if {', '.join(within[:5])} in it are the classes or splits"
-            )
+            hint += f", or give {folder} if {', '.join(within[:5])} in it are the classes or splits"
         raise ValueError(f"{train}: expected one folder of images a class, at least 2, got {names or 'none'}; {hint}")
     if lost:
         warnings.warn(f"{train}: {lost[0]!r} is a link that leads nowhere: passed over", stacklevel=4)
     found = sorted(_by_name(train), key=natural)
-    return list(order) if order is not None and sorted(map(composed, order)) == sorted(found) else found
+    if order is None or sorted(map(composed, order)) == sorted(found):
+        return found if order is None else list(order)
+    warnings.warn(
+        f"class_names: passed over, {_few(order)} are not the classes of {train}, {_few(found)}; give the names of the "
+        "folders, in the order of the labels",
+        stacklevel=4,
+    )
+    return found
+
+
+def _branching(folder: str) -> tuple[str, list[str]]:
+    """Return the first folder that holds not just one folder, and the folders in it."""
+    within = inside(folder)[1]
+    for _ in range(MOST_LEVELS):
+        if len(within) == 1:
+            folder = os.path.join(folder, within[0])
+            within = inside(folder)[1]
+    return folder, within
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
@@ -208,37 +230,3 @@ def _say_unlabelled(folder: str, split: SplitName) -> None:
         "training images",
         stacklevel=4,
     )
-
-
-def _say_copies(listing: Listing, split: SplitName, train: str, folder: str) -> None:
-    """Warn if files of a split are also among the training files, with the same name and class."""
-    places = listing.splits[split]
-    some = places[:: max(1, len(places) // LOOKED_AT)][:LOOKED_AT].tolist()
-    twins = [
-        (listing.paths[place], os.path.join(train, os.path.relpath(listing.paths[place], folder))) for place in some
-    ]
-    same = sum(_same_bytes(*pair) for pair in twins)
-    if same > len(some) / 2:
-        warnings.warn(
-            f"{folder}: {same} of {len(some)} files that were looked at are in {train} too; scores on images that were "
-            "trained on say little",
-            stacklevel=4,
-        )
-
-
-def file_size(path: str) -> int:
-    """Return the size of a file in bytes; -1 for a broken link."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return -1
-
-
-def _same_bytes(one: str, other: str) -> bool:
-    try:
-        if os.path.getsize(one) != os.path.getsize(other):
-            return False
-        with open(one, "rb") as first, open(other, "rb") as second:
-            return first.read() == second.read()
-    except OSError:
-        return False

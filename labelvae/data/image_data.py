@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -23,14 +23,15 @@ from labelvae.data.labelled_files import Source
 from labelvae.data.loaders import ImageLoader
 from labelvae.data.settings import DataName, DataSettings, Shares
 from labelvae.data.sources import read_named, read_table
-from labelvae.data.splits import check_bright, check_enough, split_off
+from labelvae.data.split_folders import SplitName
+from labelvae.data.splits import in_three
 from labelvae.inputs.checks import check_choice, check_count
 from labelvae.inputs.class_names import check_names
 from labelvae.inputs.conversions import image_bytes
-from labelvae.inputs.tensors import Images, ImageShape, Labels, check_image_shape
+from labelvae.inputs.tensors import Images, ImageShape, Labels, check_image_shape, present
 from labelvae.system.whole_files import user_path
 
-Split = Literal["train", "validation", "test"]
+Split = SplitName
 
 
 class ImageData(LightningDataModule):
@@ -226,16 +227,8 @@ class ImageData(LightningDataModule):
         self.memory_share = shares.memory_share
         split = (shares.validation_share, shares.test_share, shares.seed)
         self._files = f"{source.files} {split}" if source.files else ""
-        train, validation, test = source.train, source.validation, source.test
-        check_bright(train)
         of_each = self.class_names if self.attributes is None else None
-        if of_each is not None:
-            check_enough(train, of_each, 1 + (validation is None) + (test is None))
-        if test is None:
-            train, test = split_off(train, shares.test_share, shares.seed, of_each)
-        if validation is None:
-            train, validation = split_off(train, shares.validation_share, shares.seed + 1, of_each)
-        self.splits = {"train": train, "validation": validation, "test": test}
+        self.splits = in_three(source.train, source.validation, source.test, shares, of_each)
 
     @property
     def label_form(self) -> int | Attributes:
@@ -278,7 +271,7 @@ class ImageData(LightningDataModule):
         `batch_size` is not that of `train_dataloader`. `drop_last` leaves out a last batch that is not full.
 
         Raises:
-            ValueError: a split that is not train, validation or test.
+            ValueError: a split that is not train, validation or test; a device that is not there.
         """
         check_choice("split", split, get_args(Split))
         trainer = self.trainer
@@ -286,7 +279,7 @@ class ImageData(LightningDataModule):
         return ImageLoader(
             self.splits[split],
             batch_size,
-            device,
+            present("device", device),
             shuffle=shuffle,
             drop_last=drop_last,
             seed=seed,

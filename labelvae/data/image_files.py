@@ -71,20 +71,34 @@ def other_format(head: bytes) -> str | None:
     return next((said for start, said in _OTHERS.items() if re.match(start, head, re.DOTALL)), None)
 
 
+def file_size(path: str) -> int:
+    """Return the size of a file in bytes; -1 for a broken link."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
+
+
 def inside(folder: str, litter: bool = False) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders in a folder, sorted. Links are followed.
 
     Args:
         folder: the folder.
         litter: keep files that are litter. Folders that are litter are always left out.
+
+    Raises:
+        ValueError: a folder that cannot be read.
     """
     files: list[str] = []
     folders: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            is_folder = _is_folder(entry)
-            if not is_litter(entry.name) or (litter and not is_folder):
-                (folders if is_folder else files).append(entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_folder = _is_folder(entry)
+                if not is_litter(entry.name) or (litter and not is_folder):
+                    (folders if is_folder else files).append(entry.name)
+    except OSError as error:
+        raise ValueError(f"{folder}: this folder cannot be read ({error.strerror})") from error
     return sorted(files), sorted(folders)
 
 

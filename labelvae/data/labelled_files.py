@@ -17,9 +17,9 @@ from torch import Tensor
 
 from labelvae.attributes.choices import Binary
 from labelvae.attributes.rows import Attributes
-from labelvae.data.folders import file_size, list_folder
+from labelvae.data.folders import list_folder
 from labelvae.data.forms import Form, common_form, decode, progress, refuse, say_skipped
-from labelvae.data.image_files import inside
+from labelvae.data.image_files import file_size, inside
 from labelvae.data.image_sets import FileImages, ImageSet, Names, StoredImages
 from labelvae.data.named_files import find_files
 from labelvae.data.tables import read_label_table
@@ -132,7 +132,7 @@ def read_celeba(
 
     Args:
         root: the folder of `img_align_celeba`, `list_attr_celeba.txt` and `list_eval_partition.txt`, or the folder that
-            holds it as `celeba`, as torchvision keeps it.
+            holds it as `celeba`, as torchvision keeps it. The lists may be `.csv`, as Kaggle has them.
         image_size: `(H, W)`, see `read_folder`. By default 64x64.
         attributes: the names of attributes, as keys, such as `{"Smiling": None}`. None takes all forty.
         skip_unreadable: leave out files that cannot be read, with a warning.
@@ -146,6 +146,7 @@ def read_celeba(
     """
     root = root / "celeba" if (root / "celeba").is_dir() else root
     lists = [root / "list_attr_celeba.txt", root / "list_eval_partition.txt"]
+    lists = [path.with_suffix(".csv") if path.with_suffix(".csv").exists() > path.exists() else path for path in lists]
     lost = next((path for path in (*lists, root / "img_align_celeba") if not path.exists()), None)
     if lost is not None:
         raise ValueError(
@@ -161,8 +162,13 @@ def read_celeba(
     if unknown is not None:
         raise ValueError(f"attributes: expected some of {', '.join(names)}, got {unknown!r}")
     rows = torch.from_numpy(values[:, [names.index(name) for name in asked]] > 0).float()
-    splits = {name: torch.from_numpy((parts[:, 0] == part).nonzero()[0]) for part, name in enumerate(CELEBA_SPLITS)}
+    places = {name: torch.from_numpy((parts[:, 0] == part).nonzero()[0]) for part, name in enumerate(CELEBA_SPLITS)}
+    splits = {name: index for name, index in places.items() if len(index)}
+    if "train" not in splits or sum(map(len, splits.values())) != len(files):
+        got = ", ".join(map(str, np.unique(parts[:, 0])))
+        raise ValueError(f"{lists[1]}: expected 0 for training images, 1 and 2 for the others, got {got}")
     images = root / "img_align_celeba"
+    images = images / images.name if (images / images.name).is_dir() else images
     return _with_rows(images, files, rows, splits, image_size, skip_unreadable, memory_share), Attributes(
         dict.fromkeys(asked, Binary())
     )
@@ -170,7 +176,10 @@ def read_celeba(
 
 def _numbers(path: Path, heads: int) -> tuple[list[str], list[str], np.ndarray]:
     """Return the names in the last of `heads` lines; of each later line the first word, and the numbers `(N, A)`."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    if path.suffix == ".csv":
+        heads, lines = 1, [line.replace(",", " ") for line in lines]
+        lines[:1] = [line.partition(" ")[2] for line in lines[:1]]  # without the name of the files
     names = lines[heads - 1].split() if heads and len(lines) >= heads else []
     cells = [line.split() for line in lines[heads:] if line.strip()]
     wide = {len(line) for line in cells}

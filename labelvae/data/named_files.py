@@ -50,7 +50,9 @@ def find_files(root: Path, names: Sequence[str], rows: Sequence[int], column: st
         name, row = missing[0]
         more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
         if not skip or len(missing) == len(names):
-            raise ValueError(f"row {row}, column {column}: there is no {printable(name)!r} under {root}{more}")
+            near = places.fitting(os.path.splitext(name)[0]) if places else []
+            hint = f"; there is {printable(near[0])!r}" if near else ""
+            raise ValueError(f"row {row}, column {column}: there is no {printable(name)!r} under {root}{more}{hint}")
         warnings.warn(f"{len(missing)} rows without their image are left out, such as row {row}", stacklevel=3)
     first: dict[str, int] = {}
     for name, row in zip(found, rows, strict=True):

@@ -1,19 +1,18 @@
 """How an image file becomes pixels: opened by its content, turned upright, on white, grey or RGB, in [0, 255].
 
-Pillow's warnings about broken metadata are hidden. An orientation that cannot be read counts as upright.
+Pillow's warnings about broken metadata are hidden.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -29,6 +28,7 @@ from labelvae.data.depth import (
     stated_levels,
 )
 from labelvae.data.image_files import other_format
+from labelvae.data.orientation import TURNING, TURNS, orientation
 
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _SAFE = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Ppm", "Avif")
@@ -45,21 +45,7 @@ LARGE = 2**25
 
 ENOUGH = 2048
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns an image upright, by its orientation in EXIF."""
-
-_TURNING = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1")
-"""Metadata that may hold an orientation."""
-
-_ORIENTATION, _SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 0x0112, 254, 256, 257, 339
+_SUBFILE, _WIDTH, _HEIGHT, _FORMATS = 254, 256, 257, 339
 
 
 @contextmanager
@@ -91,22 +77,6 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Image.Image
             if image.mode not in ("RGB", "RGBA"):
                 image.filename = ""  # type: ignore[attr-defined]
         yield image
-
-
-def orientation(image: Image.Image, header_only: bool = False) -> int:
-    """Return an image's orientation, 1 to 8 as in EXIF; 1, upright, if there is none or an invalid one.
-
-    Args:
-        image: an opened image.
-        header_only: do not read the pixels to find metadata behind them, which some PNG files have.
-    """
-    value = _stated_orientation(image.info.get("exif"))
-    if value is None:  # in a TIFF's tags, in XMP, behind the pixels of a PNG
-        try:
-            value = (Image.Image.getexif(image) if header_only else image.getexif()).get(_ORIENTATION)
-        except UNREADABLE:
-            return 1
-    return value if isinstance(value, int) and value in _TURNS else 1
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -145,7 +115,7 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
         image.load()  # before its orientation: reading turns a TIFF, and what is broken is raised once only
         bands = [_usual(image)]
     with _PATIENT:
-        turn = _TURNS.get(orientation(image))
+        turn = TURNS.get(orientation(image))
     bands = [band.transpose(turn) for band in bands] if turn is not None else bands
     if bands[0].mode == "F":
         return bands
@@ -153,7 +123,7 @@ def plain(image: Image.Image, mode: str, levels: Levels | None = None) -> list[I
     if picture.has_transparency_data:
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
     made = picture.convert(mode)
-    for key in _TURNING:
+    for key in TURNING:
         made.info.pop(key, None)  # it lies upright now, and must not be turned again
     return [made]
 
@@ -196,22 +166,6 @@ def _deep_bands(image: Image.Image, mode: str, levels: Levels | None) -> list[Im
         shares = shares @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # as Pillow makes colours grey
     bands = [shares] * (1 if mode == "L" else 3) if shares.ndim == 2 else list(np.moveaxis(shares, 2, 0))
     return [Image.fromarray(np.ascontiguousarray(band) * np.float32(255.0)) for band in bands]
-
-
-def _stated_orientation(exif: Any) -> int | None:
-    """Return the orientation in the bytes of EXIF; 1 if it is invalid, None if there is none."""
-    try:
-        head = exif.removeprefix(b"Exif\0\0")
-        order = {b"II": "<", b"MM": ">"}[head[:2]]
-        (start,) = struct.unpack_from(f"{order}I", head, 4)
-        (count,) = struct.unpack_from(f"{order}H", head, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, number, value = struct.unpack_from(f"{order}HHIH", head, entry)
-            if tag == _ORIENTATION:
-                return value if (kind, number) == (3, 1) else 1
-    except (AttributeError, KeyError, struct.error):
-        pass
-    return None
 
 
 def _refuse_pages(image: Image.Image) -> None:

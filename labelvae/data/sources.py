@@ -127,7 +127,8 @@ def read_table(
         return read_table_folder(user_path(images), size, attributes)
     pixels = image_bytes(images)
     named = hasattr(table, "columns") or getattr(getattr(table, "dtype", None), "names", None)
-    if hasattr(table, "ndim") and not named:  # rows (N, A), as `Attributes.rows` takes them
+    lists = isinstance(table, list | tuple) and table and all(isinstance(row, list | tuple) for row in table)
+    if lists or (hasattr(table, "ndim") and not named):  # rows (N, A), as `Attributes.rows` takes them
         if attributes is None:
             raise ValueError("attributes: expected what each column of the table is, by name, got None")
         found = Attributes(attributes)

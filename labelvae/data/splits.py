@@ -8,6 +8,37 @@ import torch
 from torch import Tensor
 
 from labelvae.data.image_sets import ImageSet, StoredImages
+from labelvae.data.settings import Shares
+from labelvae.data.split_folders import SplitName
+
+
+def in_three(
+    train: StoredImages,
+    validation: StoredImages | None,
+    test: StoredImages | None,
+    shares: Shares,
+    class_names: Sequence[str] | None,
+) -> dict[SplitName, StoredImages]:
+    """Return the images of each split. A split that is None is taken from the training images.
+
+    Args:
+        train: the training images.
+        validation: the images for choosing settings.
+        test: the test images.
+        shares: how much is held out, and the seed.
+        class_names: the name of each class, of which each split gets its share. None for labels of attributes.
+
+    Raises:
+        ValueError: too few images; images that are black.
+    """
+    check_bright(train)
+    if class_names is not None:
+        check_enough(train, class_names, 1 + (validation is None) + (test is None))
+    if test is None:
+        train, test = split_off(train, shares.test_share, shares.seed, class_names)
+    if validation is None:
+        train, validation = split_off(train, shares.validation_share, shares.seed + 1, class_names)
+    return {"train": train, "validation": validation, "test": test}
 
 
 def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -> None:

@@ -126,8 +126,12 @@ def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
         data = path.read_bytes()
         wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if wide else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: this table cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected a table as text in UTF-8 ({error}); save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise ValueError(f"{path}: holds zero bytes, as UTF-16 without its first mark does; save it as CSV in UTF-8")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first, _, rest = text.partition("\n")
     said = first.strip().strip('"').casefold().startswith("sep=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from labelvae.attributes.kind import Kind
 from labelvae.attributes.kinds import kind_of
 from labelvae.attributes.rows import Attributes
 from labelvae.data.cells import MARKS, has_decimal_commas, measured, tidied
+from labelvae.data.image_files import has_image_name
+from labelvae.data.split_folders import SPLITS
 from labelvae.data.table_text import is_index, read_text
 from labelvae.inputs.class_names import composed, folded
 from labelvae.inputs.conversions import described
@@ -26,6 +29,9 @@ MOST_CLASSES = 20
 
 FEWEST = 5
 """Smallest number of rows for each word of a column with more than `MOST_CLASSES` words."""
+
+SHEET_ERRORS = ("#ref!", "#div/0!", "#value!", "#name?", "#num!", "#null!")
+"""What spreadsheets write in the place of a value, in lower case."""
 
 COUNTERS = ("id", "index", "idx", "row", "number", "no", "nr", "#", "image_id", "imageid")
 """Names of columns that may only count the rows."""
@@ -47,7 +53,8 @@ def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
 
     Raises:
         ValueError: a column with fewer than two different values, of numbers and words, of several units, of words of
-            which most are rare, that counts the rows, or that marks unknown values by a number such as -999.
+            which most are rare, of image files, that counts the rows, or that marks unknown values by a number such as
+            -999; an error of a spreadsheet.
 
     >>> inferred_attributes({"kind": ["cat", "dog"], "age": [1.5, 3.0], "old": ["no", "yes"]})["age"].expected
     'numbers from 1.5 to 3'
@@ -69,7 +76,8 @@ def declared_attributes(
     Raises:
         ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
     """
-    if given is None:
+    undeclared = given is None
+    if undeclared:
         given = dict.fromkeys(name for name in columns if not is_index(str(name)))
     if not isinstance(given, Mapping):
         return Attributes(given)
@@ -78,6 +86,13 @@ def declared_attributes(
     if lost is not None:
         raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
     inferred = {name: _inferred(name, tidied(name, columns[name], lines), lines) for name in unnamed}
+    for name, kind in inferred.items() if undeclared else ():
+        if isinstance(kind, Category) and {folded(each) for each in kind.names} <= {*SPLITS}:
+            warnings.warn(
+                f"column {name}: {', '.join(kind.names)} are names of splits, but are taken for an attribute, and the "
+                "images are split anew; leave the column out, or name the other columns with attributes=",
+                stacklevel=3,
+            )
     return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
 
 
@@ -87,6 +102,11 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
     if endless is not None:
         raise ValueError(f"row {endless}, column {name}: expected a finite number, got infinity")
     words = {folded(str(each)) for _, each in known}
+    files = [each for each in words if has_image_name(each)]
+    if 2 * len(files) > len(words) > 1:
+        raise ValueError(
+            f"column {name}: names image files, such as {min(files)!r}, and is no attribute; leave the column out"
+        )
     if len(words) < 2:
         got = f"{next(iter(words))!r} everywhere" if words else "no value"
         raise ValueError(f"column {name}: expected at least two different values, got {got}; leave the column out")
@@ -100,13 +120,19 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
         if different in ({0.0, 1.0}, {-1.0, 1.0}):
             return Binary()
         if many:
-            return Continuous(min(different), max(different), numbers[0].unit)
+            return _span(name, min(different), max(different), numbers[0].unit)
         return Category(_number_names(numbers))
     if many and 2 * len(numbers) > len(known):
         row, odd = next((row, each) for row, each in known if measured(each) is None)
         raise ValueError(
             f"row {row}, column {name}: expected a number as in most rows, got {described(odd)}; correct it, or leave "
             "the cell empty if it is unknown"
+        )
+    broken = next(((row, each) for row, each in known if folded(str(each)) in SHEET_ERRORS), None)
+    if broken is not None:
+        raise ValueError(
+            f"row {broken[0]}, column {name}: {broken[1]!r} is an error of a spreadsheet; correct it, or leave the "
+            "cell empty if it is unknown"
         )
     names = sorted({composed(str(each)) for _, each in known})
     if len(names) > max(MOST_CLASSES, len(known) // FEWEST):
@@ -121,6 +147,16 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
             way = "upper and lower case" if other.casefold() == each.casefold() else "how their letters are stored"
             raise ValueError(f"column {name}: {other!r} and {each!r} differ only in {way}; write one of them")
     return Category(names)
+
+
+def _span(name: str, low: float, high: float, unit: str) -> Continuous:
+    try:
+        return Continuous(low, high, unit)
+    except ValueError as error:
+        raise ValueError(
+            f"column {name}: numbers from {low:.12g} to {high:.12g} are too close together for their size, as dates in "
+            f"seconds are; subtract {low:.12g} from each, or leave the column out"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -250,6 +250,9 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
         else:
             images = _from_array(each, name)
     images = images if isinstance(images, Tensor) else _from_array(images, name)
+    if images.device.type == "meta" or images.ndim < 2:
+        what = "which has no values" if images.ndim > 1 else "numbers; of a pair, the images come first"
+        raise ValueError(f"{name}: expected images (N, C, H, W), got {described(images)}, {what}")
     if images.dtype != torch.uint8 or images.layout != torch.strided:
         images = _as_bytes(as_floats(images, name), name)
     images = plain_tensor(images)
@@ -257,7 +260,8 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
         images = images[:, None]
     if images.ndim == 4 and images.shape[3] in MODES and images.shape[1] not in MODES:
         images = images.permute(0, 3, 1, 2).contiguous()
-    if images.ndim != 4 or not images.numel():
+    count_last = images.ndim == 4 and images.shape[2] in MODES and images.shape[1] not in MODES  # of MATLAB
+    if count_last or images.ndim != 4 or not images.numel():
         raise ValueError(
             f"{name}: expected (N, C, H, W), got {described(images)}{_axes_hint(tuple(images.shape), name)}"
         )
@@ -278,10 +282,15 @@ def _axes_hint(shape: tuple[int, ...], name: str) -> str:
     """Return what to do about images whose axes are others; nothing if that is not known."""
     if 0 in shape:
         return "; there are no images"
-    side = math.isqrt(shape[-1])
-    if len(shape) == 2 and side * side == shape[-1] and side >= 8:
-        return f"; if each row is an image, {name}.reshape(-1, 1, {side}, {side})"
-    return "; one image is no data set" if len(shape) == 2 else ""
+    if len(shape) == 4:
+        return f"; if the axes are (H, W, C, N), {name}.transpose(3, 2, 0, 1) of an array, .permute(...) of a tensor"
+    if len(shape) != 2:
+        return "; each image has an axis too many" if len(shape) == 5 else ""
+    for channels in (1, 3):
+        side = math.isqrt(shape[1] // channels)
+        if channels * side * side == shape[1] and side >= 8:
+            return f"; if each row is an image, {name}.reshape(-1, {channels}, {side}, {side})"
+    return "; one image is no data set, and rows of pixels do not say their height and width"
 
 
 def _as_bytes(images: Tensor, name: str) -> Tensor:

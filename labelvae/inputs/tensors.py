@@ -125,6 +125,28 @@ def moved(values: Tensor, device: torch.device | str, name: str) -> Tensor:
     return values.to(device)
 
 
+def present(name: str, device: Any) -> torch.device:
+    """Return a device of this machine.
+
+    Raises:
+        ValueError: a device that torch does not know, or that is not there.
+
+    >>> present("device", "cpu")
+    device(type='cpu')
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, ValueError, ImportError) as error:
+        there = "cpu" + "".join(f", cuda:{place}" for place in range(torch.cuda.device_count()))
+        hint = "; a GPU of NVIDIA is called cuda" if str(device).lower() == "gpu" else ""
+        reason = f"{str(error).partition(chr(10))[0]:.100}"
+        raise ValueError(
+            f"{name}: expected a device of this machine, such as {there}, got {device!r} ({reason}){hint}"
+        ) from error
+    return found
+
+
 def check_images(images: Tensor, shape: ImageShape, name: str = "images") -> None:
     """Make sure that images are floating point, `(B, *shape)` with B at least 1, finite and in [0, 1].
 
