@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, get_args, get_type_hints
 
 from labelvae.cli import commands, explaining, picture_commands
-from labelvae.cli.mistakes import alike
+from labelvae.cli.mistakes import alike, model_meant
 from labelvae.cli.parser import DashParser, run
 from labelvae.cli.surroundings import check_here, keep_printing, plain_warnings, said
 from labelvae.runs import presets
@@ -140,8 +140,9 @@ def _run(command: str, words: list[str]) -> None:
     for name, count in positional.items():
         parser.add_argument(name, help=help_of.get(name), **({"nargs": count} if count else {}))
     parser.add_function_arguments(function, as_group=False, skip=set(positional))
+    arguments: dict[str, Any] = {}
     try:
-        arguments = vars(parser.instantiate(parser.parse_args(words)))
+        arguments |= vars(parser.instantiate(parser.parse_args(words)))
         check_here()
         hints = get_type_hints(function)
         for name, count in positional.items():
@@ -149,7 +150,7 @@ def _run(command: str, words: list[str]) -> None:
             arguments[name] = [get_args(hints[name])[0](word) for word in value] if count else hints[name](value)
         function(**arguments)
     except (ValueError, OSError) as error:
-        _refuse(said(error))
+        _refuse(said(error) + model_meant(said(error), arguments))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

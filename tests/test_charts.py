@@ -13,6 +13,7 @@ from labelvae.training import dashboard
 from labelvae.training.dashboard import Relabelled
 from labelvae.visual import charts
 from labelvae.visual.charts import confusion, latent_by_label
+from labelvae.visual.letters import chart_text
 
 ODD = ["$5_to_$10", "caf\udce9", "猫"]
 SHOWN = [r"\$5_to_\$10", r"caf\xe9", r"\u732b"]
@@ -44,6 +45,12 @@ def test_long_names_leave_room_for_the_chart(letter, figures):
     labels = torch.arange(3)
     confusion(labels, labels, [letter * 80, letter * 81, letter])  # matplotlib warns where no room is left
     assert all(len(name.replace("\\$", "$")) <= 24 for name in said(figures[0].axes[0].get_xticklabels()))
+
+
+def test_names_that_begin_alike_stay_different():
+    names = [f"Plantae_Tracheophyta_Rosa_{kind}" for kind in ("canina", "gallica", "rugosa")]
+    assert len({chart_text(name) for name in names}) == 3
+    assert {len(chart_text(name)) for name in names} == {24}
 
 
 @pytest.mark.parametrize(("classes", "named", "side"), [(3, 3, 500), (10, 10, 600), (35, 35, 1600), (200, 34, 1600)])

@@ -232,6 +232,35 @@ def test_relabel_folders_and_globs_as_every_label(models, tmp_path):
     assert picture(tmp_path / "sheet.png").shape[1] > 11 * 90
 
 
+def test_several_labels_are_separated_by_commas_and_all_is_written_in_any_case(models, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "in" / "a.png")
+    common = ["relabel", "--model", str(models / "vae"), str(tmp_path / "in")]
+    main([*common, str(tmp_path / "some"), "--to", "Zero, 3,zero"])
+    assert {path.name for path in (tmp_path / "some").iterdir()} == {"a_as_zero.png", "a_as_3.png"}
+    main([*common, str(tmp_path / "every"), "--to=ALL"])
+    assert len(list((tmp_path / "every").iterdir())) == 10
+    main(["sample", "--model", str(models / "vae"), "--label=7,2", "--count=1", str(tmp_path / "drawn")])
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"7_0000.png", "2_0000.png"}
+
+
+def test_a_class_is_called_by_its_name_also_with_a_comma(models, tmp_path):
+    folder = shutil.copytree(models / "vae", tmp_path / "vae")
+    write_classes(folder, ["3,4", "ALL", *"23456789"])
+    for words in ("3,4", "all", "ALL"):
+        main(["sample", "--model", str(folder), f"--label={words}", "--count=1", str(tmp_path / words)])
+    count = {words: len(list((tmp_path / words).iterdir())) for words in ("3,4", "all", "ALL")}
+    assert count == {"3,4": 1, "all": 10, "ALL": 1}
+
+
+def test_a_packaged_model_is_suggested(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, "sample", "--model=mnst", "o.png").endswith("; did you mean mnist?\n")
+    assert refused(capsys, "prior", "--model=MNITS").endswith("; did you mean mnist?\n")
+    assert "did you mean" not in refused(capsys, "sample", "--model=another", "o.png")
+    assert "did you mean" not in refused(capsys, "sample", "--model=mnist/judge", "o.png")
+
+
 def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -246,7 +275,9 @@ def test_images_of_one_name_are_not_written_over_each_other(models, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--to=eleven", "SCAN", "o.png"], "label: expected one of zero, 1, 2"),
+        (["--to=eleven", "SCAN", "o.png"], "to: expected one of zero, 1, 2"),
+        (["--to=1 3", "SCAN", "o.png"], "got '1 3'; several are separated by commas, and all means each of them"),
+        (["--to=1,x", "SCAN", "o.png"], "got 'x'; several are separated by commas"),
         (["--to=1", "SCAN"], "expected images and last the output"),
         (["--to=1", "SCAN", "MODEL/vae/config.json", "o"], "config.json (cannot identify image file"),
         (["--to=1", "nothing.png", "o.png"], "nothing.png: no images there"),
@@ -340,6 +371,36 @@ def test_files_are_written_under_names_of_their_kind_only(models, tmp_path, caps
         assert (tmp_path / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON", '[{"format": 1}]'])
+def test_a_file_of_something_else_is_not_written_over(models, tmp_path, capsys, text):
+    for name in ("config.json", "page.html"):
+        (tmp_path / name).write_text(text)
+    words = ["evaluate", "--model", models / "vae", "--judge", models / "judge", "--data=digits"]
+    says = "is a file that this command did not make; give another name"
+    assert f"out: {tmp_path / 'config.json'} {says}" in refused(capsys, *words, "--out", tmp_path / "config.json")
+    words = ["compare", tmp_path, "--html", tmp_path / "page.html"]
+    assert f"html: {tmp_path / 'page.html'} {says}" in refused(capsys, *words)
+    assert (tmp_path / "config.json").read_text() == (tmp_path / "page.html").read_text() == text
+
+
+def test_the_scores_of_a_run_are_not_written_over(models, tmp_path, capsys):
+    scores = '[{"name": "labelvae"}, {"name": "class mean"}]'
+    (tmp_path / "scores.json").write_text(scores)
+    (tmp_path / "settings.yaml").touch()
+    words = ["evaluate", "--model", models / "vae", "--judge", models / "judge", "--data=digits"]
+    said = refused(capsys, *words, "--out", tmp_path / "scores.json")
+    assert "scores.json has the scores of a run, also of its references; give another name" in said
+    assert (tmp_path / "scores.json").read_text() == scores
+
+
+def test_a_prior_is_not_fitted_where_it_cannot_be_saved(models, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(models / "vae", tmp_path / "vae")
+    monkeypatch.setattr("labelvae.cli.surroundings.os.access", lambda *_: False)
+    monkeypatch.setattr("labelvae.flows.fitting.fit_prior", None)
+    said = refused(capsys, "prior", "--model", folder, "--data=digits")
+    assert f"model: nothing may be written to the folder {folder}; give another place" in said
+
+
 def test_compare(tmp_path, capsys):
     for name, value in (("a", 0.25), ("b<script>", 0.75)):
         (tmp_path / name).mkdir()
@@ -376,6 +437,10 @@ def test_compare(tmp_path, capsys):
         (["train", "digits", "--vae.latent-dim=0"], "latent_dim"),
         (["sample", "--model=nothing", "o.png"], "no such file; expected the folder of a ConditionalVAE"),
         (["sample", "o.png"], "model"),
+        (
+            ["sample", "--model=mnist", f"--seed={10**20}", "o.png"],
+            "seed: expected an integer of at most 9,223",
+        ),
     ],
 )
 def test_other_words_are_refused(words, says, capsys):

@@ -255,7 +255,13 @@ def test_drawings():
     assert read.getpixel((140, 100)) == (0, 0, 0)
     assert read.getpixel((10, 10)) == (255, 255, 255)
     assert open_drawing(address_of(drawn.resize((3200, 800)))).size == (1600, 400)
-    for wrong in ("", "https://example.org/x.png", "data:image/png;base64,????", "data:image/png;base64,aGVsbG8="):
+    for wrong in (
+        None,
+        "",
+        "https://example.org/x.png",
+        "data:image/png;base64,????",
+        "data:image/png;base64,aGVsbG8=",
+    ):
         with pytest.raises(ValueError, match="drawing"):
             open_drawing(wrong)
 
@@ -544,6 +550,7 @@ def test_values_that_no_control_has_are_refused_in_words(page, change, says):
         ("{", "application/json", 400),
         ("[" * 5000, "application/json", 400),
         ("[]", "application/json", 400),
+        ("[]", "Application/JSON; charset=utf-8", 400),
         ('{"values": 3}', "application/json", 400),
         (b"\xff\xfe{", "application/json", 400),
         ("{}", "text/plain", 415),  # all that a form of another site can send
@@ -555,6 +562,13 @@ def test_what_is_no_question_is_refused_in_words(page, body, kind, status):
     assert got == status
     assert text.endswith(".")
     assert "expected" in text.lower() or "too large" in text
+
+
+def test_a_very_long_number_is_taken_as_the_end_of_its_slider(page):
+    for share, same in ((10**400, 1.0), (-(10**400), 0.0)):
+        answers = [question(page.address, asked=7, own=2, share=each, headers=page.cookie) for each in (share, same)]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 200
 
 
 def test_the_controls_are_set_back_for_another_picture_only(page, player, models):

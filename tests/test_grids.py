@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import ImageFont
 
-from labelvae.visual.grids import grid
+from labelvae.visual.grids import grid, wrong_labels_grid
 from labelvae.visual.letters import drawable
 
 
@@ -31,6 +32,28 @@ def test_a_letter_that_the_font_does_not_have_is_its_code():
 @pytest.mark.parametrize("name", ["as automobile", "as Ankle boot", "as T-shirt/top"])
 def test_captions_of_usual_names_are_whole(name):
     assert sheet(name) not in {sheet(name[:letters] + "…") for letters in range(len(name))}
+
+
+def columns_without_ink(picture):
+    """Return which columns under the images of a sheet have no ink."""
+    return (np.asarray(picture)[90:].min(axis=(0, 2)) > 250).tolist()
+
+
+@pytest.mark.parametrize("own", ["benign tumour", "malignant tumour"])
+def test_captions_do_not_run_into_each_other(own):
+    images, asked = torch.ones(1, 1, 28, 28), "malignant tumour" if own.startswith("benign") else "benign tumour"
+    picture = wrong_labels_grid(images, images, torch.tensor([0]), torch.tensor([1]), [own, asked])
+    border = 8 + 84  # the right edge of the left image
+    assert all(columns_without_ink(picture)[border - 1 : border + 1])
+
+
+def test_a_caption_of_usual_length_is_whole_beside_another():
+    images, names = torch.ones(1, 1, 28, 28), ["Ankle boot", "T-shirt/top"]
+    picture = wrong_labels_grid(images, images, torch.tensor([0]), torch.tensor([1]), names)
+    drawn = []
+    for name in ("as T-shirt/top", "as T-shirt/t…"):
+        drawn.append(grid([[images[0], images[0]]], [["Ankle boot", name]], group=2).tobytes())
+    assert picture.tobytes() == drawn[0] != drawn[1]
 
 
 def test_a_pillow_without_freetype_is_named(monkeypatch):

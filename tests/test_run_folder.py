@@ -68,6 +68,32 @@ def test_the_settings_of_another_program_are_not_overwritten(tmp_path, text):
     assert (tmp_path / "settings.yaml").read_text() == text
 
 
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
+def test_models_of_no_known_run_are_not_written_over(tmp_path, how):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"vae/model.safetensors would be written over, and no settings.yaml says"):
+        claim_folder(tmp_path, replace(DIGITS, out=tmp_path, **how), data(["a", "b"]), "here")
+    assert [path.name for path in tmp_path.rglob("*")] == ["vae", "model.safetensors"]
+
+
+def test_a_run_that_is_overwritten_takes_no_pictures_of_others_along(tmp_path):
+    claim_folder(tmp_path, replace(DIGITS, out=tmp_path), data(["a", "b"]), "here")
+    for name in ("wrong_labels.png", "mine.png"):
+        (tmp_path / name).write_bytes(b"a picture")
+    claim_folder(tmp_path, replace(DIGITS, out=tmp_path, overwrite=True), data(["a", "b"]), "here")
+    assert {path.name for path in tmp_path.iterdir()} == {"settings.yaml", "mine.png"}
+
+
+def test_broken_settings_are_said_in_one_line(tmp_path):
+    claim_folder(tmp_path, replace(DIGITS, out=tmp_path), data(["a", "b"]), "here")
+    with (tmp_path / "settings.yaml").open("a") as file:
+        file.write("{\n")
+    with pytest.raises(ValueError, match=r"settings.yaml is broken \(.*line.*\); choose another --out") as error:
+        claim_folder(tmp_path, replace(DIGITS, out=tmp_path, resume=True), data(["a", "b"]), "here")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["guide", "judge", "vae"])
 def test_fewer_epochs_are_refused_before_anything_is_written(tmp_path, name):
     def with_epochs(epochs):

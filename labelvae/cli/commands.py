@@ -5,6 +5,7 @@ Nothing here imports torch before a command runs, so that `--help` answers at on
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _evaluate_attributes(
 
 
 def _check_file(name: str, path: Path | None, ending: str) -> None:
-    """Refuse a file that cannot be written, or whose name has another ending: it may be a file of something else."""
+    """Refuse a file that cannot be written, that has another ending, or that is something else."""
     if path is None:
         return
     from labelvae.system.whole_files import user_path
@@ -118,6 +119,28 @@ def _check_file(name: str, path: Path | None, ending: str) -> None:
     if path.suffix.lower() != ending:
         raise ValueError(f"{name}: expected a file ending in {ending}, got {path}")
     check_place(name, user_path(path))
+    _refuse_other(name, user_path(path))
+
+
+def _refuse_other(name: str, path: Path) -> None:
+    """Refuse to write over a file that no earlier command of this kind made, and over the scores of a run."""
+    if not path.exists():
+        return
+    if path.name == "scores.json" and (path.parent / "settings.yaml").exists():
+        raise ValueError(f"{name}: {path} has the scores of a run, also of its references; give another name")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    ours = _are_scores(text) if path.suffix.lower() == ".json" else "labelvae: runs compared" in text[:1000]
+    if not ours:
+        raise ValueError(f"{name}: {path} is a file that this command did not make; give another name")
+
+
+def _are_scores(text: str) -> bool:
+    """Return whether a JSON text is a list of scores, each with the name of what was scored."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows)
 
 
 def prior(
@@ -152,6 +175,7 @@ def prior(
     folder = locate(model, vae.kind)
     if not user_path(model).exists():
         raise ValueError(f"model: expected a folder of your own, which is written to, got {model!r}; copy {folder}")
+    check_place("model", folder, folder=True)
     vae.prior = fit_prior(
         vae, images_of_run(model, vae, names, data, data_dir, skip_unreadable).loader("train"), epochs
     )

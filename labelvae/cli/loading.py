@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,12 @@ def order_of(
     Raises:
         ValueError: words that are no label; a refinement of a model of attributes; an attribute that nobody says.
     """
-    from labelvae.inputs.class_names import label_of, labels_of
+    from labelvae.inputs.class_names import label_of
     from labelvae.losses.refinement import refining
 
     if vae.attributes is None or (vae.attributes.one_class is not None and "=" not in words):
         mine = label_of(own, names) if own is not None else None
-        return Order(refining(vae, model, refine), labels_of(words, names), names, mine)
+        return Order(refining(vae, model, refine), _labels(name, words, names), names, mine)
     if refine:
         raise ValueError(f"refine: expected 0 for a model of attributes, got {refine:g}")
     from labelvae.attributes.words import expected_words, labels_of_words, words_of_label
@@ -102,6 +103,21 @@ def order_of(
         reader = AttributeClassifier.from_pretrained(guide)
     asked = [words_of_label(label, vae.attributes) for label in labels]
     return Order(Asked(vae, labels, said, reader), list(range(len(labels))), asked)
+
+
+def _labels(name: str, words: str, names: list[str]) -> list[int]:
+    """Return the labels that words on a command line mean: those of one class, of several with commas, or of all."""
+    from labelvae.inputs.class_names import EVERY, folded, label_of, labels_of
+
+    try:
+        with suppress(ValueError):
+            return labels_of(words, names)  # a class's own name comes first, also one with a comma
+        if folded(words) in EVERY:
+            return list(range(len(names)))
+        return list(dict.fromkeys(label_of(word, names) for word in words.split(",")))
+    except ValueError as error:
+        said = str(error).removeprefix("label: ")
+        raise ValueError(f"{name}: {said}; several are separated by commas, and all means each of them") from error
 
 
 def load_classifier(name: str, word: str, vae: Any) -> Any:
@@ -213,8 +229,9 @@ def data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
             known = DataSettings(**settings["data"]), Path(settings["data_dir"])
         except (ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
+            said = " ".join(str(error).split())
             raise ValueError(
-                f"{path}: is not the settings of a run ({error}); repair it, or take it away to have the data "
+                f"{path}: is not the settings of a run ({said}); repair it, or take it away to have the data "
                 "of --data split by default"
             ) from error
         if asked in (None, known[0].name):

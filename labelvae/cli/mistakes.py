@@ -6,7 +6,7 @@ jsonargparse says them in several lines, with the types of Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -42,6 +42,23 @@ def alike(word: str, known: Iterable[str]) -> str:
     words = {_plain(each): each for each in known}
     close = get_close_matches(_plain(word), words, n=1, cutoff=0.7)
     return f"; did you mean {words[close[0]]}?" if close else ""
+
+
+def model_meant(sentence: str, given: Mapping[str, Any]) -> str:
+    """Return a question for the end of an error of a model that is not there: which packaged model was meant.
+
+    Args:
+        sentence: The error.
+        given: The arguments of the command, of which one may name the model.
+    """
+    from labelvae.models.hub import PACKAGED
+
+    known = [folder.name for folder in PACKAGED.iterdir() if folder.is_dir()]
+    for name in (given.get(option) for option in ("model", "judge", "guide", "classifier")):
+        if name and "no such f" in sentence and sentence.startswith((f"{name}/", f"{name}: ")):
+            first = name.partition("/")[0]
+            return "" if first in known else alike(first, known)
+    return ""
 
 
 def _unknown(found: re.Match[str], actions: Sequence[Any], usage: str) -> str:

@@ -12,6 +12,9 @@ from labelvae.cli.surroundings import check_place
 SAMPLED_AT_ONCE = 256
 """Most images that `sample` holds in memory. A multiple of 16 draws the same as one large batch."""
 
+LARGEST_SEED = 2**63 - 1
+"""Largest seed that torch takes."""
+
 WIDEST_SHEET = 50_000
 """Most pixels across a sheet. JPEG allows 65,500."""
 
@@ -35,8 +38,8 @@ def relabel(
     """Relabel photographs or images, in their own style.
 
     Give pictures, folders of them, or globs. Last, say where the results go: a picture for one result, else a folder.
-    One picture with `--to all` is a sheet with a row for each image or digit. A folder gets a file for each picture and
-    label, written as soon as it is made.
+    One picture with several labels is a sheet with a row for each image or digit. A folder gets a file for each picture
+    and label, written as soon as it is made.
 
     A picture comes back at its own size. A model of pen strokes finds the written digits, dark on bright or bright on
     dark, and writes the new ones in their places. Another model takes the middle of the picture. Images of the model's
@@ -45,8 +48,9 @@ def relabel(
     Args:
         paths: Pictures, and last the output.
         model: Folder of a trained model, or its name; mnist comes with the package.
-        to: The label: the name of a class, its index, or all for each of them; * where a class is called all. Of
-            several attributes those that shall change, such as digit=8,thickness=3.5; the others stay.
+        to: The label: the name of a class, its index, several separated by commas, or all for each of them; * where a
+            class is called all. Of several attributes those that shall change, such as digit=8,thickness=3.5; the
+            others stay.
         own: What the images are; only a model whose encoder sees the label needs it, and a model of several attributes
             without its guide.
         invert: Ink is dark on bright; found out where it is not said.
@@ -131,8 +135,8 @@ def sample(
     Args:
         out: A picture, for a sheet with one row for each label; or a folder, for one file for each image.
         model: Folder of a trained model, or its name.
-        label: The name of a class, its index, or all for each of them; * where a class is called all. Of several
-            attributes every one, such as digit=all,thickness=3.5.
+        label: The name of a class, its index, several separated by commas, or all for each of them; * where a class is
+            called all. Of several attributes every one, such as digit=all,thickness=3.5.
         count: Images of each label.
         seed: Seed of the draw. Every label uses the same random numbers.
         enlarge: Whole factor that the files in a folder are enlarged by.
@@ -151,7 +155,7 @@ def sample(
 
     check_count("count", count)
     check_count("enlarge", enlarge)
-    check_count("seed", seed, at_least=0)
+    check_count("seed", seed, at_least=0, at_most=LARGEST_SEED)
     if not str(out):  # which a shell makes of a variable that is not set
         raise ValueError("out: expected a picture or a folder, got an empty name")
     one, target = is_picture_name(out), user_path(out)

@@ -51,16 +51,23 @@ def _check(word: str) -> None:
         there = "a folder" if path.is_dir() else "no such file"
         raise TypeError(f"config: expected a file of settings such as settings.yaml of a run, got {word!r}: {there}")
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8-sig")
+        node = yaml.compose(text, yaml.SafeLoader)
     except OSError as error:
         raise TypeError(f"{word}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise TypeError(f"{word}: expected a text file in UTF-8 ({error})") from error
     except yaml.YAMLError as error:
         raise TypeError(f"{word}: is not YAML ({_where(error)})") from error
+    except RecursionError as error:
+        raise TypeError(f"{word}: expected settings by name, got sections too deep in each other") from error
     if not isinstance(node, yaml.MappingNode):
         raise TypeError(f"{word}: expected settings by name, such as rounds: 4, got {'others' if node else 'none'}")
     _check_names(word, node, [])
+    try:
+        yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, LookupError) as error:  # by a tag such as !!python/object, or !!int abc
+        raise TypeError(f"{word}: expected plain values ({_where(error)})") from error
 
 
 def _where(error: Any) -> str:

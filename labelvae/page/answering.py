@@ -38,7 +38,7 @@ def endpoint(page: Any) -> Callable[[Request], Awaitable[Response]]:
     from starlette.responses import JSONResponse, PlainTextResponse
 
     async def answer(request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return PlainTextResponse("Expected JSON, of the content type application/json.", 415)  # no form sends it
         body = b""
         async for part in request.stream():
@@ -77,7 +77,7 @@ def number(name: str, value: Any, low: float, high: float) -> float:
         ValueError: no finite number.
     """
     given = 0.0 if value is None else value
-    if type(given) not in (int, float) or not math.isfinite(given):
+    if type(given) not in (int, float) or not abs(given) < math.inf:  # isfinite fails at a very long whole number
         raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {described(value)}; reload the page")
     return float(min(max(given, low), high))
 

@@ -79,7 +79,7 @@ def open_drawing(address: str) -> Image.Image | None:
     Raises:
         ValueError: something else.
     """
-    if not address.startswith(_DRAWING) or len(address) > MOST_BYTES:
+    if not str(address).startswith(_DRAWING) or len(address) > MOST_BYTES:
         raise ValueError("This is no drawing; draw on the sheet.")
     try:
         with open_image(io.BytesIO(base64.b64decode(address[len(_DRAWING) :], validate=True))) as picture:

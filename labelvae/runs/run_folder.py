@@ -25,7 +25,9 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.runs.settings import Settings
 from labelvae.system.whole_files import sweep, write_whole
 
-_MADE = ("guide", "judge", "vae", "unguided", "progress", "checkpoints", "csv", "tensorboard")
+_MODELS = ("guide", "judge", "vae", "unguided")
+_MADE = (*_MODELS, "progress", "checkpoints", "csv", "tensorboard")
+_PICTURES = ("wrong_labels", "reconstructions", "every_class", "samples", "failures", "attributes", "learning_rate")
 _SPEED = ("accelerator", "precision", "channels_last", "compile", "threads", "keep_memory")
 _MAY_CHANGE = ("resume", "overwrite", "out", "data_dir", "log", "wandb", "epochs", "more_guides", *_SPEED)
 """Settings that may differ between a run and its resumption.
@@ -46,7 +48,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
 
     Raises:
         ValueError: the folder holds a run of other settings or images; it holds a run, and neither `resume` nor
-            `overwrite` is set; it holds checkpoints without a settings.yaml, or the settings.yaml of another program.
+            `overwrite` is set; it holds checkpoints or models without a settings.yaml, or the settings.yaml of another
+            program.
     """
     path = out / "settings.yaml"
     folders = {name: os.path.abspath(getattr(how, name)) for name in ("out", "data_dir")}  # wherever they are read
@@ -57,7 +60,8 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
         try:
             before = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
-            raise ValueError(f"resume: {path} is broken ({error}); choose another --out") from error
+            said = " ".join(str(error).split())
+            raise ValueError(f"resume: {path} is broken ({said}); choose another --out") from error
         found = re.search("fingerprint ([0-9a-f]{16})", text)
         if not isinstance(before, dict) or found is None or not data.is_of(found[1]):
             raise ValueError(f"resume: {path} is of other images, or broken; choose another --out")
@@ -73,11 +77,17 @@ def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> Non
             raise ValueError(f"out: {path} is not the settings of a run, so nothing is deleted; choose another --out")
         for folder in _made(out):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (out / "scores.json", out / "wandb" / "run-id", *out.glob("*.png")):
+        pictures = (out / f"{name}.png" for name in _PICTURES)  # not others, which somebody drew from the models
+        for file in (out / "scores.json", out / "wandb" / "run-id", *pictures):
             file.unlink(missing_ok=True)
     elif (out / "checkpoints").exists():
         raise ValueError(
             f"out: {out} holds checkpoints, but no settings.yaml that says of what; choose another --out, or move them"
+        )
+    elif saved := next((each for name in _MODELS if (each := out / name / "model.safetensors").exists()), None):
+        raise ValueError(
+            f"out: {saved} would be written over, and no settings.yaml says of which run it is; choose another --out, "
+            "or move it"
         )
     sweep(out, out / "first_look", out / "wandb", *_made(out))
     split = ", ".join(f"{len(images)} {name}" for name, images in data.splits.items())

@@ -17,6 +17,8 @@ CELL = 96
 """Pixels that the longer side of an image is enlarged to, as closely as a whole factor can."""
 WIDEST_TITLE = 4
 """Width of the title of a row, in images, at most."""
+OVERHANG = 1.15
+"""Width of a text above or under an image, in images, at most."""
 
 
 def to_picture(image: Tensor, cell: int = CELL) -> Image.Image:
@@ -74,19 +76,27 @@ def grid(
     def left_of(column: int) -> int:
         return left + column * width + (column // group) * gap
 
+    def side_by_side(texts: Sequence[str]) -> list[str]:
+        """Cut texts that are much wider than an image, or that run into the next one."""
+        shown = [_short(text, OVERHANG * width, font) for text in texts]
+        for x in range(len(shown) - 1):
+            room = left_of(x + 1) - left_of(x) - font.size // 3
+            if sum(map(font.getlength, shown[x : x + 2])) > 2 * room:
+                shown[x : x + 2] = [_short(text, room, font) for text in texts[x : x + 2]]
+        return shown
+
     sheet = Image.new("RGB", (left_of(columns - 1) + width + gap, top + len(pictures) * step_y), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, title in enumerate(column_titles or ()):
-        draw.text((left_of(index) + width / 2, gap), _short(title, width, font), fill=INK, font=font, anchor="ma")
+    for index, title in enumerate(side_by_side(column_titles or ())):
+        draw.text((left_of(index) + width / 2, gap), title, fill=INK, font=font, anchor="ma")
     for y, row in enumerate(pictures):
         offset = top + y * step_y
         if row_titles:
             draw.text((gap, offset + height / 2), row_titles[y], fill=INK, font=font, anchor="lm")
         for x, picture in enumerate(row):
             sheet.paste(picture, (left_of(x), offset))
-            if captions and captions[y][x]:
-                text = _short(captions[y][x], width, font)
-                draw.text((left_of(x) + width / 2, offset + height + 2), text, fill=INK, font=font, anchor="ma")
+        for x, text in enumerate(side_by_side(captions[y]) if captions else ()):
+            draw.text((left_of(x) + width / 2, offset + height + 2), text, fill=INK, font=font, anchor="ma")
     return sheet
 
 
@@ -180,15 +190,15 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
     return torch.tensor(turns[:count])
 
 
-def _short(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """Return a text that is not much wider than `width`, cut by halves of what is left: a name may be very long."""
+def _short(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """Return a text that is not wider than `width`, cut by halves of what is left: a name may be very long."""
     text = drawable(text)
-    if font.getlength(text) <= width * 1.15:
+    if font.getlength(text) <= width:
         return text
     fits, too_many = 0, len(text)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if font.getlength(text[:middle] + "…") <= width * 1.15:
+        if font.getlength(text[:middle] + "…") <= width:
             fits = middle
         else:
             too_many = middle

@@ -42,11 +42,14 @@ def drawable(text: str) -> str:
 def chart_text(text: str) -> str:
     r"""Return a name as matplotlib draws it as it is. What is between two `$` would be read as mathematics.
 
-    >>> chart_text("$5 to $10")
-    '\\$5 to \\$10'
+    A long name is cut in the middle, because the names of many data sets begin alike.
+
+    >>> chart_text("$5 to $10"), chart_text("plantae_tracheophyta_rosa_canina")
+    ('\\$5 to \\$10', 'plantae_trac…rosa_canina')
     """
     shown = drawable(text)
-    shown = shown if len(shown) <= LONGEST_IN_CHARTS else shown[: LONGEST_IN_CHARTS - 1] + "…"
+    if len(shown) > LONGEST_IN_CHARTS:
+        shown = f"{shown[: LONGEST_IN_CHARTS // 2]}…{shown[1 - LONGEST_IN_CHARTS // 2 :]}"
     return shown.replace("$", r"\$")
 
 
