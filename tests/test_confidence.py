@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from labelvae import ConditionalVAE, LabelClassifier
-from labelvae.models import relabel_to_confidence
+from labelvae.evaluation.explanations import explain
+from labelvae.flows import Codes, LatentFlow, WithFlow
+from labelvae.models import counterfactuals, relabel_to_confidence
 
 
 class Code(nn.Module):
@@ -187,3 +189,16 @@ def test_refuses(dots, how, says):
 def test_a_guide_without_a_gradient_serves_where_the_label_suffices(dots):
     made = relabel_to_confidence(dots, Step(), torch.zeros(1, 1, 8, 8), 1, 0.5)
     assert made[0, 0, 3, 4].item() == pytest.approx(0.475, abs=0.026)  # rounds to log-odds 0
+
+
+def test_a_compiled_model_is_taken_as_what_it_wraps(vae, guide, images, labels):
+    compiled = torch.compile(vae, backend="eager")
+    made = relabel_to_confidence(compiled, guide, images, 2, 0.4, labels, tolerance=0.9)
+    assert torch.equal(made, relabel_to_confidence(vae, guide, images, 2, 0.4, labels, tolerance=0.9))
+    found, expected = (explain(each, images, guide, steps=3).means() for each in (compiled, vae))
+    assert repr(found) == repr(expected)
+    flow = LatentFlow(4, 3)
+    assert torch.equal(WithFlow(compiled, flow).relabel(images, 1, 0), WithFlow(vae, flow).relabel(images, 1, 0))
+    assert torch.equal(Codes(compiled, [(images, labels)]).means, Codes(vae, [(images, labels)]).means)
+    with pytest.raises(ValueError, match="vae: expected ConditionalVAE, got LabelClassifier"):
+        counterfactuals(guide, images, 1)

@@ -153,6 +153,14 @@ def test_bad_input_is_refused(vae, images, labels):
         diagnose(vae, images[:1], labels[:1])
     with pytest.raises(ValueError, match="from 0 to 2, got 5"):
         diagnose(vae, images, labels + 3)
+    with pytest.raises(ValueError, match="guide: expected weights, got a network on the meta device"):
+        diagnose(vae, images, labels, LabelClassifier((1, 8, 8), 3).to("meta"))
+
+
+def test_a_plain_network_is_a_guide(vae, images, labels):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    wrapped = LabelClassifier.wrap(network, (1, 8, 8), 3)
+    assert diagnose(vae, images, labels, network) == diagnose(vae, images, labels, wrapped)
 
 
 def fit(label_weight, guide, epochs=4):

@@ -331,3 +331,11 @@ def test_a_result_keeps_its_own_profile_inside_a_mask(picture):
     assert "icc_profile" not in keep_outside(folder / "photo.jpg", result, mask).info
     result.info["icc_profile"] = b"of three colours"
     assert keep_outside(folder / "photo.jpg", result, mask).info == {"icc_profile": b"of three colours"}
+
+
+def test_a_mask_with_its_channel_last_is_a_mask(vae, images):
+    mask = torch.rand(vae.image_shape[1:])
+    expected = vae.relabel(images, 1, mask=mask)
+    assert torch.equal(vae.relabel(images, 1, mask=mask[..., None].numpy()), expected)
+    each = mask[None, ..., None].expand(len(images), -1, -1, -1)
+    assert torch.equal(vae.relabel(images, 1, mask=each), expected)

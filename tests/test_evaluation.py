@@ -309,3 +309,45 @@ def test_a_style_that_is_undefined_for_an_image_is_nan(batches, judge):
     assert evaluate(ImageItself(), batches, judge, style=ratio, progress=False).style["ratio"] > 0.99
     blank = (torch.cat([batches[0][0], torch.zeros(1, 1, 8, 8)]), torch.cat([batches[0][1], torch.tensor([0])]))
     assert math.isnan(evaluate(ImageItself(), [blank], judge, style=ratio, progress=False).style["ratio"])
+
+
+class Darkening(Copying):
+    """Changes the images that it is given, and the labels."""
+
+    def relabel(self, images, labels, own_labels):
+        labels.zero_(), own_labels.zero_()
+        return images.mul_(0.5)
+
+    def reconstruct(self, images, labels):
+        labels.zero_()
+        return images.mul_(0.5)
+
+
+class Darkened(Copying):
+    """The same, on copies."""
+
+    def relabel(self, images, labels, own_labels):
+        return images * 0.5
+
+    def reconstruct(self, images, labels):
+        return images * 0.5
+
+
+def test_a_model_that_changes_its_images_is_compared_with_what_they_were(batches, judge):
+    before = [images.clone() for images, _ in batches]
+    found = evaluate(Darkening(), batches, judge, progress=False)
+    assert repr(found) == repr(evaluate(Darkened(), batches, judge, progress=False))
+    assert found.psnr < 20
+    assert all(torch.equal(images, then) for (images, _), then in zip(batches, before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["relabel", "reconstruct"])
+def test_a_model_that_returns_fewer_images_is_named(batches, judge, name):
+    model = type("Fewer", (Copying,), {name: lambda self, images, *labels: images[:1]})()
+    with pytest.raises(ValueError, match=rf"model\.{name}: expected an image for each of \d+, got 1"):
+        evaluate(model, batches, judge, progress=False)
+
+
+def test_a_style_that_is_none_is_refused(batches, judge):
+    with pytest.raises(ValueError, match="style: expected a function from images to statistics by name, got None"):
+        evaluate(Copying(), batches, judge, progress=False, style=None)

@@ -54,6 +54,10 @@ def test_refusals(tmp_path, capsys, monkeypatch):
     for way in ("none", "embedding"):
         with pytest.raises(ValueError, match=f"decoder_label='{way}'"):
             export_program(ConditionalVAE((1, 8, 8), 3, decoder_label=way), tmp_path / "x.pt2")
+    with pytest.raises(ValueError, match=r"\(.*directory.*\); give another path"):
+        export_program(model((1, 8, 8)), tmp_path)
+    with pytest.raises(ValueError, match="vae: expected ConditionalVAE, got Linear"):
+        export_program(torch.nn.Linear(2, 2), tmp_path / "x.pt2")
     with pytest.raises(SystemExit):
         main(["export", "--model=nothing", "x.tflite"])
     assert "expected a file ending in .onnx or .pt2" in capsys.readouterr().err

@@ -284,10 +284,32 @@ def test_a_likelihood_that_is_not_finite_stops():
 def test_a_training_that_cannot_be_is_refused(vae, images, labels):
     batches = DataLoader([(torch.zeros(2, 4), torch.tensor([0, 1]))], None)
     endless = trainer(-1, num_sanity_val_steps=0)
-    with pytest.raises(ValueError, match="max_epochs: the schedule needs an end"):
+    with pytest.raises(ValueError, match="max_steps: the learning rate's schedule needs to know when"):
         endless.fit(FlowTraining(LatentFlow(4, 3)), batches, batches)
     with torch.inference_mode(), pytest.raises(ValueError, match="inference_mode: there are no gradients"):
         WithFlow.fit(vae, [(images, labels)], epochs=1)
+
+
+def test_a_flow_is_trained_as_other_programs_train(tmp_path):
+    batch = {"image": torch.randn(4, 2), "label": torch.tensor([0, 1, 0, 1]), "name": list("abcd")}
+    batches = DataLoader([batch, (*list(batch.values())[:2], "more")], None)
+    task, path = FlowTraining(LatentFlow(2, 2)), tmp_path / "flow.ckpt"
+    first = trainer(2)
+    first.fit(task, batches, [batches, batches])
+    assert len(task.history) == 2
+    first.save_checkpoint(path)
+    resumed = FlowTraining(LatentFlow(2, 2))
+    trainer(3, limit_val_batches=0).fit(resumed, batches, batches, ckpt_path=path, weights_only=True)
+    assert resumed.history[:2] == task.history
+    assert len(resumed.history) == 3
+    nothing = trainer(1, limit_train_batches=0)
+    nothing.fit(FlowTraining(LatentFlow(2, 2)), batches, batches)
+    assert nothing.global_step == 0
+    task.flow.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights: all are frozen"):
+        trainer(1).fit(task, batches, batches)
+    with pytest.raises(ValueError, match="batch: expected images and labels"):
+        trainer(1, num_sanity_val_steps=0).fit(task, DataLoader([torch.randn(4, 2)], None), batches)
 
 
 # on the codes of a model
@@ -409,3 +431,37 @@ def test_a_flow_is_to_be_subclassed():
     flow = ConditionalFlow({}, 2, 2)
     with pytest.raises(NotImplementedError):
         flow(torch.zeros(1, 2), 0)
+
+
+@pytest.mark.parametrize("which", ["latent", "nvp"])
+def test_flows_are_exported_for_any_number_and_mapped_over(which, request):
+    flow = request.getfixturevalue(which)
+    data = torch.rand(5, 5) if which == "latent" else torch.rand(5, 1, 8, 8)
+    expected = flow.carry(data, 0, 2)
+
+    class Carrying(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.flow = flow
+
+        def forward(self, data):
+            return self.flow.carry(data, 0, 2)
+
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        program = torch.export.export(Carrying(), (data,), dynamic_shapes={"data": {0: batch}}).module()
+        torch.testing.assert_close(program(data[:2]), expected[:2])
+        torch.testing.assert_close(torch.vmap(lambda one: flow.carry(one[None], 0, 2)[0])(data), expected)
+
+
+def test_flows_without_values_are_refused(vae, nvp, latent, images, labels):
+    for flow, data in ((nvp, images), (latent, torch.rand(6, 5))):
+        with pytest.raises(ValueError, match="x: expected values, got a tensor of the meta device"):
+            flow.carry(data.to("meta"), 0, 1)
+        flow.to("meta")
+        with pytest.raises(ValueError, match="flow: expected values, got a tensor of the meta device"):
+            flow.carry(data, 0, 1)
+        with pytest.raises(ValueError, match="model: expected weights, got a network on the meta device"):
+            flow.log_prob(data, 0)
+    with pytest.raises(ValueError, match="vae: expected weights, got a network on the meta device"):
+        Codes(vae.to("meta"), [(images, labels)])

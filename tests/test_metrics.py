@@ -83,6 +83,29 @@ def test_the_gap_is_what_only_the_guide_believes():
     assert GuideJudgeGap()(guide, judge, asked).item() == 0.5
 
 
+def test_logits_that_are_none_are_refused():
+    labels = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=r"logits: expected shape \(B, 3\), got \(2, 4\)"):
+        Effectiveness(3).update(torch.rand(2, 4), labels)
+    with pytest.raises(ValueError, match="logits: expected logits, got NaN for 2 of 2 images"):
+        Effectiveness(3).update(torch.full((2, 3), torch.nan), labels)
+    with pytest.raises(ValueError, match="judge_logits: expected logits, got NaN for 2 of 2 images"):
+        GuideJudgeGap().update(torch.rand(2, 3), torch.full((2, 3), torch.nan), labels)
+
+
+@pytest.mark.parametrize(
+    ("features", "says"),
+    [
+        (torch.rand(4, 3), r"features: expected shape \(B, 2\), got \(4, 3\)"),
+        (torch.tensor([[0.0, torch.nan]] * 3 + [[0.0, 0.0]]), "got NaN or infinity for 3 of 4 images"),
+        (torch.full((4, 2), torch.inf), "got NaN or infinity for 4 of 4 images"),
+    ],
+)
+def test_features_that_are_no_numbers_are_refused_before_all_is_computed(features, says):
+    with pytest.raises(ValueError, match=says):
+        Realism(3, 2).update(features, torch.tensor([0, 1, 2, 0]), real=True)
+
+
 def test_class_centring_takes_away_what_the_class_explains():
     labels = torch.tensor([0, 0, 1, 1])
     values = torch.tensor([[1.0], [3.0], [10.0], [14.0]])

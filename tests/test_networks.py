@@ -6,7 +6,8 @@ from torch import nn
 
 from labelvae import ConditionalVAE, Discriminator, LabelClassifier
 from labelvae.inputs.tensors import label_weights
-from labelvae.models.networks import Decoder, Fold, Unfold, pyramid
+from labelvae.models.layers import Fold, Unfold
+from labelvae.models.networks import Decoder, pyramid
 
 SIDE = st.integers(8, 128)
 

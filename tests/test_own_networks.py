@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -50,6 +51,27 @@ class Decoding(nn.Module):
         return self.to_pixels(self.norm(torch.cat([z, label], dim=1))).unflatten(1, self.shape)
 
 
+class Counting(nn.Module):
+    """A network that counts what it sees, and changes it in place."""
+
+    def __init__(self, network, times=2.0, mask=()):
+        super().__init__()
+        self.network, self.times = network, times
+        self.register_buffer("seen", torch.tensor(0))
+        self.register_buffer("mask", torch.tensor(mask))
+
+    def forward(self, *given):
+        self.seen += len(given[0])
+        return self.network(*(each.mul_(self.times) for each in given))
+
+
+class Still(nn.Module):
+    """A network without a weight."""
+
+    def forward(self, first, label=None):
+        return first.flatten(1)[:, :8] if label is None else first.repeat(1, 81).unflatten(1, SHAPE)
+
+
 def made(**parts):
     return ConditionalVAE(SHAPE, 3, latent_dim=4, encoder_widths=(8,), hidden_dim=8, **parts)
 
@@ -88,6 +110,9 @@ def test_an_encoder_that_sees_the_label_is_given_it_as_it_enters():
             r"encoder: expected mean and log-variance, \(B, 2D\) = \(3, 8\).*got \(3, 10\)",
         ),
         ({"encoder": Encoding(dims=5, form="two")}, r"got \(3, 5\) and \(3, 5\)"),
+        ({"encoder": Encoding(dims=5, form="gaussian")}, r"got \(3, 5\) and \(3, 5\)"),
+        ({"encoder": Counting(Encoding(), times=math.nan)}, "encoder: expected numbers, got NaN; look at its weights"),
+        ({"decoder": Counting(Decoding(), times=math.nan)}, "decoder: expected numbers, got NaN; look at its weights"),
         ({"encoder": Encoding(shape=(1, 8, 8))}, r"encoder: fails on images of shape \(3, 3, 9, 12\)"),
         ({"encoder": Encoding}, r"encoder: expected a torch.nn.Module.*make one: encoder=Encoding\(...\)"),
         ({"decoder": Decoding(shape=(3, 12, 9))}, r"decoder: expected pixel logits of shape \(3, 3, 9, 12\), got"),
@@ -202,3 +227,37 @@ def test_networks_of_your_own_take_labels_of_several_attributes(tmp_path):
     assert torch.equal(again.relabel(images, {"angle": 90}, **asked), seen)
     with pytest.raises(ValueError, match=r"decoder: .*fails"):
         ConditionalVAE(SHAPE, attributes=attributes, latent_dim=4, decoder=Decoding(classes=2))
+
+
+def test_a_network_that_changes_what_it_is_given_changes_nothing_of_the_callers():
+    vae = made(encoder=Counting(Encoding()), decoder=Counting(Decoding())).eval()
+    images, weights, z = torch.rand(4, *SHAPE), torch.eye(3)[[0, 1, 2, 0]], torch.randn(4, 4)
+    before = [each.clone() for each in (images, weights, z)]
+    first = vae.relabel(images, weights)
+    vae.encode(images)
+    vae.decode(z, weights)
+    assert all(torch.equal(now, then) for now, then in zip((images, weights, z), before, strict=True))
+    assert torch.equal(vae.relabel(images, weights), first)
+
+
+def test_a_network_that_counts_what_it_sees_has_not_been_tried():
+    vae = made(encoder=Counting(Encoding()), decoder=Counting(Decoding()))
+    assert (int(vae.encoder.seen), int(vae.decoder.seen)) == (0, 0)
+    vae.relabel(torch.rand(4, *SHAPE), 1)
+    assert (int(vae.encoder.seen), int(vae.decoder.seen)) == (4, 4)
+
+
+def test_networks_without_a_weight_encode_and_decode():
+    vae = made(encoder=Still(), decoder=Still())
+    assert (vae.device.type, vae.dtype) == ("cpu", torch.float32)
+    assert vae.relabel(torch.rand(2, *SHAPE), 1).shape == (2, *SHAPE)
+
+
+def test_a_mask_of_infinity_is_saved_and_loaded(tmp_path):
+    vae = made(decoder=Counting(Decoding(), mask=[0.0, -math.inf])).eval()
+    vae.save_pretrained(tmp_path)
+    again = ConditionalVAE.from_pretrained(tmp_path, decoder=Counting(Decoding(), mask=[0.0, 0.0]))
+    assert torch.equal(again.decoder.mask, vae.decoder.mask)
+    vae.decoder.mask[0] = math.nan
+    with pytest.raises(ValueError, match=r"model: 'decoder.mask' has weights that are not finite; go back to"):
+        vae.save_pretrained(tmp_path)

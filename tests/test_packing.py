@@ -103,3 +103,24 @@ def test_a_damaged_file_is_named(vae, tmp_path, change):
     damaged(tmp_path / "model" / "model.safetensors", change)
     with pytest.raises(ValueError, match=r"model\.safetensors: its weights cannot be unpacked"):
         ConditionalVAE.from_pretrained(tmp_path / "model")
+
+
+def test_weights_too_large_for_half_precision_stay_as_they_are(tmp_path):
+    vae = ConditionalVAE((1, 8, 8), 3, latent_dim=4).eval()
+    with torch.no_grad():
+        vae.decoder.norms[0].norm.running_var[0] = 1e6
+        vae.decoder.spread.weight[0, 0] = 1e6
+    vae.save_pretrained(tmp_path, bits=6)
+    again = ConditionalVAE.from_pretrained(tmp_path)
+    assert float(again.decoder.norms[0].norm.running_var[0]) == 1e6
+    assert torch.equal(again.decoder.spread.weight, vae.decoder.spread.weight)
+
+
+def test_a_damaged_packing_is_refused(tmp_path):
+    ConditionalVAE((1, 8, 8), 3, latent_dim=4).save_pretrained(tmp_path, bits=4)
+    path = tmp_path / "model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        said = file.metadata()
+    save_file(load_file(path), path, metadata=said | {"packed": json.dumps({"bits": 4, "shapes": []})})
+    with pytest.raises(ValueError, match="its weights cannot be unpacked"):
+        ConditionalVAE.from_pretrained(tmp_path)

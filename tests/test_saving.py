@@ -1,6 +1,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -71,10 +72,18 @@ def test_weights_without_a_configuration_need_the_file(folder):
 
 
 def test_weights_that_are_not_finite_are_refused(vae, folder):
-    with torch.no_grad():
-        vae.encoder.hidden.bias[3] = float("nan")
-    vae.save_pretrained(folder)
-    with pytest.raises(ValueError, match="'encoder.hidden.bias' has weights that are not finite"):
+    before = (folder / "model.safetensors").read_bytes()
+    vae.class_names = ["a", "b", "c"]
+    for bits in (None, 6):
+        with torch.no_grad():
+            vae.encoder.hidden.bias[3] = float("nan")
+        with pytest.raises(ValueError, match="model: 'encoder.hidden.bias' has weights that are not finite; go back"):
+            vae.save_pretrained(folder, bits=bits)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert not (folder / "classes.json").exists()
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"encoder.hidden.bias": vae.encoder.hidden.bias.detach()}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="'encoder.hidden.bias' has weights that are not finite$"):
         ConditionalVAE.from_pretrained(folder)
 
 
@@ -258,6 +267,8 @@ def test_places_that_cannot_be_written_to_are_named(vae, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"file: the model could not be saved there \("):
         vae.save_pretrained(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"x.y: the model could not be saved there \(embedded null byte\)"):
+        vae.save_pretrained(f"{tmp_path}/x\0y")
     for folder in (None, "", b"bytes"):
         with pytest.raises(ValueError, match="folder: expected the path of a folder, got"):
             vae.save_pretrained(folder)
@@ -269,3 +280,50 @@ def test_a_model_without_names_leaves_none_of_the_model_before_it(vae, tmp_path)
     vae.class_names = None
     vae.save_pretrained(tmp_path)
     assert ConditionalVAE.from_pretrained(tmp_path).class_names is None
+
+
+def test_a_model_is_loaded_to_the_processor_whatever_the_default_device_is(vae, images, folder):
+    expected = vae.eval().relabel(images, 1)
+    with torch.device("meta"):
+        again = ConditionalVAE.from_pretrained(folder)
+    assert again.device.type == "cpu"
+    assert torch.equal(again.relabel(images, 1), expected)
+
+
+def test_weights_that_another_program_made_small_are_read(vae, images, folder):
+    weights = load_file(folder / "model.safetensors")
+    small = {name: each.to(torch.float8_e4m3fn) if each.is_floating_point() else each for name, each in weights.items()}
+    save_file(small, folder / "model.safetensors")
+    again = ConditionalVAE.from_pretrained(folder)
+    assert again.dtype == torch.float32
+    torch.testing.assert_close(again.relabel(images, 1), vae.eval().relabel(images, 1), rtol=0, atol=0.1)
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+    (folder / "model.safetensors").write_text(pointer)
+    with pytest.raises(ValueError, match="not a safetensors file .*; fetch it by git lfs pull"):
+        ConditionalVAE.from_pretrained(folder)
+
+
+def test_paths_and_bits_of_other_types(vae, images, tmp_path):
+    (tmp_path / "model").mkdir()
+    with os.scandir(tmp_path) as entries:
+        folder = next(entries)
+    vae.eval().save_pretrained(folder, bits=np.int64(8))
+    again = ConditionalVAE.from_pretrained(folder)
+    torch.testing.assert_close(again.relabel(images, 1), vae.relabel(images, 1), rtol=0, atol=0.02)
+
+
+class Sized(ConditionalVAE):
+    """A model with arguments of its own."""
+
+    def __init__(self, size):
+        super().__init__((1, size, size), 3, latent_dim=4, encoder_widths=(8, 8), hidden_dim=16)
+
+
+def test_a_subclass_with_arguments_of_its_own_is_told_what_to_do(tmp_path):
+    Sized(8).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"if Sized has arguments of its own, make one, and load model.safetensors by"):
+        Sized.from_pretrained(tmp_path)
+    Sized(8).load_state_dict(load_file(tmp_path / "model.safetensors"))

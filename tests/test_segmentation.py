@@ -120,16 +120,60 @@ def test_bad_networks_are_refused(arguments, says):
         UNet(**arguments)
 
 
-@pytest.mark.parametrize("images", [torch.rand(2, 1, 8, 8), torch.rand(3, 8, 8), torch.rand(0, 3, 8, 8), None, "a"])
+@pytest.mark.parametrize("images", [torch.rand(2, 1, 8, 8), torch.rand(0, 3, 8, 8), torch.rand(2, 3, 8, 0), None, "a"])
 def test_bad_images_are_refused(images):
     for call in (UNet(widths=(4,)), UNet(widths=(4,)).segment):
         with pytest.raises(ValueError, match=r"images: expected shape \(B, 3, H, W\)"):
             call(images)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda images: images * 255, r"expected values in \[0, 1\], got values from"),
+        (lambda images: images * float("nan"), "got NaN or infinity"),
+        (lambda images: images.to("meta"), "expected values, got a tensor of the meta device"),
+        (lambda images: [images[0], images[0, :, :4]], r"images\[1\]: expected shape"),
+    ],
+)
+def test_images_out_of_range_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        UNet(widths=(4,)).segment(change(torch.rand(2, 3, 8, 8)))
+
+
+def test_images_in_the_forms_that_people_have_them():
+    network, levels = UNet(widths=(4, 8)), torch.randint(0, 256, (2, 3, 9, 7), dtype=torch.uint8)
+    expected, across = network.segment(levels), levels.movedim(1, 3).numpy()
+    pictures = [Image.fromarray(each) for each in across]
+    for images in (levels.numpy(), across, pictures, levels.numpy() / 255.0, list(levels)):
+        assert torch.equal(network.segment(images), expected)
+    for one in (levels[0], pictures[0]):
+        assert torch.equal(network.segment(one), expected[:1])
+    masks = torch.ones(2, 9, 7, dtype=torch.long)
+    assert segmentation_scores(network, [(levels.numpy(), masks.numpy())]) == segmentation_scores(
+        network, [(levels, masks)]
+    )
+    with pytest.raises(ValueError, match="batches: expected at least one batch of images and masks"):
+        segmentation_scores(network, [])
+
+
+def test_it_is_exported_for_any_number_of_images():
+    network, images = UNet(1, 2, (4, 8)).eval(), torch.rand(3, 1, 8, 8)
+    program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}})
+    torch.testing.assert_close(program.module()(images[:1]), network(images[:1]))
+
+
+def test_classes_of_other_types():
+    network, images = UNet(1, 3, (4,)), torch.rand(1, 1, 8, 8)
+    expected = network.mask(images, [1, 2])
+    for classes in (np.array([1, 2]), torch.tensor([1, 2]), (np.int64(1), torch.tensor(2)), range(1, 3)):
+        assert torch.equal(network.mask(images, classes), expected)
+    assert torch.equal(network.mask(images, np.int64(2)), network.mask(images, 2))
+
+
 def test_unknown_classes_are_refused():
     network = UNet(widths=(4,))
-    for classes in (7, "cell", []):
+    for classes in (7, "cell", [], None, 1.0, True, [None]):
         with pytest.raises(ValueError, match=r"class|label"):
             network.mask(torch.rand(1, 3, 8, 8), classes)
 
@@ -206,7 +250,7 @@ def test_scores_of_batches_are_those_of_all_pixels():
     assert segmentation_scores(network, data.loader(2)) == once
     found = network.segment(data.images.float() / 255.0)
     assert once.pixel_accuracy == pytest.approx(float((found == data.masks).float().mean()))
-    with pytest.raises(ValueError, match="counts: expected"):
+    with pytest.raises(ValueError, match="batches: expected at least one"):
         segmentation_scores(network, [])
     with pytest.raises(ValueError, match=r"masks: expected classes in \[0, 2\)"):
         segmentation_scores(network, [(torch.rand(1, 3, 8, 8), torch.full((1, 8, 8), 2))])
@@ -259,8 +303,28 @@ def test_a_validation_before_the_training_is_not_in_its_history():
 
 
 def test_a_training_without_an_end_is_refused():
-    with pytest.raises(ValueError, match="max_epochs: the schedule needs an end"):
+    with pytest.raises(ValueError, match="max_steps: the learning rate's schedule needs to know when"):
         fit(SegmentationTraining(UNet(3, 2, (4, 8))), masked(8), masked(8), max_epochs=-1)
+
+
+def test_a_network_is_trained_as_other_programs_train():
+    data, options = masked(4), {"max_epochs": 1, "num_sanity_val_steps": 0, "gradient_clip_val": 0}
+    network = UNet(3, 2, (4, 8)).eval()
+    images, masks = data.images / 255.0, data.masks
+    dicts = DataLoader([{"image": images, "mask": masks}, {"images": images, "masks": masks, "name": "a"}], None)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    task = SegmentationTraining(network)
+    Trainer(**quiet, **options).fit(task, dicts, [dicts, DataLoader([(images, masks, "more")], None)])
+    assert len(task.history) == 1
+    assert network.training
+    nothing = Trainer(**quiet, **options, limit_train_batches=0)
+    nothing.fit(task, dicts, dicts)
+    assert nothing.global_step == 0
+    network.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights: all are frozen"):
+        Trainer(**quiet, **options).fit(task, dicts, dicts)
+    with pytest.raises(ValueError, match="batch: expected a dict with one of the keys"):
+        Trainer(**quiet, **options).fit(task, DataLoader([{"image": images}], None), dicts)
 
 
 def test_masks_are_mirrored_and_cropped_with_their_images():

@@ -109,8 +109,9 @@ def test_a_run_leaves_the_process_as_it_was_also_in_a_job_of_a_cluster(tmp_path,
 def test_a_run_that_is_started_several_times_is_refused(rank, count, monkeypatch, tmp_path):
     check_one_process()
     monkeypatch.setenv(count, "4")
-    monkeypatch.setenv(rank, "0")
-    check_one_process()
+    for first in ("0", ""):  # some launchers set the variable without a number
+        monkeypatch.setenv(rank, first)
+        check_one_process()
     monkeypatch.setenv(rank, "2")
     with pytest.raises(ValueError, match="this program was started 4 times, and this is number 2; .*ntasks=1"):
         run_experiment(tiny(tmp_path / "run"))

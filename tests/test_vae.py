@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from labelvae import ConditionalVAE
+from labelvae.models.confidence import relabel_to_confidence
+from labelvae.models.counterfactuals import counterfactuals
 from labelvae.models.options import DecoderLabel, EncoderLabel
 
 
@@ -225,3 +227,26 @@ def test_interpolation_under_another_default_device(vae, images):
     expected = vae.interpolate(images, 0, 1, steps=3)
     with torch.device("meta"):
         torch.testing.assert_close(vae.interpolate(images, 0, 1, steps=3), expected, rtol=0, atol=0)
+
+
+def test_weights_that_are_not_there_are_named_wherever_they_are_used(vae, guide, images, labels):
+    far, z = images.to("meta"), torch.zeros(6, 4)
+    for call in (lambda: vae.encode(far), lambda: guide(far), lambda: guide.coarse_maps(far)):
+        with pytest.raises(ValueError, match="images: expected values, got a tensor of the meta device"):
+            call()
+    with pytest.raises(ValueError, match="z: expected values, got a tensor of the meta device"):
+        vae.decode(z.to("meta"), 1)
+    with pytest.raises(ValueError, match="mask: expected values, got a tensor of the meta device"):
+        vae.relabel(images, 1, mask=torch.ones(8, 8, device="meta"))
+    vae.to("meta")
+    for call in (lambda: vae.encode(images), lambda: vae.decode(z, 1), lambda: vae(images, labels)):
+        with pytest.raises(ValueError, match="model: expected weights, got a network on the meta device"):
+            call()
+    for call in (lambda: counterfactuals(vae, images, 1), lambda: relabel_to_confidence(vae, guide, images, 1, 0.5)):
+        with pytest.raises(ValueError, match="vae: expected .* the meta device"):
+            call()
+    assert vae.encode(far).mean.shape == (6, 4)
+    guide.to("meta")
+    for call in (lambda: guide(images), lambda: guide.coarse_maps(images)):
+        with pytest.raises(ValueError, match="model: expected weights, got a network on the meta device"):
+            call()

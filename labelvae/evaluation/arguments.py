@@ -12,8 +12,9 @@ from torch import nn
 from labelvae.data.given_data import Batches, classes_of, pair_of, shape_of
 from labelvae.inputs.class_names import check_order
 from labelvae.inputs.tensors import ImageShape
-from labelvae.models.answers import check_answer, check_loaded
+from labelvae.models.answers import check_answer
 from labelvae.models.frozen import Classifier
+from labelvae.models.loaded import check_loaded
 from labelvae.models.wrapped import adopted
 from labelvae.system.compiling import uncompiled
 
@@ -47,6 +48,10 @@ def as_classifier(name: str, given: nn.Module, shape: ImageShape | None, num_cla
     """Return a classifier, or wrap a plain network as one for images of a shape."""
     given = uncompiled(given)
     if isinstance(given, Classifier):
+        needed = ("image_shape", "num_classes") + (() if name == "guide" else ("feature_dim",))
+        missing = next((each for each in needed if getattr(given, each, None) is None), None)
+        if missing is not None:
+            raise ValueError(f"{name}: expected a Classifier that says its {missing}, got {type(given).__name__}")
         check_loaded(name, given)
         check_answer(name, given)
         return given

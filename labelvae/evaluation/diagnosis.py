@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from labelvae.evaluation.arguments import as_classifier
 from labelvae.inputs.tensors import check_images, check_labels, wrong_labels
-from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
 
@@ -130,7 +130,7 @@ class Diagnosis:
 
 
 def diagnose(
-    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: Classifier | None = None, seed: int = 0
+    vae: ConditionalVAE, images: Tensor, labels: Tensor, guide: nn.Module | None = None, seed: int = 0
 ) -> Diagnosis:
     """Look for an ignored label, a collapsed code and a guide that guesses.
 
@@ -138,14 +138,15 @@ def diagnose(
         vae: the model.
         images: held-out images of several labels, `(B, C, H, W)` in [0, 1], at least 2. A few hundred are enough.
         labels: their labels, int64 `(B,)`.
-        guide: the classifier in the loss. None leaves its measures out.
+        guide: the classifier in the loss, or any network from the model's images to logits. None leaves its measures
+            out.
         seed: the seed of the wrong labels.
 
     Returns:
         The measures. `warnings()` puts them into words.
 
     Raises:
-        ValueError: images or labels of another shape, type or range.
+        ValueError: images or labels of another shape, type or range; a guide that does not return logits `(B, K)`.
 
     >>> vae = ConditionalVAE(image_shape=(1, 8, 8), num_classes=3)
     >>> diagnose(vae, torch.rand(6, 1, 8, 8), torch.arange(6) % 3).images
@@ -161,9 +162,10 @@ def diagnose(
         kl = float(model.encode(images.to(vae.device), labels.to(vae.device)).kl().mean())
     accuracy = followed = math.nan
     if guide is not None:
-        with evaluation_mode(guide) as classifier:
-            accuracy = agreement(classifier(images.to(guide.device)).cpu(), labels)
-            followed = agreement(classifier(counterfactuals.to(guide.device)).cpu(), asked)
+        network = as_classifier("guide", guide, vae.image_shape, vae.num_classes)
+        with evaluation_mode(network) as classifier:
+            accuracy = agreement(classifier(images.to(network.device)).cpu(), labels)
+            followed = agreement(classifier(counterfactuals.to(network.device)).cpu(), asked)
     return Diagnosis(
         images=len(images),
         label_change=label_change(reconstructions, counterfactuals),

@@ -96,6 +96,8 @@ def evaluate(
     seed = check_count("seed", seed, at_least=0, at_most=2**63 - 1)
     model = uncompiled(model)
     check_model(model)
+    if not callable(style):
+        raise ValueError(f"style: expected a function from images to statistics by name, got {described(style)}")
     batches = batches_of("batches", batches, repeated=True)
     real = None if real is None else batches_of("real", real, repeated=True)
     classes = getattr(model, "num_classes", None)
@@ -181,18 +183,16 @@ class _Evaluation:
 
     def see(self, images: Tensor, labels: Tensor, generator: torch.Generator, first: bool) -> None:
         asked = wrong_labels(labels, self.classes, generator)
-        counterfactuals = self.model.relabel(images, asked, labels)
-        check_images(counterfactuals, self.judge.image_shape, "model.relabel")
-        counterfactuals = counterfactuals.float()  # numpy has no bfloat16
+        counterfactuals = self._made("relabel", images, asked, labels)
         logits, seen = self._seen(counterfactuals)
         self.effectiveness.update(logits, asked)
         self.own.update(images=images, labels=labels, asked=asked, counterfactuals=counterfactuals, logits=logits)
         if self.guide is not None:
             with evaluation_mode(self.guide) as guide:
                 parts = counterfactuals.split(at_once(guide, counterfactuals))
-                guided = torch.cat([guide(some.to(self.guide.device)).cpu() for some in parts])
+                guided = torch.cat([guide(some.to(self.guide.device, copy=True)).cpu() for some in parts])
             self.gap.update(check_known("guide", guided), logits, asked)
-        self.reversibility.update(images, self.model.relabel(counterfactuals, labels, asked).float())
+        self.reversibility.update(images, self._made("relabel", counterfactuals, labels, asked))
         self.sharpness.update(counterfactuals, real=False)
         if images.shape[1] == 1:
             self.specks.update(counterfactuals, real=False)
@@ -204,9 +204,7 @@ class _Evaluation:
             return
         for name, features in seen.items():
             self.realism[name].update(features, asked, real=False)  # as many as the floor has: distances depend on it
-        reconstructed = self.model.reconstruct(images, labels)
-        check_images(reconstructed, self.judge.image_shape, "model.reconstruct")
-        self.composition.update(images, reconstructed.float())
+        self.composition.update(images, self._made("reconstruct", images, labels))
         logits, seen = self._seen(images)
         self.accuracy.update(logits, labels)
         for name, features in seen.items():
@@ -216,13 +214,21 @@ class _Evaluation:
                 posterior = model.encode(images.to(self.model.device), labels)
             self.leakage.update(posterior.mean.cpu(), labels)
 
+    def _made(self, method: str, images: Tensor, *labels: Tensor) -> Tensor:
+        """Return what the model makes of copies of images, which a model of your own may change in place, as floats."""
+        made: Tensor = getattr(self.model, method)(images.clone(), *(each.clone() for each in labels))
+        check_images(made, self.judge.image_shape, f"model.{method}")
+        if len(made) != len(images):
+            raise ValueError(f"model.{method}: expected an image for each of {len(images)}, got {len(made)}")
+        return made.detach().cpu().float()  # numpy has no bfloat16
+
     def _style(self, images: Tensor) -> Mapping[str, Tensor]:
         """Return the style of images. In several rounds, that of the same images is measured once."""
         known = self.known.get(hash(images.numpy().tobytes()))
         return self._measured(images) if known is None else known
 
     def _measured(self, images: Tensor) -> Mapping[str, Tensor]:
-        measured = self.style_of(images)
+        measured = self.style_of(images.clone())
         for name, values in measured.items() if isinstance(measured, Mapping) else [("", measured)]:
             if not name or not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(images):
                 raise ValueError(
@@ -239,7 +245,8 @@ class _Evaluation:
         """Return the judge's logits of images, and the features of all networks that see them, by name."""
         found = {}
         for name, each in self.seeing.items():
-            parts = [each.logits_and_features(some.to(each.device)) for some in images.split(at_once(each, images))]
+            some = (part.to(each.device, copy=True) for part in images.split(at_once(each, images)))
+            parts = [each.logits_and_features(part) for part in some]
             found[name] = [torch.cat(values).cpu() for values in zip(*parts, strict=True)]
         return check_known("judge", found["judge"][0]), {name: features for name, (_, features) in found.items()}
 

@@ -25,6 +25,7 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.inference import chunks
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import matching
+from labelvae.system.compiling import uncompiled
 from labelvae.visual.grids import grid
 
 MOST_VALUES = 2**24
@@ -130,6 +131,7 @@ def explain(
     >>> sorted(explain(vae, torch.rand(5, 1, 8, 8), classifier).means())
     ['cout', 'first_flip', 'flip_rate', 'kept', 'l1', 'l2', 'sparsity', 'validity']
     """
+    vae = uncompiled(vae)
     check_kind("vae", vae, ConditionalVAE)
     network = matching("classifier", classifier, vae)
     second = None if judge is None else matching("judge", judge, vae)

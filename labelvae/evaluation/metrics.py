@@ -21,6 +21,7 @@ from torchmetrics.utilities import dim_zero_cat
 from labelvae.data.differentiable_style import class_centred
 from labelvae.evaluation.realism import Realism as Realism  # noqa: PLC0414  where they were before
 from labelvae.evaluation.realism import frechet_distance as frechet_distance  # noqa: PLC0414
+from labelvae.evaluation.transition import check_known
 from labelvae.inputs.tensors import check_labels
 
 
@@ -79,7 +80,9 @@ class Effectiveness(Metric):
             logits: the judge's logits, `(B, K)`.
             labels: the asked labels, int64 `(B,)`.
         """
-        labels = check_labels(labels, self.num_classes, len(logits))
+        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+            raise ValueError(f"logits: expected shape (B, {self.num_classes}), got {tuple(logits.shape)}")
+        logits, labels = check_known("logits", logits), check_labels(labels, self.num_classes, len(logits))
         one_hot = F.one_hot(labels, self.num_classes).double()
         self.asked += one_hot.sum(dim=0)
         self.agreed += (one_hot * (logits.argmax(dim=1) == labels)[:, None]).sum(dim=0)
@@ -125,6 +128,8 @@ class GuideJudgeGap(Metric):
             judge_logits: the judge's logits, `(B, K)`.
             labels: the asked labels, int64 `(B,)`.
         """
+        for name, logits in (("guide_logits", guide_logits), ("judge_logits", judge_logits)):
+            check_known(name, logits)
         agreed = [(logits.argmax(dim=1) == labels).double().sum() for logits in (guide_logits, judge_logits)]
         self.difference += agreed[0] - agreed[1]
         self.count += len(labels)

@@ -80,7 +80,7 @@ class Realism(Metric):
 
     def __init__(self, num_classes: int, feature_dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_classes = num_classes
+        self.num_classes, self.feature_dim = num_classes, feature_dim
         feature_dim = feature_dim if feature_dim <= MOST_FEATURES else FEW_FEATURES
         shape = (2, num_classes)
         self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
@@ -95,7 +95,19 @@ class Realism(Metric):
             features: the features, `(B, F)`.
             labels: the labels of real images, or the asked labels of counterfactuals, int64 `(B,)`.
             real: whether the images are real.
+
+        Raises:
+            ValueError: features of another shape, or NaN or infinity among them; labels of another shape, type or
+                range.
         """
+        if features.ndim != 2 or features.shape[1] != self.feature_dim:
+            raise ValueError(f"features: expected shape (B, {self.feature_dim}), got {tuple(features.shape)}")
+        broken = int((~torch.isfinite(features)).any(dim=1).sum())
+        if broken:
+            raise ValueError(
+                f"features: expected finite numbers, got NaN or infinity for {broken} of {len(features)} images; look "
+                "at the network that they are of"
+            )
         labels = check_labels(labels, self.num_classes, len(features))
         features, row = features.double(), 0 if real else 1
         if features.shape[1] > MOST_FEATURES:

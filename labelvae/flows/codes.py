@@ -11,7 +11,9 @@ from torch import Tensor
 from labelvae.data.given_data import Batches, batches_of, checked_pair
 from labelvae.inputs.checks import check_count, check_kind
 from labelvae.models.inference import evaluation_mode
+from labelvae.models.loaded import check_loaded
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
 
 
 class Codes:
@@ -31,7 +33,9 @@ class Codes:
     """
 
     def __init__(self, vae: ConditionalVAE, batches: Batches, batch_size: int = 256, seed: int = 0) -> None:
+        vae = uncompiled(vae)
         check_kind("vae", vae, ConditionalVAE)
+        check_loaded("vae", vae)
         batch_size = check_count("batch_size", batch_size, at_least=2)
         self.generator = torch.Generator("cpu").manual_seed(check_count("seed", seed, at_least=0))
         found: list[tuple[Tensor, Tensor, Tensor]] = []

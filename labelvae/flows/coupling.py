@@ -9,7 +9,7 @@ from labelvae.models.conditioning import LabelPlanes
 from labelvae.models.coupling import Coupling as Coupling  # noqa: PLC0414  where it is looked for
 from labelvae.models.coupling import FlatNetwork as FlatNetwork  # noqa: PLC0414
 from labelvae.models.coupling import zero
-from labelvae.models.networks import ImageNorm, ResidualBlock
+from labelvae.models.layers import ImageNorm, ResidualBlock
 
 
 class MapNetwork(nn.Module):

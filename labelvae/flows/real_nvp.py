@@ -14,6 +14,7 @@ from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_count, che
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_image_shape, check_images, check_rows
 from labelvae.models.coupling import flat_layers
 from labelvae.models.flow import ConditionalFlow, log_normal
+from labelvae.models.loaded import check_both
 
 LEVELS = 256
 """Grey levels of a pixel."""
@@ -104,11 +105,12 @@ class RealNVP(ConditionalFlow):
             ValueError: images or labels of another shape, type or range.
         """
         check_images(x, self.image_shape)
+        check_both(self, "x", x)
         return self._to_noise((x.to(self.dtype) * (LEVELS - 1) + 0.5) / LEVELS, labels)
 
     def _to_noise(self, shares: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
         """Shares of white `(B, C, H, W)` in [0, 1] to noise; the log-determinant is that of images in [0, 1]."""
-        label = self.label_weights(labels, len(shares))
+        label = self.label_weights(labels, shares.shape[0])
         inside = MARGIN + (1.0 - 2.0 * MARGIN) * shares
         maps = torch.logit(inside)
         slope = math.log(1.0 - 2.0 * MARGIN) + math.log((LEVELS - 1) / LEVELS)
@@ -131,7 +133,8 @@ class RealNVP(ConditionalFlow):
             ValueError: noise or labels of another shape, type or range.
         """
         check_rows("u", u, self.entries)
-        label, u = self.label_weights(labels, len(u)), u.to(self.dtype)
+        check_both(self, "u", u)
+        label, u = self.label_weights(labels, u.shape[0]), u.to(self.dtype)
         for layer in reversed(self.flat):
             u = layer.inverse(u, label)  # type: ignore[operator]
         maps = u.unflatten(1, self.coarsest)
@@ -155,6 +158,7 @@ class RealNVP(ConditionalFlow):
             ValueError: images or labels of another shape, type or range.
         """
         check_images(x, self.image_shape)
+        check_both(self, "x", x)
         levels = (x.to(self.dtype) * (LEVELS - 1)).round()
         u, log_det = self._to_noise((levels + torch.rand_like(levels)) / LEVELS, labels)
         return log_normal(u) + log_det - self.entries * math.log(LEVELS - 1)

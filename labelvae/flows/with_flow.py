@@ -16,6 +16,7 @@ from labelvae.models.latent_flow import LatentFlow as LatentFlow  # noqa: PLC041
 from labelvae.models.latent_flow import check_flow
 from labelvae.models.passes import codes_of, images_of
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
 
 
 class WithFlow:
@@ -33,6 +34,7 @@ class WithFlow:
     """
 
     def __init__(self, vae: ConditionalVAE, flow: LatentFlow) -> None:
+        vae = uncompiled(vae)
         check_kind("vae", vae, ConditionalVAE)
         self.vae, self.flow = vae, check_flow("flow", flow, vae)
 

@@ -14,12 +14,6 @@ from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode
 
 
-def check_loaded(name: str, classifier: Classifier) -> None:
-    """Raise `ValueError` for a classifier on the meta device, which has no weights."""
-    if classifier.device.type == "meta":
-        raise ValueError(f"{name}: expected weights, got a network on the meta device, which has none; load it first")
-
-
 def check_answer(name: str, classifier: Classifier) -> None:
     """Make sure that a `forward` of your own returns logits `(B, K)`. On the meta device nothing is tried.
 
@@ -56,3 +50,11 @@ def grey_images(count: int, shape: ImageShape, device: torch.device) -> Tensor:
     """Return images `(count, *shape)` from even grey to a slope of greys."""
     slope = torch.linspace(0, 1, math.prod(shape), device=device).view(shape)
     return torch.stack([torch.lerp(torch.full_like(slope, 0.5), slope, place / (count - 1)) for place in range(count)])
+
+
+def logits_in(output: Any) -> Tensor:
+    """Return the logits in a network's answer: the answer itself, or its part of that name."""
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    logits: Tensor = getattr(output, "logits", output)
+    return logits

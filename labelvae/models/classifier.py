@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_number, check_widths
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images, check_rows
 from labelvae.models.frozen import Classifier
-from labelvae.models.networks import ResidualBlock, down_sampling
+from labelvae.models.layers import ResidualBlock, down_sampling
+from labelvae.models.loaded import check_both
 from labelvae.models.options import ClassifierKind
 from labelvae.models.pyramids import pyramid
 from labelvae.models.saving import Pretrained
@@ -147,6 +148,7 @@ class LabelClassifier(Pretrained, Classifier):
     def features(self, images: Tensor) -> Tensor:
         """Return the features `(B, feature_dim)` of images `(B, C, H, W)` in [0, 1]."""
         check_images(images, self.image_shape)
+        check_both(self, "images", images)
         features: Tensor = self.to_features(self.maps(images.to(self.dtype) * 2.0 - 1.0))
         return features
 
@@ -172,6 +174,7 @@ class LabelClassifier(Pretrained, Classifier):
         if most is not None:
             check_count("most", most)
         check_rows("images", images, *self.image_shape)
+        check_both(self, "images", images)
         maps = images.to(self.dtype) * 2.0 - 1.0
         found: list[Tensor] = []
         for layer in self.maps if self.map_widths else ():

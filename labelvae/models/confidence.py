@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from labelvae.inputs.checks import as_list, check_kind, check_number
-from labelvae.inputs.tensors import Images, Labels, as_images
+from labelvae.inputs.tensors import Images, Labels, as_images, moved
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import chunks, evaluation_mode
+from labelvae.models.loaded import check_loaded
 from labelvae.models.passes import codes_of
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import check_differentiable, matching
+from labelvae.system.compiling import uncompiled
 
 LABEL_STEPS = 16
 """Steps in which the label's weights move from the own label to the asked one."""
@@ -73,7 +75,9 @@ def relabel_to_confidence(
     >>> relabel_to_confidence(vae, guide, torch.rand(5, 1, 8, 8), 2, 0.4, tolerance=0.5).shape
     torch.Size([5, 1, 8, 8])
     """
+    vae = uncompiled(vae)
     check_kind("vae", vae, ConditionalVAE)
+    check_loaded("vae", vae)
     classifier = matching("guide", guide, vae)
     images = as_images(images, vae.image_shape)
     if not vae.decoder_sees_label:
@@ -89,7 +93,7 @@ def relabel_to_confidence(
     with evaluation_mode(vae) as model, evaluation_mode(classifier) as network:
         own = one_class(vae, own_labels, len(images), "own_labels") if own_labels is not None else None
         for part in chunks(len(images), chunk_size):
-            some = images[part].to(vae.device)
+            some = moved(images[part], vae.device, "images")
             mine = network(some.to(classifier.device)).argmax(dim=1) if own is None else own[part]
             dial = _Dial(model, network, asked[part].to(vae.device))
             goal = goals[part].to(vae.device)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from labelvae.inputs.checks import check_count, check_flag, check_kind
-from labelvae.inputs.tensors import Images, Labels, as_images
+from labelvae.inputs.tensors import Images, Labels, as_images, moved
 from labelvae.models.edits import as_masks, confined, own_for_residual, with_residual
 from labelvae.models.inference import chunks, evaluation_mode
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.compiling import uncompiled
 
 
 def counterfactuals(
@@ -49,6 +50,8 @@ def counterfactuals(
     >>> counterfactuals(vae, torch.rand(5, 1, 8, 8), 2, draws=4).shape
     torch.Size([5, 4, 1, 8, 8])
     """
+    vae = uncompiled(vae)
+    check_kind("vae", vae, ConditionalVAE)
     draws = check_count("draws", draws)
     check_kind("generator", generator, torch.Generator, optional=True)
     images = as_images(images, vae.image_shape)
@@ -64,7 +67,7 @@ def counterfactuals(
     made = torch.empty(images.shape[0], draws, *vae.image_shape, dtype=vae.dtype, device=images.device)
     with evaluation_mode(vae) as model:
         for part in chunks(images.shape[0], chunk_size):
-            some = images[part].to(vae.device)
+            some = moved(images[part], vae.device, "images")
             posterior = other = model.encode(some, None if own is None else model.weighed(own[part]))
             if mine is not None and not vae.decoder_sees_label:
                 other = model.encode(some, model.weighed(mine[part]))
@@ -77,6 +80,6 @@ def counterfactuals(
                 if mine is not None:
                     changed = with_residual(some, changed, model.decode(kept, model.weighed(mine[part])))
                 if masks is not None:
-                    changed = confined(some, changed, masks[part].to(vae.device))
-                made[part, draw] = changed.to(images.device, vae.dtype)
+                    changed = confined(some, changed, moved(masks[part], vae.device, "mask"))
+                made[part, draw] = moved(changed, images.device, "vae").to(vae.dtype)
     return made

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from labelvae.inputs.checks import LARGEST_SIZE, check_count, check_widths
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_rows
-from labelvae.models.networks import Fold
+from labelvae.models.layers import Fold
 from labelvae.models.pyramids import pyramid
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelvae.inputs.checks import check_number
-from labelvae.inputs.tensors import Images, Labels, as_images
+from labelvae.inputs.tensors import Images, Labels, as_images, moved
 
 EDIT_WIDTH = 1.0
 """Standard deviation, in pixels, of the blur that keeps the residual away from what changed."""
@@ -37,7 +37,7 @@ def confined(images: Tensor, changed: Tensor, mask: Images) -> Tensor:
         ValueError: a mask of another shape, type or range.
     """
     images = images.to(changed)
-    share = as_masks(mask, tuple(changed.shape)).to(changed)
+    share = moved(as_masks(mask, tuple(changed.shape)), changed.device, "mask").to(changed)
     mixed = torch.lerp(images, changed, share)
     return torch.where(share == 0, images, torch.where(share == 1, changed, mixed))
 
@@ -46,8 +46,8 @@ def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
     """Return a mask as floats `(1, 1, H, W)` or `(B, 1, H, W)` in [0, 1].
 
     Args:
-        mask: `(H, W)`, `(1, H, W)`, `(B, H, W)` or `(B, 1, H, W)`: truth values, 0 and 1, floats in [0, 1] or 8-bit
-            levels up to 255. It may be a tensor, an array, a grey picture, or a list of them.
+        mask: `(H, W)`, `(1, H, W)`, `(H, W, 1)`, `(B, H, W)` or `(B, 1, H, W)`: truth values, 0 and 1, floats in [0, 1]
+            or 8-bit levels up to 255. It may be a tensor, an array, a grey picture, or a list of them.
         shape: `(B, C, H, W)` of the images.
 
     Raises:
@@ -66,7 +66,7 @@ def as_masks(mask: Images, shape: tuple[int, ...]) -> Tensor:
             given = given.float()
         elif not given.is_floating_point() and given.numel() and int(given.min()) >= 0 and int(given.max()) <= 1:
             given = given.float()  # 0 and 1, not the two darkest of 256 levels
-        if given.ndim == 3 and len(given) != 1:
+        if given.ndim == 3 and len(given) != 1 and tuple(given.shape) != (height, width, 1):
             given = given[:, None]
     masks = as_images(given, (1, height, width), "mask")
     if len(masks) not in (1, batch):

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelvae.inputs.checks import check_kind
 from labelvae.models.own_networks import posterior_of
 from labelvae.models.savable import savable_weights
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
-from labelvae.system.whole_files import write_whole
+from labelvae.system.whole_files import user_path, write_whole
 
 
 class Relabelling(nn.Module):
@@ -79,6 +80,8 @@ def exported(vae: ConditionalVAE) -> torch.export.ExportedProgram:
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
     """
+    vae = uncompiled(vae)
+    check_kind("vae", vae, ConditionalVAE)
     own = {name: deepcopy(uncompiled(getattr(vae, name))).cpu() for name in vae.own_parts(parametrized=False)}
     alone = ConditionalVAE(**vae.config, **own)
     alone.load_state_dict(savable_weights(vae, own))
@@ -99,11 +102,12 @@ def export_program(vae: ConditionalVAE, path: str | Path) -> None:
         path: the file.
 
     Raises:
-        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it.
+        ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it; a
+            file that cannot be written.
     """
     buffer = io.BytesIO()
     torch.export.save(exported(vae), buffer)
-    write_whole(path, buffer.getvalue())
+    _write(path, buffer.getvalue())
 
 
 def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
@@ -117,7 +121,7 @@ def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
 
     Raises:
         ValueError: a model whose encoder sees the label, or whose decoder does not see it or sees an embedding of it;
-            no exporter installed.
+            no exporter installed; a file that cannot be written.
     """
     try:
         import onnxscript  # noqa: F401  what torch's exporter needs
@@ -137,4 +141,11 @@ def export_onnx(vae: ConditionalVAE, path: str | Path) -> None:
                 dynamo=True,
                 verbose=False,
             )
-        write_whole(path, Path(file).read_bytes())
+        _write(path, Path(file).read_bytes())
+
+
+def _write(path: str | Path, content: bytes) -> None:
+    try:
+        write_whole(user_path(path), content)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: the file could not be written ({error}); give another path") from error

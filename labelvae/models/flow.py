@@ -11,6 +11,7 @@ from torch import Tensor
 
 from labelvae.inputs.checks import check_kind
 from labelvae.inputs.labels import counted
+from labelvae.inputs.peeking import readable
 from labelvae.inputs.tensors import Labels, label_weights, moved
 from labelvae.models.inference import chunks, evaluation_mode
 from labelvae.models.saving import Pretrained
@@ -63,17 +64,18 @@ class ConditionalFlow(Pretrained):
         Raises:
             ValueError: data or labels of another shape, type or range.
         """
-        if not isinstance(x, Tensor) or x.ndim < 2 or not len(x) or not bool(torch.isfinite(x).all()):
+        fits = isinstance(x, Tensor) and x.ndim >= 2 and x.shape[0] > 0
+        if not fits or (readable(x) and not bool(torch.isfinite(x).all())):
             got = f"{tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"x: expected a tensor of finite data, at least one, got {got}")
-        own = self.label_weights(own_labels, len(x), "own_labels")
-        asked = self.label_weights(labels, len(x))
+        own = self.label_weights(own_labels, x.shape[0], "own_labels")
+        asked = self.label_weights(labels, x.shape[0])
         with evaluation_mode(self) as flow:
             parts = [
-                flow.inverse(flow(moved(x[part], self.device, "x"), own[part])[0], asked[part]).to(x.device)
-                for part in chunks(len(x), chunk_size)
+                flow.inverse(flow(moved(x[part], self.device, "x"), own[part])[0], asked[part])
+                for part in chunks(x.shape[0], chunk_size)
             ]
-        return torch.cat(parts)
+        return torch.cat([moved(part, x.device, "flow") for part in parts])
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
         """Return new data of labels, on the flow's device.

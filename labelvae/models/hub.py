@@ -6,7 +6,9 @@ huggingface_hub (the `hub` extra) is imported only if a name is not found on thi
 from __future__ import annotations
 
 import json
+import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +43,8 @@ def locate(name: str | Path, kind: str) -> Path:
         ValueError: neither a path nor a name; a name for the Hub without such a model, without a network, or without
             huggingface_hub.
     """
+    if isinstance(name, os.PathLike) and isinstance(os.fspath(name), str):
+        name = Path(name)
     if not isinstance(name, str | Path):
         raise ValueError(f"folder: expected a path or a name, got {name!r}")
     folder = user_path(name)
@@ -85,6 +89,13 @@ def saved_kind(folder: str | Path) -> str | None:
         return None
     kind = header.get("model") if isinstance(header, dict) else None
     return kind if isinstance(kind, str) else None
+
+
+def is_pointer(path: Path) -> bool:
+    """Return whether a file is a pointer of Git LFS, which stands for a file that was not fetched."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(24).startswith(b"version https://git-lfs")
+    return False
 
 
 def _download(name: str) -> Path:

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from labelvae.inputs.peeking import readable
 
 LOG_VARIANCE_RANGE = (-8.0, 4.0)
 """Log-variances are clamped to this range: outside it exp() is of no use and gradients explode."""
@@ -67,3 +70,16 @@ class DiagonalGaussian:
 
     def __len__(self) -> int:
         return len(self.mean)
+
+
+def check_codes(z: Any, latent_dim: int) -> None:
+    """Make sure that codes are a tensor `(B, D)`, and finite where their values may be read.
+
+    Raises:
+        ValueError: codes of another shape or type; NaN or infinity.
+    """
+    if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != latent_dim or z.shape[0] == 0:
+        shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+        raise ValueError(f"z: expected latent codes of shape (B, {latent_dim}), got {shape}")
+    if not torch.is_grad_enabled() and readable(z) and not bool(torch.isfinite(z).all()):
+        raise ValueError("z: expected finite latent codes, got NaN or infinity")

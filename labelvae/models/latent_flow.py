@@ -16,6 +16,7 @@ from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_count, che
 from labelvae.inputs.tensors import Labels, check_rows
 from labelvae.models.coupling import flat_layers
 from labelvae.models.flow import ConditionalFlow
+from labelvae.models.loaded import check_both
 
 
 class LatentFlow(ConditionalFlow):
@@ -59,8 +60,9 @@ class LatentFlow(ConditionalFlow):
             ValueError: codes or labels of another shape, type or range.
         """
         check_rows("x", x, self.entries)
-        label = self.label_weights(labels, len(x))
-        u, log_det = x.to(self.dtype), torch.zeros(len(x), dtype=self.dtype, device=self.device)
+        check_both(self, "x", x)
+        label = self.label_weights(labels, x.shape[0])
+        u, log_det = x.to(self.dtype), torch.zeros(x.shape[0], dtype=self.dtype, device=self.device)
         for layer in self.layers:
             u, more = layer(u, label)
             log_det = log_det + more
@@ -73,7 +75,8 @@ class LatentFlow(ConditionalFlow):
             ValueError: noise or labels of another shape, type or range.
         """
         check_rows("u", u, self.entries)
-        label, u = self.label_weights(labels, len(u)), u.to(self.dtype)
+        check_both(self, "u", u)
+        label, u = self.label_weights(labels, u.shape[0]), u.to(self.dtype)
         for layer in reversed(self.layers):
             u = layer.inverse(u, label)  # type: ignore[operator]
         return u

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from labelvae.inputs.conversions import described
@@ -24,23 +26,25 @@ def posterior_of(answer: Any, count: int, latent_dim: int) -> DiagonalGaussian:
     """Return the answer of an encoder of your own as a posterior.
 
     Args:
-        answer: a `DiagonalGaussian`, which is returned as it is; mean and log-variance, each `(B, D)`; or both in one
-            tensor, `(B, 2D)`.
+        answer: a `DiagonalGaussian` of codes `(B, D)`, which is returned as it is; mean and log-variance, each
+            `(B, D)`; or both in one tensor, `(B, 2D)`.
         count: B.
         latent_dim: D.
 
     Raises:
         ValueError: an answer of another form.
     """
+    wanted = (count, latent_dim)
     if isinstance(answer, DiagonalGaussian):
-        return answer
+        if answer.mean.shape == answer.log_variance.shape == wanted:
+            return answer
+        answer = answer.mean, answer.log_variance
     if isinstance(answer, Tensor) and answer.shape == (count, 2 * latent_dim):
         mean, log_variance = answer.chunk(2, dim=1)
     elif isinstance(answer, tuple | list) and len(answer) == 2:
         mean, log_variance = answer
     else:
         mean = log_variance = answer
-    wanted = (count, latent_dim)
     if mean is answer or any(not isinstance(each, Tensor) or each.shape != wanted for each in (mean, log_variance)):
         shapes = [tuple(each.shape) if isinstance(each, Tensor) else described(each) for each in (mean, log_variance)]
         got = shapes[0] if mean is answer else f"{shapes[0]} and {shapes[1]}"
@@ -64,6 +68,11 @@ def check_logits(answer: Any, count: int, image_shape: ImageShape) -> Tensor:
     return answer
 
 
+def copies(given: Sequence[Tensor]) -> list[Tensor]:
+    """Return copies for a part of your own, which may change what it is given in place; the caller's values stay."""
+    return [each.clone() for each in given]
+
+
 def check_part(name: str, part: Any) -> nn.Module | None:
     """Return a part of your own, without the wrapper of `torch.compile`; None if there is none.
 
@@ -83,7 +92,7 @@ def try_part(name: str, model: Any) -> None:
     """Try a part of your own on three grey images or random codes, in evaluation mode. Nothing changes.
 
     Raises:
-        ValueError: it fails; it returns another shape, or values like those after a sigmoid; weights of two types.
+        ValueError: it fails; it returns another shape, NaN, or values like those after a sigmoid; weights of two types.
     """
     part = getattr(model, name)
     weight = next(part.parameters(), None)
@@ -101,25 +110,32 @@ def try_part(name: str, model: Any) -> None:
     else:
         with torch.device(device):  # also where a model is made without memory, to see the shapes of its weights
             label = model.weighed(model.attributes.weights(model.attributes.examples(3)))
-    given = torch.full((3, *model.image_shape), 0.5, device=device)
     cards = [device.index or 0] if device.type == "cuda" else []
-    with torch.device(device), evaluation_mode(model) as twin, torch.random.fork_rng(devices=cards):
+    with torch.device(device), evaluation_mode(model) as twin, torch.random.fork_rng(devices=cards), _kept(part):
+        try_on = torch.full((3, *model.image_shape), 0.5) if name == "encoder" else torch.randn(3, model.latent_dim)
         try:
-            if name == "encoder":
-                twin.encode(given, label)
-            else:
-                given = torch.randn(3, model.latent_dim, device=device)
-                low, high = torch.aminmax(twin.decode_logits(given, label).float())
-                if 0 <= low < high <= 1:
-                    raise ValueError(
-                        "decoder: expected pixel logits, got values in [0, 1]; leave out the sigmoid at its end"
-                    )
-        except ValueError as error:
-            if str(error).startswith(f"{name}:"):
-                raise
-            raise _failing(name, given, error) from error
+            answer = twin.encode(try_on, label).mean if name == "encoder" else twin.decode_logits(try_on, label)
+            low, high = torch.aminmax(answer.float())
         except Exception as error:  # code from outside may raise anything
-            raise _failing(name, given, error) from error
+            if isinstance(error, ValueError) and str(error).startswith(f"{name}:"):
+                raise
+            raise _failing(name, try_on, error) from error
+    if name == "decoder" and 0 <= low < high <= 1:
+        raise ValueError("decoder: expected pixel logits, got values in [0, 1]; leave out the sigmoid at its end")
+    if bool(answer.isnan().any()):
+        raise ValueError(f"{name}: expected numbers, got NaN; look at its weights")
+
+
+@contextmanager
+def _kept(part: nn.Module) -> Iterator[None]:
+    """Restore the buffers of a part of your own at the end of this context: it may count what it sees."""
+    before = [(buffer, buffer.clone()) for buffer in part.buffers() if not is_lazy(buffer)]
+    try:
+        yield
+    finally:
+        for buffer, then in before:
+            if not torch.equal(buffer, then):
+                buffer.copy_(then)
 
 
 def _failing(name: str, given: Tensor, error: Exception) -> ValueError:

@@ -3,7 +3,7 @@
 A weight is rounded to the nearest of 2^bits - 1 levels around zero. The scale is the one with the smallest squared
 error of several. Down to about six bits this costs a convolutional model little (Nagel et al., 2021, "A White Paper on
 Neural Network Quantization", arXiv 2106.08295). Weights of one dimension, such as the scales of a normalization, and
-small ones stay in half precision.
+small ones are kept in half precision.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ SMALL = 2**14
 of an encoder holds directions of the code that hardly vary.
 """
 
+LARGEST = float(np.finfo(np.float16).max)
+"""Largest weight that half precision holds. A tensor with a larger one stays as it is."""
+
 CLIPPED = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of a channel's largest weight that are tried as the largest level."""
 
@@ -41,7 +44,7 @@ def pack(weights: Mapping[str, Tensor], bits: int) -> tuple[dict[str, Tensor], d
     made: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, weight in weights.items():
-        if not weight.is_floating_point():
+        if not weight.is_floating_point() or bool((weight.abs() > LARGEST).any()):
             made[name] = weight
         elif weight.ndim < 2 or weight.numel() < SMALL:
             made[name] = weight.half()

@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from labelvae.inputs.tensors import moved
+from labelvae.inputs.checks import check_kind
+from labelvae.inputs.tensors import ImageShape, Labels, moved
 from labelvae.models.labelled import Labelled
 from labelvae.models.latent_flow import LatentFlow, check_flow
+from labelvae.models.options import DecoderLabel
+from labelvae.models.passes import images_of
 
 
 class WithPrior(Labelled):
@@ -26,6 +29,8 @@ class WithPrior(Labelled):
     prior: LatentFlow | None = None
     saved_with: ClassVar = {"prior": LatentFlow}
     latent_dim: int
+    image_shape: ImageShape
+    decoder_label: DecoderLabel
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. A prior is checked, and does not become a submodule."""
@@ -33,6 +38,32 @@ class WithPrior(Labelled):
             object.__setattr__(self, name, None if value is None else check_flow(name, value, self))
         else:
             super().__setattr__(name, value)
+
+    @property
+    def decoder_sees_label(self) -> bool:
+        """Whether one code can be decoded under several labels."""
+        return self.decoder_label != "none"
+
+    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
+        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
+
+        The prior is `self.prior`, or N(0, I) where that is None. Labels are an index or a name, for one image, or
+        `(B,)` or `(B, K)`.
+
+        Raises:
+            ValueError: labels of another number, type or range; a prior without values, on the meta device.
+        """
+        check_kind("generator", generator, torch.Generator, optional=True)
+        labels, count = self.counted_labels(labels)
+        asked = self.label_weights(labels, count)
+        if self.prior is None and not self.decoder_sees_label:
+            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
+        if self.prior is not None:
+            codes = moved(self.prior.sample(asked, generator, chunk_size), self.device, "prior")
+        else:
+            where = generator.device if generator is not None else "cpu"
+            codes = torch.randn(count, self.latent_dim, generator=generator, device=where)
+        return images_of(self, codes, asked, chunk_size, self.device)
 
     def drop_prior(self) -> None:
         """Set the prior to None, with a warning if there is one: the weights change, and the codes with them."""
@@ -52,14 +83,3 @@ class WithPrior(Labelled):
             for name, value in self.state_dict().items()  # the encoder's and the decoder's are not loaded yet
         ):
             self.drop_prior()
-
-    def _drawn_codes(self, label: Tensor, generator: torch.Generator | None, chunk_size: int) -> Tensor:
-        """Draw a code `(B, D)` for each row of label weights `(B, L)`.
-
-        Raises:
-            ValueError: a prior without values, on the meta device.
-        """
-        if self.prior is not None:
-            return moved(self.prior.sample(label, generator, chunk_size), self.device, "prior")
-        where = generator.device if generator is not None else "cpu"
-        return torch.randn(len(label), self.latent_dim, generator=generator, device=where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -58,6 +58,25 @@ def savable_weights(model: Any, own: Collection[str] = ()) -> dict[str, Tensor]:
                 "model.state_dict() with torch.save, and load it into a model that was changed in the same way"
             )
     return {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+
+
+def check_finite(weights: Mapping[str, Tensor], own: Collection[str], place: str, hint: str = "") -> None:
+    """Make sure that no weights are NaN or infinite. A part of your own may hold infinity, as in a mask of attention.
+
+    Args:
+        weights: the weights by name.
+        own: the parts of your own.
+        place: where the weights are, for the error.
+        hint: what the error says to do.
+
+    Raises:
+        ValueError: some weights are NaN or infinite; the first are named.
+    """
+    for name, value in weights.items():
+        values = value.float() if value.is_floating_point() and value.element_size() == 1 else value
+        broken = values.isnan() if name.partition(".")[0] in own else ~values.isfinite()
+        if bool(broken.any()):
+            raise ValueError(f"{place}: {name!r} has weights that are not finite{hint}")
 
 
 @torch.no_grad()

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
-from labelvae.models.hub import LARGEST_CONFIGURATION, locate, upload
+from labelvae.models.hub import LARGEST_CONFIGURATION, is_pointer, locate, upload
 from labelvae.models.own_networks import check_given, check_weights
 from labelvae.models.packing import pack, unpack
-from labelvae.models.savable import plain_name, savable_weights
+from labelvae.models.savable import check_finite, plain_name, savable_weights
 from labelvae.system.whole_files import user_path, write_whole
 
 FORMAT_VERSION = 1
@@ -66,13 +66,13 @@ class Pretrained(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.parameters()).device
+        """The device of the weights; the CPU if there are none, as with two networks of your own without any."""
+        return next((each.device for each in self.parameters()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type of the weights."""
-        return next(self.parameters()).dtype
+        """The floating-point type of the weights; torch's default if there are none."""
+        return next((each.dtype for each in self.parameters()), torch.get_default_dtype())
 
     def own_parts(self, parametrized: bool = True) -> dict[str, str]:
         """Return the parts that the arguments alone do not build: the names of their classes, by part.
@@ -94,11 +94,11 @@ class Pretrained(nn.Module):
             bits: the bits of a weight, 2 to 8, for a small file, see `packing`. None keeps the weights as they are.
 
         Raises:
-            ValueError: `bits` out of range; a folder that cannot be written to; a model whose layers were replaced, or
-                that is quantized, so that `from_pretrained` could not load it.
+            ValueError: `bits` out of range; a folder that cannot be written to; a model whose layers were replaced,
+                that is quantized, or that has NaN or infinite weights, so that `from_pretrained` could not load it.
+                Nothing is written then, and what was saved there before stays.
         """
-        if bits is not None:
-            check_count("bits", bits, at_least=2, at_most=8)
+        bits = None if bits is None else check_count("bits", bits, at_least=2, at_most=8)
         if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
             raise ValueError(f"folder: expected the path of a folder, got {folder!r}")
         folder = user_path(folder)
@@ -109,6 +109,8 @@ class Pretrained(nn.Module):
             if model is not None:
                 header[part] = model.config
                 weights |= {f"{part}.{name}": value for name, value in savable_weights(model).items()}
+        hint = "; go back to a checkpoint from before (torch.save(model.state_dict(), path) keeps them all the same)"
+        check_finite(weights, own, "model", hint)
         weights = _apart(weights)
         metadata = {"config": json.dumps(header)}
         if bits is not None:
@@ -121,7 +123,7 @@ class Pretrained(nn.Module):
                 write_classes(folder, self.class_names)
             else:
                 (folder / "classes.json").unlink(missing_ok=True)  # the names of a model that was saved here before
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
             raise ValueError(f"{folder}: the model could not be saved there ({error}); give another folder") from error
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -212,9 +214,10 @@ def _restored(kind: type[Model], arguments: Any, weights: dict[str, Tensor], fol
         with torch.device("meta"):  # shapes without memory, however large a configuration asks
             expected = {plain_name(name): value for name, value in kind(**arguments).state_dict().items()}
     except (TypeError, RuntimeError, OverflowError) as error:
-        raise ValueError(
-            f"{folder}: not a configuration of {kind.kind}: {error}; a newer labelvae may have written it"
-        ) from error
+        hint = "a newer labelvae may have written it"
+        if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            hint = f"if {kind.kind} has arguments of its own, make one, and load model.safetensors by load_state_dict"
+        raise ValueError(f"{folder}: not a configuration of {kind.kind}: {error}; {hint}") from error
     wrong = sorted(set(expected) ^ set(weights)) or sorted(
         name
         for name, value in expected.items()
@@ -227,10 +230,11 @@ def _restored(kind: type[Model], arguments: Any, weights: dict[str, Tensor], fol
             f"({len(wrong)} tensors differ, the first is {prefix + wrong[0]!r}); save the model again, "
             "or load it with the version that wrote it"
         )
-    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise ValueError(f"{folder / 'model.safetensors'}: {prefix + broken[0]!r} has weights that are not finite")
-    model = kind(**arguments)
+    given = [name for name, value in arguments.items() if isinstance(value, nn.Module)]
+    named = {prefix + name: value for name, value in weights.items()}
+    check_finite(named, given, str(folder / "model.safetensors"))
+    with torch.device("cpu"):  # also where the default device is another one, or the meta device
+        model = kind(**arguments)
     model.load_state_dict(weights)
     return model
 
@@ -253,11 +257,12 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, A
             metadata = file.metadata() or {}
         inside, weights = metadata.get("config"), load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); copy or save it again") from error
+        hint = "fetch it by git lfs pull" if is_pointer(path) else "copy or save it again"
+        raise ValueError(f"{path}: truncated, or not a safetensors file ({error}); {hint}") from error
     if "packed" in metadata:
         try:
             weights = unpack(weights, json.loads(metadata["packed"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: its weights cannot be unpacked ({error}); copy or save it again") from error
     if inside is not None:
         return weights, _checked_header(inside, path, kind)

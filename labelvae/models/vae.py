@@ -17,10 +17,8 @@ from labelvae.inputs.checks import (
     check_choice,
     check_count,
     check_flag,
-    check_kind,
     check_widths,
 )
-from labelvae.inputs.peeking import readable
 from labelvae.inputs.tensors import (
     Images,
     ImageShape,
@@ -32,10 +30,11 @@ from labelvae.inputs.tensors import (
 from labelvae.models.edits import confined, own_for_residual, with_residual
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.labelled import label_arguments
-from labelvae.models.latent import DiagonalGaussian
+from labelvae.models.latent import DiagonalGaussian, check_codes
+from labelvae.models.loaded import check_both
 from labelvae.models.networks import Decoder, Encoder, own_for_encoder
 from labelvae.models.options import DecoderLabel, EncoderLabel, Upsampling
-from labelvae.models.own_networks import check_logits, check_part, own_parts, posterior_of, try_part
+from labelvae.models.own_networks import check_logits, check_part, copies, own_parts, posterior_of, try_part
 from labelvae.models.passes import codes_of, images_of
 from labelvae.models.prior import WithPrior
 from labelvae.models.pyramids import check_places, default_widths
@@ -194,23 +193,26 @@ class ConditionalVAE(WithPrior):
             ValueError: images or labels of another shape, type or range.
         """
         check_images(images, self.image_shape)
-        label, sees = None, isinstance(self.encoder, Encoder) or self.encoder_label != "none"
+        check_both(self.encoder, "images", images)
+        label, own_encoder = None, not isinstance(self.encoder, Encoder)
         if self.encoder_label != "none":
             own = self.label_weights(own_for_encoder(labels), images.shape[0], device=images.device)
             label = self._entered(own, self.encoder_label)
-        seen = [images.to(self.dtype), label] if sees else [images.to(self.dtype)]
+        seen: list[Any] = [images.to(self.dtype), label]
+        if own_encoder:
+            seen = copies(seen if self.encoder_label != "none" else seen[:1])
         return posterior_of(self.encoder(*seen), images.shape[0], self.latent_dim)
 
     def decode_logits(self, z: Tensor, labels: Labels) -> Tensor:
         """Return pixel logits `(B, C, H, W)` of codes `(B, D)` under labels; their sigmoid is the image."""
-        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.latent_dim or z.shape[0] == 0:
-            shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
-            raise ValueError(f"z: expected latent codes of shape (B, {self.latent_dim}), got {shape}")
-        if not torch.is_grad_enabled() and readable(z) and not bool(torch.isfinite(z).all()):
-            raise ValueError("z: expected finite latent codes, got NaN or infinity")
+        check_codes(z, self.latent_dim)
+        check_both(self.decoder, "z", z)
         label = self._entered(self.label_weights(labels, z.shape[0], device=z.device), self.decoder_label)
-        logits: Tensor = self.decoder(z.to(self.dtype), label)
-        return logits if isinstance(self.decoder, Decoder) else check_logits(logits, z.shape[0], self.image_shape)
+        seen = [z.to(self.dtype), label]
+        if isinstance(self.decoder, Decoder):
+            logits: Tensor = self.decoder(*seen)
+            return logits
+        return check_logits(self.decoder(*copies(seen)), z.shape[0], self.image_shape)
 
     def own_parts(self, parametrized: bool = True) -> dict[str, str]:
         """Return the class names of an encoder or decoder that was given or changed; see `save_pretrained`."""
@@ -224,11 +226,6 @@ class ConditionalVAE(WithPrior):
     def decode(self, z: Tensor, labels: Labels) -> Tensor:
         """Return images `(B, C, H, W)` in [0, 1] of codes `(B, D)` under labels."""
         return torch.sigmoid(self.decode_logits(z, labels))
-
-    @property
-    def decoder_sees_label(self) -> bool:
-        """Whether one code can be decoded under several labels."""
-        return self.decoder_label != "none"
 
     def forward(self, images: Tensor, labels: Labels) -> Tensor:
         """Return images `(B, C, H, W)` in [0, 1] through a sampled code, under `labels`; differentiable."""
@@ -279,20 +276,6 @@ class ConditionalVAE(WithPrior):
                     codes = codes_of(model, images, own, "own_labels", chunk_size)
                 made = with_residual(images, made, images_of(model, codes, weights, chunk_size, images.device))
         return made if mask is None else confined(images, made, mask)
-
-    def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
-        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
-
-        The prior is `self.prior`, or N(0, I) where that is None. Labels are an index or a name, for one image, or
-        `(B,)` or `(B, K)`.
-        """
-        check_kind("generator", generator, torch.Generator, optional=True)
-        labels, count = self.counted_labels(labels)
-        asked = self.label_weights(labels, count)
-        if self.prior is None and not self.decoder_sees_label:
-            raise ValueError(f"labels: a decoder with decoder_label={self.decoder_label!r} draws no images of a label")
-        codes = self._drawn_codes(asked, generator, chunk_size)
-        return images_of(self, codes, asked, chunk_size, self.device)
 
     def interpolate(
         self,

@@ -1,4 +1,4 @@
-"""The maps of a network of your own: which of its layers gives the map of each resolution."""
+"""The layers of a network of your own: which gives the map of each resolution, and what its last layer is given."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelvae.inputs.tensors import ImageShape
+from labelvae.models.inference import shallow_copy
 
 
 @contextmanager
@@ -45,6 +46,28 @@ def maps_seen(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def linear_inputs(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
+    """Yield a copy of a network, with the same tensors, and the inputs of its fully connected layers, by name.
+
+    The copy is the caller's own, so threads do not see each other's images.
+    """
+    copied, seen = shallow_copy(network), OrderedDict[str, Tensor]()
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def look(_: nn.Module, given: tuple[Any, ...]) -> None:
+            if given and isinstance(given[0], Tensor) and given[0].ndim == 2:
+                seen.pop(name, None)
+                seen[name] = given[0]
+
+        return look
+
+    for name, part in copied.named_modules():
+        if isinstance(part, nn.Linear):
+            part.register_forward_pre_hook(watch(name))
+    yield copied, seen
 
 
 def octaves(maps: Mapping[str, Tensor], size: tuple[int, int], image_shape: ImageShape) -> list[tuple[str, int]]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
 from labelvae.inputs.checks import LARGEST_SIZE, as_list, as_size, check_count, check_number, check_same_data
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape, check_image_shape, check_images
-from labelvae.models.answers import check_answer, check_loaded, check_shape, counted, grey_images
+from labelvae.models.answers import check_answer, check_shape, counted, grey_images, logits_in
 from labelvae.models.frozen import Classifier
 from labelvae.models.inference import evaluation_mode, shallow_copy
+from labelvae.models.loaded import check_both, check_loaded
 from labelvae.models.pyramids import pyramid
-from labelvae.models.watching import fitted, maps_seen, octaves
+from labelvae.models.watching import fitted, linear_inputs, maps_seen, octaves
 from labelvae.system.compiling import uncompiled
 
 Features = Callable[[Tensor], Tensor]
@@ -76,18 +77,18 @@ class WrappedClassifier(Classifier):
         Raises:
             ValueError: images of another shape, type or range.
         """
-        return _logits(self.network(self._prepared(images)))
+        return logits_in(self.network(self._prepared(images)))
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits `(B, K)` and features `(B, F)` of images `(B, C, H, W)` in [0, 1]."""
         prepared = self._prepared(images)
         if self._features is not None:
-            return _logits(self.network(prepared)), self._features(prepared).flatten(1)
+            return logits_in(self.network(prepared)), self._features(prepared).flatten(1)
         if not self._layer:
-            logits = _logits(self.network(prepared))
+            logits = logits_in(self.network(prepared))
             return logits, logits
-        with _watched(self.network) as (watched, seen):
-            logits = _logits(watched(prepared))
+        with linear_inputs(self.network) as (watched, seen):
+            logits = logits_in(watched(prepared))
         return logits, seen[self._layer].flatten(1)
 
     @property
@@ -119,7 +120,7 @@ class WrappedClassifier(Classifier):
         sizes = pyramid(self.image_shape, len(wanted))[1:]
         return [fitted(seen[name], size) for (name, _), size in zip(wanted, sizes, strict=True)]
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, bits: int | None = None) -> None:
         """Refuse to save: only its owner knows how to build the network.
 
         Raises:
@@ -132,6 +133,7 @@ class WrappedClassifier(Classifier):
 
     def _prepared(self, images: Tensor) -> Tensor:
         check_images(images, self.image_shape)
+        check_both(self, "images", images)
         if self.size is not None and tuple(self.size) != tuple(images.shape[2:]):
             images = F.interpolate(images.float(), self.size, mode="bilinear", align_corners=False, antialias=True)
         images = images.to(self.dtype)
@@ -156,31 +158,33 @@ class WrappedClassifier(Classifier):
 
     def _try(self, num_classes: int | None) -> None:
         """Try the network on a few images: does it return logits, and from which layer?"""
-        if self.device.type == "meta":
-            raise ValueError(
-                "module: expected weights, got a network on the meta device, which has none; load it first"
-            )
+        check_loaded("module", self)
         for count in (2, 3):  # a program may be made for one number of images
             self._try_on(grey_images(count, self.image_shape, self.device), num_classes)
 
     def _try_on(self, images: Tensor, num_classes: int | None) -> None:
         expected = f"logits of shape (B, {'K' if num_classes is None else num_classes})"
-        before = [buffer.clone() for buffer in self.network.buffers()]
-        with evaluation_mode(self.network) as network, _watched(network) as (watched, seen):
+        before = [None if is_lazy(buffer) else buffer.clone() for buffer in self.network.buffers()]
+        with evaluation_mode(self.network) as network, linear_inputs(network) as (watched, seen):
             prepared = self._prepared(images)
+            failing = "module"
             try:
-                logits = _logits(watched(prepared))
+                logits = logits_in(watched(prepared))
+                failing = "features"
                 features = logits if self._features is None else self._features(prepared)
-            except Exception as error:  # the network's own code may raise anything
+            except Exception as error:  # code from outside may raise anything
                 why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                hint = "give the size that it wants as size=, or another image_shape"
+                if "channels" in why:
+                    hint = "give a network for images of such channels, or put a module in front, as InColour in "
+                    hint += "examples/own_parts.py"
                 raise ValueError(
-                    f"module: fails on images of shape {tuple(prepared.shape)} ({why:.200}); "
-                    "give the size that it wants as size=, or another image_shape"
+                    f"{failing}: fails on images of shape {tuple(prepared.shape)} ({why:.200}); {hint}"
                 ) from error
-        changed = [not torch.equal(now, then) for now, then in zip(self.network.buffers(), before, strict=True)]
-        if any(changed):
+        known = [(now, then) for now, then in zip(self.network.buffers(), before, strict=True) if then is not None]
+        if not all(torch.equal(now, then) for now, then in known):
             with torch.no_grad():
-                for now, then in zip(self.network.buffers(), before, strict=True):
+                for now, then in known:
                     now.copy_(then)
             raise ValueError(
                 "module: the program was exported in training mode, so its statistics change; export it after .eval()"
@@ -269,33 +273,3 @@ def check_differentiable(name: str, classifier: Classifier) -> None:
             f"{name}: expected a network whose logits have a gradient, got {type(classifier.network).__name__} without "
             "one; a quantized or detached network cannot guide, but it may be a judge"
         )
-
-
-@contextmanager
-def _watched(network: nn.Module) -> Iterator[tuple[nn.Module, OrderedDict[str, Tensor]]]:
-    """Yield a copy of the network, with the same tensors, and the inputs of its fully connected layers, by name.
-
-    The copy is the caller's own, so threads do not see each other's images.
-    """
-    copied, seen = shallow_copy(network), OrderedDict[str, Tensor]()
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def look(_: nn.Module, given: tuple[Any, ...]) -> None:
-            if given and isinstance(given[0], Tensor) and given[0].ndim == 2:
-                seen.pop(name, None)
-                seen[name] = given[0]
-
-        return look
-
-    for name, part in copied.named_modules():
-        if isinstance(part, nn.Linear):
-            part.register_forward_pre_hook(watch(name))
-    yield copied, seen
-
-
-def _logits(output: Any) -> Tensor:
-    """Return the logits in a network's answer: the answer itself, or its part of that name."""
-    if isinstance(output, Mapping) and "logits" in output:
-        output = output["logits"]
-    logits: Tensor = getattr(output, "logits", output)
-    return logits

@@ -83,6 +83,8 @@ def segmentation_scores(network: UNet, batches: Batches) -> SegmentationScores:
     for batch in batches_of("batches", batches, batch_size=16):
         images, masks = (torch.stack(part) if isinstance(part, list) else part for part in pair_of(batch))
         probabilities = network.probabilities(images).cpu()
-        masks = check_masks(probabilities, masks.cpu())
+        masks = check_masks(probabilities, torch.as_tensor(masks, device="cpu"))
         counts += multiclass_confusion_matrix(probabilities.argmax(dim=1), masks, network.num_classes)
+    if not int(counts.sum()):
+        raise ValueError("batches: expected at least one batch of images and masks, got none")
     return SegmentationScores.from_confusion(counts)

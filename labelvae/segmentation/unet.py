@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from labelvae.inputs.checks import LARGEST_DEPTH, LARGEST_SIZE, check_choice, check_count, check_widths
+from labelvae.data.given_data import shape_of
+from labelvae.inputs.checks import (
+    LARGEST_DEPTH,
+    LARGEST_SIZE,
+    as_list,
+    check_choice,
+    check_count,
+    check_widths,
+    plain_number,
+)
 from labelvae.inputs.class_names import label_of
+from labelvae.inputs.conversions import described
+from labelvae.inputs.tensors import Images, as_images, check_images, moved
 from labelvae.models.inference import evaluation_mode
-from labelvae.models.networks import ImageNorm, ResidualBlock
+from labelvae.models.layers import ImageNorm, ResidualBlock
+from labelvae.models.loaded import check_both
 from labelvae.models.saving import Pretrained
 
 Downsampling = Literal["max", "strided"]
@@ -85,9 +97,12 @@ class UNet(Pretrained):
         Raises:
             ValueError: images of another shape.
         """
-        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != self.channels or not len(images):
+        fits = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == self.channels
+        if not fits or 0 in images.shape:
             shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images: expected shape (B, {self.channels}, H, W), got {shape}")
+        check_images(images, (self.channels, images.shape[2], images.shape[3]))
+        check_both(self, "images", images)
         maps = self.down_blocks[0](self.enter(images.to(self.dtype) * 2.0 - 1.0))
         kept = [maps]
         for down, block in zip(self.downs, list(self.down_blocks)[1:], strict=True):
@@ -100,32 +115,36 @@ class UNet(Pretrained):
         logits: Tensor = self.leave(maps)
         return logits
 
-    def probabilities(self, images: Tensor, chunk_size: int = 64) -> Tensor:
+    def probabilities(self, images: Images, chunk_size: int = 64) -> Tensor:
         """Return the probability of every class for every pixel, `(B, K, H, W)` in [0, 1], on the images' device.
 
         The network is used in evaluation mode and without gradients.
 
         Args:
-            images: The images, `(B, C, H, W)` in [0, 1], or 8-bit integers.
+            images: The images, `(B, C, H, W)` in [0, 1], or in any form that `ConditionalVAE.relabel` takes, all of one
+                size.
             chunk_size: The number of images at a time.
 
         Raises:
-            ValueError: images of another shape.
+            ValueError: images of another shape, type or range.
         """
         size = check_count("chunk_size", chunk_size)
+        shape = shape_of(images)
+        if shape is not None and not (isinstance(images, Tensor) and images.ndim == 4):
+            images = as_images(images, (self.channels, *shape[1:]))
         if isinstance(images, Tensor) and images.dtype == torch.uint8:
             images = images.to(self.dtype) / 255.0
         with evaluation_mode(self) as network:
             if not isinstance(images, Tensor) or not len(images):
-                network(images)  # raises
-            parts = [network(part.to(self.device)).float().softmax(dim=1) for part in images.split(size)]
-        return torch.cat(parts).to(images.device)
+                raise ValueError(f"images: expected shape (B, {self.channels}, H, W), got {described(images)}")
+            parts = [network(moved(part, self.device, "images")).float().softmax(dim=1) for part in images.split(size)]
+        return moved(torch.cat(parts), images.device, "model")
 
-    def segment(self, images: Tensor, chunk_size: int = 64) -> Tensor:
+    def segment(self, images: Images, chunk_size: int = 64) -> Tensor:
         """Return the most probable class of every pixel, int64 `(B, H, W)`; see `probabilities`."""
         return self.probabilities(images, chunk_size).argmax(dim=1)
 
-    def mask(self, images: Tensor, classes: Sequence[int | str] | int | str, chunk_size: int = 64) -> Tensor:
+    def mask(self, images: Images, classes: Sequence[int | str] | int | str, chunk_size: int = 64) -> Tensor:
         """Return a mask for `ConditionalVAE.relabel`: the probability that a pixel is of one of some classes.
 
         Args:
@@ -137,12 +156,14 @@ class UNet(Pretrained):
             The mask, `(B, 1, H, W)` in [0, 1].
 
         Raises:
-            ValueError: images of another shape; a class that the network does not have.
+            ValueError: images of another shape, type or range; a class that the network does not have.
         """
         names = self.class_names or [str(index) for index in range(self.num_classes)]
-        wanted = [classes] if isinstance(classes, int | str) else list(classes)
-        if not wanted:
-            raise ValueError("classes: expected at least one class, got none; pass an index or a name")
+        given = as_list(classes)
+        wanted = [given] if isinstance(given, int | str) else list(given) if isinstance(given, Iterable) else []
+        wanted = [plain_number(each) for each in wanted]
+        if not wanted or any(isinstance(each, bool) or not isinstance(each, int | str) for each in wanted):
+            raise ValueError(f"classes: expected the index or the name of a class, or several of them, got {classes!r}")
         indices = sorted({label_of(str(each), names) for each in wanted})
         inside = self.probabilities(images, chunk_size)[:, indices].sum(dim=1, keepdim=True)
         return inside.clamp(0.0, 1.0)

@@ -20,6 +20,9 @@ LIBRARIES = ("PL_", "LIGHTNING_", "WANDB_", "PYTORCH_", "CUDA_", "CUBLAS_", "TOR
 RANKS = (("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
 """Variables in which launchers number the processes that they start, and count them."""
 
+FIRST = (None, "", "0")
+"""Numbers of the first process, and of the only one."""
+
 
 @contextmanager
 def environment(**values: str | None) -> Iterator[None]:
@@ -89,7 +92,7 @@ def check_one_process() -> None:
         ValueError: `srun` or `torchrun` started it several times, and this is not the first process.
     """
     rank, count = next(
-        ((os.environ[rank], os.environ.get(count, "?")) for rank, count in RANKS if os.environ.get(rank, "0") != "0"),
+        ((os.environ[rank], os.environ.get(count, "?")) for rank, count in RANKS if os.environ.get(rank) not in FIRST),
         ("0", "1"),
     )
     if rank != "0":
