@@ -244,3 +244,10 @@ def test_the_settings_of_an_older_run_with_more_guides_are_read(tmp_path, capsys
     with pytest.raises(SystemExit):
         run(found.append, DIGITS, "test", ["--config", str(tmp_path / "two.yaml")])
     assert "error: more_guides: a run has one guide" in capsys.readouterr().err
+
+
+def test_what_is_auto_or_a_yes_is_a_yes_where_it_stands_alone(capsys):
+    with pytest.raises(SystemExit):
+        settings_of("--graphs", "--channels-last", "--print-config")
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["graphs"], printed["channels_last"]) == (True, True)

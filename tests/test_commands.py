@@ -346,6 +346,10 @@ def test_evaluate_takes_the_data_of_the_run(models, tmp_path, capsys, monkeypatc
     for name in ("effectiveness", "judge_accuracy", "psnr"):
         assert program_row[name] == row[name]
     assert program_row["guide_judge_gap"] == 0
+    shutil.copytree(models / "judge", models / "guide")  # whose weights are broken: the judge of the run is meant
+    (models / "guide" / "model.safetensors").write_bytes(b"broken")
+    main([str(word) for word in (*words[:3], "--judge", models, "--out", tmp_path / "of_run.json")])
+    assert json.loads((tmp_path / "of_run.json").read_text()) == json.loads((tmp_path / "scores.json").read_text())
     assert "warning: judge at chance: the judge is right on" in capsys.readouterr().err
     main([str(word) for word in (*words, "--data", "digits", "--out", tmp_path / "named.json")])
     assert json.loads((tmp_path / "named.json").read_text())[0]["images"] == 90, "the images of the run, split anew"

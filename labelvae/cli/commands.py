@@ -84,10 +84,10 @@ def _evaluate_attributes(
     from labelvae.evaluation.attribute_scores import evaluate_attributes
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.models.attribute_classifier import AttributeClassifier
-    from labelvae.models.hub import locate
+    from labelvae.models.hub import locate, part_of_run
     from labelvae.system.whole_files import user_path
 
-    opinion = AttributeClassifier.from_pretrained(judge)
+    opinion = AttributeClassifier.from_pretrained(part_of_run(judge, "judge"))
     path = locate(model, vae.kind).parent / "settings.yaml"
     how, where = data_of(path, data)
     if how.name not in WITH_ATTRIBUTES:
@@ -232,12 +232,12 @@ def demo(
     port: int = 7860,
     host: str = "127.0.0.1",
 ) -> None:
-    """Open a page in the browser: draw or upload an image, and see it relabelled.
+    """Serve a page: draw or upload an image, and see it relabelled.
 
     Nothing leaves this machine.
 
     Args:
-        model: Folder of a trained model, or its name; mnist comes with the package.
+        model: Folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
         judge: Folder of an independent classifier, whose opinion is shown. Without it, the guide's is shown if there is
             one.
         images: A folder of images to pick from.

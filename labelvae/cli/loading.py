@@ -124,7 +124,7 @@ def load_classifier(name: str, word: str, vae: Any) -> Any:
     """Return a classifier of a model's images and classes.
 
     Args:
-        name: The option.
+        name: The option. Of a run's folder, the part of this name is taken, if there is one.
         word: A folder, the name of a packaged model, or a file ending in .pt2 that `torch.export.save` wrote.
         vae: The model.
 
@@ -134,12 +134,13 @@ def load_classifier(name: str, word: str, vae: Any) -> Any:
     import torch
 
     from labelvae.models.classifier import LabelClassifier
+    from labelvae.models.hub import part_of_run
     from labelvae.models.wrapped import matching
     from labelvae.system.whole_files import user_path
 
-    if not word.endswith(".pt2"):
-        return matching(name, LabelClassifier.from_pretrained(word), vae)
     path = user_path(word)
+    if not word.endswith(".pt2"):
+        return matching(name, LabelClassifier.from_pretrained(part_of_run(word, name)), vae)
     if not path.is_file():
         raise ValueError(f"{name}: {word}: no such file; expected one that torch.export.save wrote")
     log = logging.getLogger("torch.export")

@@ -48,7 +48,7 @@ class DashParser(ArgumentParser):
         if kwargs.get("type") is bool:
             del kwargs["type"]
             kwargs["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
-        elif args == ("--channels_last",):  # auto, true or false; true where it stands alone
+        elif args in (("--channels_last",), ("--graphs",)):  # auto, true or false; true where it stands alone
             kwargs |= {"nargs": "?", "const": True}
         dashed = [name.replace("_", "-") if name.startswith("--") else name for name in args]
         return super().add_argument(*dashed, **kwargs)

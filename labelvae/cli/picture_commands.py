@@ -47,7 +47,7 @@ def relabel(
 
     Args:
         paths: Pictures, and last the output.
-        model: Folder of a trained model, or its name; mnist comes with the package.
+        model: Folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
         to: The label: the name of a class, its index, several separated by commas, or all for each of them; * where a
             class is called all. Of several attributes those that shall change, such as digit=8,thickness=3.5; the
             others stay.

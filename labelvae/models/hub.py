@@ -66,6 +66,12 @@ def locate(name: str | Path, kind: str) -> Path:
     return folder
 
 
+def part_of_run(name: str, part: str) -> str:
+    """Return the folder of a part, such as "judge", where `name` is the folder of a run that has it; else `name`."""
+    folder = user_path(name) / part
+    return str(folder) if (folder / "model.safetensors").is_file() else name
+
+
 def guide_folder(name: str | Path) -> Path | None:
     """Return the folder of the guide of the run that a model is from; None where it is not there.
 

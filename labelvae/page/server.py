@@ -185,7 +185,7 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
     from labelvae.inputs.class_names import read_classes
     from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.classifier import LabelClassifier
-    from labelvae.models.hub import locate, saved_kind
+    from labelvae.models.hub import guide_folder, locate, part_of_run, saved_kind
     from labelvae.models.vae import ConditionalVAE
     from labelvae.page.attribute_page import build_attributes
     from labelvae.page.attribute_player import AttributePlayer
@@ -193,8 +193,8 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
     vae = ConditionalVAE.from_pretrained(model)
     folder = locate(model, vae.kind)
-    guide, who = folder.parent / "guide", "judge" if judge else "guide"
-    asked = judge or (guide if (guide / "model.safetensors").is_file() else None)
+    who = "judge" if judge else "guide"
+    asked = part_of_run(judge, who) if judge else guide_folder(model)
     pictures = None
     if images is not None:
         from labelvae.photos.picture_files import find_pictures

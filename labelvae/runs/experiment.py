@@ -66,7 +66,8 @@ def run_experiment(settings: Settings, data: Any = None) -> list[Scores]:
             and validation, see `ImageData.from_datasets`. None reads the data set that `settings.data` names.
 
     Returns:
-        The scores: first those of the model, then those of the references. Empty with `find_learning_rate`.
+        The scores: first those of the model, then those of the references; with several attributes they are
+        `AttributeScores`. Empty with `find_learning_rate`.
 
     Raises:
         ValueError: settings or data that cannot be used; a folder that holds another run.
