@@ -1,4 +1,4 @@
-# make demo   train, relabel and draw scikit-learn's digits (about two minutes after the install)
+# make demo   train, relabel and draw scikit-learn's digits (about a minute and a half after the install)
 # make demo-time  how long the demo takes, with all instructions and AVX2 alone, quiet and beside a busy process
 # make test   style, types and tests
 # make coverage  the tests, with the share of lines and branches that they reach, at least 95 %

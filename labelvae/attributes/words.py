@@ -19,7 +19,7 @@ def labels_of_words(text: str, attributes: Attributes, name: str = "label") -> l
         text: names and values of attributes, separated by commas; of a single attribute, its value alone will do. The
             value all (or *) of a choice stands for each of its values.
         attributes: what there is.
-        name: of the option, for the error.
+        name: the name of the option, for the error.
 
     Returns:
         The labels, each its values by name, as `ConditionalVAE.relabel` takes them. A category's value is its name,

@@ -151,7 +151,7 @@ def _write(found: Any, titles: list[str | int], names: list[str], how: dict[str,
 
 
 def _line(row: dict[str, Any], flipped_to: str) -> str:
-    """What became of an image, in one line."""
+    """Return what became of an image, in one line."""
     at = row["first_flip"]
     way = "all the way" if at is None else f"then {flipped_to} after {at:.0%} of the way"
     return f"{row['image']}: {row['said']}, {way} to {row['asked']}; cout {row['cout']:.2f}, l1 {row['l1']:.4f}"

@@ -65,12 +65,12 @@ def order_of(
     Args:
         model: the model's name.
         vae: the model.
-        names: of its classes.
+        names: the names of its classes.
         words: what is asked for.
         refine: radius of the refinement; None takes what is saved beside the model.
         own: what the images are. Attributes that neither are asked for nor said here are read by the guide beside the
             model.
-        name: of the option, "to" where images are relabelled, for the error.
+        name: the name of the option, for the error; "to" where images are relabelled.
 
     Raises:
         ValueError: words that are no label; a refinement of a model of attributes; an attribute that nobody says.
@@ -222,7 +222,7 @@ def check_images_of_run(images: ImageData, path: Path, name: str, where: Path) -
 
 
 def data_of(path: Path, asked: DataName | None) -> tuple[DataSettings, Path]:
-    """The data that a run's settings.yaml names, and where they are; or others that are asked for."""
+    """Return the data that a run's settings.yaml names, and where they are; or others that are asked for."""
     import yaml
 
     if path.is_file():

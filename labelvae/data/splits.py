@@ -109,7 +109,7 @@ def balanced(labels: Tensor, seed: int = 0) -> Tensor:
 
     Args:
         labels: class of each image, int64 `(N,)`.
-        seed: of the images that are repeated once more than the others of their class.
+        seed: chooses the images that are repeated once more than the others of their class.
 
     Returns:
         Places of the images, int64 `(M,)`, in order. M is the size of the largest class times the number of classes

@@ -39,10 +39,10 @@ class AttributeScores:
     """What a model of several attributes scores.
 
     Attributes:
-        name: of the model.
+        name: the name of the model.
         images: how many test images there were; each is relabelled once for each attribute.
-        psnr: of own-label reconstructions, dB, mean over images.
-        ssim: of the same.
+        psnr: the PSNR of own-label reconstructions, in dB, mean over images.
+        ssim: the SSIM of own-label reconstructions, mean over images.
         l1: of the same, in [0, 1].
         followed: by attribute, see `attribute_scores`.
         judge: by attribute, how well the judge reads the real images, see `label_scores`.
@@ -105,14 +105,14 @@ def label_scores(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[s
 
 
 def _of_classes(score: Any, ours: Tensor, true: Tensor, count: int, classes: Tensor) -> float:
-    """The mean of a score over some classes."""
+    """Return the mean of a score over some classes."""
     if not len(true):
         return math.nan
     return float(score(ours.long(), true.long(), count, average="none")[classes].mean())
 
 
 def _correlation(kind: Continuous, ours: Tensor, true: Tensor) -> float:
-    """Pearson's correlation; of an angle, over its sine and cosine, each with its own mean."""
+    """Return Pearson's correlation; of an angle, over its sine and cosine, each with its own mean."""
     if len(true) < 2:
         return math.nan
     columns = [kind.weights(values.double()).reshape(len(values), -1) for values in (ours, true)]
@@ -141,7 +141,7 @@ def attribute_scores(
         images: in any form that `ConditionalVAE.relabel` takes.
         labels: what they are, in any form that `Attributes.rows` takes. A value that is not known is kept as the judge
             reads it, and not scored.
-        generator: of the values that are asked.
+        generator: draws the values that are asked.
 
     Returns:
         By attribute, the scores of `label_scores` where it is asked for, against what was asked; and where another one
@@ -189,8 +189,8 @@ def evaluate_attributes(
         judge: see `attribute_scores`.
         images: in any form that `ConditionalVAE.relabel` takes.
         labels: what they are; see `attribute_scores`.
-        name: of the model, for the table.
-        seed: of the values that are asked.
+        name: the name of the model, for the table.
+        seed: the seed of the values that are asked.
 
     Returns:
         The scores.
@@ -209,7 +209,7 @@ def evaluate_attributes(
 
 
 def _shuffled(values: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
-    """The known values in another order; again from the first where some are not known."""
+    """Return the known values in another order; again from the first where some are not known."""
     known = values[~values.isnan()]
     if not len(known):
         raise ValueError(f"labels: {name}: expected a value that is known, got none")

@@ -26,7 +26,7 @@ class Codes:
         batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data`. Each image is
             encoded once.
         batch_size: Codes a batch, at most.
-        seed: Of the order and the draws.
+        seed: Seed of the order and of the draws.
 
     Raises:
         ValueError: no batches; images or labels of another shape, type or range; a model of several attributes.

@@ -37,7 +37,7 @@ def fit_prior(
         epochs: Times every code is seen.
         couplings: Layers of the flow.
         hidden_dim: Units inside each layer.
-        seed: Of the flow's weights, and of the codes.
+        seed: Seed of the flow's weights and of the codes.
 
     Returns:
         The flow, in evaluation mode, on the model's device.

@@ -109,7 +109,7 @@ class RealNVP(ConditionalFlow):
         return self._to_noise((x.to(self.dtype) * (LEVELS - 1) + 0.5) / LEVELS, labels)
 
     def _to_noise(self, shares: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-        """Shares of white `(B, C, H, W)` in [0, 1] to noise; the log-determinant is that of images in [0, 1]."""
+        """Turn shares of white `(B, C, H, W)` in [0, 1] into noise; the log-determinant is that of images in [0, 1]."""
         label = self.label_weights(labels, shares.shape[0])
         inside = MARGIN + (1.0 - 2.0 * MARGIN) * shares
         maps = torch.logit(inside)

@@ -28,7 +28,7 @@ class AttributeClassifier(Pretrained, Classifier):
     Args:
         image_shape: `(C, H, W)`.
         attributes: a dict from names to `Category`, `Binary` and `Continuous`.
-        kind: of the network, see `LabelClassifier`.
+        kind: the kind of network, see `LabelClassifier`.
         widths: channels after each halving of the resolution, or units of each layer.
         blocks: residual blocks at each resolution (not of an mlp).
         feature_dim: units of the last hidden layer.
@@ -90,7 +90,7 @@ class AttributeClassifier(Pretrained, Classifier):
         return self.trunk.coarse_maps(images, most)
 
     def whiten(self, images: Tensor) -> None:
-        """Computes the first layer of a pooled classifier from images, see `LabelClassifier`."""
+        """Compute the first layer of a pooled classifier from images, see `LabelClassifier`."""
         self.trunk.whiten(images)
 
     def nll(self, images: Tensor, rows: Tensor) -> dict[str, Tensor]:

@@ -146,7 +146,7 @@ def write_model_card(folder: str | Path, run: str | Path, name: str | None = Non
 
 
 def _label(config: dict[str, Any], names: Path) -> tuple[str, str]:
-    """What a label of the model is, in words, and one of them as Python writes it."""
+    """Return what a label of the model is, in words, and one of them as Python writes it."""
     if "attributes" not in config:
         classes = json.loads(names.read_text()) if names.is_file() else [str(k) for k in range(config["num_classes"])]
         return f"Classes: {', '.join(str(name) for name in classes)}", str(config["num_classes"] - 1)
@@ -159,7 +159,7 @@ def _label(config: dict[str, Any], names: Path) -> tuple[str, str]:
 
 
 def _attribute_figures(config: dict[str, Any], row: dict[str, Any]) -> dict[str, str]:
-    """The figures of a row that are of attributes, and what they mean."""
+    """Return the figures of a row that are of attributes, and what they mean."""
     meanings = {"real": "the judge on real images", "kept": "left alone, where another attribute was asked for"}
     found = {}
     for name in config.get("attributes", {}):

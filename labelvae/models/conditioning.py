@@ -1,7 +1,8 @@
 """How a label enters a network.
 
-A label is always a row of *weights over the classes*, `(B, K)`, one-hot for a plain label. A blend of two labels, or a
-soft label, is then just another row, and interpolation between labels needs no code of its own.
+A label is a row of *weights over the classes*, `(B, K)`, one-hot for a plain label; with several attributes it is the
+row that `Attributes.weights` makes of them. A blend of two labels, or a soft label, is then just another row, and
+interpolation between labels needs no code of its own.
 
 - `LabelPlanes` adds the label to the channels of a map, spread over H x W (Mirza & Osindero, 2014, arXiv 1411.1784;
   Sohn et al., 2015, "Learning Structured Output Representation using Deep Conditional Generative Models").

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_LOG_SCALE = 2.0
-"""Of one layer: it multiplies an entry by at most exp(2), so that the inverse stays exact."""
+"""Largest log-scale of one layer: it multiplies an entry by at most exp(2), so that the inverse stays exact."""
 
 
 class Coupling(nn.Module):

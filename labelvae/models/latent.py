@@ -40,17 +40,17 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.log_variance)
 
     def rsample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One sample a Gaussian, `(B, D)`, differentiable in mean and log-variance."""
+        """Draw one code from each Gaussian, `(B, D)`, differentiable in mean and log-variance."""
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + self.standard_deviation * noise
 
     def kl_per_dimension(self) -> Tensor:
-        """Divergence from the prior N(0, 1) of each latent dimension, `(B, D)`, in nats, float32."""
+        """Return the divergence from the prior N(0, 1) of each latent dimension, `(B, D)`, in nats, float32."""
         mean, log_variance = self.mean.float(), self.log_variance.float()
         return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
 
     def kl(self) -> Tensor:
-        """Divergence from the prior N(0, I), `(B,)`, in nats per image.
+        """Return the divergence from the prior N(0, I), `(B,)`, in nats per image.
 
         >>> posterior = DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3))
         >>> posterior.kl()
@@ -59,13 +59,13 @@ class DiagonalGaussian:
         return self.kl_per_dimension().sum(dim=1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of `z` `(B, D)` under each Gaussian, `(B,)`, in nats."""
+        """Return the log-density of `z` `(B, D)` under each Gaussian, `(B,)`, in nats."""
         mean, log_variance = self.mean.float(), self.log_variance.float()
         squared = (z.float() - mean).square() * torch.exp(-log_variance)
         return -0.5 * (squared + log_variance + math.log(2.0 * math.pi)).sum(dim=1)
 
     def __getitem__(self, index: slice | Tensor) -> DiagonalGaussian:
-        """The Gaussians at `index` of the batch."""
+        """Return the Gaussians at `index` of the batch."""
         return DiagonalGaussian(self.mean[index], self.log_variance[index])
 
     def __len__(self) -> int:

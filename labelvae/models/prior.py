@@ -45,7 +45,7 @@ class WithPrior(Labelled):
         return self.decoder_label != "none"
 
     def sample(self, labels: Labels, generator: torch.Generator | None = None, chunk_size: int = 1024) -> Tensor:
-        """New images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
+        """Return new images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the prior.
 
         The prior is `self.prior`, or N(0, I) where that is None. Labels are an index or a name, for one image, or
         `(B,)` or `(B, K)`.

@@ -109,7 +109,7 @@ class AttributePage(Page):
         ]
 
     def _lines(self, asked: torch.Tensor, read: torch.Tensor | None) -> list[tuple[str, str, str]]:
-        """Each attribute's name, what it is asked to be, and what it is read as."""
+        """Return each attribute's name, what it is asked to be, and what it is read as."""
         return [
             (name, kind.text(float(asked[place])), "" if read is None else kind.text(float(read[place])))
             for place, (name, kind) in enumerate(self.attributes.items())
@@ -169,7 +169,7 @@ def control(gr: Any, name: str, kind: Kind, value: float, elem_id: str) -> Any:
 
 
 def _row(name: str, kind: Kind, value: Any) -> float:
-    """The value of a control as the model takes it. A category's is an index, whatever its names are."""
+    """Return the value of a control as the model takes it. A category's is an index, whatever its names are."""
     if isinstance(kind, Category):
         return float(choice(name, value, range(kind.entries)))
     if isinstance(kind, Continuous):
@@ -181,7 +181,7 @@ def _row(name: str, kind: Kind, value: Any) -> float:
 
 
 def _set(kind: Kind, value: float) -> Any:
-    """A value as its control takes it."""
+    """Return a value as its control takes it."""
     if isinstance(kind, Continuous):
         return kind.rounded(value)
     return round(value) if isinstance(kind, Category) else bool(value)

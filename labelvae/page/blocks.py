@@ -139,7 +139,7 @@ class Page:
         ]
 
     def _subject(self, visit: Visit, source: str, pick: int | None, fit: Fit, invert: bool) -> Subject | str:
-        """The image that the controls name, or why there is none."""
+        """Return the image that the controls name, or why there is none."""
         if source == "Pick":
             return self.player.picked(pick) if pick is not None else EMPTY[source]
         picture = (visit.sent or {}).get(source, EMPTY[source])
@@ -156,7 +156,7 @@ class Page:
     async def _answer(
         self, visit: Visit, made: Any, subject: Subject, own: int, asked: int, share: float, style: Sequence[float]
     ) -> tuple[Answer, Tensor, list[float]]:
-        """The image as every class, which is kept for the next label, and under the asked label with its opinion."""
+        """Return the image as every class, kept for the next label, and under the asked label with its opinion."""
         every = visit.every[1] if visit.every is not None and visit.every[0] == made else None
         if every is not None and share == 1.0:
             return every, every.images[asked], every.opinions[asked]
@@ -249,7 +249,7 @@ def in_words(error: ValueError) -> str:
 
 
 def _pasted(subject: Subject, result: Tensor) -> Image.Image | None:
-    """The photograph with the result in it, if the image is from one."""
+    """Return the photograph with the result in it, if the image is from one."""
     if subject.photo is None or subject.found is None:
         return None
     from labelvae.photos.pasting import paste

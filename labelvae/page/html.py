@@ -92,7 +92,7 @@ def attribute_html(image: Tensor, result: Tensor, lines: Sequence[tuple[str, str
     Args:
         image: what the model sees, `(C, H, W)` in [0, 1].
         result: `(C, H, W)` in [0, 1].
-        lines: of each attribute its name, what was asked for, and what the classifier reads; "" without one.
+        lines: for each attribute its name, what was asked for, and what the classifier reads; "" without one.
         who: what the classifier is called.
     """
     told = [[escape(printable(word)) for word in line] for line in lines]

@@ -263,7 +263,7 @@ def likeliest(opinion: Sequence[float]) -> int:
 
 
 def _directions(codes: Tensor) -> Tensor:
-    """The first principal directions of codes `(N, D)`, each as long as their deviation along it, `(S, D)`."""
+    """Return the first principal directions of codes `(N, D)`, each as long as their deviation along it, `(S, D)`."""
     centred = codes - codes.mean(dim=0)
     _, values, vectors = torch.linalg.svd(centred, full_matrices=False)
     directions: Tensor = vectors[:MOST_DIRECTIONS] * values[:MOST_DIRECTIONS, None] / len(codes) ** 0.5

@@ -89,7 +89,7 @@ def _delete_old(folder: str | os.PathLike[str], seconds: float) -> None:
 
 
 def _paths(value: Any) -> Iterator[Any]:
-    """Every path in the values of an event, however deep it lies."""
+    """Return every path in the values of an event, however deep it lies."""
     if isinstance(value, dict):
         if "path" in value:
             yield value["path"]

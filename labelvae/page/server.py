@@ -66,7 +66,7 @@ def launch(page: Any, listener: socket.socket, token: str | None = None) -> None
     """Serve a page until a signal stops it.
 
     Args:
-        page: of `labelvae.page.blocks.build`.
+        page: what `labelvae.page.blocks.build` returned.
         listener: a socket that listens.
         token: what a browser must know to see the page; None shows it to everyone who reaches the socket by a name of
             this machine.
@@ -126,7 +126,7 @@ class OwnNameAsked:
         await refused(scope, receive, send)
 
     def _named(self, scope: Any) -> str:
-        """The name in the address, without the port."""
+        """Return the name in the address, without the port."""
         from starlette.datastructures import Headers
 
         host = Headers(scope=scope).get("host", "").lower()
@@ -168,7 +168,7 @@ class TokenAsked:
 
 
 def _cookie(scope: Any) -> str:
-    """The name of the cookie, of which each page on a machine has its own."""
+    """Return the name of the cookie, of which each page on a machine has its own."""
     from starlette.datastructures import Headers
 
     port = Headers(scope=scope).get("host", "").rpartition(":")[2]
@@ -176,7 +176,7 @@ def _cookie(scope: Any) -> str:
 
 
 def _page(model: str, judge: str | None, images: Path | None) -> Any:
-    """The page of a model, not yet served."""
+    """Return the page of a model, not yet served."""
     from labelvae.page.blocks import build, import_gradio
 
     import_gradio()
@@ -212,7 +212,7 @@ def _page(model: str, judge: str | None, images: Path | None) -> Any:
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens already while the models are loaded: whoever comes early waits."""
+    """Return a socket that listens already while the models are loaded: whoever comes early waits."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=256)

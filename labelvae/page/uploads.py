@@ -95,12 +95,12 @@ def open_drawing(address: str) -> Image.Image | None:
 
 
 def _megapixels(picture: Image.Image) -> float:
-    """Millions of pixels that a picture has in its file. A large JPEG is opened at a part of its size."""
+    """Return how many million pixels a picture has in its file. A large JPEG is opened at a part of its size."""
     return 1e-6 * picture.width * picture.height * reduction(picture) ** 2
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """An opened picture in RGB, decoded with little memory where its format allows it."""
+    """Return an opened picture in RGB, decoded with little memory where its format allows it."""
     if picture.format in ("JPEG", "MPO"):
         picture.draft(None, (LONGEST, LONGEST))
     if picture.mode in _MODES and max(picture.size) > LONGEST:

@@ -133,7 +133,7 @@ def check_networks(settings: Settings, image_shape: ImageShape, label: int | Att
     """Make sure, without memory, that guide, judge and model can be built and refined, before the first is trained.
 
     Args:
-        settings: of the run.
+        settings: the settings of the run.
         image_shape: `(C, H, W)` of its images.
         label: K; or what a label is made of.
 

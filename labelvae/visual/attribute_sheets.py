@@ -21,8 +21,8 @@ def shown_values(kind: Kind, values: Tensor) -> Tensor:
 
     Args:
         kind: what it is.
-        values: of the data, `(N,)`, of which some may be NaN. Numbers go from where 2 % of them are smaller to where
-            2 % are larger, an angle once around.
+        values: the values in the data, `(N,)`, of which some may be NaN. Numbers go from where 2 % of them are smaller
+            to where 2 % are larger, an angle once around.
 
     Returns:
         At most `COLUMNS` of them.
