@@ -169,6 +169,16 @@ def test_a_very_large_photograph_is_read_smaller_and_that_is_said(run, four, mon
     assert opened("eight.jpg").size == (320, 240)
 
 
+def test_bright_ink_on_nothing_is_read(run, digits):
+    """A drawing program's layer: white strokes, and no paper."""
+    share = drawn((digits[4], 100, 50, 140)).convert("L").point(lambda level: 255 * (level < 128))
+    layer = Image.new("RGBA", share.size, (255, 255, 255, 0))
+    layer.putalpha(share)
+    layer.save("layer.png")
+    assert "1 digit found: 4" in run("layer.png", "out.png")
+    assert np.asarray(opened("out.png"))[0, 0].tolist() == [0, 0, 0]
+
+
 def test_grey_photographs_keep_their_bits(run, four):
     levels = np.asarray(four.convert("L")).astype(np.uint16) * 16
     Image.fromarray(levels).save("four.png")

@@ -1,5 +1,6 @@
 """Photographs of digits, drawn small: found, read, refused, pasted."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import ndimage
 from labelvae import ConditionalVAE
 from labelvae.photos.found import Found, in_reading_order, joined, turned
 from labelvae.photos.frames import fit_ink
+from labelvae.photos.marks import marks_among
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import run_lengths, without_lines
 from labelvae.photos.pasting import paste
@@ -20,12 +22,14 @@ from labelvae.photos.reading import (
     LEAST_CONFIDENCE,
     Reading,
     UnreadError,
+    _is_readable,
     _parts_joined,
     _reading,
+    _unread,
     read_digits,
-    seen_sheet,
 )
 from labelvae.photos.scans import fit_scan
+from labelvae.photos.seen import seen_sheet
 from labelvae.photos.strokes import WORKING_SIDE, find_digits, find_writing, ink_maps
 from labelvae.photos.things import is_label, rods_among, things_in
 
@@ -344,7 +348,7 @@ def test_digits_of_several_heights_are_in_one_row(digits):
     ],
 )
 def test_a_photograph_that_is_not_read_plainly_is_turned(upright, sides, turn, digits, models, monkeypatch):
-    answers = iter((upright, *sides))
+    answers = iter((upright, *sides, (0, 0.0)))
 
     def said(found, *_):
         label, confidence = next(answers)
@@ -366,7 +370,7 @@ def test_a_photograph_that_is_not_read_plainly_is_turned(upright, sides, turn, d
     ],
 )
 def test_a_photograph_that_reads_as_several_digits_is_refused(upright, sides, digits, models, monkeypatch):
-    answers = iter((upright, *sides))
+    answers = iter((upright, *sides, (0, 0.0)))
 
     def said(found, *_):
         label, confidence = next(answers)
@@ -560,3 +564,91 @@ def test_the_plot_of_a_digit_on_a_white_page_is_read(label, digits, models):
     plot = Image.fromarray((digits[label] * 255).astype(np.uint8)).resize((308, 308), Image.Resampling.NEAREST)
     page.paste(plot, (46, 46))
     assert [(one.label, one.found.bright) for one in read_digits(page, *models).readings] == [(label, True)]
+
+
+def line_of(points, reach):
+    """A line of one width through points, `(HEIGHT, WIDTH)`."""
+    ink = np.zeros((HEIGHT, WIDTH))
+    for (down, across), (foot, aside) in itertools.pairwise(points):
+        y, x = foot - down, aside - across
+        share = (((DOWN - down) * y + (ACROSS - across) * x) / max(1e-6, y * y + x * x)).clip(0, 1)
+        gap = np.hypot(DOWN - down - share * y, ACROSS - across - share * x)
+        ink = np.maximum(ink, (reach + 0.5 - gap).clip(0, 1))
+    return ink
+
+
+def bow_of(left, top, foot, bow):
+    """The points of a bracket that bows to the right."""
+    return [
+        (top + (foot - top) * share, left + 4 * bow * (foot - top) * share * (1 - share))
+        for share in np.linspace(0, 1, 30)
+    ]
+
+
+def closed_line(top, left, foot, right):
+    return [(top, left), (top, right), (foot, right), (foot, left), (top, left)]
+
+
+MARKS = {
+    "a thin pen": [[(50, 290), (260, 320)]],
+    "a pair of brackets": [bow_of(130, 70, 230, -0.12), bow_of(270, 70, 230, 0.12)],
+    "a bracket": [bow_of(270, 70, 230, 0.12)],
+    "square brackets": [[(72, 145), (72, 130), (228, 130), (228, 145)], [(72, 255), (72, 270), (228, 270), (228, 255)]],
+    "a box": [closed_line(60, 120, 240, 280)],
+    "a box that a hand left open": [[(60, 126), (63, 278), (238, 280), (240, 121), (66, 120)]],
+    "the fields of a form": [closed_line(70, 30 + 118 * field, 235, 148 + 118 * field) for field in range(3)],
+    "a table": [[(y, 30), (y, 370)] for y in (25, 66, 235, 275)] + [[(25, x), (275, x)] for x in (30, 130, 270, 370)],
+}
+
+
+@pytest.mark.parametrize("label", [2, 5, 9])
+@pytest.mark.parametrize("name", MARKS)
+def test_marks_beside_and_about_a_digit_are_no_digits(name, label, digits, models):
+    ink = np.maximum.reduce(
+        [ink_of((digits[label], 130, 80, 140))[..., 0], *(line_of(each, 3) for each in MARKS[name])]
+    )
+    read = read_digits(photo(ink[..., None]), *models)
+    assert [(one.label, one.doubted) for one in read.readings] == [(label, False)]
+
+
+def test_the_strokes_of_a_hand_are_no_marks():
+    """A 1 wavers, and a bowed 1 is no longer than its neighbours; a rectangle about nothing is a 0."""
+    rows = np.arange(150)
+    labels = np.zeros((HEIGHT, WIDTH), int)
+    for index, left, waver in ((1, 60, 1.5 * np.sin(rows / 17)), (2, 250, 0.1 * rows * (1 - rows / 150))):
+        for row, aside in zip(rows, waver, strict=True):
+            labels[80 + row, round(left + aside) : round(left + aside) + 7] = index
+    for index, (top, left) in ((3, (75, 120)), (4, (80, 320))):
+        labels[top : top + 155, left : left + 60] = index
+        labels[top + 8 : top + 147, left + 8 : left + 52] = 0
+    boxes = dict(enumerate(ndimage.find_objects(labels), 1))
+    assert marks_among(labels, boxes) == []
+    straight = np.where(labels == 1, 0, labels)
+    straight[40:260, 60:67] = 1
+    assert marks_among(straight, dict(enumerate(ndimage.find_objects(straight), 1))) == [1]
+
+
+@pytest.mark.parametrize("label", [4, 7])
+def test_a_photograph_upside_down_is_refused_with_what_to_do(label, digits, models):
+    picture = photo(ink_of((digits[label], 130, 80, 140))).transpose(Image.Transpose.ROTATE_180)
+    with pytest.raises(UnreadError, match=rf"may lie upside down: turned by half it reads as \[{label}\]; turn it"):
+        read_digits(picture, *models)
+
+
+def test_half_of_what_was_found_will_do_if_it_is_read_plainly(digits, models):
+    (found,), image = find_digits(photo(ink_of((digits[5], 130, 80, 140)))), torch.zeros(1, 28, 28)
+
+    def readings(*confidences):
+        return [Reading(found, image, 5, confidence) for confidence in confidences]
+
+    assert _is_readable(readings(1.0, 0.1))
+    assert _is_readable(readings(0.6, 0.7, 0.1))
+    assert not _is_readable(readings(0.9, 0.1))
+    assert not _is_readable(readings(1.0, 0.1, 0.2))
+    assert "found 2 pieces of writing, of which 1 looks like no digit (the surest of all reads as class 5" in _unread(
+        readings(0.9, 0.1), None
+    )
+    assert "found 1 piece of writing that looks like no digit (it reads as 'five'" in _unread(
+        readings(0.1), ["five"] * 6
+    )
+    assert "found 2 pieces of writing that look like no digit (the surest reads as" in _unread(readings(0.1, 0.2), None)

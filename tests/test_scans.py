@@ -45,6 +45,23 @@ def test_transparent_is_white():
     assert fit_scan(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (1, 8, 8)).min() == 1.0
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_bright_strokes_on_nothing_are_laid_on_black(mode):
+    """A model of colours, dark strokes and a cut-out sheet keep the white."""
+    drawn = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+    drawn.paste((255, 255, 255, 255), (18, 8, 22, 32))
+    drawn = drawn.quantize() if mode == "P" else drawn.convert(mode)
+    image = fit_scan(drawn, (1, 40, 40))
+    assert image[0, 20, 20] == 1
+    assert image[0, 0, 0] == 0
+    assert fit_scan(drawn, (3, 40, 40)).min() == 1
+    dark = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    dark.paste((0, 0, 0, 255), (18, 8, 22, 32))
+    sheet = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+    sheet.paste((240, 240, 240, 255), (4, 4, 36, 36))
+    assert [float(fit_scan(each, (1, 40, 40))[0, 0, 0]) for each in (dark, sheet)] == [1, 1]
+
+
 @pytest.mark.parametrize("size", [(300, 200), (90, 400)])
 def test_strokes_are_found_scaled_and_centred(size):
     """A dark bar in a corner of grey, noisy paper."""

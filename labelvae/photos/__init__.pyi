@@ -8,7 +8,9 @@ from .found import joined as joined
 from .found import turned as turned
 from .frames import Fitted as Fitted
 from .frames import fit_ink as fit_ink
+from .marks import marks_among as marks_among
 from .masking import keep_outside as keep_outside
+from .masking import on_black as on_black
 from .masking import read_mask as read_mask
 from .morphology import closed as closed
 from .morphology import highest as highest
@@ -41,12 +43,13 @@ from .pieces import beyond_paper as beyond_paper
 from .pieces import bounds as bounds
 from .pieces import drawn_inside as drawn_inside
 from .pieces import grouped as grouped
+from .pieces import is_encircled as is_encircled
+from .pieces import longer_side as longer_side
 from .pieces import pieces_of as pieces_of
 from .reading import PhotoReading as PhotoReading
 from .reading import Reading as Reading
 from .reading import UnreadError as UnreadError
 from .reading import read_digits as read_digits
-from .reading import seen_sheet as seen_sheet
 from .reading import usual_energy as usual_energy
 from .scans import Fit as Fit
 from .scans import Picture as Picture
@@ -55,6 +58,7 @@ from .scans import check_fit as check_fit
 from .scans import fit_scan as fit_scan
 from .scans import frame_box as frame_box
 from .scans import read_scan as read_scan
+from .seen import seen_sheet as seen_sheet
 from .strokes import find_digits as find_digits
 from .strokes import find_writing as find_writing
 from .strokes import ink_maps as ink_maps

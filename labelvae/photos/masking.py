@@ -33,7 +33,7 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
     """
     try:
         with open_image(path) as file:
-            mask = eight_bits(plain(_on_black(file), "L"))
+            mask = eight_bits(plain(on_black(file), "L"))
     except UNREADABLE as error:
         raise ValueError(f"mask: {os.fspath(path)}: not an image that can be read ({error})") from error
     with open_image(picture) as file:
@@ -62,13 +62,13 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
     return Image.fromarray((soft[0, 0] * 255.0).round().byte().numpy())
 
 
-def _on_black(mask: Image.Image) -> Image.Image:
-    """Return a mask without transparency: black where it is transparent."""
-    if mask.mode.startswith(("I", "F")) or not mask.has_transparency_data:
-        return mask
-    clear = mask.convert("RGBA")
+def on_black(picture: Image.Image) -> Image.Image:
+    """Return a picture without transparency: black where it is transparent."""
+    if picture.mode.startswith(("I", "F")) or not picture.has_transparency_data:
+        return picture
+    clear = picture.convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear).convert("RGB")
-    opaque.info = clear.info  # says how the mask is turned upright
+    opaque.info = clear.info  # says how the picture is turned upright
     return opaque
 
 

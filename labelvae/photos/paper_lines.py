@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from labelvae.photos.morphology import closed
+from labelvae.photos.morphology import closed, highest
 
 THICKEST = 0.008
 """Thickest printed line, as a share of the longer side of the picture."""
 
 REACH = 0.3
 """Share of the picture's width that the pieces of a line cover together."""
+
+
+FAR = 0.12
+"""How far from a line's pieces the rest of it is looked for, as a share of the picture's width."""
+
+PARALLEL = 0.05
+"""Largest difference between the slopes of lines of which the rest is looked for; the joints of bricks differ more."""
+
+BLUR = 3
+"""How much thicker the rest may be, in pixels."""
 
 
 def without_lines(ink: np.ndarray, floor: float) -> np.ndarray:
@@ -36,7 +46,8 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
     """The pixels of near-horizontal lines."""
     mask = ink > floor
     height, width = mask.shape
-    thin = mask & (run_lengths(mask) <= max(5, round(THICKEST * max(height, width))))
+    lengths, thickest = run_lengths(mask), max(5, round(THICKEST * max(height, width)))
+    thin = mask & (lengths <= thickest)
     linked = closed(thin, 1, 15)
     labels, count = ndimage.label(linked, np.ones((3, 3)))
     pieces = []
@@ -70,6 +81,8 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
     if len(long_lines) > 2:  # a printed pattern: short pieces that lie the same way belong to it
         chosen[[piece[4] for piece in pieces if piece[3] - piece[2] > 0.1 * width]] = True
     found = chosen[labels] & thin
+    if len(long_lines) > 2 and np.ptp([piece[1] for line in long_lines for piece in line]) < PARALLEL:
+        found |= highest(found, 1, 2 * round(FAR * width) + 1) & mask & (lengths <= thickest + BLUR)
     if not found.any():
         return np.zeros_like(mask)
     strength = float(np.quantile(ink[found], 0.9))

@@ -27,8 +27,9 @@ from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.fits import draws_strokes, is_bright_at_its_edge, usual_fit
 from labelvae.photos.found import Found
 from labelvae.photos.pasting import paste, paste_crop
-from labelvae.photos.reading import PhotoReading, Reading, UnreadError, read_digits, seen_sheet
-from labelvae.photos.scans import FITS, Fit, Picture, as_picture, check_fit, fit_scan, frame_box
+from labelvae.photos.reading import PhotoReading, Reading, UnreadError, read_digits
+from labelvae.photos.scans import FITS, Fit, Picture, as_picture, check_fit, fit_scan, frame_box, on_contrast
+from labelvae.photos.seen import seen_sheet
 from labelvae.photos.strokes import find_digits, ink_maps
 from labelvae.visual.grids import to_picture
 
@@ -219,7 +220,7 @@ def read_photo(
     kept = drawn.info.get("icc_profile") if drawn.mode in ("RGB", "RGBA", "P") else None
     grey = drawn.mode in GREY
     try:
-        photo = eight_bits(plain(drawn, "RGB", levels))
+        photo = eight_bits(plain(on_contrast(drawn) if chosen == "strokes" else drawn, "RGB", levels))
     except UNREADABLE as error:
         raise ValueError(f"picture: cannot be read as an image ({error})") from error
     photo.info = {"icc_profile": kept} if kept else {}
@@ -238,7 +239,7 @@ def unread_picture(picture: Picture, error: UnreadError, names: Sequence[str]) -
     """Draw what was seen in a photograph that could not be read: the doubted digits, or dark and bright ink."""
     if error.reading is not None:
         return seen_sheet(error.reading, list(names))
-    photo = eight_bits(plain(as_picture(picture), "RGB"))
+    photo = eight_bits(plain(on_contrast(as_picture(picture)), "RGB"))
     photo.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     inks = ink_maps(np.asarray(photo, dtype=np.float32) / 255.0)
     return _stacked([photo, *(to_picture(torch.from_numpy(ink)[None], LONGEST_SIDE) for ink in inks)])

@@ -53,7 +53,7 @@ def _alone(pieces: Pieces, fuller: np.ndarray) -> dict[int, Box]:
     alone = {}
     for index, box in boxes.items():
         within = int(fuller[box][labels[box] == index].max())
-        if within and _long(wholes[within - 1]) < MOST_GROWTH * _long(box):
+        if within and longer_side(wholes[within - 1]) < MOST_GROWTH * longer_side(box):
             alone[index] = box
     return alone
 
@@ -75,9 +75,9 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
         sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.25 * thick
         if sharp and _on_paper(levels, labels, index, box, thick):
             boxes[index] = box
-    longest = max((_long(box) for box in boxes.values()), default=0)
+    longest = max((longer_side(box) for box in boxes.values()), default=0)
     for index, box in enumerate(ndimage.find_objects(labels), 1):
-        if not outside[index] and max(3, SMALLEST_PIECE * longest) < _long(box) < least and longest:
+        if not outside[index] and max(3, SMALLEST_PIECE * longest) < longer_side(box) < least and longest:
             boxes[index] = box
     return labels, boxes
 
@@ -147,8 +147,8 @@ def _edge_width(ink: np.ndarray, labels: np.ndarray, index: int, box: Box) -> fl
 def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
     """Join pieces that lie close together, as a 5's hat and its body do. A line drawn under a digit is left out."""
     boxes = {index: box for index, box in boxes.items() if not any(_underlines(box, other) for other in boxes.values())}
-    longest = max((_long(box) for box in boxes.values()), default=0)
-    members = {index: [index] for index, box in boxes.items() if _long(box) > SMALLEST_PIECE * longest}
+    longest = max((longer_side(box) for box in boxes.values()), default=0)
+    members = {index: [index] for index, box in boxes.items() if longer_side(box) > SMALLEST_PIECE * longest}
     if len(members) > 6 * MOST_DIGITS:
         return list(members.values())
     points = {}
@@ -156,14 +156,14 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
         edge = (labels[boxes[index]] == index) & ~ndimage.binary_erosion(labels[boxes[index]] == index)
         points[index] = np.argwhere(edge) + np.array([side.start for side in boxes[index]])
     owner = {index: index for index in members}
-    for small in sorted(members, key=lambda index: _long(boxes[index])):
+    for small in sorted(members, key=lambda index: longer_side(boxes[index])):
         best, nearest = None, np.inf
         for large in members:
-            if large == small or _long(boxes[large]) < _long(boxes[small]) or owner[large] == owner[small]:
+            if large == small or longer_side(boxes[large]) < longer_side(boxes[small]) or owner[large] == owner[small]:
                 continue
-            gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / _long(boxes[large])
+            gap = float(np.min(cKDTree(points[large]).query(points[small])[0])) / longer_side(boxes[large])
             near = gap < nearest and gap < _widest_gap(boxes[small], boxes[large], longest)
-            if near and not _encircled(points[small], labels[boxes[large]] == large, boxes[large]):
+            if near and not is_encircled(points[small], labels[boxes[large]] == large, boxes[large]):
                 best, nearest = large, gap
         if best is not None:
             old, new = owner[small], owner[best]
@@ -171,7 +171,7 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
     return [[index for index in members if owner[index] == root] for root in sorted(set(owner.values()))]
 
 
-def _encircled(points: np.ndarray, ring: np.ndarray, box: Box) -> bool:
+def is_encircled(points: np.ndarray, ring: np.ndarray, box: Box) -> bool:
     """Whether points lie in a hole of a piece, as a digit in a drawn circle does: they are no part of the piece."""
     rows, columns = (points - [side.start for side in box]).T
     if min(rows.min(), columns.min()) < 0 or rows.max() >= ring.shape[0] or columns.max() >= ring.shape[1]:
@@ -200,12 +200,13 @@ def _widest_gap(small: Box, large: Box, longest: int) -> float:
     if all(one.start > other.start and one.stop < other.stop for one, other in zip(small, large, strict=True)):
         return 0.1  # drawn inside it
     stacked = overlap > 0.5 * min(small[1].stop - small[1].start, large[1].stop - large[1].start)
-    if _long(small) < 0.6 * _long(large) or _long(large) < 0.5 * longest:
+    if longer_side(small) < 0.6 * longer_side(large) or longer_side(large) < 0.5 * longest:
         return 0.3 if stacked else 0.2
     return 0.06 if stacked else 0.0
 
 
-def _long(box: Box) -> int:
+def longer_side(box: Box) -> int:
+    """The longer side of a box."""
     return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 

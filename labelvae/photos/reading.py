@@ -8,12 +8,12 @@ own digits, and how well the model draws what was seen as that digit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -114,7 +114,7 @@ def read_digits(
 
     A photograph that is not read plainly as it is, is turned by 90 degrees both ways. One way is believed if it is
     clearly surer than each way that reads other digits. If two ways are about equally sure, as a 6 and a 9 are on their
-    side, the photograph is refused.
+    side, the photograph is refused. So is a photograph that seems to lie upside down.
 
     Args:
         picture: of any size and mode.
@@ -142,36 +142,64 @@ def read_digits(
         return [_reading(one, guide, vae, usual) for one in digits]
 
     readings = _parts_joined(read(found), parts, read)
-    readable = 2 * sum(one.doubted for one in readings) < len(readings)
+    readable = _is_readable(readings)
     if readable and _least(readings) >= UPRIGHT:
         return PhotoReading(picture, readings, 0)
+
+    def turned_by(quarters: int) -> list[Reading]:
+        whole, small = ([turned(one, quarters, picture.size) for one in each] for each in (found, parts))
+        return _parts_joined(read(in_reading_order(whole)), small, read)
+
     ways = [(0, readings)] if readable else []
     for quarters in (1, 3):
-        whole, small = ([turned(one, quarters, picture.size) for one in each] for each in (found, parts))
-        side = _parts_joined(read(in_reading_order(whole)), small, read)
+        side = turned_by(quarters)
         if _least(side) >= LEAST_CONFIDENCE:
             ways.append((quarters, side))
+    half = (2, turned_by(2))
+    others = [way for way in ways if _labels(way[1]) != _labels(half[1])]
+    if _least(half[1]) >= SURE and len(others) == len(ways) and all(_is_clear(half, way) for way in others):
+        reason = f"photo: may lie upside down: turned by half it reads as {_labels(half[1])}; turn it upright"
+        raise UnreadError(reason, PhotoReading(picture, readings, 0))
     quarters, best = max(ways, key=_strength, default=(0, readings))
     if readable and (_labels(best) == _labels(readings) or _least(best) < SURE):
         return PhotoReading(picture, readings, 0)
     if quarters and _least(best) >= SURE:
         others = [way for way in ways if _labels(way[1]) != _labels(best)]
-        if len(others) > 1 or any(_strength((quarters, best)) - _strength(way) < CLEAR for way in others):
+        if len(others) > 1 or not all(_is_clear((quarters, best), way) for way in others):
             said = " or ".join(f"{_labels(side)} {_HELD[turn]}" for turn, side in ways)
             reason = f"photo: may lie on its side: it reads as {said}; turn it upright"
             raise UnreadError(reason, PhotoReading(picture, readings, 0))
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
         return PhotoReading(upright, best, 90 * quarters)
-    surest = max(readings, key=lambda one: one.confidence)
-    name = repr(vae.class_names[surest.label]) if vae.class_names else f"class {surest.label}"
-    raise UnreadError(
-        f"strokes: found {len(readings)} that look like no digit (the surest reads as {name}, "
-        f"confidence {surest.confidence:.2f}); write the digit plainly, or crop the photograph to it",
-        PhotoReading(picture, readings, 0),
-    )
+    raise UnreadError(_unread(readings, vae.class_names), PhotoReading(picture, readings, 0))
 
 
 _HELD = {0: "as it is", 1: "turned left", 3: "turned right"}
+
+
+def _is_readable(readings: list[Reading]) -> bool:
+    """Whether most of what was found is a digit; of two or four, half will do if nothing speaks against that half."""
+    sure = [one for one in readings if not one.doubted]
+    return 2 * len(sure) > len(readings) or (2 * len(sure) == len(readings) and _least(sure) >= UPRIGHT)
+
+
+def _unread(readings: list[Reading], names: Sequence[str] | None) -> str:
+    """Say what was found in a photograph that cannot be read, and what to do."""
+    surest = max(readings, key=lambda one: one.confidence)
+    name = repr(names[surest.label]) if names else f"class {surest.label}"
+    said = f"reads as {name}, confidence {surest.confidence:.2f}"
+    doubted = sum(one.doubted for one in readings)
+    look = "looks" if doubted == 1 else "look"
+    if doubted < len(readings):
+        return (
+            f"strokes: found {len(readings)} pieces of writing, of which {doubted} {look} like no digit (the surest of "
+            f"all {said}); crop the photograph to the digits"
+        )
+    found, who = ("1 piece", "it") if doubted == 1 else (f"{doubted} pieces", "the surest")
+    return (
+        f"strokes: found {found} of writing that {look} like no digit ({who} {said}); write the digit plainly, or crop "
+        "the photograph to it"
+    )
 
 
 def _least(readings: list[Reading]) -> float:
@@ -187,6 +215,11 @@ def _strength(way: tuple[int, list[Reading]]) -> float:
     """What speaks for a way to hold the photograph, in log-odds: quarters of a turn, and what is read then."""
     sure = min(max(_least(way[1]), 1e-4), SUREST)
     return math.log(sure / (1 - sure)) + (0 if way[0] else UPRIGHT_FIRST)
+
+
+def _is_clear(way: tuple[int, list[Reading]], other: tuple[int, list[Reading]]) -> bool:
+    """Whether much more speaks for one way to hold the photograph than for another."""
+    return _strength(way) - _strength(other) >= CLEAR
 
 
 def _parts_joined(
@@ -268,33 +301,3 @@ def _moved(image: Tensor) -> Tensor:
     theta = torch.stack(rows, dim=1).reshape(-1, 2, 3)
     grid = F.affine_grid(theta, [len(moves), 1, *image.shape[1:]], align_corners=False)
     return F.grid_sample(image.expand(len(moves), -1, -1, -1), grid, align_corners=False).clamp(0, 1)
-
-
-def seen_sheet(reading: PhotoReading, names: list[str], side: int = 480) -> Image.Image:
-    """Draw what the model sees: the photograph with a box round each digit, and each digit in its frame.
-
-    Args:
-        reading: of `read_digits`.
-        names: of the classes.
-        side: longest side of the photograph on the sheet, in pixels.
-
-    Returns:
-        The photograph with the boxes, and below it each digit's image with its label and confidence.
-    """
-    small = reading.photo.copy()
-    small.thumbnail((side, side))
-    factor = small.width / reading.photo.width
-    draw = ImageDraw.Draw(small)
-    frame = 84
-    columns = max(1, side // frame)
-    rows = -(-len(reading.readings) // columns)
-    sheet = Image.new("RGB", (side, small.height + rows * (frame + 18)), "white")
-    caption = ImageDraw.Draw(sheet)
-    for index, one in enumerate(reading.readings):
-        draw.rectangle([edge * factor for edge in one.found.box], outline="grey" if one.doubted else "red", width=2)
-        seen = Image.fromarray((one.image[0] * 255).round().byte().numpy()).resize((frame - 4, frame - 4), 0)
-        place = (index % columns * frame, small.height + index // columns * (frame + 18))
-        sheet.paste(seen, (place[0] + 2, place[1] + 16))
-        caption.text(place, f"{names[one.label]} ({one.confidence:.2f})", fill="black")
-    sheet.paste(small, (0, 0))
-    return sheet

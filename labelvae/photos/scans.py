@@ -1,7 +1,8 @@
 """A picture of any size and mode, brought to what a model was trained on.
 
 It is turned upright, laid on white where it is transparent, and made grey or RGB as the model has one channel or
-three. Then it is fitted into the model's frame:
+three. If bright strokes alone are drawn on nothing, a model of grey images gets them on black. Then the picture is
+fitted into the model's frame:
 
 - `pad`: scaled as a whole, and the rest filled with the colour of its edge;
 - `crop`: scaled until it fills the frame, and cropped at the centre, as the images of a folder are for training;
@@ -23,11 +24,12 @@ from einops import rearrange
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from labelvae.data.depth import Levels
+from labelvae.data.depth import Levels, is_deep
 from labelvae.data.pixels import UNREADABLE, eight_bits, open_image, plain
 from labelvae.inputs.checks import check_choice
 from labelvae.inputs.conversions import MODES, described, image_bytes
 from labelvae.inputs.tensors import ImageShape, check_image_shape
+from labelvae.photos.masking import on_black
 from labelvae.photos.strokes import find_digits
 from labelvae.system.whole_files import user_path
 
@@ -36,6 +38,12 @@ Picture: TypeAlias = "Image.Image | np.ndarray | Tensor"
 as 8-bit integers or floats in [0, 1]."""
 
 Fit = Literal["pad", "crop", "strokes"]
+MOST_DRAWN = 0.4
+"""Share of a transparent picture that is drawn where strokes alone are drawn; a cut-out sheet covers more."""
+
+BRIGHT = 0.7
+"""Mean level of such strokes from which they are laid on black."""
+
 FITS: tuple[str, ...] = get_args(Fit)
 
 
@@ -66,7 +74,7 @@ def read_scan(
     name = path if isinstance(path, Path) else getattr(path, "name", "file")
     try:
         with open_image(path) as picture:
-            bands = plain(picture, mode, levels)
+            bands = plain(on_contrast(picture) if image_shape[0] == 1 else picture, mode, levels)
     except UNREADABLE as error:
         raise ValueError(f"{name}: cannot be read as an image ({error})") from error
     try:
@@ -101,7 +109,7 @@ def fit_scan(
     image_shape, mode = check_fit(image_shape, fit)
     drawn = as_picture(picture)
     try:
-        bands = plain(drawn, mode, levels)
+        bands = plain(on_contrast(drawn) if image_shape[0] == 1 else drawn, mode, levels)
     except UNREADABLE as error:
         raise ValueError(f"picture: cannot be read as an image ({error})") from error
     return _fitted(bands, image_shape, invert, fit)
@@ -130,6 +138,19 @@ def as_picture(picture: Any) -> Image.Image:
     if len(pixels) not in MODES:
         raise ValueError(wrong)
     return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
+
+
+def on_contrast(picture: Image.Image) -> Image.Image:
+    """Lay bright strokes that are drawn on nothing on black; on white, as `plain` lays it, they would be lost.
+
+    Other pictures are returned as they are.
+    """
+    if is_deep(picture) or not picture.has_transparency_data:
+        return picture
+    small = picture.convert("RGBA").reduce(max(1, max(picture.size) // 500))
+    share = np.asarray(small.getchannel("A"), dtype=np.float32) / 255.0
+    drawn = float((np.asarray(small.convert("L")) / 255.0 * share).sum() / max(float(share.sum()), 1.0))
+    return on_black(picture) if share.mean() < MOST_DRAWN and drawn > BRIGHT else picture
 
 
 def frame_box(size: tuple[int, int], image_shape: ImageShape, fit: Fit) -> tuple[int, int, int, int]:

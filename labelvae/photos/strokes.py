@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from labelvae.data.pixels import eight_bits, plain
 from labelvae.photos.found import Found, cut_out, in_reading_order
+from labelvae.photos.marks import marks_among
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import without_lines
 from labelvae.photos.pieces import MOST_DIGITS, at_border, beyond_paper, bounds, drawn_inside, grouped, pieces_of
@@ -206,6 +207,8 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
         floor = max(FAINTEST_BRIGHT, min(floor, HIGHEST_FLOOR))
     ink = without_lines(ink, floor)
     labels, boxes = pieces_of(levels, ink, floor)
+    marks = marks_among(labels, boxes)
+    boxes = {index: box for index, box in boxes.items() if index not in marks}
     found = []
     for members in grouped(labels, boxes):
         place = bounds([boxes[index] for index in members])
@@ -221,7 +224,8 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     parts = [one for one in found if max(one.ink.shape) <= 0.5 * tallest]
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest]
     share = LEAST_SHARE_OF_BARS if all(_is_bar(one) for one in found) else LEAST_SHARE
-    written = _all_ink(ink, labels, max(floor, FAINT * contrast), share) - _ink_of(rods)
+    beside = _ink_of(rods) + (float(ink[np.isin(labels, marks)].sum()) if marks else 0.0)
+    written = _all_ink(ink, labels, max(floor, FAINT * contrast), share) - beside
     if _ink_of(found) < share * written:
         return [], []
     return in_reading_order(found), parts

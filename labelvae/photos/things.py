@@ -55,7 +55,7 @@ def is_label(ink: np.ndarray) -> bool:
     blank = float(mask.sum() / filled.sum())
     if not LEAST_BLANK < blank < 1.0:
         return False
-    return _is_rectangle(filled) or (_is_round(filled) and not _is_loop(filled & ~mask, filled, blank))
+    return is_rectangle(filled) or (_is_round(filled) and not _is_loop(filled & ~mask, filled, blank))
 
 
 def things_in(mask: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def things_in(mask: np.ndarray) -> np.ndarray:
             continue
         piece = np.pad(piece, 1)
         filled = ndimage.binary_fill_holes(piece)
-        if piece.sum() > LEAST_BLANK * filled.sum() and (_is_round(filled) or _is_rectangle(filled)):
+        if piece.sum() > LEAST_BLANK * filled.sum() and (_is_round(filled) or is_rectangle(filled)):
             things[box] |= filled[1:-1, 1:-1] & mask[box]
     return things
 
@@ -95,36 +95,36 @@ def rods_among(found: list[Found]) -> list[Found]:
 
 
 def _is_rod(found: Found) -> bool:
-    axes = _spread(found.ink > 0.4)[1]
+    axes = spread(found.ink > 0.4)[1]
     return bool(axes[0] < ROD * axes[1])
 
 
-def _is_rectangle(filled: np.ndarray) -> bool:
-    """Whether a mask without holes fills the tightest rectangle about it."""
+def is_rectangle(filled: np.ndarray, share: float = RECTANGLE) -> bool:
+    """Whether a mask without holes fills that share of the tightest rectangle about it."""
     edge = np.argwhere(filled & ~ndimage.binary_erosion(filled))
     angles = np.deg2rad(np.arange(0, 90, 2))
     axes = np.stack([np.cos(angles), np.sin(angles)]), np.stack([-np.sin(angles), np.cos(angles)])
     sides = [np.ptp(edge @ axis, axis=0) + 1 for axis in axes]
-    return bool(filled.sum() > RECTANGLE * (sides[0] * sides[1]).min())
+    return bool(filled.sum() > share * (sides[0] * sides[1]).min())
 
 
 def _is_round(filled: np.ndarray) -> bool:
     """Whether a mask without holes fills an ellipse."""
-    area, axes = _spread(filled)
+    area, axes = spread(filled)
     return bool(area > ROUND * np.pi * axes[0] * axes[1])
 
 
 def _is_loop(hole: np.ndarray, filled: np.ndarray, blank: float) -> bool:
     """Whether the holes in a round mask are those of a thick 0 or 8, as convex as an ellipse, and nothing written."""
     labels, count = ndimage.label(hole)
-    spreads = [_spread(labels == index) for index in range(1, count + 1)]
+    spreads = [spread(labels == index) for index in range(1, count + 1)]
     if count > 2 or any(area < CONVEX * np.pi * axes[0] * axes[1] for area, axes in spreads):
         return False
-    short, long = _spread(filled)[1]
+    short, long = spread(filled)[1]
     return not (blank > BARE and short > NEARLY_ROUND * long)
 
 
-def _spread(mask: np.ndarray) -> tuple[float, np.ndarray]:
+def spread(mask: np.ndarray) -> tuple[float, np.ndarray]:
     """The area of a mask, and the half axes of the ellipse whose pixels spread as far, the shorter one first."""
     points = np.argwhere(mask).astype(float)
     spread = np.cov(points.T, bias=True) + np.eye(2) / 12  # a pixel is a square
