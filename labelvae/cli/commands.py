@@ -47,11 +47,12 @@ def run_evaluate(
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.evaluation.weaknesses import advice, say
     from labelvae.losses.refinement import refining
-    from labelvae.models.hub import locate, saved_kind
+    from labelvae.models.hub import locate, part_of_run, saved_kind
     from labelvae.system.whole_files import user_path
 
     _check_file("out", out, ".json")
     vae, names = load_model(model)
+    judge = part_of_run(judge, "judge")
     if vae.attributes is not None and (not names or saved_kind(locate(judge, "")) == "AttributeClassifier"):
         for name, given in (("guide", guide), ("rounds", rounds > 1), ("refine", refine)):
             if given:
@@ -84,10 +85,10 @@ def _evaluate_attributes(
     from labelvae.evaluation.attribute_scores import evaluate_attributes
     from labelvae.evaluation.scores import save_scores, scores_table
     from labelvae.models.attribute_classifier import AttributeClassifier
-    from labelvae.models.hub import locate, part_of_run
+    from labelvae.models.hub import locate
     from labelvae.system.whole_files import user_path
 
-    opinion = AttributeClassifier.from_pretrained(part_of_run(judge, "judge"))
+    opinion = AttributeClassifier.from_pretrained(judge)
     path = locate(model, vae.kind).parent / "settings.yaml"
     how, where = data_of(path, data)
     if how.name not in WITH_ATTRIBUTES:

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -39,12 +39,6 @@ class Listing:
     paths: Sequence[str]
     labels: Tensor
     splits: dict[SplitName, Tensor]
-
-    def without(self, places: Sequence[int]) -> Listing:
-        """Return the listing with the files at `places` in no split."""
-        kept = torch.ones(len(self.labels), dtype=torch.bool)
-        kept[list(places)] = False
-        return replace(self, splits={name: index[kept[index]] for name, index in self.splits.items()})
 
     def fingerprint(self, root: str | Path) -> str:
         """Return a hash, in hexadecimal, of the files' names under `root`, their sizes and labels. No file is read."""

@@ -240,7 +240,7 @@ class ImageData(LightningDataModule):
 
         Images of a folder are identified by their files' names and sizes, other images by their pixels.
         """
-        return self._hash(self._files) if self._files else self._hash("")
+        return self._hash(self._files)
 
     def is_of(self, fingerprint: str) -> bool:
         """Return whether a fingerprint is of these data. (Older versions hashed the pixels of a folder.)"""

@@ -9,7 +9,6 @@ import json
 import os
 import re
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from labelvae.system.whole_files import user_path
@@ -85,7 +84,6 @@ def guide_folder(name: str | Path) -> Path | None:
     return folder if (folder / "model.safetensors").is_file() else None
 
 
-@cache
 def saved_kind(folder: str | Path) -> str | None:
     """Return which model lies in a folder, such as "AttributeClassifier"; None where its config.json does not say."""
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.rows import Attributes
 from labelvae.inputs.checks import LARGEST_SIZE, check_count
 from labelvae.inputs.labels import counted
@@ -186,17 +187,16 @@ class Labelled(Pretrained):
         finish = labels.rows(end, images.shape[0], "end")
         finish = torch.where(finish.isnan(), begin.to(finish.device), finish)
         for place, kind in enumerate(labels.values()):
-            turn = getattr(kind, "span", 0.0) if getattr(kind, "periodic", False) else 0.0
-            if turn:
+            if isinstance(kind, Continuous) and kind.periodic:
                 way = finish[:, place] - begin[:, place]
-                shorter = torch.remainder(way + turn / 2, turn) - turn / 2
-                finish[:, place] = begin[:, place] + torch.where(way.abs() < turn, shorter, way)
+                shorter = kind.difference(finish[:, place], begin[:, place])
+                finish[:, place] = begin[:, place] + torch.where(way.abs() < kind.span, shorter, way)
         ends = [labels.split(labels.weights(each)) for each in (begin, finish)]
         found = []
         for share in shares:
             between = labels.split(labels.weights(torch.lerp(begin, finish, share)))
             parts = [
-                between[name] if hasattr(kind, "span") else torch.lerp(ends[0][name], ends[1][name], share)
+                between[name] if isinstance(kind, Continuous) else torch.lerp(ends[0][name], ends[1][name], share)
                 for name, kind in labels.items()
             ]
             found.append(torch.cat(parts, dim=1))
