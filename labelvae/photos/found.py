@@ -46,7 +46,7 @@ def cut_out(ink: np.ndarray, labels: np.ndarray, place: Box, members: list[int],
 
     Args:
         ink: how far each pixel is from its paper, `(H, W)`.
-        labels: of the connected pieces, `(H, W)`.
+        labels: the labels of the connected pieces, `(H, W)`.
         place: the rows and columns that hold the digit.
         members: labels of the pieces that are the digit's.
         bright: whether the strokes are brighter than the paper.
@@ -75,7 +75,7 @@ def turned(found: Found, quarters: int, size: tuple[int, int]) -> Found:
 
     Args:
         found: the digit.
-        quarters: by how many times 90 degrees.
+        quarters: the number of times 90 degrees.
         size: width and height of the photograph before it is turned.
     """
     left, top, right, bottom = found.box
@@ -117,5 +117,5 @@ def in_reading_order(found: list[Found]) -> list[Found]:
 
 
 def _beside(one: Found, other: Found) -> bool:
-    """Whether the middle of one is between the top and the bottom of the other."""
+    """Return whether the middle of one is between the top and the bottom of the other."""
     return other.box[1] < (one.box[1] + one.box[3]) / 2 < other.box[3]

@@ -25,14 +25,12 @@ class Fitted(NamedTuple):
         scale: pixels of the frame for each pixel of the ink.
         top: row of the frame at which the ink begins.
         left: column of the frame at which the ink begins.
-        widened: by how much the strokes were widened, in pixels of the ink.
     """
 
     image: Tensor
     scale: float
     top: float
     left: float
-    widened: float
 
 
 def fit_ink(ink: np.ndarray, height: int, width: int, stroke: float) -> Fitted:
@@ -40,8 +38,8 @@ def fit_ink(ink: np.ndarray, height: int, width: int, stroke: float) -> Fitted:
 
     Args:
         ink: `(h, w)` float32 in [0, 1].
-        height: of the frame.
-        width: of the frame.
+        height: the height of the frame.
+        width: the width of the frame.
         stroke: width of the strokes in pixels of `ink`.
     """
     side = min(height, width)
@@ -58,18 +56,18 @@ def fit_ink(ink: np.ndarray, height: int, width: int, stroke: float) -> Fitted:
     frame = np.zeros((height, width), dtype=np.float32)
     frame[top : top + small.shape[0], left : left + small.shape[1]] = small
     image = torch.from_numpy(frame / max(float(frame.max()), 1e-6))[None]
-    return Fitted(image, scale, top + border * scale, left + border * scale, missing)
+    return Fitted(image, scale, top + border * scale, left + border * scale)
 
 
 def _widened(ink: np.ndarray, reach: float, border: int) -> np.ndarray:
-    """Ink whose strokes reach further to each side, on a larger sheet."""
+    """Return ink whose strokes reach further to each side, on a larger sheet."""
     ink = np.pad(ink, border)
     distance = ndimage.distance_transform_edt(ink < 0.5)
     return np.asarray(np.maximum(ink, (reach + 0.5 - distance).clip(0, 1)).astype(np.float32))
 
 
 def _centred(ink: np.ndarray, axis: int, side: int) -> int:
-    """Where ink begins along an axis so that its centre of mass is the frame's, all of it inside."""
+    """Return where ink begins along an axis so that its centre of mass is the frame's, all of it inside."""
     mass = ink.sum(axis=1 - axis)
     centre = float((mass * np.arange(len(mass))).sum() / mass.sum())
     return int(min(max(round((side - 1) / 2 - centre), 0), side - len(mass)))

@@ -97,7 +97,7 @@ def _line(piece: np.ndarray) -> _Line | None:
 
 
 def _rods(boxes: dict[int, Box], lines: dict[int, _Line | None]) -> list[int]:
-    """The lines that are straighter than a hand draws, if they are many or longer than all writing beside them."""
+    """Return the lines straighter than a hand draws, if they are many or longer than all writing beside them."""
     straight = {
         index: line
         for index in boxes
@@ -111,7 +111,7 @@ def _rods(boxes: dict[int, Box], lines: dict[int, _Line | None]) -> list[int]:
 
 
 def _brackets(boxes: dict[int, Box], lines: dict[int, _Line | None]) -> list[int]:
-    """The pieces that bow away from a digit, and reach beyond its top and its foot."""
+    """Return the pieces that bow away from a digit, and reach beyond its top and its foot."""
     bowed = {index: line for index in boxes if (line := lines[index]) and abs(line.bow) > BOW}
     found = set[int]()
     for index, line in bowed.items():
@@ -130,7 +130,7 @@ def _brackets(boxes: dict[int, Box], lines: dict[int, _Line | None]) -> list[int
 
 
 def _opens_to(bracket: Box, line: _Line, digit: Box) -> bool:
-    """Whether a bracket's hollow side is towards a digit close to it, which is less high at both ends."""
+    """Return whether a bracket's hollow side is towards a digit close to it, which is less high at both ends."""
     if not (bracket[0].start < digit[0].start and bracket[0].stop > digit[0].stop):
         return False
     gap = digit[1].start - bracket[1].stop if line.bow < 0 else bracket[1].start - digit[1].stop
@@ -138,7 +138,7 @@ def _opens_to(bracket: Box, line: _Line, digit: Box) -> bool:
 
 
 def _is_frame(labels: np.ndarray, own: int, box: Box, boxes: dict[int, Box]) -> bool:
-    """Whether a piece is the outline of a rectangle about another piece, or a row of such outlines."""
+    """Return whether a piece is the outline of a rectangle about another piece, or a row of such outlines."""
     piece = labels[box] == own
     gap, square = max(2, round(OPEN * longer_side(box))), np.ones((3, 3), bool)
     wide = ndimage.binary_dilation(np.pad(piece, gap + 1), square, iterations=gap)  # closes what a hand leaves open

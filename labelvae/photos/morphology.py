@@ -24,17 +24,17 @@ def opened(levels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def highest(levels: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """The largest value in a window about each pixel."""
+    """Return the largest value in a window about each pixel."""
     return _running(_running(levels, rows, 0, np.maximum), columns, 1, np.maximum)
 
 
 def lowest(levels: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """The smallest value in a window about each pixel."""
+    """Return the smallest value in a window about each pixel."""
     return _running(_running(levels, rows, 0, np.minimum), columns, 1, np.minimum)
 
 
 def _running(levels: np.ndarray, length: int, axis: int, pick: Callable[..., np.ndarray]) -> np.ndarray:
-    """The extreme of `length` neighbours along an axis; windows of 1, 2, 4, ... values are put together."""
+    """Return the extreme of `length` neighbours along an axis; windows of 1, 2, 4, ... values are put together."""
     if length < 2:
         return levels
     pad = [(0, 0), (0, 0)]

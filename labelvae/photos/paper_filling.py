@@ -19,7 +19,7 @@ STRONG = 0.3
 
 
 def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Levels `(H, W, 3)` with the hole filled with paper from near by.
+    """Return levels `(H, W, 3)` with the hole filled with paper from near by.
 
     The hole is covered with overlapping windows. Each window gets the paper that lies at the shift at which what is
     known about the window agrees best, so that printed lines, creases and shadows go on. The copied paper is then
@@ -60,7 +60,7 @@ def filled(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def _apart(levels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Strong marks that do not touch the hole, and what is next to them: no paper to copy, `(H, W)`."""
+    """Return strong marks that do not touch the hole, and what is next to them: no paper to copy, `(H, W)`."""
     if hole.all():
         return np.zeros_like(hole)
     strong = (abs(levels - np.median(levels[~hole], axis=0)).max(axis=2) > STRONG) & ~hole
@@ -80,7 +80,7 @@ def _best_shift(
     side: int,
     step: int,
 ) -> tuple[int, int] | None:
-    """The shift at which the paper about a window agrees best with that about the place it is copied from.
+    """Return the shift at which the paper about a window agrees best with that about the place it is copied from.
 
     The texture and the hole have a margin on each side, which is hole, so that every shift lies within them.
     """
@@ -120,7 +120,7 @@ def _best_shift(
 
 
 def _shifts(texture: np.ndarray, hole: np.ndarray, side: int, step: int) -> list[tuple[int, int, float]]:
-    """From where paper may be copied: the shifts at which the paper round the hole agrees best, and how badly."""
+    """Return from where to copy paper: the shifts at which the paper round the hole agrees best, and how badly."""
     texture, hole = texture[::step, ::step], hole[::step, ::step]
     near = ndimage.binary_dilation(hole, np.ones((3, 3), bool), iterations=max(2, side // step)) & ~hole
     shape = [fft.next_fast_len(3 * length // 2, real=True) for length in hole.shape]

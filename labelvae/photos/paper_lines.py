@@ -43,7 +43,7 @@ def without_lines(ink: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
-    """The pixels of near-horizontal lines."""
+    """Return the pixels of near-horizontal lines."""
     mask = ink > floor
     height, width = mask.shape
     lengths, thickest = run_lengths(mask), max(5, round(THICKEST * max(height, width)))
@@ -90,7 +90,7 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """Length of the vertical run of true pixels that each true pixel is in, `(H, W)`; 0 elsewhere."""
+    """Return the length of the vertical run of true pixels that each true pixel is in, `(H, W)`; 0 elsewhere."""
     columns = mask.T
     edges = np.flatnonzero(np.diff(np.pad(columns, ((0, 0), (1, 1))).ravel()))  # where runs begin, and where they end
     lengths = edges[1::2] - edges[::2]

@@ -106,7 +106,7 @@ def paste_crop(photo: Image.Image, box: tuple[int, int, int, int], image: Tensor
 
 
 def _spread(ink: np.ndarray, shape: tuple[int, ...], unit: float, corner: tuple[float, float]) -> np.ndarray:
-    """Ink of the working copy laid over a crop, `(H, W)`: `unit` pixels of the crop for each of its pixels."""
+    """Return ink of the working copy laid over a crop, `(H, W)`: `unit` pixels of the crop for each of its pixels."""
     rows = (np.arange(shape[0]) + 0.5 - corner[1]) / unit - 0.5
     columns = (np.arange(shape[1]) + 0.5 - corner[0]) / unit - 0.5
     grid = np.meshgrid(rows, columns, indexing="ij")
@@ -116,9 +116,9 @@ def _spread(ink: np.ndarray, shape: tuple[int, ...], unit: float, corner: tuple[
 def _written(
     found: Found, image: Tensor, shape: tuple[int, ...], unit: float, corner: tuple[float, float]
 ) -> np.ndarray:
-    """The new digit over a crop, as a pen would have written it, `(H, W)` in [0, 1]."""
+    """Return the new digit over a crop, as a pen would have written it, `(H, W)` in [0, 1]."""
     height, width = image.shape[-2:]
-    _, scale, top, left, _ = fit_ink(found.ink, height, width, found.width)
+    _, scale, top, left = fit_ink(found.ink, height, width, found.width)
     pixels = image.detach().cpu().float().reshape(height, width).numpy()
     reach = 0.5 * found.width * scale  # half the pen's width, in pixels of the frame
     distance = pen_distance(pixels, reach)
@@ -135,7 +135,7 @@ def _written(
 
 
 def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """What share of the paper's light the new ink sends back, `(H, W, 3)`."""
+    """Return what share of the paper's light the new ink sends back, `(H, W, 3)`."""
     core = _core(old)
     ratio = (levels[core] + 0.004) / (paper[core] + 0.004)
     colour = np.median(ratio, axis=0)
@@ -144,7 +144,7 @@ def _ink(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray
 
 
 def _chalked(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """The board with new bright strokes, `(H, W, 3)`; a share of a black board's light would be nothing."""
+    """Return the board with new bright strokes, `(H, W, 3)`; a share of a black board's light would be nothing."""
     core = _core(old)
     added = levels[core] - paper[core]
     colour = np.median(added, axis=0)
@@ -153,12 +153,12 @@ def _chalked(levels: np.ndarray, paper: np.ndarray, old: np.ndarray, new: np.nda
 
 
 def _core(old: np.ndarray) -> np.ndarray:
-    """Where the old ink covers the paper."""
+    """Return where the old ink covers the paper."""
     return np.asarray(old > min(0.9, float(np.quantile(old[old > 0.02], 0.7))))
 
 
 def _grain(ink: np.ndarray, strength: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Grain that is as rough as that of ink `(N, 3)`, by half its strength at most, `(H, W, 1)`."""
+    """Return grain that is as rough as that of ink `(N, 3)`, by half its strength at most, `(H, W, 1)`."""
     spread = min(float(ink.mean(axis=1).std()), 0.5 * strength)
     rough = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, shape), 0.8)
     return np.asarray((rough / rough.std() * spread)[..., None])

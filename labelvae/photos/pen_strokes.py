@@ -26,7 +26,7 @@ LOOP = 0.6
 
 
 def pen_distance(pixels: np.ndarray, reach: float) -> np.ndarray:
-    """How far each point is from the edge of the pen's strokes, in pixels of the image, negative inside.
+    """Return how far each point is from the edge of the pen's strokes, in pixels of the image, negative inside.
 
     There are `FINER` points for each pixel. The strokes follow the middle of the image's strokes, and faint ink between
     them. Their width varies about the pen's as the image's does; a loop stays open however thick the pen is.
@@ -54,7 +54,7 @@ def pen_distance(pixels: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _strokes(smooth: np.ndarray) -> np.ndarray:
-    """Where strokes are, without specks and what is faint all over."""
+    """Return where strokes are, without specks and what is faint all over."""
     stroke = smooth > np.maximum(0.4 * ndimage.gaussian_filter(ndimage.maximum_filter(smooth, 3 * FINER), FINER), 0.1)
     labels, count = ndimage.label(stroke, np.ones((3, 3)))
     ink, peak = (pick(smooth, labels, np.arange(count + 1)) for pick in (ndimage.sum, ndimage.maximum))
@@ -64,7 +64,7 @@ def _strokes(smooth: np.ndarray) -> np.ndarray:
 
 
 def _linked(middle: np.ndarray, smooth: np.ndarray) -> np.ndarray:
-    """The middle of strokes, each of which goes on from its end to another one where there is faint ink."""
+    """Return the middle of strokes, each of which goes on from its end to another one where there is faint ink."""
     ends = middle & (ndimage.convolve(middle.astype(np.uint8), np.ones((3, 3), np.uint8), mode="constant") == 2)
     linked = middle.copy()
     for end in np.argwhere(ends):
@@ -75,7 +75,7 @@ def _linked(middle: np.ndarray, smooth: np.ndarray) -> np.ndarray:
 
 
 def _onward(end: np.ndarray, middle: np.ndarray, smooth: np.ndarray) -> list[tuple[int, int]]:
-    """The points from a stroke's end along the darkest ink ahead to another stroke; none if it leads to none."""
+    """Return the points from a stroke's end along the darkest ink ahead to another stroke; none if it leads to none."""
     down, across = np.ogrid[: middle.shape[0], : middle.shape[1]]
     labels, _ = ndimage.label(
         middle & (np.hypot(down - end[0], across - end[1]) < 3 * FINER), np.ones((3, 3), dtype=bool)
@@ -104,7 +104,7 @@ def _onward(end: np.ndarray, middle: np.ndarray, smooth: np.ndarray) -> list[tup
 
 
 def _widest(middle: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """The most by which a pen may reach to each point: inside a loop, less than to the loop's own middle."""
+    """Return the most by which a pen may reach to each point: inside a loop, less than to the loop's own middle."""
     areas, count = ndimage.label(~middle)
     inner = ndimage.maximum(far, areas, np.arange(count + 1))
     most = np.where(inner > 0.5, LOOP * inner, np.inf)

@@ -139,7 +139,7 @@ class Photograph:
         return paste_crop(picture, place, 1.0 - image if self.inverted else image)
 
     def _around(self, place: Found | Box, size: tuple[int, int]) -> tuple[Image.Image, Found | Box]:
-        """The surroundings of a place, scaled into `size`, and the place in them."""
+        """Return the surroundings of a place, scaled into `size`, and the place in them."""
         box = place.box if isinstance(place, Found) else place
         side = round(1.6 * max(box[2] - box[0], box[3] - box[1])) if isinstance(place, Found) else 0
         spans = []
@@ -277,7 +277,7 @@ def _counted(count: int) -> str:
 
 
 def _boxed(photo: Image.Image, boxes: Sequence[Box]) -> Image.Image:
-    """A small copy of a photograph with its places drawn round."""
+    """Return a small copy of a photograph with its places drawn round."""
     small = photo.copy()
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     draw = ImageDraw.Draw(small)
@@ -287,7 +287,7 @@ def _boxed(photo: Image.Image, boxes: Sequence[Box]) -> Image.Image:
 
 
 def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other, on white."""
+    """Return pictures one below the other, on white."""
     sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height + 4 for each in pictures)), "white")
     top = 0
     for each in pictures:
@@ -297,7 +297,7 @@ def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def _centred(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A picture, scaled as a whole, in the middle of a white cell of `size`."""
+    """Return a picture, scaled as a whole, in the middle of a white cell of `size`."""
     fitted = ImageOps.contain(picture, size, Image.Resampling.BICUBIC)
     cell = Image.new("RGB", size, "white")
     cell.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))

@@ -242,13 +242,13 @@ def is_whole(path: Path) -> bool:
 
 
 def _is_pdf_of_ours(path: Path) -> bool:
-    """Whether Pillow wrote a file as PDF, which it does not read."""
+    """Return whether Pillow wrote a file as PDF, which it does not read."""
     with path.open("rb") as file:
         return b"created by Pillow" in file.read(64)
 
 
 def _is_wanted(file: str, is_meant: bool) -> bool:
-    """Whether a file is taken. One that the user named is, whatever it is, unless it is litter without a picture."""
+    """Return whether a file is taken: one that the user named always, unless it is litter without a picture."""
     if not is_litter(os.path.basename(file)):
         return is_meant or is_image(file)
     if not is_meant:
@@ -261,7 +261,7 @@ def _is_wanted(file: str, is_meant: bool) -> bool:
 
 
 def _files(path: str, leave_out: str | None) -> Iterator[tuple[str, int, bool]]:
-    """Files that a word names, where the part of their path begins that results keep, and whether it names them."""
+    """Return a word's files, where the part of their path begins that results keep, and whether it names them."""
     if os.path.isfile(path):
         yield path, len(path) - len(os.path.basename(path)), True
     elif os.path.isdir(path):

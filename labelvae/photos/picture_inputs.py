@@ -161,7 +161,7 @@ class PictureReader:
 
 
 def _depth(path: str, form: Form) -> tuple[Levels | None, int]:
-    """The range of a picture with more than 8 bits, and the level that is white in its result."""
+    """Return the range of a picture with more than 8 bits, and the level that is white in its result."""
     with open_image(path) as image:
         if not is_deep(image):
             return None, 255
@@ -174,7 +174,7 @@ def _depth(path: str, form: Form) -> tuple[Levels | None, int]:
 
 
 def _largest_of_pgm(image: Image.Image) -> int | None:
-    """The largest value that the head of a PGM names, which Pillow scales to 65535."""
+    """Return the largest value that the head of a PGM names, which Pillow scales to 65535."""
     tile = getattr(image, "tile", None) if image.format == "PPM" else None
     args = tile[0][3] if tile else None
     return (

@@ -42,7 +42,7 @@ def pieces_of(levels: np.ndarray, ink: np.ndarray, floor: float) -> Pieces:
 
 
 def _alone(pieces: Pieces, fuller: np.ndarray) -> dict[int, Box]:
-    """The boxes of pieces that are hardly longer at a lower level; what is left of a line is part of a long one there.
+    """Return the boxes of pieces that are hardly longer at a lower level, where the rest of a line is part of it.
 
     Args:
         pieces: the pieces at a level.
@@ -83,14 +83,14 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
 
 
 def at_border(labels: np.ndarray) -> np.ndarray:
-    """The labels that occur within three pixels of the border."""
+    """Return the labels that occur within three pixels of the border."""
     return np.unique(
         np.concatenate([part.ravel() for part in (labels[:3], labels[-3:], labels[:, :3], labels[:, -3:])])
     )
 
 
 def beyond_paper(mask: np.ndarray) -> np.ndarray:
-    """The parts of a mask that reach the border of the picture and are thicker there than strokes: table, hand."""
+    """Return the parts of a mask that reach the picture's border and are thicker there than strokes: table, hand."""
     side = 2 * (round(LARGEST_STROKE * max(mask.shape)) // 2) + 1
     core = lowest(mask, side, side)
     if not core.any():
@@ -104,7 +104,7 @@ def beyond_paper(mask: np.ndarray) -> np.ndarray:
 
 
 def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
-    """Whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
+    """Return whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
     far = int(0.5 * thick) + 6
     place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)
     piece, others = labels[place] == index, labels[place] > 0
@@ -124,7 +124,7 @@ def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thic
 
 
 def _core(levels: np.ndarray, piece: np.ndarray, grain: float) -> np.ndarray:
-    """The levels of a piece, without its grain; at its edge, those of the nearest pixel of its middle."""
+    """Return the levels of a piece, without its grain; at its edge, those of the nearest pixel of its middle."""
     inside = piece.astype(np.float32)[..., None]
     share = ndimage.gaussian_filter(inside, (grain, grain, 0)).clip(1e-6)
     levels = ndimage.gaussian_filter(levels * inside, (grain, grain, 0)) / share
@@ -135,7 +135,7 @@ def _core(levels: np.ndarray, piece: np.ndarray, grain: float) -> np.ndarray:
 
 
 def _edge_width(ink: np.ndarray, labels: np.ndarray, index: int, box: Box) -> float:
-    """Width of the edge of a piece, in pixels: a pen's is sharp, that of a shadow or a lamp's spot is not."""
+    """Return the width of the edge of a piece, in pixels: a pen's is sharp, a shadow's or a lamp's spot's is not."""
     place = tuple(slice(max(0, side.start - 2), side.stop + 2) for side in box)
     piece = labels[place] == index
     full = float(np.quantile(ink[place][piece], 0.8))
@@ -172,7 +172,7 @@ def grouped(labels: np.ndarray, boxes: dict[int, Box]) -> list[list[int]]:
 
 
 def is_encircled(points: np.ndarray, ring: np.ndarray, box: Box) -> bool:
-    """Whether points lie in a hole of a piece, as a digit in a drawn circle does: they are no part of the piece."""
+    """Return whether points lie in a hole of a piece, as a digit in a drawn circle does, and are no part of it."""
     rows, columns = (points - [side.start for side in box]).T
     if min(rows.min(), columns.min()) < 0 or rows.max() >= ring.shape[0] or columns.max() >= ring.shape[1]:
         return False
@@ -180,7 +180,7 @@ def is_encircled(points: np.ndarray, ring: np.ndarray, box: Box) -> bool:
 
 
 def _underlines(line: Box, other: Box) -> bool:
-    """Whether a piece is a flat line close below another one, and reaches beyond it on both sides."""
+    """Return whether a piece is a flat line close below another one, and reaches beyond it on both sides."""
     (down, across), (tall, wide) = line, other
     flat = down.stop - down.start < 0.25 * (across.stop - across.start)
     close = 0 <= down.start - tall.stop + 0.1 * (tall.stop - tall.start) < 0.5 * (tall.stop - tall.start)
@@ -189,7 +189,7 @@ def _underlines(line: Box, other: Box) -> bool:
 
 
 def _widest_gap(small: Box, large: Box, longest: int) -> float:
-    """Up to which distance two pieces are one digit, as a share of the larger one's longer side.
+    """Return up to which distance two pieces are one digit, as a share of the larger one's longer side.
 
     Args:
         small: the smaller piece.
@@ -206,17 +206,17 @@ def _widest_gap(small: Box, large: Box, longest: int) -> float:
 
 
 def longer_side(box: Box) -> int:
-    """The longer side of a box."""
+    """Return the longer side of a box."""
     return int(max(box[0].stop - box[0].start, box[1].stop - box[1].start))
 
 
 def bounds(boxes: list[Box]) -> Box:
-    """The smallest box that holds all boxes."""
+    """Return the smallest box that holds all boxes."""
     return tuple(slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in (0, 1))
 
 
 def drawn_inside(inside: np.ndarray, members: list[int]) -> bool:
-    """Whether something else is drawn inside a digit, as eyes are in a face.
+    """Return whether something else is drawn inside a digit, as eyes are in a face.
 
     Args:
         inside: labels of the pieces within the digit's box, `(h, w)`.

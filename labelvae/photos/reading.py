@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import ndimage
+from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -117,7 +118,7 @@ def read_digits(
     side, the photograph is refused. So is a photograph that seems to lie upside down.
 
     Args:
-        picture: of any size and mode.
+        picture: a picture of any size and mode.
         guide: a classifier of the model's images, from images `(B, 1, H, W)` in [0, 1] to logits `(B, K)`.
         vae: the model of grey images that will relabel the digits.
         bright: whether the strokes are brighter than the paper; None finds out.
@@ -178,7 +179,7 @@ _HELD = {0: "as it is", 1: "turned left", 3: "turned right"}
 
 
 def _is_readable(readings: list[Reading]) -> bool:
-    """Whether most of what was found is a digit; of two or four, half will do if nothing speaks against that half."""
+    """Return whether most pieces are digits; of two or four, half will do if nothing speaks against that half."""
     sure = [one for one in readings if not one.doubted]
     return 2 * len(sure) > len(readings) or (2 * len(sure) == len(readings) and _least(sure) >= UPRIGHT)
 
@@ -203,7 +204,7 @@ def _unread(readings: list[Reading], names: Sequence[str] | None) -> str:
 
 
 def _least(readings: list[Reading]) -> float:
-    """The confidence of the least sure digit."""
+    """Return the confidence of the least sure digit."""
     return min(one.confidence for one in readings)
 
 
@@ -212,13 +213,13 @@ def _labels(readings: list[Reading]) -> list[int]:
 
 
 def _strength(way: tuple[int, list[Reading]]) -> float:
-    """What speaks for a way to hold the photograph, in log-odds: quarters of a turn, and what is read then."""
+    """Return what speaks for a way to hold the photograph, in log-odds: quarters of a turn, and what is read then."""
     sure = min(max(_least(way[1]), 1e-4), SUREST)
     return math.log(sure / (1 - sure)) + (0 if way[0] else UPRIGHT_FIRST)
 
 
 def _is_clear(way: tuple[int, list[Reading]], other: tuple[int, list[Reading]]) -> bool:
-    """Whether much more speaks for one way to hold the photograph than for another."""
+    """Return whether much more speaks for one way to hold the photograph than for another."""
     return _strength(way) - _strength(other) >= CLEAR
 
 
@@ -243,7 +244,7 @@ def _parts_joined(
 
 
 def _close(one: Found, other: Found) -> bool:
-    """Whether there is little between two digits, down and across."""
+    """Return whether there is little between two digits, down and across."""
     starts, ends = ([(one.box[side], other.box[side]) for side in pair] for pair in ((0, 1), (2, 3)))
     longest = max(max(end) - min(start) for start, end in zip(starts, ends, strict=True))
     gaps = [max(start) - min(end) for start, end in zip(starts, ends, strict=True)]
@@ -252,7 +253,7 @@ def _close(one: Found, other: Found) -> bool:
 
 @torch.no_grad()
 def usual_energy(guide: nn.Module, vae: ConditionalVAE) -> float:
-    """The energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more.
+    """Return the energy of a model's own digits: log-sum-exp of the logits, of which 98 of 100 have more.
 
     The codes are of N(0, I): they are more varied than those of a prior, which knows the digits of its data alone.
     """
@@ -271,29 +272,25 @@ def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) 
     energy = float(guide(image[None]).logsumexp(dim=1))
     drawn = vae.relabel(image[None], label, label).cpu()
     missed = _smooth(drawn - image).square().sum() / _smooth(image[None]).square().sum().clamp_min(1e-6)
-    known = _sigmoid(3 * (energy - LEAST_ENERGY * usual))
-    confidence = float(belief[label]) * known * _sigmoid(40 * (0.2 - float(missed)))
+    known, drawn_like = expit([3 * (energy - LEAST_ENERGY * usual), 40 * (0.2 - float(missed))]).tolist()
+    confidence = float(belief[label]) * known * drawn_like
     is_digit = _holes(found.ink) <= MOST_HOLES and found.ink.shape[0] > FLATTEST * found.ink.shape[1]
     return Reading(found, image, label, confidence if is_digit else 0.0)
 
 
 def _smooth(images: Tensor) -> Tensor:
-    """Images blurred a little: a stroke that is drawn a little aside is hardly missed."""
+    """Return images blurred a little: a stroke that is drawn a little aside is hardly missed."""
     return F.avg_pool2d(images, 3, 1, 1)
 
 
 def _holes(ink: np.ndarray) -> int:
-    """How many areas of paper strokes enclose, without the smallest."""
+    """Return how many areas of paper strokes enclose, without the smallest."""
     labels, _ = ndimage.label(np.pad(ink < 0.4, 1, constant_values=True))
     return int((np.bincount(labels.ravel())[2:] > 0.002 * ink.size).sum())
 
 
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
-
-
 def _moved(image: Tensor) -> Tensor:
-    """An image turned by up to 10 degrees, scaled and sheared, `(18, 1, H, W)`."""
+    """Return an image turned by up to 10 degrees, scaled and sheared, `(18, 1, H, W)`."""
     moves = [(turn, size, lean) for turn in (-0.17, 0.0, 0.17) for size in (0.9, 1.0, 1.12) for lean in (-0.1, 0.1)]
     turn, size, lean = torch.tensor(moves, dtype=image.dtype, device=image.device).T
     cosine, sine, zero = size * turn.cos(), size * turn.sin(), torch.zeros_like(turn)

@@ -55,7 +55,7 @@ def read_scan(
     fit: Fit = "pad",
     levels: Levels | None = None,
 ) -> Tensor:
-    """The picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
+    """Read the picture in a file as an image `(C, H, W)` in [0, 1]; see `fit_scan`.
 
     Args:
         path: the file, where `~` is the home folder; or a file that is open for reading bytes.
@@ -91,7 +91,7 @@ def fit_scan(
     fit: Fit = "pad",
     levels: Levels | None = None,
 ) -> Tensor:
-    """A picture of any size and mode as an image `(C, H, W)` in [0, 1].
+    """Fit a picture of any size and mode into an image `(C, H, W)` in [0, 1].
 
     Args:
         picture: what was scanned, photographed or drawn. The colours of an array are red, green and blue; OpenCV reads
@@ -191,7 +191,7 @@ def check_fit(image_shape: ImageShape, fit: Fit) -> tuple[ImageShape, str]:
 
 
 def _fitted(bands: list[Image.Image], image_shape: ImageShape, invert: bool, fit: Fit) -> Tensor:
-    """What `plain` returned, as an image `(C, H, W)` in [0, 1]."""
+    """Return what `plain` returned, as an image `(C, H, W)` in [0, 1]."""
     _, height, width = image_shape
     if fit == "strokes":
         return _strokes(eight_bits(bands), height, width)
@@ -214,7 +214,7 @@ def _cropped(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scaled as a whole into `size` (W, H), at least one pixel wide and high, the rest in the colour of the edge."""
+    """Scale a picture as a whole into `size` (W, H); the rest has the colour of its edge."""
     ratio, wanted = picture.width / picture.height, size[0] / size[1]
     width, height = size
     if ratio > wanted:
@@ -228,7 +228,7 @@ def _padded(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _edge(picture: Image.Image) -> float | tuple[int, ...]:
-    """The median of each channel along the edge."""
+    """Return the median of each channel along the edge."""
     pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     colour = np.median(edge, axis=0)
@@ -238,7 +238,7 @@ def _edge(picture: Image.Image) -> float | tuple[int, ...]:
 
 
 def _strokes(picture: Image.Image, height: int, width: int) -> Tensor:
-    """The one digit of a picture, scaled and centred, `(1, H, W)`."""
+    """Return the one digit of a picture, scaled and centred, `(1, H, W)`."""
     found = find_digits(picture)
     if len(found) > 1:
         raise ValueError(

@@ -11,8 +11,8 @@ def seen_sheet(reading: PhotoReading, names: list[str], side: int = 480) -> Imag
     """Draw what the model sees: the photograph with a box round each digit, and each digit in its frame.
 
     Args:
-        reading: of `read_digits`.
-        names: of the classes.
+        reading: what `read_digits` returned.
+        names: the names of the classes.
         side: longest side of the photograph on the sheet, in pixels.
 
     Returns:

@@ -128,7 +128,7 @@ def find_writing(picture: Image.Image, bright: bool | None = None) -> tuple[list
 
 
 def _paper_about(picture: Image.Image) -> tuple[int, ...] | None:
-    """The colour of the paper about a digit that fills its RGB picture to the edge; None where there is none."""
+    """Return the colour of the paper about a digit that fills its RGB picture to the edge; None where there is none."""
     small = picture.reduce(max(1, max(picture.size) // SMALLEST_SIDE))
     levels = np.asarray(small, dtype=np.float32) / 255.0
     edge = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
@@ -147,13 +147,13 @@ def _paper_about(picture: Image.Image) -> tuple[int, ...] | None:
 
 
 def _moved(found: Found, by: int) -> Found:
-    """A digit whose place is the same, in a picture with a border or without it."""
+    """Return a digit whose place is the same, in a picture with a border or without it."""
     left, top, right, bottom = (edge + by for edge in found.box)
     return replace(found, box=(left, top, right, bottom))
 
 
 def _writing(picture: Image.Image, bright: bool | None) -> tuple[list[Found], list[Found]]:
-    """The digits in an RGB picture, of that ink for which most speaks, and smaller strokes; none of both if none is."""
+    """Return the digits in an RGB picture, of the ink for which most speaks, and smaller strokes."""
     longest = max(picture.size)
     factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
     size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
@@ -189,7 +189,7 @@ def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _local_median(level: np.ndarray) -> np.ndarray:
-    """The median of a large neighbourhood of each pixel, `(H, W)`."""
+    """Return the median of a large neighbourhood of each pixel, `(H, W)`."""
     height, width = level.shape
     step = max(1, round(max(height, width) / 48))
     small = np.asarray(Image.fromarray(level).reduce(step))
@@ -199,7 +199,7 @@ def _local_median(level: np.ndarray) -> np.ndarray:
 
 
 def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> tuple[list[Found], list[Found]]:
-    """The digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
+    """Return the digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
     floor = max(FAINTEST, middle + 5 * spread)
@@ -240,7 +240,7 @@ def _is_bar(found: Found) -> bool:
 
 
 def _unevenness(found: Found) -> float:
-    """How much the ink of a digit varies along its strokes: standard deviation over mean."""
+    """Return how much the ink of a digit varies along its strokes: standard deviation over mean."""
     core = (found.ink > 0.5).astype(np.float32)
     reach = max(2.0, found.width) / 2
     along = ndimage.gaussian_filter(found.ink * core, reach) / ndimage.gaussian_filter(core, reach).clip(1e-3)
@@ -249,7 +249,7 @@ def _unevenness(found: Found) -> float:
 
 
 def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
-    """The ink on the paper, without stickers, coins and what reaches in; for bars, what reaches in as lines counts."""
+    """Return the ink on the paper, without stickers, coins and what reaches in; for bars, lines that reach in count."""
     if share == LEAST_SHARE:
         mask = (labels > 0) & ~np.isin(labels, at_border(labels))
     else:
@@ -258,5 +258,5 @@ def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) ->
 
 
 def _weight(found: list[Found]) -> float:
-    """How much speaks for digits: their contrast by their size, however thick their strokes."""
+    """Return how much speaks for digits: their contrast by their size, however thick their strokes."""
     return float(sum(max(one.ink.shape) * one.contrast for one in found))

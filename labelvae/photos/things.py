@@ -100,7 +100,7 @@ def _is_rod(found: Found) -> bool:
 
 
 def is_rectangle(filled: np.ndarray, share: float = RECTANGLE) -> bool:
-    """Whether a mask without holes fills that share of the tightest rectangle about it."""
+    """Return whether a mask without holes fills that share of the tightest rectangle about it."""
     edge = np.argwhere(filled & ~ndimage.binary_erosion(filled))
     angles = np.deg2rad(np.arange(0, 90, 2))
     axes = np.stack([np.cos(angles), np.sin(angles)]), np.stack([-np.sin(angles), np.cos(angles)])
@@ -109,13 +109,13 @@ def is_rectangle(filled: np.ndarray, share: float = RECTANGLE) -> bool:
 
 
 def _is_round(filled: np.ndarray) -> bool:
-    """Whether a mask without holes fills an ellipse."""
+    """Return whether a mask without holes fills an ellipse."""
     area, axes = spread(filled)
     return bool(area > ROUND * np.pi * axes[0] * axes[1])
 
 
 def _is_loop(hole: np.ndarray, filled: np.ndarray, blank: float) -> bool:
-    """Whether the holes in a round mask are those of a thick 0 or 8, as convex as an ellipse, and nothing written."""
+    """Return whether the holes in a round mask are those of a thick 0 or 8: convex as an ellipse, nothing written."""
     labels, count = ndimage.label(hole)
     spreads = [spread(labels == index) for index in range(1, count + 1)]
     if count > 2 or any(area < CONVEX * np.pi * axes[0] * axes[1] for area, axes in spreads):
@@ -125,7 +125,7 @@ def _is_loop(hole: np.ndarray, filled: np.ndarray, blank: float) -> bool:
 
 
 def spread(mask: np.ndarray) -> tuple[float, np.ndarray]:
-    """The area of a mask, and the half axes of the ellipse whose pixels spread as far, the shorter one first."""
+    """Return the area of a mask, and the half axes of the ellipse whose pixels spread as far, the shorter one first."""
     points = np.argwhere(mask).astype(float)
     spread = np.cov(points.T, bias=True) + np.eye(2) / 12  # a pixel is a square
     return float(len(points)), 2 * np.sqrt(np.linalg.eigvalsh(spread))
