@@ -82,9 +82,9 @@ def _line(piece: np.ndarray) -> _Line | None:
         return None
     points = np.argwhere(piece).astype(float)
     points -= points.mean(axis=0)
-    down, asquare = np.linalg.eigh(np.cov(points.T))[1][:, 1]
+    down, across = np.linalg.eigh(np.cov(points.T))[1][:, 1]
     sign = 1.0 if down >= 0 else -1.0
-    along, aside = sign * (points @ [down, asquare]), sign * (points @ [-asquare, down])
+    along, aside = sign * (points @ [down, across]), sign * (points @ [-across, down])
     length = float(np.ptp(along)) + 1
     slices = ((along - along.min()) / length * SLICES).astype(int)
     counts = np.bincount(slices, minlength=SLICES)
