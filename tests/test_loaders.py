@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from PIL import Image
+from torch.utils.data import DataLoader, Subset
 
 from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, evaluate
 from labelvae.data import image_sets
@@ -114,6 +116,19 @@ def decode(path: str) -> torch.Tensor:
             return torch.from_numpy(np.array(picture))[None]
     except OSError as error:
         raise ValueError(str(error)) from error
+
+
+def test_a_split_is_a_data_set_of_torch(pictures):
+    resident = pictures.load()
+    for images in (pictures, resident):
+        found, labels = next(iter(DataLoader(Subset(images, range(4, 9)), batch_size=3)))
+        assert torch.equal(found, resident.images[4:7].float() / 255)
+        assert torch.equal(labels, resident.labels[4:7])
+        with pytest.raises(IndexError):
+            images[40]
+    Path(pictures.paths[5]).write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="can no longer be read as an image"):
+        replace(pictures, skip_unreadable=True)[5]
 
 
 @pytest.mark.parametrize("how", [{}, {"shuffle": True, "seed": 5}, {"shuffle": True, "drop_last": True}])

@@ -35,6 +35,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image `(C, H, W)` in [0, 1] and its label, so that the set is a torch `Dataset`."""
+        return self.images[index].float() / 255.0, self.labels[index]
+
     @property
     def image_shape(self) -> ImageShape:
         """`(C, H, W)` of the images."""
@@ -119,6 +123,16 @@ class FileImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return an image `(C, H, W)` in [0, 1] and its label, so that the set is a torch `Dataset`.
+
+        Raises:
+            ValueError: a file that cannot be read.
+        """
+        found = replace(self, skip_unreadable=False)._read(torch.tensor([index]))
+        assert found is not None
+        return found[0][0].float() / 255.0, found[1][0]
 
     @property
     def nbytes(self) -> int:
