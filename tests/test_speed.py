@@ -101,7 +101,8 @@ def test_the_host_waits_when_it_logs_and_never_else(tmp_path, digits, monkeypatc
     often, seldom = (waits(tmp_path, digits, monkeypatch, 2, every) for every in (9, 36))
     assert often - seldom == 2  # 4 log calls against 1, one wait each, and 1 look at unlogged terms at an epoch's end
     longer = waits(tmp_path, digits, monkeypatch, 4, every=72)
-    assert longer - seldom <= 12  # 36 steps more: what Lightning and the look at the weights read at two epochs' ends
+    # 36 steps more: what Lightning and the looks at the weights read, at two epochs' ends and before two checkpoints
+    assert longer - seldom <= 14
 
 
 def test_page_faults_fall_fifty_times(tmp_path):
