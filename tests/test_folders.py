@@ -115,7 +115,7 @@ def test_files_of_one_size_are_no_copies(tmp_path, monkeypatch):
     ("folders", "says"),
     [
         (["a", "b:2"], r"class 'b': has 2 images, at least 3 are needed"),
-        (["train/a", "train/b:1", "test/a"], r"class 'b': has 1 images, at least 2 are needed"),
+        (["train/a", "train/b:1", "test/a"], r"class 'b': has 1 image, at least 2 are needed"),
         (["a", "b", "empty:0"], "the class 'empty' has no images"),
         (["test/a", "val/b"], "has test, val but no train"),
         (["train/a", "Train/b"], "for one split"),
@@ -244,6 +244,17 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
     (lost / "a").symlink_to("nowhere")
     with pytest.raises(ValueError, match="'a' is a link that leads nowhere"):
         list_folder(lost)
+
+
+def test_a_class_of_links_that_lead_nowhere_says_so(tmp_path):
+    for name in ("real/a", "train"):
+        (tmp_path / name).mkdir(parents=True)
+    pictures = [tmp_path / "real" / "a" / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(pictures):
+        Image.new("L", (8, 8), number).save(path)
+    (tmp_path / "train" / "a").symlink_to("real/a")
+    with pytest.raises(ValueError, match="but links that lead nowhere such as a; let them name whole paths"):
+        ImageData("folder", tmp_path)
 
 
 def test_numbers_are_in_their_order_and_an_old_order_is_kept(tmp_path):

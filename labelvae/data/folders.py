@@ -203,6 +203,8 @@ def _list_class(folder: str, above: Sequence[str], seen: _Seen) -> int:
 def _refuse_empty(folder: str, name: str) -> None:
     other = next((path for path in walk(folder, [os.path.dirname(folder)])), None)
     hint = f", but other files such as {other}; save them as PNG or JPEG" if other else "; add some, or take it away"
+    if other and not os.path.exists(os.path.join(folder, other)):
+        hint = f", but links that lead nowhere such as {other}; let them name whole paths"
     raise ValueError(f"{folder}: the class {name!r} has no images{hint}")
 
 

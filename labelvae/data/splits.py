@@ -50,9 +50,9 @@ def check_enough(images: StoredImages, class_names: Sequence[str], least: int) -
     for name, count in zip(class_names, images.labels.bincount(minlength=len(class_names)).tolist(), strict=True):
         if count < least:
             aims = {1: "to train", 2: "to train and to hold some out", 3: "to train, validate and test"}[least]
+            had = "1 image" if count == 1 else f"{count} images"
             raise ValueError(
-                f"class {name!r}: has {count} images, at least {least} are needed {aims}; "
-                "labels are indices from 0, or names"
+                f"class {name!r}: has {had}, at least {least} are needed {aims}; labels are indices from 0, or names"
             )
 
 
