@@ -343,7 +343,7 @@ def test_a_loss_that_is_no_number_stops_the_training():
     network = UNet(3, 2, (4, 4))
     with torch.no_grad():
         network.enter.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the loss is not finite"):
+    with pytest.raises(FloatingPointError, match="loss is not finite"):
         fit(SegmentationTraining(network), masked(4), masked(4), max_epochs=1)
 
 

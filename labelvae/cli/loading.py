@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelvae.data.settings import DataName, DataSettings
+from labelvae.system.errors import first_line
 
 if TYPE_CHECKING:  # --help must not pay for torch
     from labelvae.data.image_data import ImageData
@@ -149,8 +150,9 @@ def load_classifier(name: str, word: str, vae: Any) -> Any:
     try:
         network = torch.export.load(path).module()
     except Exception as error:  # whatever a broken file makes the reader raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{name}: {word}: not a file that torch.export.save wrote ({why:.200})") from error
+        raise ValueError(
+            f"{name}: {word}: not a file that torch.export.save wrote ({first_line(error):.200})"
+        ) from error
     finally:
         log.setLevel(level)
     try:

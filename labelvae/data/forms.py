@@ -18,6 +18,7 @@ from labelvae.data.depth import SIXTEEN_BITS, UNIT, Levels, common_levels, is_de
 from labelvae.data.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, plain, upright_size
 from labelvae.inputs.class_names import printable
 from labelvae.inputs.tensors import ImageShape
+from labelvae.system.errors import first_line
 
 DEFAULT_SIZE = 64
 """Height and width of images that differ in size, if no size is asked for."""
@@ -71,7 +72,7 @@ def decode(path: str | os.PathLike[str], form: Form) -> Tensor:
         with open_image(path) as file:
             picture = eight_bits(plain(file, form.mode, form.levels(file)))
     except UNREADABLE as error:
-        raise ValueError(_reason(error)) from error
+        raise ValueError(first_line(error)) from error
     pixels = torch.from_numpy(np.array(fit(picture, form.size)))
     return pixels[None] if form.mode == "L" else pixels.permute(2, 0, 1)
 
@@ -101,7 +102,7 @@ def common_form(paths: Sequence[str], image_size: tuple[int, int] | None = None)
                 sizes |= {size} if len(sizes) < 2 else set()
                 animated += [path] if is_animated(image) else []
         except UNREADABLE as error:
-            broken[place] = _reason(error)
+            broken[place] = first_line(error)
     if animated:
         warnings.warn(f"{animated[0]}: the first frame is taken of {len(animated)} animated images", stacklevel=3)
     size = image_size or (sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE))
@@ -158,7 +159,3 @@ def _say_levels(found: Mapping[bool, Levels]) -> None:
             warnings.warn(
                 f"{kind}: levels {levels.low:g} to {levels.high:g} of these files become 0 to 255", stacklevel=4
             )
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

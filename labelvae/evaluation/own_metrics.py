@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from labelvae.inputs.conversions import described
+from labelvae.system.errors import first_line
 
 GIVEN = {
     "images": "the held-out images, (B, C, H, W) in [0, 1]",
@@ -67,8 +68,7 @@ class OwnMetrics:
             try:
                 metric.update(**{each: shown[each].detach().cpu() for each in wanted})
             except Exception as error:  # code from outside may raise anything
-                why = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise ValueError(f"metrics: {name} fails on {', '.join(wanted)} ({why:.200})") from error
+                raise ValueError(f"metrics: {name} fails on {', '.join(wanted)} ({first_line(error):.200})") from error
 
     def results(self) -> dict[str, float]:
         """Return the results by name. A dict or several numbers give one result for each entry.

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from labelvae.data.given_data import pair_of
-from labelvae.inputs.checks import check_kind, check_number
+from labelvae.inputs.checks import check_kind
 from labelvae.models.flow import ConditionalFlow as ConditionalFlow  # noqa: PLC0414  where it is looked for
-from labelvae.training.checked_task import CheckedTask
-from labelvae.training.optimizers import clip_gradients, scheduled_adamw
-from labelvae.training.steps import planned_steps, skip_seen_batches
+from labelvae.training.history import TaskWithHistory
+from labelvae.training.optimizers import clip_gradients
 
 
-class FlowTraining(CheckedTask):
+class FlowTraining(TaskWithHistory):
     """Trains a flow by maximum likelihood with AdamW, a linear warm-up and a cosine.
 
     Args:
@@ -33,13 +31,9 @@ class FlowTraining(CheckedTask):
     """
 
     def __init__(self, flow: ConditionalFlow, learning_rate: float = 1e-3, weight_decay: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(learning_rate, weight_decay)
         check_kind("flow", flow, ConditionalFlow)
         self.flow = flow
-        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
-        self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
-        self.history: list[dict[str, float]] = []
-        self._seen: dict[str, list[tuple[Tensor, int]]] = {}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the mean negative log-likelihood of a batch of data and labels `(B,)`, in nats.
@@ -57,45 +51,8 @@ class FlowTraining(CheckedTask):
     def _nats(self, name: str, batch: Any) -> Tensor:
         data, labels = pair_of(batch, "batch")
         nats = -self.flow.log_prob(data, labels).mean()
-        self._seen.setdefault(name, []).append((nats.detach(), len(labels)))
+        self.keep(name, nats, len(labels))
         return nats
-
-    def on_train_epoch_end(self) -> None:
-        """Write the epoch's means into the history.
-
-        Raises:
-            FloatingPointError: the likelihood is not finite.
-        """
-        means = {}
-        for name, kept in self._seen.items():
-            values, counts = zip(*kept, strict=True)
-            means[name] = float(torch.stack(values).cpu().float() @ torch.tensor(counts).float()) / sum(counts)
-        self._seen = {}
-        self.history.append(means)
-        if not all(map(math.isfinite, means.values())):
-            raise FloatingPointError("training: the likelihood is not finite; lower the learning rate")
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the history."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["history"] = self.history
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the history."""
-        self.history = list(checkpoint.get("history", []))
-
-    def on_fit_start(self) -> None:
-        """Take up training mode, and forget what a validation before the training left."""
-        self.train()
-        self._seen = {}
-
-    def on_train_start(self) -> None:
-        """Skip the batches that a training which was saved within an epoch has seen."""
-        skip_seen_batches(self.trainer)
-
-    def on_sanity_check_end(self) -> None:
-        """Forget what Lightning's check before the training left."""
-        self._seen = {}
 
     def configure_gradient_clipping(
         self,
@@ -105,13 +62,3 @@ class FlowTraining(CheckedTask):
     ) -> None:
         """Clip the gradient's norm, see `clip_gradients`."""
         clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule.
-
-        Raises:
-            ValueError: a trainer without an end or without batches.
-        """
-        steps = planned_steps(self.trainer, self.trainer.max_epochs)
-        groups = [{"params": list(self.flow.parameters())}]
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")

@@ -15,6 +15,7 @@ from labelvae.losses.record import LossTerms
 from labelvae.models.frozen import Classifier
 from labelvae.models.latent import DiagonalGaussian
 from labelvae.models.vae import ConditionalVAE
+from labelvae.system.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _tried(name: str, function: Term, trial: StepRecord) -> Any:
     try:
         return function(trial)
     except Exception as error:  # code from outside may raise anything
-        why = (str(error).strip() or type(error).__name__).splitlines()[0].replace(_Tried.__name__, StepRecord.__name__)
+        why = first_line(error).replace(_Tried.__name__, StepRecord.__name__)
         raise ValueError(
             f"terms: {name} fails on three grey images of shape {tuple(trial.images.shape)} on {trial.images.device} "
             f"({why:.200}); a StepRecord has images, labels, wrong, posterior, code, reconstruction, counterfactual "

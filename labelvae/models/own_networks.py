@@ -18,6 +18,7 @@ from labelvae.models.inference import evaluation_mode
 from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 from labelvae.models.savable import plain_weights
 from labelvae.system.compiling import uncompiled
+from labelvae.system.errors import first_line
 
 PARTS = ("encoder", "decoder")
 
@@ -139,11 +140,12 @@ def _kept(part: nn.Module) -> Iterator[None]:
 
 
 def _failing(name: str, given: Tensor, error: Exception) -> ValueError:
-    why = (str(error).strip() or type(error).__name__).splitlines()[0]
     kind, called = "codes", "decoder(z, label)"
     if name == "encoder":
         kind, called = "images", 'encoder(images), or as encoder(images, label) if encoder_label is not "none"'
-    return ValueError(f"{name}: fails on {kind} of shape {tuple(given.shape)} ({why:.200}); it is called as {called}")
+    return ValueError(
+        f"{name}: fails on {kind} of shape {tuple(given.shape)} ({first_line(error):.200}); it is called as {called}"
+    )
 
 
 def own_parts(model: Any, parametrized: bool = True) -> dict[str, str]:

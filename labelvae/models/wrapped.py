@@ -23,6 +23,7 @@ from labelvae.models.loaded import check_both, check_loaded
 from labelvae.models.pyramids import pyramid
 from labelvae.models.watching import fitted, linear_inputs, maps_seen, octaves
 from labelvae.system.compiling import uncompiled
+from labelvae.system.errors import first_line
 
 Features = Callable[[Tensor], Tensor]
 
@@ -173,8 +174,7 @@ class WrappedClassifier(Classifier):
                 failing = "features"
                 features = logits if self._features is None else self._features(prepared)
             except Exception as error:  # code from outside may raise anything
-                why = (str(error).strip() or type(error).__name__).splitlines()[0]
-                hint = "give the size that it wants as size=, or another image_shape"
+                why, hint = first_line(error), "give the size that it wants as size=, or another image_shape"
                 if "channels" in why:
                     hint = "give a network for images of such channels, or put a module in front, as InColour in "
                     hint += "examples/own_parts.py"

@@ -23,6 +23,7 @@ from labelvae.data.image_data import ImageData
 from labelvae.inputs.class_names import printable
 from labelvae.models.vae import ConditionalVAE
 from labelvae.runs.settings import Settings
+from labelvae.system.errors import first_line
 from labelvae.system.whole_files import sweep, write_whole
 
 _MODELS = ("guide", "judge", "vae", "unguided")
@@ -205,8 +206,9 @@ def checked_checkpoint(path: Path, epochs: int, task: LightningModule) -> Path:
         done, weights = checkpoint["epoch"] + 1, checkpoint["state_dict"]
         shapes = {name: value.shape for name, value in weights.items()}
     except Exception as error:  # whatever a broken file makes the reader raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: is no whole checkpoint ({first}); delete it to train this step anew") from error
+        raise ValueError(
+            f"{path}: is no whole checkpoint ({first_line(error)}); delete it to train this step anew"
+        ) from error
     if shapes != {name: value.shape for name, value in task.state_dict().items()}:
         raise ValueError(f"{path}: is a checkpoint of another network or version; delete it to train this step anew")
     if done > epochs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -10,15 +9,13 @@ import torch
 from torch import Tensor
 
 from labelvae.data.given_data import pair_of
-from labelvae.inputs.checks import check_choice, check_count, check_flag, check_kind, check_number
+from labelvae.inputs.checks import check_choice, check_count, check_flag, check_kind
 from labelvae.segmentation.losses import PixelLoss, pixel_loss
 from labelvae.segmentation.unet import UNet
-from labelvae.training.checked_task import CheckedTask
-from labelvae.training.optimizers import scheduled_adamw
-from labelvae.training.steps import planned_steps
+from labelvae.training.history import TaskWithHistory
 
 
-class SegmentationTraining(CheckedTask):
+class SegmentationTraining(TaskWithHistory):
     """Train a U-Net with AdamW, a linear warm-up and a cosine.
 
     With `labelvae.training.callbacks.LastCheckpoint`, a training that was stopped goes on as if it had never stopped:
@@ -53,18 +50,14 @@ class SegmentationTraining(CheckedTask):
         turn: bool = False,
         crop: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, weight_decay)
         check_kind("network", network, UNet)
         check_choice("loss", loss, get_args(PixelLoss))
         self.network = network
         self.loss = loss
-        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
-        self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
         self.flip = check_flag("flip", flip)
         self.turn = check_flag("turn", turn)
         self.crop = None if crop is None else check_count("crop", crop, at_least=8)
-        self.history: list[dict[str, float]] = []
-        self._sums: dict[str, list[tuple[Tensor, int]]] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits `(B, K, H, W)` of images `(B, C, H, W)` in [0, 1]."""
@@ -83,7 +76,7 @@ class SegmentationTraining(CheckedTask):
         images, masks = (images, masks) if self.crop is None else cropped(images, masks, self.crop)
         images, masks = mirrored(images, masks, left_right=self.flip or self.turn, turn=self.turn)
         loss = pixel_loss(self.loss, self.forward(images), masks).mean()
-        self._keep("train_loss", loss.detach(), len(images))
+        self.keep("train_loss", loss, len(images))
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -91,24 +84,9 @@ class SegmentationTraining(CheckedTask):
         images, masks = _parts(batch)
         logits = self.forward(images)
         accuracy = (logits.argmax(dim=1) == masks).float().mean()
-        self._keep("loss", pixel_loss(self.loss, logits, masks).mean(), len(images))
-        self._keep("pixel_accuracy", accuracy, len(images))
+        self.keep("loss", pixel_loss(self.loss, logits, masks).mean(), len(images))
+        self.keep("pixel_accuracy", accuracy, len(images))
         self.log("val/pixel_accuracy", accuracy, batch_size=len(images))
-
-    def on_train_epoch_end(self) -> None:
-        """Add the epoch's means to the history.
-
-        Raises:
-            FloatingPointError: the loss is not finite.
-        """
-        means = {}
-        for name, kept in self._sums.items():
-            values, counts = zip(*kept, strict=True)
-            means[name] = float(torch.stack(values).cpu() @ torch.tensor(counts).float()) / sum(counts)
-        self._sums = {}
-        self.history.append(means)
-        if not all(map(math.isfinite, means.values())):
-            raise FloatingPointError("training: the loss is not finite; lower the learning rate")
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the arguments of the network and of the training, as plain values."""
@@ -118,7 +96,7 @@ class SegmentationTraining(CheckedTask):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the history and the arguments."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint |= {"history": self.history, self.CHECKPOINT_HYPER_PARAMS_KEY: self.hyperparameters()}
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.hyperparameters()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the history.
@@ -133,29 +111,7 @@ class SegmentationTraining(CheckedTask):
                     f"{name}: expected {before[name]!r}, with which the checkpoint was made, got {now[name]!r}; "
                     "go on with the same arguments, or train anew"
                 )
-        self.history = list(checkpoint.get("history", []))
-
-    def on_fit_start(self) -> None:
-        """Take up training mode, and forget the values of a validation before the training."""
-        self.train()
-        self._sums = {}
-
-    def on_sanity_check_end(self) -> None:
-        """Forget the values of Lightning's check before the training."""
-        self._sums = {}
-
-    def _keep(self, name: str, value: Tensor, images: int) -> None:
-        self._sums.setdefault(name, []).append((value, images))
-
-    def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule.
-
-        Raises:
-            ValueError: a trainer without an end or without batches.
-        """
-        steps = planned_steps(self.trainer, self.trainer.max_epochs)
-        groups = [{"params": list(self.network.parameters())}]
-        return scheduled_adamw(groups, self.learning_rate, self.weight_decay, steps, "cosine")
+        super().on_load_checkpoint(checkpoint)
 
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor]:

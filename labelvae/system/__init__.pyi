@@ -1,6 +1,7 @@
 from .allocator import keep_freed_memory as keep_freed_memory
 from .compiling import compiled_or_eager as compiled_or_eager
 from .compiling import uncompiled as uncompiled
+from .errors import first_line as first_line
 from .memory import fits as fits
 from .memory import free_memory as free_memory
 from .process import check_one_process as check_one_process

@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import nn
 
+from labelvae.system.errors import first_line
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -46,8 +48,7 @@ def compiled_or_eager(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return chosen[0](*args, **kwargs)
         except _failures() as error:
-            reason = str(error).strip().partition("\n")[0]
-            warnings.warn(f"compile: not possible here, training goes on without ({reason})", stacklevel=2)
+            warnings.warn(f"compile: not possible here, training goes on without ({first_line(error)})", stacklevel=2)
             chosen[0] = function
             return function(*args, **kwargs)
 

@@ -11,6 +11,7 @@ from .checkpoints import Rebuildable as Rebuildable
 from .dashboard import Relabelled as Relabelled
 from .descriptions import plain_loss as plain_loss
 from .descriptions import plain_network as plain_network
+from .history import TaskWithHistory as TaskWithHistory
 from .loggers import artifact_name as artifact_name
 from .loggers import close_logger as close_logger
 from .loggers import code_version as code_version

@@ -13,6 +13,7 @@ import fsspec
 import torch
 from lightning.pytorch import LightningModule
 
+from labelvae.system.errors import first_line
 from labelvae.training.checked_task import CheckedTask
 from labelvae.training.descriptions import SavedLoss, built
 from labelvae.training.descriptions import plain_loss as plain_loss  # noqa: PLC0414  where they were before
@@ -172,9 +173,8 @@ def _read(path: str | Path | IO[bytes], weights_only: bool | None) -> dict[str, 
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; give the path of a checkpoint in it, such as last.ckpt") from None
     except Exception as error:  # torch raises anything on the bytes of a broken file
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{path}: is no checkpoint that can be read ({first}); of a file you trust, "
+            f"{path}: is no checkpoint that can be read ({first_line(error)}); of a file you trust, "
             "weights_only=False reads anything"
         ) from error
     return checkpoint

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from labelvae.system.errors import first_line
+
 Step = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
 
 FIRST = 3
@@ -75,8 +77,9 @@ class GraphedStep:
                 self._recording = self._record(images, labels, progress)
             except Exception as error:
                 self._refused = True
-                reason = str(error).strip().partition("\n")[0]
-                warnings.warn(f"graphs: not possible with this step, it runs without ({reason})", stacklevel=2)
+                warnings.warn(
+                    f"graphs: not possible with this step, it runs without ({first_line(error)})", stacklevel=2
+                )
         kept = self._recording
         if kept is None or images.shape != kept.images.shape or labels.shape != kept.labels.shape:
             return self.step(images, labels, progress)
