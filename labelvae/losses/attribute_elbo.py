@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from labelvae.attributes.rows import asked_rows
 from labelvae.data.augmentation import augment, noised
-from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind
 from labelvae.inputs.tensors import check_images
 from labelvae.losses.guidance import CONSTRAINT_RATE, LARGEST_LOG_CHANGE
 from labelvae.losses.guided_elbo import GuidedELBO
-from labelvae.losses.objective import LEAST_SCALE, Objective
-from labelvae.losses.terms import cycle_loss, kl_divergence, linear_warm_up
+from labelvae.losses.objective import Objective
+from labelvae.losses.terms import kl_divergence, linear_warm_up
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.system.compiling import uncompiled
@@ -190,9 +189,7 @@ class AttributeELBO(GuidedELBO):
             ValueError: images or labels of another shape, type or range; a guide of other images or attributes.
         """
         how = self.objective
-        if how.learn_scale and self.training:
-            with torch.no_grad():
-                self.log_scale.clamp_min_(math.log(LEAST_SCALE))
+        self._keep_scale()
         self.check_networks(vae)
         check_images(images, vae.image_shape)
         assert vae.attributes is not None
@@ -226,13 +223,8 @@ class AttributeELBO(GuidedELBO):
             add("own_label", how.own_label_weight, guidance.nll(torch.sigmoid(logits), rows).sum(dim=1))
         if how.class_mean_weight > 0:
             add("class_mean", how.class_mean_weight, label_covariance(posterior.mean, own_weights.weights))
-        if how.cycle_weight > 0 or how.image_cycle_weight > 0:
-            again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), asked_weights)
-            if how.cycle_weight > 0:
-                add("cycle", how.cycle_weight, cycle_loss(z.detach(), again))
-            if how.image_cycle_weight > 0:
-                back = vae.decode_logits(again.rsample(), own_weights)
-                add("image_cycle", how.image_cycle_weight, self.reconstruction(images, back))
+        for name, term in self._cycle_terms(vae, images, own_weights, z, counterfactual, asked_weights).items():
+            add(name, getattr(how, f"{name}_weight"), term)
         return AttributeTerms(torch.stack([term.mean() for term in weighted]).sum(), terms, by_attribute)
 
     def check_networks(self, vae: ConditionalVAE) -> None:

@@ -17,7 +17,7 @@ from labelvae.data.settings import Augmentation
 from labelvae.inputs.checks import check_kind, check_same_data
 from labelvae.inputs.class_names import check_order
 from labelvae.inputs.conversions import described
-from labelvae.inputs.tensors import check_images, check_labels, noised_labels, wrong_labels
+from labelvae.inputs.tensors import Labels, check_images, check_labels, noised_labels, wrong_labels
 from labelvae.losses.adversarial import adversarial_terms, check_maps
 from labelvae.losses.guidance import Guidance
 from labelvae.losses.likelihoods import NAMED, Gaussian, PixelLikelihood, likelihood_of, settings_of
@@ -184,9 +184,7 @@ class GuidedELBO(nn.Module):
                 classes; a decoder that does not see the label, with a term that needs counterfactuals.
         """
         how = self.objective
-        if how.learn_scale and self.training:
-            with torch.no_grad():  # the last step may have taken it below
-                self.log_scale.clamp_min_(math.log(LEAST_SCALE))
+        self._keep_scale()
         self.check_networks(vae)
         check_images(images, vae.image_shape)
         labels = check_labels(labels, vae.num_classes, len(images))
@@ -216,13 +214,7 @@ class GuidedELBO(nn.Module):
             if self.guidance is not None and how.label_weight > 0:
                 terms["counterfactual_label"] = guided = self.guidance.label_loss(counterfactual, wrong)
                 self.guidance.move_label_weight(images, labels, wrong, guided, warm_up)
-            if how.cycle_weight > 0 or how.image_cycle_weight > 0:
-                again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), wrong)
-                if how.cycle_weight > 0:
-                    terms["cycle"] = cycle_loss(z.detach(), again)
-                if how.image_cycle_weight > 0:
-                    back = vae.decode_logits(again.rsample(), labels)
-                    terms["image_cycle"] = self.reconstruction(images, back)
+            terms |= self._cycle_terms(vae, images, labels, z, counterfactual, wrong)
             if how.style_weight > 0:
                 terms["style"] = style_loss(images, labels, counterfactual, wrong, vae.num_classes)
             if style is not None:
@@ -237,6 +229,26 @@ class GuidedELBO(nn.Module):
         total = torch.stack([(weights[name] * term).mean() for name, term in (terms | own).items()]).sum()
         learned = self.guidance.label_weight if self.guidance is not None and how.label_constraint else None
         return LossTerms(total=total, label_weight=learned, own_terms=own, **terms)
+
+    def _keep_scale(self) -> None:
+        """Take the learned scale back to the least one, below which the last step may have taken it."""
+        if self.objective.learn_scale and self.training:
+            with torch.no_grad():
+                self.log_scale.clamp_min_(math.log(LEAST_SCALE))
+
+    def _cycle_terms(
+        self, vae: ConditionalVAE, images: Tensor, own: Labels, z: Tensor, counterfactual: Tensor, asked: Labels
+    ) -> dict[str, Tensor]:
+        """Encode counterfactuals again, and return the terms of both cycles that are used."""
+        how = self.objective
+        terms: dict[str, Tensor] = {}
+        if how.cycle_weight > 0 or how.image_cycle_weight > 0:
+            again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), asked)
+            if how.cycle_weight > 0:
+                terms["cycle"] = cycle_loss(z.detach(), again)
+            if how.image_cycle_weight > 0:
+                terms["image_cycle"] = self.reconstruction(images, vae.decode_logits(again.rsample(), own))
+        return terms
 
     @property
     def guide(self) -> Classifier | None:
