@@ -21,7 +21,7 @@ def adversarial_terms(
     labels: Tensor,
     counterfactual: Tensor,
     wrong: Tensor,
-    how: Augmentation,
+    augmentation: Augmentation,
 ) -> dict[str, Tensor]:
     """Compute the two terms of a discriminator.
 
@@ -36,15 +36,15 @@ def adversarial_terms(
         labels: their own labels, int64 `(B,)`.
         counterfactual: the counterfactuals, `(B, C, H, W)` in [0, 1].
         wrong: the labels asked of the counterfactuals, int64 `(B,)`.
-        how: the random changes made to the images before D sees them. An image and its counterfactual get the same
-            change.
+        augmentation: the random changes made to the images before D sees them. An image and its counterfactual get the
+            same change.
 
     Returns:
         "adversarial", `-D(x', y')`, and "discriminator", the hinge loss. Each is `(B,)`. A score has no unit.
     """
     own, asked = (F.one_hot(y, discriminator.num_classes).to(images.dtype) for y in (labels, wrong))
-    drawn = draw_change(images, how)
-    images, counterfactual = (change(each, drawn, how) for each in (images, counterfactual))
+    drawn = draw_change(images, augmentation)
+    images, counterfactual = (change(each, drawn, augmentation) for each in (images, counterfactual))
     fixed = {name: value.detach() for name, value in discriminator.named_parameters()}
     fake: list[Tensor] = []
     real: list[Tensor] = []

@@ -188,7 +188,7 @@ class AttributeELBO(GuidedELBO):
         Raises:
             ValueError: images or labels of another shape, type or range; a guide of other images or attributes.
         """
-        how = self.objective
+        objective = self.objective
         self._keep_scale()
         self.check_networks(vae)
         check_images(images, vae.image_shape)
@@ -200,11 +200,14 @@ class AttributeELBO(GuidedELBO):
 
         posterior = vae.encode(images, own_weights)
         z = posterior.rsample()
-        codes = noised(torch.cat([z, z]), how.latent_noise)
+        codes = noised(torch.cat([z, z]), objective.latent_noise)
         logits, other = vae.decode_logits(codes, both).chunk(2)
-        warm_up = linear_warm_up(progress, how.warm_up_share)
-        terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
-        weighted = [terms["reconstruction"], warm_up * how.beta * terms["kl"]]
+        warm_up = linear_warm_up(progress, objective.warm_up_share)
+        terms = {
+            "reconstruction": self.reconstruction(images, logits),
+            "kl": kl_divergence(posterior, objective.free_bits),
+        }
+        weighted = [terms["reconstruction"], warm_up * objective.beta * terms["kl"]]
 
         def add(name: str, weight: float, term: Tensor) -> None:
             terms[name] = term
@@ -213,18 +216,18 @@ class AttributeELBO(GuidedELBO):
         counterfactual = torch.sigmoid(other)
         by_attribute: dict[str, Tensor] = {}
         guidance: AttributeGuidance | None = self.guidance  # type: ignore[assignment]
-        if guidance is not None and how.label_weight > 0:
+        if guidance is not None and objective.label_weight > 0:
             nll = guidance.nll(counterfactual, asked)
             guidance.move_label_weight(images, rows, asked, nll, warm_up)
             by_attribute = dict(zip(vae.attributes, nll.unbind(dim=1), strict=True))
             terms["counterfactual_label"] = nll.sum(dim=1)
             weighted.append(warm_up * (guidance.label_weight * nll).sum(dim=1))
-        if guidance is not None and how.own_label_weight > 0:
-            add("own_label", how.own_label_weight, guidance.nll(torch.sigmoid(logits), rows).sum(dim=1))
-        if how.class_mean_weight > 0:
-            add("class_mean", how.class_mean_weight, label_covariance(posterior.mean, own_weights.weights))
+        if guidance is not None and objective.own_label_weight > 0:
+            add("own_label", objective.own_label_weight, guidance.nll(torch.sigmoid(logits), rows).sum(dim=1))
+        if objective.class_mean_weight > 0:
+            add("class_mean", objective.class_mean_weight, label_covariance(posterior.mean, own_weights.weights))
         for name, term in self._cycle_terms(vae, images, own_weights, z, counterfactual, asked_weights).items():
-            add(name, getattr(how, f"{name}_weight"), term)
+            add(name, getattr(objective, f"{name}_weight"), term)
         return AttributeTerms(torch.stack([term.mean() for term in weighted]).sum(), terms, by_attribute)
 
     def check_networks(self, vae: ConditionalVAE) -> None:

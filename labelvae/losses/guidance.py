@@ -91,10 +91,10 @@ class Guidance(nn.Module):
         Returns:
             The mean over the guides, `(B,)`, in nats.
         """
-        how = self.objective
-        loss = label_loss if how.label_loss == "categorical" else binary_label_loss
-        seen = augment(images, how.guide_augmentation)
-        return torch.stack([loss(each(seen), labels, how.label_smoothing) for each in self.guides]).mean(dim=0)
+        objective = self.objective
+        loss = label_loss if objective.label_loss == "categorical" else binary_label_loss
+        seen = augment(images, objective.guide_augmentation)
+        return torch.stack([loss(each(seen), labels, objective.label_smoothing) for each in self.guides]).mean(dim=0)
 
     def on_reconstructions(self, images: Tensor, reconstructed: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the terms of reconstructions: "own_label" and "perceptual".

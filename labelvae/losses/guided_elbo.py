@@ -133,8 +133,8 @@ class GuidedELBO(nn.Module):
                     "Gaussian(0.1) is one"
                 )
             self.objective = replace(self.objective, **settings_of(likelihood))
-        how = self.objective
-        self.likelihood = likelihood or likelihood_of(how.likelihood, how.scale, how.learn_scale)
+        objective = self.objective
+        self.likelihood = likelihood or likelihood_of(objective.likelihood, objective.scale, objective.learn_scale)
         if guide is None or isinstance(guide, Classifier):
             check_maps(discriminator, guide)
         log_scale = torch.tensor(math.log(self.objective.scale))
@@ -183,51 +183,54 @@ class GuidedELBO(nn.Module):
             ValueError: images or labels of another shape, type or range; a guide or a discriminator of other images or
                 classes; a decoder that does not see the label, with a term that needs counterfactuals.
         """
-        how = self.objective
+        objective = self.objective
         self._keep_scale()
         self.check_networks(vae)
         check_images(images, vae.image_shape)
         labels = check_labels(labels, vae.num_classes, len(images))
         wrong = wrong_labels(labels, vae.num_classes) if wrong is None else wrong
         wrong = check_labels(wrong, vae.num_classes, len(images), name="wrong")
-        labels, wrong = noised_labels(labels, wrong, how.label_noise if self.training else 0.0, vae.num_classes)
+        labels, wrong = noised_labels(labels, wrong, objective.label_noise if self.training else 0.0, vae.num_classes)
 
         # Everything is encoded in one batch and decoded in one batch: batch statistics then cover own labels,
         # wrong labels and changed styles alike.
-        style = draw_change(images, how.style_change) if how.equivariance_weight > 0 else None
-        seen = [images] if style is None else [images, change(images, style, how.style_change)]
+        style = draw_change(images, objective.style_change) if objective.equivariance_weight > 0 else None
+        seen = [images] if style is None else [images, change(images, style, objective.style_change)]
         posteriors = vae.encode(torch.cat(seen), labels.repeat(len(seen)))
         posterior = posteriors[: len(images)]
         z, *z_changed = posteriors.rsample().split(len(images))
         asked = [labels, wrong, wrong][: 2 + len(z_changed) if self._needs_counterfactuals else 1]
-        codes = noised(torch.cat([z, z, *z_changed][: len(asked)]), how.latent_noise)
+        codes = noised(torch.cat([z, z, *z_changed][: len(asked)]), objective.latent_noise)
         logits, *others = vae.decode_logits(codes, torch.cat(asked)).split(len(images))
 
-        warm_up = linear_warm_up(progress, how.warm_up_share)
-        terms = {"reconstruction": self.reconstruction(images, logits), "kl": kl_divergence(posterior, how.free_bits)}
+        warm_up = linear_warm_up(progress, objective.warm_up_share)
+        terms = {
+            "reconstruction": self.reconstruction(images, logits),
+            "kl": kl_divergence(posterior, objective.free_bits),
+        }
         if self.guidance is not None:
             terms |= self.guidance.on_reconstructions(images, torch.sigmoid(logits), labels)
-        if how.class_mean_weight > 0:
+        if objective.class_mean_weight > 0:
             terms["class_mean"] = class_mean_loss(posterior.mean, labels)
         if others:
             counterfactual = torch.sigmoid(others[0])
-            if self.guidance is not None and how.label_weight > 0:
+            if self.guidance is not None and objective.label_weight > 0:
                 terms["counterfactual_label"] = guided = self.guidance.label_loss(counterfactual, wrong)
                 self.guidance.move_label_weight(images, labels, wrong, guided, warm_up)
             terms |= self._cycle_terms(vae, images, labels, z, counterfactual, wrong)
-            if how.style_weight > 0:
+            if objective.style_weight > 0:
                 terms["style"] = style_loss(images, labels, counterfactual, wrong, vae.num_classes)
             if style is not None:
-                target = change(counterfactual.detach(), style, how.style_change)
+                target = change(counterfactual.detach(), style, objective.style_change)
                 terms["equivariance"] = self.reconstruction(target, others[1])
             if self.discriminator is not None:
                 pair = (images, labels, counterfactual, wrong)
-                terms |= adversarial_terms(self.discriminator, self.guide, *pair, how.discriminator_augmentation)
+                terms |= adversarial_terms(self.discriminator, self.guide, *pair, objective.discriminator_augmentation)
         made = (images, labels, wrong, posterior, z, logits, others[0] if others else None)
         own = {} if self.own_terms is None else self.own_terms(record_of(*made, self.guide))
         weights = self._weights(warm_up, wrong)
         total = torch.stack([(weights[name] * term).mean() for name, term in (terms | own).items()]).sum()
-        learned = self.guidance.label_weight if self.guidance is not None and how.label_constraint else None
+        learned = self.guidance.label_weight if self.guidance is not None and objective.label_constraint else None
         return LossTerms(total=total, label_weight=learned, own_terms=own, **terms)
 
     def _keep_scale(self) -> None:
@@ -240,13 +243,13 @@ class GuidedELBO(nn.Module):
         self, vae: ConditionalVAE, images: Tensor, own: Labels, z: Tensor, counterfactual: Tensor, asked: Labels
     ) -> dict[str, Tensor]:
         """Encode counterfactuals again, and return the terms of both cycles that are used."""
-        how = self.objective
+        objective = self.objective
         terms: dict[str, Tensor] = {}
-        if how.cycle_weight > 0 or how.image_cycle_weight > 0:
-            again = vae.encode(augment(counterfactual, Augmentation(noise=how.cycle_noise)), asked)
-            if how.cycle_weight > 0:
+        if objective.cycle_weight > 0 or objective.image_cycle_weight > 0:
+            again = vae.encode(augment(counterfactual, Augmentation(noise=objective.cycle_noise)), asked)
+            if objective.cycle_weight > 0:
                 terms["cycle"] = cycle_loss(z.detach(), again)
-            if how.image_cycle_weight > 0:
+            if objective.image_cycle_weight > 0:
                 terms["image_cycle"] = self.reconstruction(images, vae.decode_logits(again.rsample(), own))
         return terms
 
@@ -257,26 +260,27 @@ class GuidedELBO(nn.Module):
 
     @property
     def _needs_counterfactuals(self) -> bool:
-        how = self.objective
-        guided = self.guidance is not None and how.label_weight > 0
-        tied = max(how.cycle_weight, how.image_cycle_weight, how.style_weight, how.equivariance_weight) > 0
+        objective = self.objective
+        guided = self.guidance is not None and objective.label_weight > 0
+        tied = max(objective.cycle_weight, objective.image_cycle_weight, objective.style_weight) > 0
+        moved = objective.equivariance_weight > 0
         own = self.own_terms is not None and bool(self.own_terms.read_counterfactuals)
-        return guided or tied or own or self.discriminator is not None
+        return guided or tied or moved or own or self.discriminator is not None
 
     def _weights(self, warm_up: float | Tensor, asked: Tensor) -> dict[str, float | Tensor]:
-        how = self.objective
+        objective = self.objective
         return {
             "reconstruction": 1.0,
-            "kl": warm_up * how.beta,
+            "kl": warm_up * objective.beta,
             "counterfactual_label": warm_up * (0.0 if self.guidance is None else self.guidance.label_weight[asked]),
-            "own_label": warm_up * how.own_label_weight,
-            "perceptual": warm_up * how.perceptual_weight,
-            "class_mean": warm_up * how.class_mean_weight,
-            "cycle": warm_up * how.cycle_weight,
-            "image_cycle": warm_up * how.image_cycle_weight,
-            "style": warm_up * how.style_weight,
-            "equivariance": warm_up * how.equivariance_weight,
-            "adversarial": warm_up * how.adversarial_weight,
+            "own_label": warm_up * objective.own_label_weight,
+            "perceptual": warm_up * objective.perceptual_weight,
+            "class_mean": warm_up * objective.class_mean_weight,
+            "cycle": warm_up * objective.cycle_weight,
+            "image_cycle": warm_up * objective.image_cycle_weight,
+            "style": warm_up * objective.style_weight,
+            "equivariance": warm_up * objective.equivariance_weight,
+            "adversarial": warm_up * objective.adversarial_weight,
             "discriminator": 1.0,
             **({} if self.own_terms is None else {k: warm_up * w for k, w in self.own_terms.weights.items()}),
         }
