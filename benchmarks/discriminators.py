@@ -43,7 +43,8 @@ from labelvae.data.augmentation import change, draw_change
 from labelvae.data.loaders import ImageLoader
 from labelvae.losses import guided_elbo
 from labelvae.losses.adversarial import adversarial_terms
-from labelvae.losses.refinement import Refined, guide_of
+from labelvae.losses.refinement import Refined
+from labelvae.losses.refinement_files import guide_of
 from labelvae.losses.terms import hinge_loss
 from labelvae.models.discriminator import Discriminator
 from labelvae.photos.picture_files import save_picture

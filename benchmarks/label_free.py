@@ -21,7 +21,8 @@ from unflattered import rotation_network
 from labelvae import ConditionalVAE, ImageData, evaluate
 from labelvae.data.loaders import ImageLoader
 from labelvae.evaluation.scores import save_scores, scores_table
-from labelvae.losses.refinement import guide_of, refining
+from labelvae.losses.refinement import refining
+from labelvae.losses.refinement_files import guide_of
 from labelvae.models.hub import guide_folder
 from labelvae.runs.experiment import Experiment
 from labelvae.runs.presets import CIFAR10_SMALL

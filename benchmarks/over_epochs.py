@@ -29,7 +29,8 @@ from unflattered import rotation_network
 from labelvae import ConditionalVAE, ImageData, VAETraining, evaluate
 from labelvae.data.loaders import ImageLoader
 from labelvae.losses import guidance
-from labelvae.losses.refinement import Refined, guide_of, save_radius
+from labelvae.losses.refinement import Refined
+from labelvae.losses.refinement_files import guide_of, save_radius
 from labelvae.models.hub import PACKAGED
 from labelvae.runs.experiment import Experiment
 from labelvae.runs.presets import CIFAR10_SMALL

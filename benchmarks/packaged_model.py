@@ -33,7 +33,8 @@ from labelvae.data.settings import DataSettings
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
 from labelvae.flows import RealNVP
 from labelvae.inputs.class_names import write_classes
-from labelvae.losses.refinement import FILE, Refined, save_radius
+from labelvae.losses.refinement import Refined
+from labelvae.losses.refinement_files import FILE, save_radius
 from labelvae.models.card import write_model_card
 from labelvae.models.frozen import Classifier
 from labelvae.models.hub import PACKAGED
@@ -61,6 +62,7 @@ def main(
     guide: Path | None = None,
     judge: Path | None = None,
     refine: float | None = None,
+    residual_blur: float = 0.0,
     images: int | None = None,
     bits: int | None = None,
     guide_bits: int | None = None,
@@ -78,6 +80,7 @@ def main(
         guide: Folder of the guide, if not the run's.
         judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
         refine: Radius that is saved beside the model; without it, the preset's.
+        residual_blur: Blur, in pixels, of the residual that is added before the refinement; saved beside the radius.
         images: So many test images are scored, as many of each class; without it, all.
         bits: So many for a weight of the model; without it, half precision.
         guide_bits: So many for a weight of the guide; without it, half precision.
@@ -103,11 +106,11 @@ def main(
     for name, part, most in (("vae", model, bits), ("guide", adviser, guide_bits)):
         (part.half() if most is None else part).save_pretrained(out / name, most)
         write_classes(out / name, known.class_names)
-    save_radius(out / "vae", radius)
+    save_radius(out / "vae", radius, residual_blur)
     model, adviser = ConditionalVAE.from_pretrained(out / "vae"), LabelClassifier.from_pretrained(out / "guide")
     kept = "float16" if bits is None else f"{bits} bits"
     scored(kept if radius > 0 else f"{kept}, as it comes", model)
-    best = Refined(model, adviser, radius) if radius > 0 else model
+    best = Refined(model, adviser, radius, residual_blur=residual_blur) if radius > 0 else model
     if radius > 0:
         scored(f"refined by {radius:g}, as it comes", best)
     print(scores_table(scores))

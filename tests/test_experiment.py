@@ -14,7 +14,7 @@ from PIL import Image
 
 from labelvae import ClassifierTraining, ConditionalVAE, ImageData, LabelClassifier, VAETraining
 from labelvae.flows import LatentFlow
-from labelvae.losses.refinement import saved_radius
+from labelvae.losses.refinement_files import saved_radius
 from labelvae.runs import experiment
 from labelvae.runs.building import without_label_loss
 from labelvae.runs.experiment import run_experiment

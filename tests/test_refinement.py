@@ -6,11 +6,13 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from labelvae import ConditionalVAE, LabelClassifier, evaluate
 from labelvae.__main__ import main
 from labelvae.losses.attack import projected_gradient
-from labelvae.losses.refinement import FILE, RADIUS, Refined, refined, refining, save_radius, saved_radius
+from labelvae.losses.refinement import RADIUS, Refined, refined, refining
+from labelvae.losses.refinement_files import FILE, save_radius, saved_radius
 from labelvae.losses.terms import label_loss
 from labelvae.runs import presets
 from labelvae.runs.settings import Settings
@@ -107,6 +109,34 @@ def test_a_model_with_its_guide_relabels_in_the_place_of_the_model(run):
     assert agreement[1] > agreement[0]  # by the guide
 
 
+def test_the_large_shapes_of_an_image_are_carried_over(run):
+    vae, guide = ConditionalVAE.from_pretrained(run), LabelClassifier.from_pretrained(run)
+    own = torch.tensor([1, 0, 2, 2, 1, 0, 0])
+    blur = torch.as_tensor(
+        gaussian_filter((IMAGES - vae.reconstruct(IMAGES, own)).numpy(), (0, 0, 1.0, 1.0), mode="nearest")
+    )
+    expected = (vae.relabel(IMAGES, LABELS) + blur).clamp(0.0, 1.0)
+    model = Refined(vae, guide, radius=0.0, residual_blur=1.0)
+    torch.testing.assert_close(
+        model.relabel(IMAGES, LABELS, own), expected, rtol=0, atol=1e-2
+    )  # another cut of the tail
+    with torch.no_grad():
+        read = guide(IMAGES).argmax(dim=1)
+    assert not torch.equal(read, own)
+    torch.testing.assert_close(model.relabel(IMAGES, LABELS), model.relabel(IMAGES, LABELS, read, chunk_size=3))
+    plain = Refined(vae, guide, radius=0.0)
+    assert torch.equal(plain.relabel(IMAGES, LABELS, own), vae.relabel(IMAGES, LABELS))
+    either = [each.relabel(IMAGES, LABELS, own, residual=True) for each in (model, plain)]
+    assert torch.equal(*either)  # the whole residual holds these shapes already
+
+
+def test_a_refined_model_draws_the_large_shapes_first_and_then_refines(run):
+    vae, guide = ConditionalVAE.from_pretrained(run), LabelClassifier.from_pretrained(run)
+    before = Refined(vae, guide, radius=0.0, residual_blur=2.0).relabel(IMAGES, LABELS, LABELS)
+    after = Refined(vae, guide, radius=0.5, residual_blur=2.0).relabel(IMAGES, LABELS, LABELS)
+    torch.testing.assert_close(after, refined(guide, before, LABELS, 0.5))
+
+
 def test_names_are_labels_and_blends_are_refused(run):
     model = Refined.from_pretrained(run)
     assert model.radius == RADIUS
@@ -127,12 +157,19 @@ def test_a_radius_is_kept_beside_the_model(run):
     assert Refined.from_pretrained(run).radius == 0.25
     assert refining(vae, run, 0.5).radius == 0.5
     assert refining(vae, run, 0) is vae
+    assert refining(vae, run).residual_blur == 0
+    save_radius(run / "vae", 0.25, residual_blur=1.5)
+    assert refining(vae, run, 0.5).residual_blur == Refined.from_pretrained(run, 0.5).residual_blur == 1.5
     save_radius(run / "vae", 0)
     assert not (run / "vae" / FILE).exists()
 
 
 @pytest.mark.parametrize(
-    "said", ["", "2", "[]", "{}", '{"radius": "2"}', '{"radius": -1}', '{"radius": NaN}', '{"radius": true}']
+    "said",
+    [
+        *("", "2", "[]", "{}", '{"radius": "2"}', '{"radius": -1}', '{"radius": NaN}', '{"radius": true}'),
+        *('{"radius": 2, "residual_blur": "1"}', '{"radius": 2, "residual_blur": -1}'),
+    ],
 )
 def test_a_broken_radius_is_named(run, said):
     (run / "vae" / FILE).write_text(said)

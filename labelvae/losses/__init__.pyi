@@ -20,11 +20,11 @@ from .own_terms import Term as Term
 from .record import LossTerms as LossTerms
 from .refinement import Refined as Refined
 from .refinement import check_radius as check_radius
-from .refinement import guide_of as guide_of
 from .refinement import refined as refined
 from .refinement import refining as refining
-from .refinement import save_radius as save_radius
-from .refinement import saved_radius as saved_radius
+from .refinement_files import guide_of as guide_of
+from .refinement_files import save_radius as save_radius
+from .refinement_files import saved_radius as saved_radius
 from .terms import bernoulli_nll as bernoulli_nll
 from .terms import binary_label_loss as binary_label_loss
 from .terms import class_mean_loss as class_mean_loss

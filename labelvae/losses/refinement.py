@@ -1,15 +1,12 @@
 """Counterfactuals taken further towards their label by the gradient of a robust guide.
 
 `refined` changes images. `Refined` is a model together with its guide, and can be used in place of the model. If
-`refinement.json` lies in the folder of a saved model, `labelvae relabel` and `labelvae evaluate` refine by the radius
-in that file.
+`refinement.json` lies in the folder of a saved model, `labelvae relabel` and `labelvae evaluate` refine as it says.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import warnings
 from pathlib import Path
 from typing import Self
 
@@ -19,19 +16,14 @@ from torch import Tensor
 from labelvae.inputs.checks import check_count, check_kind, check_number
 from labelvae.inputs.tensors import Images, ImageShape, Labels, as_images, check_images, check_labels
 from labelvae.losses.attack import differentiable
+from labelvae.losses.refinement_files import guide_of, saved_refinement
 from labelvae.losses.terms import label_loss
-from labelvae.models.classifier import LabelClassifier
-from labelvae.models.edits import confined
+from labelvae.models.edits import confined, with_coarse_residual
 from labelvae.models.frozen import Classifier
-from labelvae.models.hub import guide_folder, locate
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.passes import most_at_once
 from labelvae.models.vae import ConditionalVAE
 from labelvae.models.wrapped import check_differentiable, matching
-from labelvae.system.whole_files import write_whole
-
-FILE = "refinement.json"
-"""File in the folder of a saved model: the radius by which its counterfactuals are refined."""
 
 RADIUS = 2.0
 """Default radius. It suits images of 32x32 pixels in colour: a person sees the change."""
@@ -116,12 +108,21 @@ class Refined:
         guide: a classifier of the same images and classes, trained on attacked images.
         radius: the largest Euclidean distance of a refined counterfactual from that of the model. 0 refines nothing.
         steps: the number of steps of the refinement.
+        residual_blur: the standard deviation, in pixels, of the blur of the residual that is added before, see
+            `edits.with_coarse_residual`. 0 adds nothing. Without `own_labels`, the guide says what an image is.
 
     Raises:
         ValueError: an argument out of range; a guide of other images or classes.
     """
 
-    def __init__(self, vae: ConditionalVAE, guide: Classifier, radius: float = RADIUS, steps: int = 10) -> None:
+    def __init__(
+        self,
+        vae: ConditionalVAE,
+        guide: Classifier,
+        radius: float = RADIUS,
+        steps: int = 10,
+        residual_blur: float = 0.0,
+    ) -> None:
         check_kind("vae", vae, ConditionalVAE)
         check_kind("guide", guide, Classifier)
         matching("guide", guide, vae)
@@ -129,6 +130,7 @@ class Refined:
         self.vae, self.guide = vae, guide
         self.radius = check_radius("radius", radius, vae.image_shape)
         self.steps = check_count("steps", steps)
+        self.residual_blur = check_number("residual_blur", residual_blur, at_least=0, at_most=max(vae.image_shape[1:]))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, radius: float | None = None, device: torch.device | str = "cpu") -> Self:
@@ -147,8 +149,8 @@ class Refined:
             ValueError: no such model, or no guide in its run; an argument out of range.
         """
         vae = ConditionalVAE.from_pretrained(name, device)
-        radius = (saved_radius(name) or RADIUS) if radius is None else radius
-        return cls(vae, guide_of(name, device), radius)
+        saved, blur = saved_refinement(name)
+        return cls(vae, guide_of(name, device), (saved or RADIUS) if radius is None else radius, residual_blur=blur)
 
     @property
     def image_shape(self) -> ImageShape:
@@ -184,10 +186,20 @@ class Refined:
             ValueError: images or labels of another shape, type or range; labels that blend classes.
         """
         images = as_images(images, self.image_shape)
-        made = self.refine(
-            self.vae.relabel(images, labels, own_labels, chunk_size, residual=residual), labels, chunk_size
-        )
+        made = self.vae.relabel(images, labels, own_labels, chunk_size, residual=residual)
+        if self.residual_blur > 0 and not residual:
+            own = self._classes_of(images, chunk_size) if own_labels is None else own_labels
+            reconstructed = self.vae.reconstruct(images, own, chunk_size)
+            made = with_coarse_residual(images, made, reconstructed, self.residual_blur)
+        made = self.refine(made, labels, chunk_size)
         return made if mask is None else confined(images, made, mask)
+
+    @torch.no_grad()
+    def _classes_of(self, images: Tensor, chunk_size: int) -> Tensor:
+        """Return what the guide takes images for, `(B,)`."""
+        with evaluation_mode(self.guide) as guide:
+            parts = [guide(some.to(guide.device)).argmax(dim=1) for some in images.split(chunk_size)]
+        return torch.cat(parts)
 
     @property
     def decoder_sees_label(self) -> bool:
@@ -231,70 +243,6 @@ def refining(vae: ConditionalVAE, name: str | Path, radius: float | None = None)
     """
     if radius is not None:
         radius = check_radius("refine", radius, vae.image_shape)
-    wanted = saved_radius(name) if radius is None else radius
-    return Refined(vae, guide_of(name, vae.device), wanted) if wanted > 0 else vae
-
-
-def guide_of(name: str | Path, device: torch.device | str = "cpu") -> LabelClassifier:
-    """Load the guide of the run that made a model.
-
-    Args:
-        name: the folder or the name of the model.
-        device: the device of the weights.
-
-    Returns:
-        The guide, in evaluation mode.
-
-    Raises:
-        ValueError: there is no guide in the run.
-    """
-    folder = guide_folder(name)
-    if folder is None:
-        raise ValueError(
-            f"refine: expected the guide of the model's run beside {locate(name, ConditionalVAE.kind)}, in a folder "
-            "named guide, got nothing there; copy it there, or relabel without it (--refine 0)"
-        )
-    if _was_attacked(folder.parent / "settings.yaml") is False:
-        warnings.warn(
-            f"refine: the guide at {folder} was not trained on attacked images (guide.adversarial is 0), so "
-            "refining may draw noise that only the guide sees",
-            stacklevel=3,
-        )
-    return LabelClassifier.from_pretrained(folder, device)
-
-
-def save_radius(folder: str | Path, radius: float) -> None:
-    """Save the radius by which a model's counterfactuals are refined, in the model's folder; 0 deletes the file."""
-    path = Path(folder) / FILE
-    if check_number("radius", radius, at_least=0) > 0:
-        write_whole(path, json.dumps({"radius": radius}) + "\n")
-    else:
-        path.unlink(missing_ok=True)
-
-
-def saved_radius(name: str | Path) -> float:
-    """Return the radius by which the counterfactuals of a saved model are refined; 0 if none is saved.
-
-    Raises:
-        ValueError: a file without a radius.
-    """
-    path = locate(name, ConditionalVAE.kind) / FILE
-    if not path.is_file():
-        return 0.0
-    try:
-        return check_number("radius", json.loads(path.read_text(encoding="utf-8"))["radius"], at_least=0)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(
-            f'{path}: expected {{"radius": a number}} ({error}); delete it to relabel without refining'
-        ) from error
-
-
-def _was_attacked(settings: Path) -> bool | None:
-    """Return whether the guide of a run was trained on attacked images; None if the run does not say."""
-    import yaml
-
-    try:
-        said = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        return bool(said["guide"]["adversarial"] > 0)
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, RecursionError):
-        return None
+    saved, blur = saved_refinement(name)
+    wanted = saved if radius is None else radius
+    return Refined(vae, guide_of(name, vae.device), wanted, residual_blur=blur) if wanted > 0 else vae

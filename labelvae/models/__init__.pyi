@@ -16,6 +16,7 @@ from .discriminator import Discriminator as Discriminator
 from .edits import as_masks as as_masks
 from .edits import confined as confined
 from .edits import soft_edge as soft_edge
+from .edits import with_coarse_residual as with_coarse_residual
 from .edits import with_residual as with_residual
 from .export import Relabelling as Relabelling
 from .export import export_onnx as export_onnx

@@ -118,6 +118,24 @@ def with_residual(images: Tensor, changed: Tensor, reconstructed: Tensor) -> Ten
     return torch.where((edit == 0) & (weight == 1), images, carried.clamp(0.0, 1.0))
 
 
+def with_coarse_residual(images: Tensor, changed: Tensor, reconstructed: Tensor, width: float) -> Tensor:
+    """Carry over the large shapes of light and colour of an image that the model does not draw.
+
+    The result is `changed + blur(images - reconstructed)`. No edge of the image gets through the blur, so nothing that
+    the new label changes is drawn again.
+
+    Args:
+        images: the images, `(B, C, H, W)` in [0, 1].
+        changed: the counterfactuals, of the same shape.
+        reconstructed: the images under their own labels, of the same shape.
+        width: the standard deviation of the blur, in pixels.
+
+    Returns:
+        The counterfactuals with these shapes, `(B, C, H, W)` in [0, 1], of the dtype of `changed`.
+    """
+    return (changed + blurred((images - reconstructed).to(changed), width)).clamp(0.0, 1.0)
+
+
 def own_for_residual(own_labels: Labels | None) -> Labels:
     """Return the images' own labels, which the residual needs.
 

@@ -25,7 +25,8 @@ from labelvae.evaluation.diagnosis import diagnose
 from labelvae.evaluation.evaluator import ClassMean, ImageItself, Relabeller, evaluate
 from labelvae.evaluation.scores import Scores, save_scores, scores_table
 from labelvae.evaluation.weaknesses import advice, say
-from labelvae.losses.refinement import Refined, save_radius
+from labelvae.losses.refinement import Refined
+from labelvae.losses.refinement_files import save_radius
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.picture_files import save_picture
