@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from labelvae.cli.loading import order_of
 from labelvae.data.settings import DataSettings
 from labelvae.evaluation.attribute_scores import attribute_scores, evaluate_attributes, label_scores
 from labelvae.evaluation.references import UnchangedImages
+from labelvae.evaluation.weaknesses import advice
 from labelvae.models.card import model_card
+from labelvae.runs.attribute_steps import attribute_steps
 from labelvae.runs.presets import TABLE
 from labelvae.runs.run_folder import claim_folder
 from labelvae.visual import attribute_sheets
@@ -74,6 +77,23 @@ def test_a_folder_with_a_table_trains_with_one_command(run):
         assert picture.width > 3 * 90
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_run_whose_judge_guesses_says_so(tmp_path, fast):
+    data = ImageData("table", made_folder(tmp_path / "images"))
+    classifier = AttributeClassifier(data.image_shape, data.attributes, widths=(8,)).eval()
+    said = SimpleNamespace(
+        settings=SimpleNamespace(guide=None, judge=None, vae=None, find_learning_rate=False, fast_dev_run=fast),
+        data=data,
+        out=tmp_path,
+        wrong={},
+        classifier=lambda *_: classifier,
+        vae=lambda *_, **__: ConditionalVAE(data.image_shape, attributes=data.attributes, latent_dim=4).eval(),
+        finish=lambda scores: None,
+    )
+    attribute_steps(said)
+    assert ("kind: judge at chance" in said.wrong) is not fast
+
+
 def test_declared_columns_are_taken_and_the_rest_is_inferred(tmp_path):
     folder = made_folder(tmp_path / "images")
     angle = {"kind": "continuous", "low": 0, "high": 20, "periodic": True}
@@ -105,7 +125,7 @@ def test_images_that_cannot_be_read_are_named_or_left_out(tmp_path):
     (folder / "3.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"3\.png"):
         ImageData("table", folder)
-    with pytest.warns(UserWarning, match="1 images cannot be read and are left out"):
+    with pytest.warns(UserWarning, match="1 image cannot be read and is left out"):
         data = ImageData("table", folder, skip_unreadable=True)
     assert sum(len(split) for split in data.splits.values()) == 89
 
@@ -384,6 +404,8 @@ def test_the_image_itself_is_left_alone_and_follows_nothing():
     assert found.followed["place"]["mean_absolute_error"] > 1
     assert found.followed["lit"]["kept_accuracy"] == found.judge["lit"]["accuracy"] == 1
     assert found.row()["psnr"] == 100
+    assert found.recognized == {"lit": {"no": (8, 8), "yes": (8, 8)}}
+    assert list(advice(found)) == ["place: seldom followed", "lit: seldom followed"]
     with pytest.raises(ValueError, match="labels: place: expected a value that is known, got none"):
         attribute_scores(UnchangedImages(Places.attributes, (1, 8, 8)), Places(), images, {"lit": rows[:, 1]})
 

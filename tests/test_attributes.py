@@ -529,3 +529,30 @@ def test_a_reader_without_weights_is_refused():
     reader = AttributeClassifier((1, 8, 8), {"on": Binary()}, widths=(4,)).to("meta")
     with pytest.raises(ValueError, match="classifier: expected values, got a tensor of the meta device"):
         reader.read(torch.rand(2, 1, 8, 8))
+
+
+def test_values_in_more_forms():
+    kinds = Attributes({"pet": Category(["cat", "dog"]), "age": Continuous(0, 9)})
+    wanted = torch.tensor([[1.0, 2.0], [0.0, math.nan]])
+    column = type("ChunkedArray", (), {"to_pylist": lambda _: [2, None]})()
+    for given in (
+        [{"pet": "dog", "age": 2}, {"pet": "cat"}],
+        {"pet": ["dog", "cat"], "age": [2, pandas.NA]},
+        {"pet": ["dog", "cat"], "age": column},
+    ):
+        torch.testing.assert_close(kinds.rows(given), wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"pet": {"cat", "dog"}}, "labels: pet: expected one of cat, dog .*, got set in row 0"),
+        ({"age": 10**400}, "labels: age: expected numbers from 0 to 9, got 1000"),
+        ({"age": torch.zeros(2, device="meta")}, "labels: age: expected values, got a tensor of the meta device"),
+    ],
+)
+def test_values_that_are_none(given, says):
+    with pytest.raises(ValueError, match=says):
+        Attributes({"pet": Category(["cat", "dog"]), "age": Continuous(0, 9)}).rows(given)
+    with pytest.raises(ValueError, match="high: expected a finite number, got 1000"):
+        Continuous(0, 10**400)

@@ -212,3 +212,9 @@ def test_bad_settings_are_refused(arguments):
 def test_the_brightest_of_nine_pixels_is_a_maximum_of_two_sides():
     images = torch.rand(3, 2, 9, 11)
     assert torch.equal(_brightest(images, 1), F.max_pool2d(images, 3, 1, 1))
+
+
+@pytest.mark.parametrize("how", [None, {"rotation": 5}])
+def test_changes_that_are_none_are_said(how):
+    with pytest.raises(ValueError, match="how: expected Augmentation, got "):
+        augment(torch.rand(2, 1, 8, 8), how)

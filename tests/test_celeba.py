@@ -127,3 +127,34 @@ def test_a_table_that_does_not_fit_in_memory_stays_in_its_files(tmp_path):
     assert torch.cat([split.labels for split in streamed.splits.values()]).isnan().sum() == 1
     (folder / "7.png").write_bytes((folder / "7.png").read_bytes() + b" ")
     assert ImageData("table", folder).fingerprint() != held.fingerprint()
+
+
+def test_files_of_celeba_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"list_attr_celeba\.txt: no such file or folder"):
+        ImageData("celeba", tmp_path / ("x" * 300))
+    root = made_celeba(tmp_path) / "celeba"
+    (root / "list_attr_celeba.txt").unlink()
+    (root / "list_attr_celeba.txt").mkdir()
+    with pytest.raises(ValueError, match=r"list_attr_celeba\.txt: this list cannot be read \(Is a directory\)$"):
+        ImageData("celeba", root)
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(ValueError, match=r"celeba: this folder cannot be read \(Permission denied\)$"):
+        ImageData("celeba", root)
+
+
+def test_celeba_in_png_and_attributes_in_any_form(tmp_path):
+    wanted = ImageData("celeba", made_celeba(tmp_path), attributes={"Male": None, "Smiling": None})
+    for path in (tmp_path / "celeba" / "img_align_celeba").iterdir():
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".png"))
+        path.unlink()
+    for asked in ({"Smiling", "Male"}, ["Male", "Smiling", "Male"]):
+        data = ImageData("celeba", tmp_path, attributes=asked)
+        assert list(data.attributes) == ["Male", "Smiling"]
+        assert torch.equal(data.splits["test"].images, wanted.splits["test"].images)
+        assert torch.equal(data.splits["test"].labels, wanted.splits["test"].labels)
+    assert list(ImageData("celeba", tmp_path, attributes="Smiling").attributes) == ["Smiling"]

@@ -5,7 +5,15 @@ import unicodedata
 import pytest
 import torch
 
-from labelvae.inputs.class_names import file_names, label_of, labels_of, printable, read_classes, write_classes
+from labelvae.inputs.class_names import (
+    check_names,
+    file_names,
+    label_of,
+    labels_of,
+    printable,
+    read_classes,
+    write_classes,
+)
 from labelvae.visual.grids import grid
 
 ODD = ["a\nb", "q\"uo'te", "100%", " lead", "😀", "x: y", "-minus", "#hash", "caf\udce9", "all", "कि", "\u2028"]
@@ -81,3 +89,38 @@ def test_any_names_are_drawn_in_one_line():
     sheet = grid([[image]] * len(ODD), [[name] for name in ODD], row_titles=ODD, column_titles=["\n\udcff"])
     assert sheet.height > 8 * len(ODD)
     assert all(printable(name).isprintable() for name in ODD)
+
+
+def test_names_that_another_program_wrote_are_read(tmp_path):
+    (tmp_path / "classes.json").write_bytes(b'\xef\xbb\xbf["cat", "dog"]')
+    assert read_classes(tmp_path, 2) == ["cat", "dog"]
+
+
+def test_names_that_cannot_be_read_are_said(tmp_path, monkeypatch):
+    write_classes(tmp_path, ["cat", "dog"])
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    with pytest.raises(ValueError, match=r"classes\.json: cannot be read \(Permission denied\)"):
+        read_classes(tmp_path, 2)
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u2060"])
+def test_signs_without_width_make_no_other_name(sign):
+    assert label_of(f"dog{sign}", ["cat", "dog"]) == 1
+    assert label_of("dog", [f"{sign}dog", "cat"]) == 0
+
+
+@pytest.mark.parametrize(
+    "names", [{1: "dog", 0: "cat"}, {"1": "dog", "0": "cat"}, {"dog": 1, "cat": 0}], ids=["int", "text", "by name"]
+)
+def test_names_in_a_dict_are_in_the_order_of_their_indices(names):
+    assert check_names("class_names", names, 2) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("names", [{0: "cat", 2: "dog"}, {"cat": 0, "dog": 0}, {0: 0, 1: 1}, {"cat": 0.5, "dog": 1}])
+def test_names_in_a_dict_without_all_indices_are_refused(names):
+    with pytest.raises(ValueError, match="class_names: expected a list of names such as"):
+        check_names("class_names", names)

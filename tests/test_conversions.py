@@ -217,3 +217,10 @@ def test_files_are_no_images(files):
         as_images(files, COLOUR)
     with pytest.raises(ValueError, match=r"got a list of str; labelvae.photos.read_scan\('a.png', image_shape\) reads"):
         as_images(["a.png"], COLOUR)
+
+
+def test_pictures_and_arrays_in_one_list():
+    picture = Image.fromarray(BYTES[0, 0])
+    for mixed in ([BYTES[1, :1], picture], [picture, BYTES[1, :1]]):
+        assert image_bytes(mixed).sum() == int(BYTES[0, 0].sum()) + int(BYTES[1, 0].sum())
+    assert torch.equal(image_bytes([BYTES[1], PICTURES[0]]), torch.from_numpy(BYTES[[1, 0]]))

@@ -3,6 +3,7 @@ import shutil
 import struct
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given
@@ -230,7 +231,7 @@ def test_bad_folders_are_said_in_words(folder, tmp_path):
     picture(folder / "test" / "owl" / "cut.jpg", size=(200, 200))
     whole = (folder / "test" / "owl" / "cut.jpg").read_bytes()
     (folder / "test" / "owl" / "cut.jpg").write_bytes(whole[: len(whole) // 2])  # the header is whole
-    with pytest.raises(ValueError, match=r"1 images cannot be read: .*cut\.jpg"):
+    with pytest.raises(ValueError, match=r"1 image cannot be read: .*cut\.jpg"):
         ImageData("folder", folder)
     (folder / "test" / "owl" / "cut.jpg").unlink()
     (folder / "train" / "yak").mkdir()
@@ -345,3 +346,45 @@ def test_balanced_leaves_equal_classes_alone_and_takes_none():
     labels = torch.tensor([2, 0, 2, 0])
     assert torch.equal(balanced(labels), torch.arange(4))
     assert balanced(torch.zeros(0, dtype=torch.long)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[1, 0, 0], np.array([1, 0, 0]), ["b", "a", "a"], pandas.Series(["b", "a", "a"], index=[7, 8, 9])],
+    ids=lambda labels: type(labels).__name__,
+)
+def test_balanced_takes_labels_in_any_form(labels):
+    assert balanced(labels).tolist() == [0, 0, 1, 2]
+
+
+def test_balanced_refuses_what_is_no_class_an_image():
+    for labels in (torch.eye(3), [[0], [1, 2]], None, "ab", [None, "a"]):
+        with pytest.raises(ValueError, match=r"labels: expected the class of each image, shape \(N,\), got"):
+            balanced(labels)
+    with pytest.raises(ValueError, match="seed: expected an integer"):
+        balanced([0, 1], "x")
+
+
+def test_sixteen_levels_that_are_taken_for_bytes_are_said():
+    levels = torch.arange(17).repeat(30)[: 6 * 64].reshape(6, 1, 8, 8)
+    with pytest.warns(UserWarning, match="the brightest level is 16 of 255, so all are dark; if 16 is white, divide"):
+        ImageData.from_tensors(levels.byte(), [0, 1] * 3, ["a", "b"])
+    with pytest.raises(ValueError, match="got values from 0 to 16; undo any normalization, or divide by the value of"):
+        ImageData.from_tensors(levels.float(), [0, 1] * 3, ["a", "b"])
+
+
+def test_one_is_not_called_several():
+    with pytest.raises(ValueError, match="got 1 channel of 4x4; enlarge"):
+        ImageData.from_tensors(torch.rand(6, 1, 4, 4), [0, 1] * 3, ["a", "b"])
+
+
+def test_a_data_set_says_what_it_is(digits):
+    assert str(digits) == "images (1, 8, 8) with 10 classes: 1199 for train, 299 for validation, 299 for test"
+    rows = ImageData.from_table(torch.rand(6, 1, 8, 8), {"age": [1.5, 2.0, 3.0] * 2, "old": [0, 1] * 3})
+    assert str(rows) == "images (1, 8, 8) with age, old: 4 for train, 1 for validation, 1 for test"
+
+
+def test_splits_can_be_compared(digits):
+    train, test = digits.splits["train"], digits.splits["test"]
+    assert train != test
+    assert [test, train].index(train) == 1

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch import nn
@@ -313,3 +314,47 @@ def test_a_data_set_of_hugging_face():
 def test_arrays_side_by_side_are_no_data_set():
     with pytest.raises(ValueError, match=r"got images alone \(a numpy.ndarray\); \[\(images, labels\)\] is a list"):
         ImageData.from_datasets((PIXELS.numpy(), LABELS.numpy()))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (pandas.DataFrame({"image": [0], "label": [0]}), "got DataFrame$"),
+        ({"train": Dicts(), "test": Dicts()}, "got a dict of train, test; give one of them, such as that of 'train'$"),
+        ([(PIXELS, torch.ones(60, 3, dtype=torch.long))], "an image of several classes or of none goes into ImageData"),
+        ([(PIXELS.long(), LABELS)], r"got torch.int64; divide by the value of white \(255, or 65535 for 16 bits\)$"),
+    ],
+    ids=["data frame", "dict of data sets", "several classes", "wide integers"],
+)
+def test_data_that_are_none_are_said(given, says):
+    with pytest.raises(ValueError, match=says):
+        ImageData.from_datasets(given)
+
+
+class EagerTensor:
+    """A tensor of TensorFlow, as far as it is read: its numbers are those of `numpy()`."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+        self.ndim, self.shape, self.dtype = self.values.ndim, self.values.shape, self.values.dtype
+
+    def numpy(self):
+        return self.values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+    def __iter__(self):
+        return iter(self.values)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_data_sets_of_tensorflow(batched):
+    class Pairs(list):
+        class_names = ("cat", "dog", "bird")
+
+    images, labels = PIXELS.permute(0, 2, 3, 1).numpy(), LABELS.numpy()
+    pairs = [(images, labels)] if batched else list(zip(images, labels, strict=True))
+    data = ImageData.from_datasets(Pairs((EagerTensor(image), EagerTensor(label)) for image, label in pairs))
+    assert data.class_names == ["cat", "dog", "bird"]
+    assert sum(map(len, data.splits.values())) == 60

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from labelvae import ConditionalVAE, DiagonalGaussian, GuidedELBO, LabelClassifier, Objective, VAETraining
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.loaders import ImageLoader
+from labelvae.evaluation.attribute_scores import AttributeScores
 from labelvae.evaluation.diagnosis import beats_chance, diagnose, label_change
 from labelvae.evaluation.scores import Scores
 from labelvae.evaluation.weaknesses import advice
@@ -232,3 +233,56 @@ def test_scores_are_put_into_words(figures, names, says):
     found = advice(scored(**figures))
     assert list(found) == names
     assert re.search(says, " ".join(found.values()))
+
+
+def scored_attribute(real, asked=0.95, kept=0.95, measure="balanced_accuracy", recognized=None):
+    """Scores of a model of one attribute on 200 images."""
+    judge = {measure: real, "mean_absolute_error": 0.1} if measure == "correlation" else {measure: real}
+    followed = {measure: asked, f"kept_{measure}": kept}
+    counts = {} if recognized is None else {"part": recognized}
+    return AttributeScores("model", 200, 25.0, 0.9, 0.02, {"part": followed}, {"part": judge}, counts)
+
+
+HALVES, BOTH = {"nut": (45, 100), "bolt": (46, 100)}, {"nut": (98, 100), "bolt": (98, 100)}
+
+
+@pytest.mark.parametrize(
+    ("scores", "names", "says"),
+    [
+        (scored_attribute(0.98, recognized=BOTH), [], ""),
+        (
+            scored_attribute(0.455, recognized=HALVES),
+            ["judge at chance"],
+            "balanced accuracy of 0.46, as guessing does",
+        ),
+        (scored_attribute(0.55, recognized={"no": (55, 100), "yes": (55, 100)}), ["judge at chance"], "in the table"),
+        (
+            scored_attribute(2 / 3, recognized={"nut": (97, 97), "bolt": (97, 97), "gear": (0, 6)}),
+            ["class never read"],
+            "recognizes no real image of gear, so no score says",
+        ),
+        (scored_attribute(0.7, 0.65, 0.7, recognized=BOTH), ["judge unsure"], "balanced accuracy of 0.70"),
+        (scored_attribute(0.98, 0.52, recognized=BOTH), ["seldom followed"], "accuracy of 0.52, .* accuracy of 0.98"),
+        (scored_attribute(0.98, 0.95, 0.6, recognized=BOTH), ["not kept"], "accuracy of 0.60, and in .* of 0.98"),
+        (scored_attribute(0.98, measure="correlation"), [], ""),
+        (scored_attribute(0.2, measure="correlation"), ["judge at chance"], "correlation of 0.20"),
+        (scored_attribute(math.nan, measure="correlation"), ["judge at chance"], "without any correlation"),
+        (scored_attribute(0.6, 0.6, 0.6, measure="correlation"), ["judge unsure"], "correlation of 0.60"),
+        (
+            scored_attribute(0.98, math.nan, 0.3, measure="correlation"),
+            ["seldom followed", "not kept"],
+            "asked for without any correlation, and the real images with a correlation of 0.98",
+        ),
+    ],
+)
+def test_scores_of_attributes_are_put_into_words(scores, names, says):
+    found = advice(scores)
+    assert list(found) == [f"part: {name}" for name in names]
+    assert re.search(says, " ".join(found.values()))
+
+
+def test_an_attribute_alone_and_one_of_equal_values_have_no_warning():
+    alone, alike = {"size": {"correlation": 0.9, "mean_absolute_error": 0.1}}, {"size": {"correlation": math.nan}}
+    assert advice(AttributeScores("model", 9, 25.0, 0.9, 0.02, alone, alone)) == {}
+    alike["size"]["mean_absolute_error"] = 0.0
+    assert advice(AttributeScores("model", 9, 25.0, 0.9, 0.02, {}, alike)) == {}

@@ -209,6 +209,47 @@ def test_bad_terms_are_refused_before_training(vae, terms, says):
         VAETraining(vae, GuidedELBO(terms=terms))
 
 
+CONSTANT = {
+    "detached": lambda record: record.reconstruction.detach().flatten(1).sum(dim=1),
+    "chosen": lambda record: record.guide(record.counterfactual).argmax(dim=1).float(),
+    "still": lambda record: record.images.flatten(1).sum(dim=1),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_term_without_a_gradient_is_said(vae, guide, name):
+    with pytest.warns(UserWarning, match=f"terms: {name} has no gradient on three grey images"):
+        VAETraining(vae, GuidedELBO(guide, terms={name: (1.0, CONSTANT[name])}))
+
+
+class OnImages(nn.Module):
+    """Its weight alone has a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, record):
+        return self.scale * record.images.flatten(1).sum(dim=1)
+
+
+GRADED = {
+    "tv": total_variation,
+    "code": lambda record: record.posterior.mean.square().sum(dim=1),
+    "spread": lambda record: record.posterior.log_variance.sum(dim=1),
+    "guided": lambda record: record.guide(record.counterfactual).logsumexp(dim=1),
+    "in_place": lambda record: record.reconstruction.clamp_(0.1, 0.9).flatten(1).sum(dim=1),
+    "of_its_own": OnImages(),
+}
+
+
+@pytest.mark.parametrize("name", GRADED)
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_term_with_a_gradient_is_not(vae, guide, name, mode):
+    with mode():
+        GuidedELBO(guide, terms={name: (1.0, GRADED[name])}).check_networks(vae)
+
+
 def test_a_term_of_counterfactuals_needs_a_decoder_that_sees_the_label(images, labels):
     blind = ConditionalVAE((1, 8, 8), 3, latent_dim=4, encoder_label="onehot", decoder_label="none")
     with pytest.raises(ValueError, match="has no counterfactuals to train on"):

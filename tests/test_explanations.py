@@ -101,10 +101,21 @@ def test_a_classifier_that_never_changes_its_mind(dots):
 def test_a_reconstruction_that_flips_the_classifier_is_told_apart(dots):
     image = torch.zeros(1, 1, 8, 8)
     image[0, 0, 0, 0] = 1.0  # which the decoder does not draw
-    found = explain(dots, image, OnePixel(0, 0), 2)
+    with pytest.warns(UserWarning, match="kept: the classifier says the same of 0% of 1 reconstructions"):
+        found = explain(dots, image, OnePixel(0, 0), 2)
     assert found.means()["kept"] == 0.0
     assert found.means()["first_flip"] == 0.0
     assert [found.means()[name] for name in ("flip_rate", "validity")] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("kept", "said"), [(3, True), (4, False)])
+def test_reconstructions_that_flip_the_classifier_are_said_below_four_of_five(dots, kept, said):
+    images = torch.zeros(5, 1, 8, 8)
+    images[kept:, 0, 0, 0] = 1.0  # which the decoder does not draw
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert explain(dots, images, OnePixel(0, 0), 2).means()["kept"] == pytest.approx(kept / 5)
+    assert [str(each.message).partition(":")[0] for each in caught] == ["kept"] * said
 
 
 def test_sparsity_counts_pixels_above_the_threshold_once_for_all_channels():
@@ -225,6 +236,7 @@ def refused(capsys, *words):
     return message
 
 
+@pytest.mark.filterwarnings("ignore:kept. the classifier says the same")  # the model is not trained
 def test_the_command_explains_the_test_images_of_a_data_set(run, tmp_path, capsys):
     main(words_of(run, "--data", "digits", "--count", 30, "--judge", run / "judge", tmp_path / "out"))
     said = capsys.readouterr().out
@@ -242,6 +254,7 @@ def test_the_command_explains_the_test_images_of_a_data_set(run, tmp_path, capsy
     assert len(json.loads((tmp_path / "out" / "scores.json").read_text())["images"]) == 3
 
 
+@pytest.mark.filterwarnings("ignore:kept. the classifier says the same")  # the model is not trained
 def test_the_command_explains_pictures_by_a_program_of_torch_export(run, tmp_path, capsys):
     words = ["explain", f"--model={run / 'vae'}", f"--classifier={run / 'yours.pt2'}", str(run / "in")]
     main([*words, str(tmp_path / "out")])
@@ -276,8 +289,8 @@ def test_the_command_refuses(run, tmp_path, capsys, monkeypatch):
         ([run / "in", run / "in"], "is what the pictures are read from"),
         ([one, "run"], "is a file that is no earlier explanation"),
         (["empty", "out"], "empty: no images there"),
-        (["text.png", "out"], "1 images cannot be read: text.png"),
-        (["--skip-unreadable", "text.png", "out"], "1 images cannot be read: text.png"),
+        (["text.png", "out"], "1 image cannot be read: text.png"),
+        (["--skip-unreadable", "text.png", "out"], "1 image cannot be read: text.png"),
         ([one, ""], "paths: expected pictures and last the folder"),
         (["--to=eleven", one, "out"], "label: expected one of 0, 1"),
         (["--count=0", one, "out"], "count: expected an integer of at least 1, got 0"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from labelvae import ImageData
-from labelvae.data.copies import in_two_classes
+from labelvae.data.copies import in_two_classes, same_files
 from labelvae.data.folders import list_folder
 from labelvae.data.image_files import is_image, is_litter
 
@@ -104,11 +104,11 @@ def test_files_of_one_size_are_no_copies(tmp_path, monkeypatch):
         head = b"" if place < 6 else b"\0" * 20_000 + b"%02d" % (place % 59)
         (tmp_path / os.path.basename(path)).write_bytes(head + b"\0" * (20_000 if place >= 6 else 0))
     labels = [place % 2 for place in range(60)]
-    assert in_two_classes([*paths, "missing.png"], [*labels, 0]) == []
+    assert same_files([*paths, "missing.png"], [*labels, 0]) == []
     (tmp_path / "59.png").write_bytes((tmp_path / "40.png").read_bytes())
-    assert in_two_classes(paths, labels) == [(40, 59)]
+    assert in_two_classes(same_files(paths, labels), labels) == [(40, 59)]
     monkeypatch.setattr("labelvae.data.copies.MOST_OPENED", 20)
-    assert len(in_two_classes(paths, labels)) <= 1
+    assert len(in_two_classes(same_files(paths, labels), labels)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_unreadable_images_are_named_or_left_out_and_counted(tmp_path):
     (tmp_path / "a" / "head.png").write_bytes(b"\x89PNG no more")
     whole = (tmp_path / "b" / "0.png").read_bytes()
     (tmp_path / "b" / "cut.png").write_bytes(whole[:-60])
-    with pytest.raises(ValueError, match=r"1 images cannot be read: .*head\.png .*skip_unreadable=True"):
+    with pytest.raises(ValueError, match=r"1 image cannot be read: .*head\.png .*skip_unreadable=True"):
         ImageData("folder", tmp_path)
     with pytest.warns(UserWarning, match=r"2 images cannot be read and are left out, such as .*head\.png"):
         assert sum(counts(tmp_path, skip_unreadable=True).values()) == 8
@@ -389,3 +389,50 @@ def test_the_order_of_classes_in_any_form(tmp_path, names, found):
 def test_an_order_of_classes_that_is_none(tmp_path, names):
     with pytest.raises(ValueError, match="^class_names: expected"):
         ImageData("folder", tree(tmp_path, "a", "b"), class_names=names)
+
+
+def test_a_table_beside_images_without_folders_is_said(tmp_path):
+    tree(tmp_path, "train", "test")
+    (tmp_path / "train.csv").write_text("id,kind\n0,cat\n")
+    with pytest.raises(ValueError, match=r"; if .*train\.csv says their labels, read it: `labelvae train table`, or"):
+        ImageData("folder", tmp_path)
+    tree(tmp_path / "flat", ".")
+    (tmp_path / "flat" / "metadata.CSV").write_text("file,kind\n0.png,cat\n")
+    with pytest.raises(ValueError, match=r"ImageData\('table', '.*flat.metadata\.CSV'\)$"):
+        ImageData("folder", tmp_path / "flat")
+
+
+def test_an_order_of_no_classes_is_passed_over_in_words(tmp_path):
+    with pytest.warns(UserWarning, match="class_names: passed over, none are not the classes of"):
+        ImageData("folder", tree(tmp_path, "a", "b"), class_names=[])
+
+
+def test_classes_that_differ_in_what_nobody_sees(tmp_path):
+    tree(tmp_path / "good", "train/cat", "train/dog", "test/cat\u200b:2", "test/dog:1")
+    data = ImageData("folder", tmp_path / "good")
+    assert data.class_names == ["cat", "dog"]
+    assert data.splits["test"].labels.tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match=r"two folders whose names look the same, 'cat' and 'cat\\u200b'"):
+        ImageData("folder", tree(tmp_path / "bad", "cat", "cat\u200b", "dog"))
+
+
+def test_training_images_under_other_names_in_a_test_are_said(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "test/a", "test/b")
+    shutil.copy(tmp_path / "train/a/0.png", tmp_path / "train/a/again.png")
+    assert counts(tmp_path) == {"train": 7, "validation": 2, "test": 8}
+    shutil.copy(tmp_path / "train/a/0.png", tmp_path / "test/a/other.png")
+    said = r"test/a/other\.png is the same file as .*train/a/0\.png; 1 of 9 files for test are training images too"
+    with pytest.warns(UserWarning, match=said):
+        ImageData("folder", tmp_path)
+
+
+def test_one_file_is_not_called_several(tmp_path):
+    tree(tmp_path, "train/a", "train/b", "test:1")
+    picture(tmp_path / "train" / "loose.png")
+    (tmp_path / "train" / "a" / "notes.txt").write_text("x")
+    with (
+        pytest.warns(UserWarning, match="its 1 image is in no folders"),
+        pytest.warns(UserWarning, match="1 such image beside the folders of classes is passed over"),
+        pytest.warns(UserWarning, match="1 such is passed over, it is no image"),
+    ):
+        ImageData("folder", tmp_path)

@@ -215,7 +215,7 @@ def test_names_in_any_form(names):
     assert [type(name) for name in found] == [str, str]
 
 
-@pytest.mark.parametrize("names", [{"cat", "dog"}, {"cat": 0}, b"cat", ["cat", ""], ["cat", "\t"], ["cat", None], None])
+@pytest.mark.parametrize("names", [{"cat", "dog"}, {"cat": 1}, b"cat", ["cat", ""], ["cat", "\t"], ["cat", None], None])
 def test_what_are_no_names(names):
     with pytest.raises(ValueError, match="^names: expected"):
         check_names("names", names)

@@ -73,7 +73,7 @@ def test_values_may_be_missing(tmp_path):
     ("text", "declared", "message"),
     [
         ("", None, "expected a line of names"),
-        (HEAD, None, "got 1 lines"),
+        (HEAD, None, "got 1 line$"),
         ("name,kind\na,b\n", None, "expected the columns file"),
         ("file\na\n", None, "one an attribute"),
         ("file,a,a\nx,1,2\n", None, "'a' twice"),
@@ -263,7 +263,7 @@ def test_two_names_for_one_image_are_refused(tmp_path):
 
 def test_images_without_a_row_are_said(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "more.png")
-    with pytest.warns(UserWarning, match="1 images under .* have no row in the table and are left out, such as more"):
+    with pytest.warns(UserWarning, match="1 image has no row in the table and is left out, such as more"):
         read(tmp_path, table())
 
 
@@ -366,6 +366,10 @@ def with_comma(value):
         ),
         (table(sizes=[f'"{each},000.5"' for each in range(1, 25)]), "row 2, column size: .* thousands, got '1,000.5'"),
         (table(head=("file", "kind", "id"), sizes=list(range(100, 124))), "column id: only counts the rows"),
+        (
+            table(head=("file", "kind", "Study ID"), sizes=[7919 * each % 5003 for each in range(24)]),
+            "column Study ID: a number of its own for each image is no attribute; leave it out, or declare it",
+        ),
         (table(kinds=["Cat", "cat", "dog", "dog"] * 6), "column kind: 'Cat' and 'cat' differ only in upper and lower"),
         (table(kinds=["New York", "New\xa0York", "Rome"] * 8), "column kind: .* differ only in how their letters are"),
         (table(head=("image", "kind", "photo")).replace(".png", ""), "one column of files, got image and photo"),
@@ -503,6 +507,9 @@ def test_a_column_of_splits_is_said():
     ):
         ImageData.from_table(PIXELS, columns)
     assert list(ImageData.from_table(PIXELS, columns, {"age": None}).attributes) == ["age"]
+    for name, values in (("is_valid", [True, False] * 3), ("Fold", [1, 2, 3] * 2)):
+        with pytest.warns(UserWarning, match=f"column {name}: seems to say the splits, but is taken for an attribute"):
+            ImageData.from_table(PIXELS, {name: values, "age": AGES})
 
 
 def test_a_table_that_cannot_be_read_is_not_said_to_be_in_other_letters(tmp_path):
@@ -553,3 +560,78 @@ def test_a_table_under_another_name(tmp_path):
 def test_a_table_without_a_line_of_names(tmp_path):
     with pytest.raises(ValueError, match="got 0.png, dog, 0.5, 0; the first line names the columns"):
         ImageData.from_table(folder(tmp_path, lines()))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\3\4", "a spreadsheet's own file or an archive; save the table in it as CSV"),
+        (b"\x1f\x8b\x08", "an archive; unpack it first"),
+        (b"PAR1", "a table of Parquet or Arrow; save it as CSV"),
+        (b'{"file": "0.png", "kind": "cat"}\n', r"JSON; save it as CSV: pandas.read_json\(path, lines=True\)"),
+    ],
+)
+def test_what_a_file_is_instead_of_a_table_is_said(tmp_path, content, said):
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"labels.csv: expected a table as text, got {said}"):
+        ImageData.from_table(tmp_path)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_column_of_images_is_found_by_its_cells(tmp_path, separator):
+    attributes, rows = read(tmp_path, table(head=("Image Index", "kind", "size"), separator=separator))
+    assert list(attributes) == ["kind", "size"]
+    assert rows[:, 1].tolist() == SIZES
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (table(head=("id", "kind", "size")).replace(".png", ""), "; rename the column that names the images to file$"),
+        (table(head=("mask", "kind", "size")), "expected the columns file, .*, got mask, kind, size"),
+        ("# made by hand\n" + table(), "row 1: expected a line of names such as file,kind, got '# made by hand'"),
+        (table(separator=" "), "; separate the cells of a row by commas$"),
+        (table(files=[f"{place}.jpg" for place in range(COUNT)]), "there is no '0.jpg' under .*; there is '0.png'$"),
+        (table(files=[f"00{place}" for place in range(COUNT)]), "there is no '000' under .*; there is '0.png'$"),
+        (table(sizes=[f"{place} 500" for place in range(1, 25)]), "row 2, column size: .* thousands, got '1 500'"),
+        (table(sizes=[f"{place}'500" for place in range(1, 25)]), 'row 2, column size: .* thousands, got "1\'500"'),
+        (table(kinds=["x", ""] * 12), "column kind: .*, got 'x' or nothing; write yes and no, or leave the column out"),
+    ],
+)
+def test_what_to_do_about_a_table_is_said(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (["cat", "dog", "cat|dog"], r"column kind: 'cat\|dog' is taken for a class of its own; if it names several"),
+        (["cat", "dog", "cat; cow"], "column kind: 'cat; cow' is taken for a class of its own"),
+        (["['cat']", "['dog']", "[]"], r"column kind: \"\['cat'\]\" is taken for a class of its own"),
+        (["None", "crack", "dent"], "column kind: 'None' is taken for an unknown value; if it is a class, declare the"),
+        (["NA", "DE", "FR"], "column kind: 'NA' is taken for an unknown value"),
+    ],
+)
+def test_a_category_that_may_mean_something_else_is_said(tmp_path, kinds, said):
+    with pytest.warns(UserWarning, match=said):
+        read(tmp_path, table(kinds=kinds * 8))
+    with pytest.warns(UserWarning, match=said):
+        ImageData.from_table(PIXELS, {"kind": kinds * 2})
+    read(tmp_path, table(kinds=['"dog, brown"', '"cat, white"'] * 12))
+    names = sorted(set(kinds))
+    assert ImageData.from_table(PIXELS, {"kind": kinds * 2}, {"kind": Category(names)}).attributes["kind"].entries == 3
+
+
+def test_columns_of_lists_and_sets(tmp_path):
+    lists = {"parts": [["cat"], ["cat", "dog"]] * 3, "age": AGES}
+    with pytest.raises(ValueError, match="row 0, column parts: expected one value, got list; give each part a column"):
+        ImageData.from_table(PIXELS, lists)
+    assert list(ImageData.from_table(PIXELS, lists, {"age": None}).attributes) == ["age"]
+    with pytest.raises(ValueError, match="column age: expected 6 values, one an image, got set"):
+        ImageData.from_table(PIXELS, {"age": set(AGES)})
+
+
+def test_a_table_that_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"marks\.csv: no such file; expected a table"):
+        ImageData("table", tmp_path / "marks.csv")

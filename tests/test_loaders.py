@@ -286,3 +286,18 @@ def test_a_container_has_the_memory_that_it_was_given(monkeypatch, tmp_path):
     assert free_memory(torch.device("cpu")) == 4000
     used.write_text("6000\n")
     assert free_memory(torch.device("cpu")) == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("seed", "x"), ("seed", None), ("seed", 1.5), ("seed", 2**70), ("shuffle", "no"), ("drop_last", "no")],
+)
+def test_arguments_of_a_loader_that_are_none(digits, argument, value):
+    with pytest.raises(ValueError, match=f"{argument}: expected "):
+        digits.loader("train", **{argument: value})
+
+
+def test_numbers_of_numpy_and_torch_are_arguments_of_a_loader():
+    loader = ImageLoader(numbered(50), torch.tensor(7), shuffle=True, seed=np.int64(3))
+    assert numbers(loader) == numbers(ImageLoader(numbered(50), 7, shuffle=True, seed=3))
+    assert (len(loader), type(loader.batch_size), type(loader.seed)) == (8, int, int)

@@ -145,6 +145,12 @@ def test_a_saved_model_with_a_decoder_of_its_own_comes_back_with_one(tmp_path):
         ConditionalVAE.from_pretrained(tmp_path, decoder=other)
 
 
+def test_an_encoder_of_its_own_is_asked_for(tmp_path):
+    made(encoder=Encoding()).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"saved with an encoder of your own \(Encoding\), which a folder cannot hold"):
+        ConditionalVAE.from_pretrained(tmp_path)
+
+
 def test_a_decoder_of_other_widths_than_the_saved_one_is_blamed_itself(tmp_path):
     def deep(hidden):
         decoder = Decoding()

@@ -1,6 +1,7 @@
 """How one file becomes pixels: any number of bits, broken metadata, formats by what they hold."""
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -176,7 +177,7 @@ def test_pages_are_refused_and_animations_give_their_first_frame(tmp_path):
     frames[0].save(tmp_path / "x.tif", save_all=True, append_images=frames[1:])
     assert "a TIFF of 2 pages; save each page" in common_form([str(tmp_path / "x.tif")])[1][0]
     frames[0].save(tmp_path / "x.png", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match="the first frame is taken of 1 animated images"):
+    with pytest.warns(UserWarning, match="the first frame is taken of 1 animated image"):
         form, _ = common_form([str(tmp_path / "x.png")])
     assert decode(tmp_path / "x.png", form).unique().tolist() == [10]
 
@@ -354,11 +355,12 @@ def test_a_picture_of_a_telephone_that_is_not_read_is_named(tmp_path, kind):
         (b"PF\n2 2\n-1.0\n" + bytes(48), "a PFM picture in colour"),
         (b"PK\3\4", "an archive, no picture; unpack it first"),
         (bytes(128) + b"DICM", "a DICOM picture"),
+        (b"II*\0\x08\0\0\0\0\0", "a TIFF that is broken or of a kind that is not read, .* 2 or more than 4 channels"),
         (b"no picture at all", "cannot identify image file"),
     ],
 )
 def test_what_a_file_is_instead_of_an_image_is_said(tmp_path, content, said):
     (tmp_path / "x.png").write_bytes(content)
-    assert common_form([str(tmp_path / "x.png")])[1][0].startswith(said)
+    assert re.match(said, common_form([str(tmp_path / "x.png")])[1][0])
     with pytest.raises(ValueError, match=said):
         read_scan(io.BytesIO(content), (1, 8, 8))

@@ -88,18 +88,18 @@ def test_a_stopped_relabelling_goes_on(tmp_path, vae, scans, monkeypatch, capsys
 def test_pictures_that_cannot_be_read(tmp_path, scans, capsys, model):
     out = tmp_path / "out"
     (scans / "head.png").write_bytes(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"1 images cannot be read: .*head\.png"):
+    with pytest.raises(ValueError, match=r"1 image cannot be read: .*head\.png"):
         picture_commands.relabel([str(scans), str(out)], model=model, to="a")
     assert not out.exists()
     (scans / "head.png").unlink()
     levels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(levels).save(scans / "cut.png")
     (scans / "cut.png").write_bytes((scans / "cut.png").read_bytes()[:900])
-    with pytest.raises(ValueError, match=r"1 images cannot be read: .*cut\.png"):
+    with pytest.raises(ValueError, match=r"1 image cannot be read: .*cut\.png"):
         picture_commands.relabel([str(scans), str(out)], model=model, to="a")
     assert len(files(out)) == 7
     shutil.rmtree(out)
-    with pytest.warns(UserWarning, match="1 images cannot be read and are left out"):
+    with pytest.warns(UserWarning, match="1 image cannot be read and is left out"):
         picture_commands.relabel([str(scans), str(out)], model=model, to="a", skip_unreadable=True)
     assert "7 images as a" in (said := capsys.readouterr().out)
     assert "1 could not be read, 2 files are no images" in said

@@ -145,7 +145,7 @@ def test_a_decompression_bomb_is_refused_by_name(folder, side):
     """The smaller one is as large as a photo may be, but its pixels are not there."""
     bomb(folder / "cat" / "bomb.png", side)
     said = "decompression bomb" if side == 60_000 else "truncated"
-    with pytest.raises(ValueError, match=rf"1 images cannot be read: .*bomb\.png .*{said}"):
+    with pytest.raises(ValueError, match=rf"1 image cannot be read: .*bomb\.png .*{said}"):
         read_folder(folder, None)
 
 
@@ -160,13 +160,13 @@ def test_a_wrong_extension_is_read_by_what_is_inside(folder):
     (folder / "cat" / "real.bmp").rename(folder / "cat" / "wrong.jpg")
     assert len(read_folder(folder, None).train) == 7
     (folder / "cat" / "text.png").write_text("no image at all")
-    with pytest.raises(ValueError, match=r"1 images cannot be read: .*text\.png"):
+    with pytest.raises(ValueError, match=r"1 image cannot be read: .*text\.png"):
         read_folder(folder, None)
 
 
 def test_files_that_are_passed_over_are_said(folder):
     (folder / "cat" / "movie.mp4").write_bytes(b"x")
-    with pytest.warns(UserWarning, match=r"movie\.mp4: 1 such are passed over, they are no images"):
+    with pytest.warns(UserWarning, match=r"movie\.mp4: 1 such is passed over, it is no image"):
         read_folder(folder, None)
 
 
@@ -188,8 +188,8 @@ def test_a_pipe_is_not_waited_for(folder):
     os.mkfifo(folder / "cat" / "pipe")
     (folder / "dog" / "folder.png").mkdir()
     with (
-        pytest.warns(UserWarning, match="pipe: 1 such are passed over"),
-        pytest.raises(ValueError, match=r"1 images cannot be read: .*pipe\.png"),
+        pytest.warns(UserWarning, match="pipe: 1 such is passed over"),
+        pytest.raises(ValueError, match=r"1 image cannot be read: .*pipe\.png"),
     ):
         read_folder(folder, None)
 

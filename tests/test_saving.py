@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from labelvae import ConditionalVAE, LabelClassifier
+from labelvae import AttributeClassifier, Binary, ConditionalVAE, LabelClassifier
 from labelvae.models.export import exported
 from labelvae.system.whole_files import write_whole
 
@@ -35,6 +35,16 @@ def test_a_saved_classifier_comes_back(guide, images, tmp_path):
 def test_missing_folder(tmp_path):
     with pytest.raises(ValueError, match="no such file; expected the folder of a ConditionalVAE"):
         ConditionalVAE.from_pretrained(tmp_path / "nothing")
+
+
+def test_another_class_is_named_with_its_article(folder, shape, tmp_path):
+    with pytest.raises(ValueError, match="expected the folder of an AttributeClassifier"):
+        AttributeClassifier.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="holds a ConditionalVAE, expected an AttributeClassifier; use Cond"):
+        AttributeClassifier.from_pretrained(folder)
+    AttributeClassifier(shape, {"lit": Binary()}, widths=(4,)).save_pretrained(tmp_path / "guide")
+    with pytest.raises(ValueError, match="holds an AttributeClassifier, expected a LabelClassifier; use Attr"):
+        LabelClassifier.from_pretrained(tmp_path / "guide")
 
 
 def test_missing_weights(folder):

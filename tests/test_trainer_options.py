@@ -32,6 +32,7 @@ from labelvae import (
     VAETraining,
 )
 from labelvae.training.callbacks import MovingAverage
+from labelvae.training.descriptions import built
 
 X, Y = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 3
 
@@ -182,6 +183,11 @@ def test_what_cannot_be_rebuilt_is_named(trainer, tmp_path):
         VAETraining.load_from_checkpoint(path)
     with pytest.raises(ValueError, match="there is no such checkpoint"):
         VAETraining.load_from_checkpoint(tmp_path / "nothing.ckpt")
+
+
+def test_a_class_of_your_own_has_its_article():
+    with pytest.raises(ValueError, match="guide: the checkpoint was made with an Expert of your own.*pass guide="):
+        built("guide", {"class": "Expert"})
 
 
 def test_a_checkpoint_of_before_still_resumes_and_asks_for_the_parts(trainer, tmp_path):

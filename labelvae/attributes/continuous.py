@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labelvae.attributes.kind import Kind
 from labelvae.attributes.likelihoods import normal_nll, von_mises_nll
-from labelvae.inputs.checks import check_flag, check_number, plain_number
+from labelvae.inputs.checks import check_flag, check_number, is_finite, plain_number
 from labelvae.inputs.conversions import described
 
 
@@ -125,7 +125,7 @@ class Continuous(Kind):
         if isinstance(value, str):
             with suppress(ValueError):
                 value = float(value)
-        if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not is_finite(value):
             return None
         return float(value) if self.periodic or self._inside(float(value)) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from labelvae.attributes.choices import Category
 from labelvae.attributes.kind import Kind
 from labelvae.attributes.kinds import kind_of
 from labelvae.inputs.conversions import described, imported, plain_tensor
+from labelvae.inputs.labels import is_missing
 from labelvae.inputs.peeking import readable
+from labelvae.inputs.tensors import moved
 
 
 class Attributes(Mapping[str, Kind]):
@@ -92,15 +94,18 @@ class Attributes(Mapping[str, Kind]):
         """Return labels in any form that people have them as rows `(B, A)`.
 
         Args:
-            given: a dict or a table (a data frame) from names to values, one for all images or B; or rows `(B, A)`
-                themselves, or one row for all images; for one attribute, also its values. Values of a category are
-                indices or names. An attribute that is left out, None and NaN are unknown.
+            given: a dict or a table (a data frame) from names to values, one for all images or B; a list of B dicts; or
+                rows `(B, A)` themselves, or one row for all images; for one attribute, also its values. Values of a
+                category are indices or names. An attribute that is left out, None and NaN are unknown.
             batch: B; None counts them.
             name: of the argument, for the error.
 
         Raises:
             ValueError: an attribute that there is not, a value of another kind or range, or another number of them.
         """
+        if isinstance(given, list | tuple) and given and all(isinstance(each, Mapping) for each in given):
+            names = dict.fromkeys(key for row in given for key in row)
+            given = {each: [row.get(each) for row in given] for each in names}
         if isinstance(given, Mapping) or (hasattr(given, "columns") and hasattr(given, "__getitem__")):
             return self._from_columns(given, batch, name)
         if isinstance(given, Tensor):
@@ -118,6 +123,7 @@ class Attributes(Mapping[str, Kind]):
 
     def _wanted(self) -> str:
         shown = ", ".join(f"{each!r}: {kind.expected}" for each, kind in list(self.items())[:4])
+        shown += ", ..." if len(self) > 4 else ""
         return f"expected a dict such as {{{shown}}}, or rows (B, {len(self)})"
 
     def _from_tensor(self, given: Tensor, batch: int | None, name: str) -> Tensor:
@@ -153,7 +159,7 @@ class Attributes(Mapping[str, Kind]):
         if unknown or not there:
             what = repr(unknown[0]) if unknown else "none"
             raise ValueError(f"{name}: expected attributes among {', '.join(self)}, got {what}")
-        columns = {each: _column(given[each]) for each in there}
+        columns = {each: _column(given[each], f"{name}: {each}") for each in there}
         counts = {each: len(column) for each, column in columns.items() if column is not None and len(column) != 1}
         count = batch if batch is not None else max(counts.values(), default=1)
         wrong = next((each for each, found in counts.items() if found != count), None)
@@ -256,19 +262,20 @@ def asked_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(changed, drawn, rows), changed
 
 
-def _column(values: Any) -> list[Any]:
+def _column(values: Any, name: str) -> list[Any]:
     """Return the values of one attribute as a list; a single one alone."""
+    values = imported(values)
     if isinstance(values, Tensor):
-        values = values.detach().cpu()
+        values = moved(values.detach(), "cpu", name)
     if hasattr(values, "tolist"):
         values = values.tolist()
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         return [values]
     return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
 
 
 def _number(kind: Kind, value: Any, name: str, row: int) -> float:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return math.nan
     number = kind.number(value)
     if number is None:

@@ -84,6 +84,7 @@ def _evaluate_attributes(
     from labelvae.data.settings import WITH_ATTRIBUTES
     from labelvae.evaluation.attribute_scores import evaluate_attributes
     from labelvae.evaluation.scores import save_scores, scores_table
+    from labelvae.evaluation.weaknesses import advice, say
     from labelvae.models.attribute_classifier import AttributeClassifier
     from labelvae.models.hub import locate
     from labelvae.system.whole_files import user_path
@@ -109,6 +110,7 @@ def _evaluate_attributes(
     print(scores_table(scores))
     if out is not None:
         save_scores(scores, user_path(out))
+    say(advice(scores[0]))
 
 
 def _check_file(name: str, path: Path | None, ending: str) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from labelvae.data.differentiable_style import stroke_thickness
 from labelvae.data.settings import Augmentation
+from labelvae.inputs.checks import check_kind
 from labelvae.inputs.tensors import check_rows
 
 FINE = 2
@@ -54,12 +55,13 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator | None
         The changed images, `(B, C, H, W)` in [0, 1].
 
     Raises:
-        ValueError: images of another shape or type. Their range is not checked.
+        ValueError: images of another shape or type; no `Augmentation`. The images' range is not checked.
 
     >>> augment(torch.rand(4, 1, 8, 8), Augmentation(rotation=10, noise=0.1)).shape
     torch.Size([4, 1, 8, 8])
     """
     check_rows("images", images, None, None, None)
+    check_kind("how", how, Augmentation)
     before, drawn = images, draw_change(images, how, generator)
     images = change(images, drawn, how)
     if how.blur:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from typing import Any
 
-from labelvae.inputs.checks import plain_number
+from labelvae.inputs.checks import is_finite, plain_number
 
 UNKNOWN = ("", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "k.a.", "none", "null", "?", "-", "--", ".")
 """Words for an unknown value, in upper or lower case."""
@@ -22,6 +22,7 @@ _NUMBER = r"[+-]?(?:\d+(?:\.(?![^\W\d_])\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _MEASURE = re.compile(rf"({_NUMBER})\s*([^\s\d.,;+-]{{0,16}})")
 _COMMA = re.compile(r"[+-]?(\d+),(\d+)")
 _POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}(?!\d)")
+_SPACED = re.compile(r"[+-]?\d{1,3}(?:[ \u00a0\u2009\u202f'\u2019]\d{3})+(?:[.,]\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
 
 
@@ -48,7 +49,7 @@ def measured(value: Any) -> tuple[float, str] | None:
     ((3.5, 'px'), (40.0, '%'), (7.0, ''), None, None)
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return (float(value), "") if math.isfinite(value) else None
+        return (float(value), "") if is_finite(value) else None
     found = _MEASURE.fullmatch(value.strip().replace("\u2212", "-")) if isinstance(value, str) else None
     return (float(found[1]), found[2]) if found and math.isfinite(float(found[1])) else None
 
@@ -98,6 +99,9 @@ def tidied(
     cells = [cell(value, unknown) for value in values]
     texts = {place: each for place, each in enumerate(cells) if isinstance(each, str)}
     large = next((place for place, text in texts.items() if _THOUSANDS.fullmatch(text.strip())), None)
+    spaced = [place for place, text in texts.items() if _SPACED.fullmatch(text.strip())]
+    if spaced and all(place in spaced or measured(text.replace(",", ".")) for place, text in texts.items()):
+        large = spaced[0] if large is None else large
     if large is not None:
         raise ValueError(
             f"{_where(name, large, lines)}: expected numbers without a separator for thousands, got {cells[large]!r}"
@@ -129,6 +133,27 @@ def tidied(
             "write numbers with a decimal point, and thousands without a comma"
         )
     return [each.replace(",", ".") if place in numbers else each for place, each in enumerate(cells)]
+
+
+def refuse_several(name: str, cells: Sequence[tuple[int, Any]]) -> None:
+    """Raise `ValueError` if the first cell, after its row, holds several values."""
+    for row, first in cells[:1]:
+        if isinstance(first, Iterable) and not isinstance(first, str):
+            raise ValueError(
+                f"row {row}, column {name}: expected one value, got {type(first).__name__}; give each part a column of "
+                "its own, or leave it out"
+            )
+
+
+def refuse_constant(name: str, words: Collection[str], gaps: bool) -> None:
+    """Raise `ValueError` for a column of fewer than two different words. Some of its cells may be empty."""
+    if len(words) < 2:
+        (word,) = words or ("no value",)
+        got = f"{word!r} everywhere" if words else word
+        hint = "leave the column out"
+        if words and gaps:
+            got, hint = f"{word!r} or nothing", f"write yes and no, or {hint}"
+        raise ValueError(f"column {name}: expected at least two different values, got {got}; {hint}")
 
 
 def _where(name: str, place: int, lines: Sequence[int] | None) -> str:

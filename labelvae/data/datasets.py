@@ -265,7 +265,7 @@ def _bytes(name: str, batch: Any) -> tuple[Tensor, list[Any]]:
         found = image_bytes([images] if alone else images).cpu()
     except ValueError as error:
         hint = "; take images in [0, 1], without Normalize: a classifier's own normalization goes into "
-        hint = f"{hint}LabelClassifier.wrap" if "in [0, 1]" in str(error) else ""
+        hint = f"{hint}LabelClassifier.wrap" if "normalization" in str(error) else ""
         raise ValueError(f"{name}: {error}{hint}") from error
     if len(each) != len(found):
         raise ValueError(f"{name}: expected a label an image, got {len(found)} images and {len(each)} labels")

@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from labelvae.data.copies import say_copies_of_training, say_two_classes
+from labelvae.data.copies import say_copies_of_training, say_same_files
 from labelvae.data.image_files import file_size, inside, is_image, walk
 from labelvae.data.image_sets import Names
 from labelvae.data.split_folders import SplitName, split_folders
+from labelvae.data.table_text import TABLE_ENDINGS
+from labelvae.inputs.checks import in_words
 from labelvae.inputs.class_names import check_names, composed, printable
 
 MOST_LEVELS = 10
@@ -87,7 +89,7 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
     order = None if class_names is None else check_names("class_names", class_names)
     folders = split_folders(root)
     train = folders["train"]
-    names = _classes(train, order)
+    names = _classes(root, train, order)
     seen = _Seen()
     labels: list[int] = []
     splits: dict[SplitName, Tensor] = {}
@@ -104,14 +106,16 @@ def list_folder(root: str | Path, class_names: Sequence[str] | None = None) -> L
             _say_unlabelled(folder, split)
     if seen.others:
         known = ", ".join(ending for ending in (".png", ".jpg", ".gif", ".webp", ".bmp", ".tif", ".pgm", ".avif"))
-        warnings.warn(
-            f"{seen.example}: {seen.others} such are passed over, they are no images; {known} are read", stacklevel=3
+        several = in_words(
+            seen.others, "such is passed over, it is no image", "such are passed over, they are no images"
         )
+        warnings.warn(f"{seen.example}: {several}; {known} are read", stacklevel=3)
     listing = Listing(names, Names(seen.paths), torch.tensor(labels), splits)
-    for split, places in splits.items():
-        if split != "train":
-            say_copies_of_training(listing.paths, places.tolist(), train, folders[split])
-    say_two_classes(seen.paths, labels)
+    spans: dict[str, range] = {split: range(int(places[0]), int(places[-1]) + 1) for split, places in splits.items()}
+    for split in splits:
+        if split != "train" and say_copies_of_training(listing.paths, spans[split], train, folders[split]):
+            del spans[split]
+    say_same_files(seen.paths, labels, spans)
     return listing
 
 
@@ -125,7 +129,7 @@ def natural(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
 
 
-def _classes(train: str, order: Sequence[str] | None) -> list[str]:
+def _classes(root: str, train: str, order: Sequence[str] | None) -> list[str]:
     files, names = inside(train)
     lost = [name for name in files if os.path.islink(path := os.path.join(train, name)) and not os.path.exists(path)]
     if len(names) < 2:
@@ -135,6 +139,8 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
             hint = f"{lost[0]!r} is a link that leads nowhere"
         elif len(within) > 1:
             hint += f", or give {folder} if {', '.join(within[:5])} in it are the classes or splits"
+        elif table := _table_in(train) or _table_in(root):
+            hint += f"; if {table} says their labels, read it: `labelvae train table`, or ImageData('table', {table!r})"
         raise ValueError(f"{train}: expected one folder of images a class, at least 2, got {names or 'none'}; {hint}")
     if lost:
         warnings.warn(f"{train}: {lost[0]!r} is a link that leads nowhere: passed over", stacklevel=4)
@@ -149,6 +155,12 @@ def _classes(train: str, order: Sequence[str] | None) -> list[str]:
     return found
 
 
+def _table_in(folder: str) -> str:
+    """Return a table of labels in a folder; "" if there is none."""
+    tables = [name for name in inside(folder)[0] if name.lower().endswith(TABLE_ENDINGS)]
+    return os.path.join(folder, tables[0]) if tables else ""
+
+
 def _branching(folder: str) -> tuple[str, list[str]]:
     """Return the first folder that holds not just one folder, and the folders in it."""
     within = inside(folder)[1]
@@ -160,7 +172,7 @@ def _branching(folder: str) -> tuple[str, list[str]]:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names[:8])) + (", ..." if len(names) > 8 else "")
+    return (", ".join(map(printable, names[:8])) or "none") + (", ..." if len(names) > 8 else "")
 
 
 def _known_classes(folder: str, train: str, names: list[str]) -> Iterator[str]:
@@ -212,17 +224,16 @@ def _say_loose(folder: str) -> None:
     """Warn of images that are in no folder of a class, but beside those folders."""
     loose = [path for name in inside(folder)[0] if is_image(path := os.path.join(folder, name))]
     if loose:
-        warnings.warn(
-            f"{loose[0]}: {len(loose)} such images beside the folders of classes are passed over; put each in the "
-            "folder of its class",
-            stacklevel=4,
-        )
+        where = "beside the folders of classes"
+        several = in_words(len(loose), f"such image {where} is", f"such images {where} are")
+        warnings.warn(f"{loose[0]}: {several} passed over; put each in the folder of its class", stacklevel=4)
 
 
 def _say_unlabelled(folder: str, split: SplitName) -> None:
     count = sum(is_image(os.path.join(folder, name)) for name in walk(folder))
+    several = in_words(count, "image is", "images are")
     warnings.warn(
-        f"{folder}: left out, its {count} images are in no folders of classes; images for {split} are taken from the "
-        "training images",
+        f"{folder}: left out, its {several} in no folders of classes; images for {split} are taken from the training "
+        "images",
         stacklevel=4,
     )

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from labelvae.data.depth import SIXTEEN_BITS, UNIT, Levels, common_levels, is_deep, is_float, range_of, stated_levels
 from labelvae.data.pixels import GREY, UNREADABLE, eight_bits, fit, is_animated, open_image, plain, upright_size
+from labelvae.inputs.checks import in_words
 from labelvae.inputs.class_names import printable
 from labelvae.inputs.tensors import ImageShape
 from labelvae.system.errors import first_line
@@ -104,7 +105,8 @@ def common_form(paths: Sequence[str], image_size: tuple[int, int] | None = None)
         except UNREADABLE as error:
             broken[place] = first_line(error)
     if animated:
-        warnings.warn(f"{animated[0]}: the first frame is taken of {len(animated)} animated images", stacklevel=3)
+        several = in_words(len(animated), "animated image", "animated images")
+        warnings.warn(f"{animated[0]}: the first frame is taken of {several}", stacklevel=3)
     size = image_size or (sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE))
     if image_size is None and max(size) > LARGEST_OWN_SIZE:
         size = (DEFAULT_SIZE, DEFAULT_SIZE)
@@ -124,8 +126,8 @@ def refuse(broken: Mapping[str, str]) -> None:
         named = "; ".join(f"{printable(path)} ({reason})" for path, reason in list(broken.items())[:5])
         more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise ValueError(
-            f"{len(broken)} images cannot be read: {named}{more}; repair them, or go on without them: "
-            "skip_unreadable=True, --skip-unreadable, of a run --data.skip-unreadable"
+            f"{in_words(len(broken), 'image', 'images')} cannot be read: {named}{more}; repair them, or go on without "
+            "them: skip_unreadable=True, --skip-unreadable, of a run --data.skip-unreadable"
         )
 
 
@@ -133,9 +135,8 @@ def say_skipped(broken: Mapping[str, str]) -> None:
     """Warn once of files that cannot be read and are left out."""
     if broken:
         path, reason = next(iter(broken.items()))
-        warnings.warn(
-            f"{len(broken)} images cannot be read and are left out, such as {printable(path)} ({reason})", stacklevel=3
-        )
+        several = in_words(len(broken), "image cannot be read and is", "images cannot be read and are")
+        warnings.warn(f"{several} left out, such as {printable(path)} ({reason})", stacklevel=3)
 
 
 def progress(paths: Iterable[Item], title: str) -> tqdm[Item]:

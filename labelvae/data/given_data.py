@@ -69,9 +69,12 @@ def batches_of(argument: str, source: Any, repeated: bool = False, batch_size: i
     if isinstance(source, Dataset):
         return _Stream(argument, source, batch_size)
     once = isinstance(source, Iterator)
-    if isinstance(source, str | bytes | Mapping | Tensor) or not isinstance(source, Iterable) or (once and repeated):
+    none = isinstance(source, str | bytes | Mapping | Tensor) or hasattr(source, "columns")  # of a data frame
+    if none or not isinstance(source, Iterable) or (once and repeated):
         got = form_of(source) if isinstance(source, Mapping) else described(source)
         got += ", which can be gone through only once" if once else ""
+        inner = [key for key in source if has_positions(source[key])] if isinstance(source, Mapping) else []
+        got += f"; give one of them, such as that of {inner[0]!r}" if inner else ""
         raise ValueError(
             f"{argument}: expected a torch Dataset or DataLoader, or a list of batches of images and labels, got {got}"
             + ("; data.loader('test') are batches of an ImageData" if hasattr(source, "test_dataloader") else "")
@@ -86,7 +89,7 @@ def classes_of(source: Any) -> list[str] | None:
         ValueError: parts of a `ConcatDataset` name different classes.
     """
     while source is not None:
-        names = getattr(source, "classes", None)
+        names = getattr(source, "classes", getattr(source, "class_names", None))  # of torchvision, of Keras
         names = _features_names(source) if names is None else as_list(names)
         if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
             return list(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from labelvae.inputs.checks import as_list
@@ -18,7 +18,7 @@ def columns_of(table: Any, count: int) -> dict[str, list[Any]]:
         count: the number of images, and of rows.
 
     Raises:
-        ValueError: another form; a name that is there twice; a column with another number of values.
+        ValueError: another form; a name that is there twice; a column with another number of values, or without order.
 
     >>> columns_of([{"kind": "cat"}, {"kind": "dog"}], 2), columns_of({"age": (1.5, 2.0)}, 2)
     ({'kind': ['cat', 'dog']}, {'age': [1.5, 2.0]})
@@ -52,7 +52,7 @@ def _names(table: Any) -> Sequence[Any]:
 def _values(name: str, column: Any, count: int) -> list[Any]:
     """Return the values of a column."""
     values = as_list(imported(column))
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         raise ValueError(f"column {name}: expected {count} values, one an image, got {described(values)}")
     values = list(values)
     if len(values) != count:

@@ -230,6 +230,12 @@ class ImageData(LightningDataModule):
         of_each = self.class_names if self.attributes is None else None
         self.splits = in_three(source.train, source.validation, source.test, shares, of_each)
 
+    def __str__(self) -> str:
+        """Return the shape of the images, what a label is, and the sizes of the splits, in words."""
+        label = f"{self.num_classes} classes" if self.attributes is None else ", ".join(self.attributes)
+        sizes = ", ".join(f"{len(split)} for {name}" for name, split in self.splits.items())
+        return f"images {self.image_shape} with {label}: {sizes}"
+
     @property
     def label_form(self) -> int | Attributes:
         """K, or what a label is made of."""
@@ -271,7 +277,7 @@ class ImageData(LightningDataModule):
         `batch_size` is not that of `train_dataloader`. `drop_last` leaves out a last batch that is not full.
 
         Raises:
-            ValueError: a split that is not train, validation or test; a device that is not there.
+            ValueError: a split that is none of the three; a device that is not there; an argument out of range.
         """
         check_choice("split", split, get_args(Split))
         trainer = self.trainer

@@ -37,8 +37,8 @@ _OTHERS = {
     rb"PK\x03\x04|\x1f\x8b": "an archive, no picture; unpack it first",
     rb"\x93NUMPY": "an array of NumPy, no picture; save it as PNG or TIFF",
     rb".{128}DICM": "a DICOM picture, which is not read; save it as PNG or TIFF",
-    rb"II|MM": "a TIFF that is broken or of a kind that is not read, such as floating-point colours; save it with 8 or "
-    "16 bits",
+    rb"II|MM": "a TIFF that is broken or of a kind that is not read, such as floating-point colours, 64 bits, or 2 or "
+    "more than 4 channels; save it as grey or RGB with 8 or 16 bits",
 }
 """What a file is that is not read, by its first bytes, and what to do."""
 

@@ -20,7 +20,7 @@ READ_AHEAD = 2
 """Number of batches that each thread decodes ahead of the one in use."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """The images of a split, in memory.
 
@@ -98,7 +98,7 @@ class Names(Sequence[str]):
         return os.fsdecode(self._bytes[start:end])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FileImages:
     """The images of a split in files, for more images than memory holds.
 

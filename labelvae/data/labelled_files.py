@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from labelvae.data.forms import Form, common_form, decode, progress, refuse, say
 from labelvae.data.image_files import file_size, inside
 from labelvae.data.image_sets import FileImages, ImageSet, Names, StoredImages
 from labelvae.data.named_files import find_files
+from labelvae.data.table_text import TABLE_ENDINGS
 from labelvae.data.tables import read_label_table
 from labelvae.system.memory import fits
 
@@ -104,10 +105,11 @@ def read_table_folder(
     Raises:
         ValueError: no such table, or a broken one; a file that is missing or no image.
     """
-    table = root if os.path.isfile(root) else root / "labels.csv"
+    named = os.path.isfile(root) or (root.suffix.lower() in TABLE_ENDINGS and not os.path.isdir(root))
+    table = root if named else root / "labels.csv"
     if not os.path.isfile(table):
-        named = inside(str(root))[0] if os.path.isdir(root) else []
-        other = next((name for name in named if name.lower().endswith((".csv", ".tsv"))), None)
+        there = inside(str(root))[0] if os.path.isdir(root) else []
+        other = next((name for name in there if name.lower().endswith(TABLE_ENDINGS)), None)
         hint = f"; if it is {other}, give {root / other}" if other else ""
         raise ValueError(f"{table}: no such file; expected a table with the columns file, and one an attribute{hint}")
     root = table.parent
@@ -116,9 +118,9 @@ def read_table_folder(
         files = find_files(root, read.files, read.lines, read.file_column, skip_unreadable)
     except ValueError as error:
         raise ValueError(f"{table}: {error}") from None
-    there = [place for place, file in enumerate(files) if file]
-    files, whole = [files[place] for place in there], {"train": torch.arange(len(there))}
-    return _with_rows(root, files, read.rows[there], whole, image_size, skip_unreadable, memory_share), read.attributes
+    found = [place for place, file in enumerate(files) if file]
+    files, whole = [files[place] for place in found], {"train": torch.arange(len(found))}
+    return _with_rows(root, files, read.rows[found], whole, image_size, skip_unreadable, memory_share), read.attributes
 
 
 def read_celeba(
@@ -132,7 +134,8 @@ def read_celeba(
 
     Args:
         root: the folder of `img_align_celeba`, `list_attr_celeba.txt` and `list_eval_partition.txt`, or the folder that
-            holds it as `celeba`, as torchvision keeps it. The lists may be `.csv`, as Kaggle has them.
+            holds it as `celeba`, as torchvision keeps it. The lists may be `.csv`, as Kaggle has them, and the images
+            PNG.
         image_size: `(H, W)`, see `read_folder`. By default 64x64.
         attributes: the names of attributes, as keys, such as `{"Smiling": None}`. None takes all forty.
         skip_unreadable: leave out files that cannot be read, with a warning.
@@ -142,12 +145,16 @@ def read_celeba(
         The images of each split with rows `(N, A)` of 0 and 1 as labels; and the attributes, all `Binary`.
 
     Raises:
-        ValueError: files that are missing or of another form; an attribute that CelebA does not have.
+        ValueError: files that are missing, cannot be read or are of another form; an attribute that CelebA does not
+            have.
     """
-    root = root / "celeba" if (root / "celeba").is_dir() else root
+    root = root / "celeba" if os.path.isdir(root / "celeba") else root
+    if os.path.isdir(root):
+        inside(str(root))  # says so if it cannot be read
+    there = os.path.exists
     lists = [root / "list_attr_celeba.txt", root / "list_eval_partition.txt"]
-    lists = [path.with_suffix(".csv") if path.with_suffix(".csv").exists() > path.exists() else path for path in lists]
-    lost = next((path for path in (*lists, root / "img_align_celeba") if not path.exists()), None)
+    lists = [path.with_suffix(".csv") if there(path.with_suffix(".csv")) > there(path) else path for path in lists]
+    lost = next((path for path in (*lists, root / "img_align_celeba") if not there(path)), None)
     if lost is not None:
         raise ValueError(
             f"{lost}: no such file or folder; expected img_align_celeba with the images, list_attr_celeba.txt and "
@@ -157,7 +164,9 @@ def read_celeba(
     _, parted, parts = _numbers(lists[1], heads=0)
     if files != parted:
         raise ValueError(f"{lists[1]}: expected the {len(files)} files of {lists[0].name}, in its order")
-    asked = list(names if attributes is None else attributes)
+    given: Any = names if attributes is None else attributes
+    given = [given] if isinstance(given, str) else sorted(given) if isinstance(given, Set) else given
+    asked = list(dict.fromkeys(given))
     unknown = next((name for name in asked if name not in names), None)
     if unknown is not None:
         raise ValueError(f"attributes: expected some of {', '.join(names)}, got {unknown!r}")
@@ -168,7 +177,9 @@ def read_celeba(
         got = ", ".join(map(str, np.unique(parts[:, 0])))
         raise ValueError(f"{lists[1]}: expected 0 for training images, 1 and 2 for the others, got {got}")
     images = root / "img_align_celeba"
-    images = images / images.name if (images / images.name).is_dir() else images
+    images = images / images.name if os.path.isdir(images / images.name) else images
+    if not there(images / files[0]) and there((images / files[0]).with_suffix(".png")):  # the lists name JPEGs
+        files = [f"{os.path.splitext(file)[0]}.png" for file in files]
     return _with_rows(images, files, rows, splits, image_size, skip_unreadable, memory_share), Attributes(
         dict.fromkeys(asked, Binary())
     )
@@ -176,7 +187,10 @@ def read_celeba(
 
 def _numbers(path: Path, heads: int) -> tuple[list[str], list[str], np.ndarray]:
     """Return the names in the last of `heads` lines; of each later line the first word, and the numbers `(N, A)`."""
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: this list cannot be read ({error.strerror})") from error
     if path.suffix == ".csv":
         heads, lines = 1, [line.replace(",", " ") for line in lines]
         lines[:1] = [line.partition(" ")[2] for line in lines[:1]]  # without the name of the files

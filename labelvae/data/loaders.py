@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from labelvae.data.image_sets import StoredImages
-from labelvae.inputs.checks import check_count
+from labelvae.data.settings import LARGEST_SEED
+from labelvae.inputs.checks import check_count, check_flag
 from labelvae.system.memory import fits
 
 
@@ -58,6 +59,9 @@ class ImageLoader:
     Attributes:
         dataset: the images of the split.
 
+    Raises:
+        ValueError: a batch size or a seed that is no number, or out of range; a choice that is not True or False.
+
     >>> from labelvae.data import ImageSet
     >>> images = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
     >>> [len(labels) for _, labels in ImageLoader(images, batch_size=2)]
@@ -79,13 +83,12 @@ class ImageLoader:
         world_size: int = 1,
         memory_share: float = 0.5,
     ) -> None:
-        check_count("batch_size", batch_size)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.seed = check_count("seed", seed, at_least=0, at_most=LARGEST_SEED)
+        self.shuffle, drop_last = check_flag("shuffle", shuffle), check_flag("drop_last", drop_last)
         self.device = torch.device(device)
         on_device = self.device.type != "cpu" and fits(images.nbytes, self.device, memory_share)
         self.dataset = images.on(self.device if on_device else torch.device("cpu"))
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self._given = self._first = 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelvae.data.image_files import has_image_name, inside, walk
+from labelvae.inputs.checks import in_words
 from labelvae.inputs.class_names import folded, printable
 
 
@@ -50,10 +51,11 @@ def find_files(root: Path, names: Sequence[str], rows: Sequence[int], column: st
         name, row = missing[0]
         more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
         if not skip or len(missing) == len(names):
-            near = places.fitting(os.path.splitext(name)[0]) if places else []
+            near = (places.fitting(os.path.splitext(name)[0]) or places.with_zeros(name)) if places else []
             hint = f"; there is {printable(near[0])!r}" if near else ""
             raise ValueError(f"row {row}, column {column}: there is no {printable(name)!r} under {root}{more}{hint}")
-        warnings.warn(f"{len(missing)} rows without their image are left out, such as row {row}", stacklevel=3)
+        several = in_words(len(missing), "row without its image is", "rows without their image are")
+        warnings.warn(f"{several} left out, such as row {row}", stacklevel=3)
     first: dict[str, int] = {}
     for name, row in zip(found, rows, strict=True):
         path = os.path.normpath(name)
@@ -87,6 +89,18 @@ class _Places:
             return self.whole.get(ways[0]) or self.ends[ways[0]]
         return next((self.whole[way] for way in ways[1:] if self.whole.get(way)), [])
 
+    def with_zeros(self, name: str) -> list[str]:
+        """Return the images whose names differ in zeros before a number, which programs leave out."""
+        stem = _stem(name)
+        if not stem.isdecimal():
+            return []
+        ways = [way for way in self.whole if _stem(way).isdecimal() and int(_stem(way)) == int(stem)]
+        return [path for way in ways for path in self.whole[way]]
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(_plain(path)))[0]
+
 
 def _plain(path: str) -> str:
     return folded(path.replace("\\", "/"))
@@ -100,7 +114,5 @@ def _say_unnamed(root: Path, named: set[str]) -> None:
         there |= {os.path.normpath(os.path.join(folder, name)) for name in filter(has_image_name, names)}
     lost = sorted(there - named)
     if lost:
-        warnings.warn(
-            f"{len(lost)} images under {root} have no row in the table and are left out, such as {printable(lost[0])}",
-            stacklevel=3,
-        )
+        several = in_words(len(lost), "image has no row in the table and is", "images have no row in the table and are")
+        warnings.warn(f"{root}: {several} left out, such as {printable(lost[0])}", stacklevel=3)

@@ -24,6 +24,8 @@ WITH_ATTRIBUTES = ("table", "celeba")
 """Data sets whose labels are rows of attributes."""
 RESIZED = ("folder", *WITH_ATTRIBUTES)
 """Data sets whose images are files of any size."""
+LARGEST_SEED = 2**32 - 1
+"""Largest seed of a split and of an order."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Shares:
         for name in ("validation_share", "test_share"):
             check_number(name, getattr(self, name), above=0, below=0.5)
         check_number("memory_share", self.memory_share, at_least=0, below=1)
-        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+        check_count("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ import torch
 from torchvision import datasets
 
 from labelvae.attributes.rows import Attributes
+from labelvae.data.doubtful_columns import say_doubtful
 from labelvae.data.given_tables import columns_of
+from labelvae.data.image_files import inside
 from labelvae.data.image_sets import ImageSet
 from labelvae.data.labelled_files import Source, read_celeba, read_folder, read_table_folder
 from labelvae.data.settings import WITH_ATTRIBUTES, DataSettings
 from labelvae.data.tables import declared_attributes, table_rows
 from labelvae.inputs.checks import as_size
 from labelvae.inputs.conversions import image_bytes
+from labelvae.system.errors import first_line
 from labelvae.system.whole_files import user_path
 
 
@@ -40,7 +43,7 @@ def read_named(how: DataSettings, data_dir: Path, class_names: Sequence[str] | N
         read = read_table_folder if how.name == "table" else read_celeba
         return read(data_dir, size, how.attributes, how.skip_unreadable, how.memory_share)
     if how.name == "folder":
-        if os.path.isfile(data_dir / "labels.csv") and not any(path.is_dir() for path in data_dir.iterdir()):
+        if os.path.isfile(data_dir / "labels.csv") and not inside(str(data_dir))[1]:
             raise ValueError(
                 f"{data_dir}: holds labels.csv and no class folders; read it as a table: `labelvae train table`, "
                 "--data table, or ImageData('table', ...)"
@@ -88,9 +91,8 @@ def read_torchvision(name: str, data_dir: Path) -> Source:
             files: Any = _found_or_downloaded(kind, data_dir, train)
         except (RuntimeError, URLError, OSError, ValueError, AssertionError, EOFError) as error:
             where = data_dir / "cifar-10-batches-py" if name == "cifar10" else data_dir / kind.__name__ / "raw"
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ValueError(
-                f"{name}: no usable files were found under {where}, and the download failed ({first}); put "
+                f"{name}: no usable files were found under {where}, and the download failed ({first_line(error)}); put "
                 "torchvision's files there or name their folder with --data-dir (data_dir=); "
                 "'digits' needs no files at all"
             ) from error
@@ -137,6 +139,7 @@ def read_table(
         columns = columns_of(table, len(pixels))
         found = declared_attributes(columns, attributes)
         rows = table_rows(columns, found)
+        say_doubtful(columns, found, attributes)
     if len(rows) != len(pixels):
         raise ValueError(f"table: expected {len(pixels)} rows, one an image, got {len(rows)}")
     return Source(ImageSet(pixels, rows), None, []), found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ from labelvae.attributes.continuous import Continuous
 from labelvae.attributes.kind import Kind
 from labelvae.attributes.kinds import kind_of
 from labelvae.attributes.rows import Attributes
-from labelvae.data.cells import MARKS, has_decimal_commas, measured, tidied
+from labelvae.data.cells import MARKS, has_decimal_commas, measured, refuse_constant, refuse_several, tidied
+from labelvae.data.doubtful_columns import say_doubtful
 from labelvae.data.image_files import has_image_name
-from labelvae.data.split_folders import SPLITS
 from labelvae.data.table_text import is_index, read_text
 from labelvae.inputs.class_names import composed, folded
 from labelvae.inputs.conversions import described
@@ -35,6 +35,9 @@ SHEET_ERRORS = ("#ref!", "#div/0!", "#value!", "#name?", "#num!", "#null!")
 
 COUNTERS = ("id", "index", "idx", "row", "number", "no", "nr", "#", "image_id", "imageid")
 """Names of columns that may only count the rows."""
+
+IDENTIFIER = re.compile(r"(.*[ _-])?(id|uid|uuid|idx|index)", re.IGNORECASE)
+"""Names of columns that may only name the images."""
 
 
 def inferred_attributes(columns: Mapping[str, Sequence[Any]]) -> Attributes:
@@ -76,8 +79,7 @@ def declared_attributes(
     Raises:
         ValueError: see `inferred_attributes` and `Attributes`; a name to infer that no column has.
     """
-    undeclared = given is None
-    if undeclared:
+    if given is None:
         given = dict.fromkeys(name for name in columns if not is_index(str(name)))
     if not isinstance(given, Mapping):
         return Attributes(given)
@@ -86,18 +88,12 @@ def declared_attributes(
     if lost is not None:
         raise ValueError(f"columns: expected {lost}, got {', '.join(columns)}; {lost} is missing")
     inferred = {name: _inferred(name, tidied(name, columns[name], lines), lines) for name in unnamed}
-    for name, kind in inferred.items() if undeclared else ():
-        if isinstance(kind, Category) and {folded(each) for each in kind.names} <= {*SPLITS}:
-            warnings.warn(
-                f"column {name}: {', '.join(kind.names)} are names of splits, but are taken for an attribute, and the "
-                "images are split anew; leave the column out, or name the other columns with attributes=",
-                stacklevel=3,
-            )
     return Attributes({name: inferred[name] if kind is None else kind for name, kind in given.items()})
 
 
 def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind:
     known = [(place if lines is None else lines[place], each) for place, each in enumerate(values) if each is not None]
+    refuse_several(name, known)
     endless = next((row for row, each in known if isinstance(each, float) and math.isinf(each)), None)
     if endless is not None:
         raise ValueError(f"row {endless}, column {name}: expected a finite number, got infinity")
@@ -107,9 +103,7 @@ def _inferred(name: str, values: list[Any], lines: Sequence[int] | None) -> Kind
         raise ValueError(
             f"column {name}: names image files, such as {min(files)!r}, and is no attribute; leave the column out"
         )
-    if len(words) < 2:
-        got = f"{next(iter(words))!r} everywhere" if words else "no value"
-        raise ValueError(f"column {name}: expected at least two different values, got {got}; leave the column out")
+    refuse_constant(name, words, len(known) < len(values))
     if words <= {*YES, *NO} and (words & {*YES}) and (words & {*NO}):
         return Binary()
     numbers = [_Number(row, each, *found) for row, each in known if (found := measured(each)) is not None]
@@ -187,6 +181,11 @@ def _check_numbers(name: str, numbers: Sequence[_Number], many: bool) -> None:
     counting = values == [values[0] + row for row in range(len(values))]
     if many and counting and name.casefold() in COUNTERS:
         raise ValueError(f"column {name}: only counts the rows; leave the column out, or declare it")
+    named = len({*values}) == len(values) and all(value == round(value) for value in values)
+    if many and named and IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            f"column {name}: a number of its own for each image is no attribute; leave it out, or declare it"
+        )
 
 
 def _number_names(numbers: Sequence[_Number]) -> list[str]:
@@ -313,4 +312,5 @@ def read_label_table(path: Path, attributes: Mapping[str, Any] | None = None) ->
         rows = table_rows(columns, found, text.rows)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    say_doubtful(text.columns, found, attributes)
     return LabelTable(text.files, found, rows, text.rows, text.file_column)

@@ -46,6 +46,8 @@ class AttributeScores:
         l1: of the same, in [0, 1].
         followed: by attribute, see `attribute_scores`.
         judge: by attribute, how well the judge reads the real images, see `label_scores`.
+        recognized: by attribute that is no number, and by class: how many real images of the class the judge reads as
+            it, and how many there are.
     """
 
     name: str
@@ -55,6 +57,7 @@ class AttributeScores:
     l1: float
     followed: dict[str, dict[str, float]] = field(default_factory=dict)
     judge: dict[str, dict[str, float]] = field(default_factory=dict)
+    recognized: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """Return the scores as one flat row, such as `width_correlation`; None for what does not apply."""
@@ -120,6 +123,33 @@ def _correlation(kind: Continuous, ours: Tensor, true: Tensor) -> float:
     if min(float(values.square().mean()) for values in (one, other)) < LEAST_VARIANCE:
         return math.nan
     return float((one * other).sum() / (one.square().sum() * other.square().sum()).sqrt())
+
+
+def recognized_classes(attributes: Attributes, found: Tensor, truth: Tensor) -> dict[str, dict[str, tuple[int, int]]]:
+    """Count the rows of each class that are right.
+
+    Args:
+        attributes: the attributes of the rows.
+        found: the rows to count, `(N, A)`.
+        truth: the true rows, `(N, A)`. NaN is an unknown value, and is left out.
+
+    Returns:
+        By attribute that is no number, and by class that there is: how many of its rows are right, and how many it has.
+
+    >>> labels = Attributes({"pet": Category(["cat", "dog"])})
+    >>> recognized_classes(labels, torch.tensor([[0.0], [0.0]]), torch.tensor([[0.0], [1.0]]))
+    {'pet': {'cat': (1, 1), 'dog': (0, 1)}}
+    """
+    counts: dict[str, dict[str, tuple[int, int]]] = {}
+    for place, (name, kind) in enumerate(attributes.items()):
+        if not isinstance(kind, Continuous):
+            true = truth[:, place]
+            right = found[:, place] == true
+            classes = true[~true.isnan()].unique(sorted=True).tolist()
+            counts[name] = {
+                kind.text(each): (int(right[true == each].sum()), int((true == each).sum())) for each in classes
+            }
+    return counts
 
 
 def attribute_scores(
@@ -205,7 +235,8 @@ def evaluate_attributes(
     for some, theirs in zip(found.split(CHUNK), own.split(CHUNK), strict=True):  # SSIM takes 100 times their memory
         composition.update(some.cpu().float(), vae.reconstruct(some, theirs).cpu().float())
     psnr, ssim, l1 = composition.compute().tolist()
-    return AttributeScores(name, len(found), psnr, ssim, l1, followed, label_scores(judge.attributes, read, rows))
+    judged, recognized = label_scores(judge.attributes, read, rows), recognized_classes(judge.attributes, read, rows)
+    return AttributeScores(name, len(found), psnr, ssim, l1, followed, judged, recognized)
 
 
 def _shuffled(values: Tensor, name: str, generator: torch.Generator | None) -> Tensor:

@@ -8,6 +8,7 @@ sees, which a second network (`oracle_score`) finds out.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ from labelvae.visual.grids import grid
 
 MOST_VALUES = 2**24
 """Values of the images on the ways that are in memory at a time: 64 MiB."""
+
+LEAST_KEPT = 0.8
+"""Mean of `kept` below which the measures tell more about the model than about the classifier."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def explain(
 ) -> Explanations:
     """Explain what a classifier says of images by their counterfactuals.
 
+    A warning is given if the mean of `kept` is below `LEAST_KEPT`.
+
     Args:
         vae: The model that makes the counterfactuals.
         images: What is explained, in any form that `ConditionalVAE.relabel` takes.
@@ -127,6 +133,7 @@ def explain(
         ValueError: images or labels of another shape, type or range; a label that the classifier says already; a
             classifier or a judge of other images or classes.
 
+    >>> _ = torch.manual_seed(0)
     >>> vae, classifier = ConditionalVAE((1, 8, 8), 3), nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     >>> sorted(explain(vae, torch.rand(5, 1, 8, 8), classifier).means())
     ['cout', 'first_flip', 'flip_rate', 'kept', 'l1', 'l2', 'sparsity', 'validity']
@@ -165,6 +172,7 @@ def explain(
         "kept": kept,
     }
     floats = {name: values.float() for name, values in measures.items()}
+    _say_kept(floats["kept"])
     return Explanations(images, first, flipped, last, said, asked, flipped_to, verdicts, floats)
 
 
@@ -194,6 +202,18 @@ def explanation_sheet(found: Explanations, indices: Sequence[int], class_names: 
         captions.append([said, "", flip, f"as {asked}: {verdict}", ""])
     titles = [f"COUT {float(found.measures['cout'][index]):+.2f}" for index in indices]
     return grid(rows, captions, titles, ["image", "model", "first flip", "asked", "change"])
+
+
+def _say_kept(kept: Tensor) -> None:
+    """Warn if the model itself flips the classifier too often."""
+    share, count = float(kept.mean()), len(kept)
+    if share < LEAST_KEPT:
+        warnings.warn(
+            f"kept: the classifier says the same of {share:.0%} of {count} reconstructions as of their images, so the "
+            "flips of the others may come from what the model cannot draw, not from the label; use a model that draws "
+            "the images better, or look only at images whose kept is 1",
+            stacklevel=3,
+        )
 
 
 def _explained(

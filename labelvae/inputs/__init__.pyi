@@ -7,6 +7,8 @@ from .checks import check_kind as check_kind
 from .checks import check_number as check_number
 from .checks import check_span as check_span
 from .checks import check_widths as check_widths
+from .checks import in_words as in_words
+from .checks import is_finite as is_finite
 from .checks import plain_fields as plain_fields
 from .checks import plain_number as plain_number
 from .class_names import check_names as check_names
@@ -26,6 +28,7 @@ from .conversions import imported as imported
 from .conversions import plain_tensor as plain_tensor
 from .dotted import flat as flat
 from .labels import counted as counted
+from .labels import is_missing as is_missing
 from .labels import label_tensor as label_tensor
 from .peeking import readable as readable
 from .tensors import Images as Images

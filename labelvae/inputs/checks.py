@@ -12,13 +12,22 @@ from typing import Any, cast
 
 
 def plain_number(value: Any) -> Any:
-    """Return a single number of numpy or torch as Python's own. Anything else is returned as it is."""
+    """Return a single number of numpy, torch or TensorFlow as Python's own. Anything else is returned as it is."""
     if isinstance(value, int | float):
         return value if type(value) in (int, float, bool) or not hasattr(value, "item") else value.item()
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "numpy") and not hasattr(value, "item"):
+        value = value.numpy()
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         with suppress(RuntimeError, ValueError, NotImplementedError):  # a tensor without a value
             return value.item()
     return value
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a number is finite. An integer that no float can hold is not."""
+    with suppress(OverflowError):
+        return math.isfinite(value)
+    return False
 
 
 def as_list(values: Any) -> Any:
@@ -64,7 +73,7 @@ def check_number(
     bounds = [f"above {above}"] * (above is not None) + [f"of at least {at_least}"] * (at_least is not None)
     bounds += [f"below {below}"] * (below is not None) + [f"of at most {at_most}"] * (at_most is not None)
     value = plain_number(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
     inside = number and (above is None or value > above) and (at_least is None or value >= at_least)
     if not inside or (below is not None and value >= below) or (at_most is not None and value > at_most):
         wanted = " ".join(["a finite number", " and ".join(bounds)]).strip()
@@ -177,6 +186,15 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     allowed = tuple(choices)
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def in_words(count: int, one: str, several: str) -> str:
+    """Return a number of things with their name.
+
+    >>> in_words(1, "image", "images"), in_words(2, "image is", "images are")
+    ('1 image', '2 images are')
+    """
+    return f"{count} {one if count == 1 else several}"
 
 
 def check_kind(name: str, value: Any, kind: type, optional: bool = False) -> None:

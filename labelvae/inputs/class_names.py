@@ -6,9 +6,10 @@ import json
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterator, KeysView, Sequence, ValuesView
+from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from labelvae.system.whole_files import write_whole
 
@@ -18,13 +19,17 @@ EVERY = ("all", "*")
 LONGEST = 80
 """Longest part of a file's name that is a class's name, in bytes."""
 
+_UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
+"""Signs without width: the places where a word may or may not be broken, and the mark of byte order."""
+
 
 def check_names(name: str, names: Sequence[str], count: int | None = None) -> list[str]:
     """Return names as a list of different strings. Whole numbers become text.
 
     Args:
         name: the name of the argument in errors.
-        names: the names, as a sequence, a generator, an array or a column of a table.
+        names: the names, as a sequence, a generator, an array or a column of a table; or a dict from each index to its
+            name, or from each name to its index.
         count: the number of names; None for any.
 
     Raises:
@@ -33,6 +38,7 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
     >>> check_names("class_names", ("cat", "dog"), 2), check_names("class_names", [0, 1])
     (['cat', 'dog'], ['0', '1'])
     """
+    names = _by_index(names) if isinstance(names, Mapping) else names
     ways = ("tolist", "to_list", "to_pylist")  # of an array or a column of a table
     way = next((each for each in ways if hasattr(names, each) and getattr(names, "ndim", None) != 0), None)
     names = getattr(names, way)() if way else names
@@ -52,6 +58,16 @@ def check_names(name: str, names: Sequence[str], count: int | None = None) -> li
     if twice is not None:
         raise ValueError(f"{name}: expected different names, got {twice!r} twice")
     return found
+
+
+def _by_index(names: Mapping[Any, Any]) -> Any:
+    """Return the names of a dict in the order of their indices; the dict itself if it lacks an index from 0 on."""
+    for indices, words in ((names.keys(), names.values()), (names.values(), names.keys())):
+        numbers = [int(each) if isinstance(each, str) and each.isdecimal() else each for each in indices]
+        found = dict(zip(numbers, words, strict=True)) if all(isinstance(each, Integral) for each in numbers) else {}
+        if found.keys() == {*range(len(names))} and all(isinstance(each, str) for each in found.values()):
+            return [found[index] for index in range(len(names))]
+    return names
 
 
 def check_order(name: str, names: Sequence[str] | None, known: Sequence[str] | None, whose: str) -> None:
@@ -86,13 +102,15 @@ def read_classes(folder: str | Path, num_classes: int) -> list[str]:
     """Return the name of each class: those in `classes.json` in `folder`, or the indices as text if it is missing.
 
     Raises:
-        ValueError: a file that is not a JSON list of `num_classes` names.
+        ValueError: a file that cannot be read, or is not a JSON list of `num_classes` names.
     """
     path = Path(folder) / "classes.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return [str(label) for label in range(num_classes)]
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); it names the classes") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}); delete it to go by class indices") from error
     if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str) for name in names):
@@ -183,8 +201,8 @@ def shortened(text: str, most: int) -> str:
 
 
 def composed(word: str) -> str:
-    """Return a word without the spaces around it, and with each accent as a part of its letter."""
-    return unicodedata.normalize("NFC", word).strip()
+    """Return a word without the spaces around it and signs without width, and with each accent in its letter."""
+    return unicodedata.normalize("NFC", word.translate(_UNSEEN)).strip()
 
 
 def folded(word: str) -> str:
@@ -193,7 +211,7 @@ def folded(word: str) -> str:
     >>> folded(" New\u00a0York") == folded("new york"), folded("cafe\u0301") == folded("caf\u00e9")
     (True, True)
     """
-    return unicodedata.normalize("NFKC", word).casefold().strip()
+    return unicodedata.normalize("NFKC", word.translate(_UNSEEN)).casefold().strip()
 
 
 def _allowed(letter: str) -> str:

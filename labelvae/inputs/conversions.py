@@ -138,6 +138,11 @@ def _is_picture(value: Any) -> bool:
     return hasattr(value, "getbands") and hasattr(value, "convert")
 
 
+def _is_grey(image: Any) -> bool:
+    """Return whether a picture or an array has one channel."""
+    return image.mode in ("1", "L") if _is_picture(image) else 1 in np.shape(image) or np.ndim(image) == 2
+
+
 def _upright_on_white(image: Any, channels: int, name: str) -> Any:
     """Return a picture as a reader of its file sees it: turned by its EXIF data, and white where it is transparent."""
     from PIL import Image, ImageOps
@@ -238,9 +243,10 @@ def image_bytes(images: Any, name: str = "images") -> Tensor:
                 f"{name}: expected images as arrays or pictures, got {described(first)}; PIL.Image.open reads a file, "
                 "and ImageData('folder', ...) a folder"
             )
-        if _is_picture(first):
-            grey = all(getattr(one, "mode", None) in ("1", "L") for one in each)
-            width, height = _upright_on_white(first, 4, name).size
+        picture = next(filter(_is_picture, each), None)
+        if picture is not None:
+            grey = all(_is_grey(one) for one in each)
+            width, height = _upright_on_white(picture, 4, name).size
             shape = (1 if grey else 3, height, width)
             images = torch.cat([_one(one, shape, f"{name}[{place}]") for place, one in enumerate(each)])
         elif all(isinstance(one, Tensor) for one in each):
@@ -300,8 +306,9 @@ def _as_bytes(images: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name}: expected values in [0, 1], got NaN; look at where it comes from")
     low, high = (float(value) for value in torch.aminmax(images.detach()))
     if not (low >= -1e-3 and high <= 1.0 + 1e-3):
+        what = "8-bit values by 255" if high > 64 else "by the value of white"
         raise ValueError(
             f"{name}: expected values in [0, 1] or 8-bit integers, got values from {low:.4g} to {high:.4g}; "
-            "undo any normalization, or divide 8-bit values by 255"
+            f"undo any normalization, or divide {what}"
         )
     return (images.detach().float() * 255.0).round().clamp(0, 255).to(torch.uint8)

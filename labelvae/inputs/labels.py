@@ -116,9 +116,16 @@ def _rows(values: Tensor, num_classes: int, batch: int, name: str) -> Tensor:
     if readable(weights):
         sums, rounding = weights.detach().float().sum(dim=1), max(1e-3, torch.finfo(weights.dtype).eps)
         if not bool(((sums - 1.0).abs() <= rounding).all()) or bool((weights < 0).any()):
+            flags = bool(((weights == 0) | (weights == 1)).all())
+            hint = "softmax(dim=1) makes logits weights"
+            hint = (
+                "an image of several classes or of none goes into ImageData.from_table, a column a class"
+                if flags
+                else hint
+            )
             raise ValueError(
                 f"{name}: expected non-negative weights that sum to one in each row, got {described(values)} of other "
-                "values; softmax(dim=1) makes logits weights"
+                f"values; {hint}"
             )
     if weights.dtype in (torch.float16, torch.bfloat16):
         weights = weights.float() / weights.float().sum(dim=1, keepdim=True)
@@ -154,7 +161,7 @@ def _numbers(labels: Any, num_classes: int, name: str, class_names: Sequence[str
         labels = labels.to_numpy()
     elif isinstance(labels, Iterable) and not hasattr(labels, "__array__"):
         labels = [imported(each) if hasattr(each, "as_py") else each for each in labels]
-        _refuse_missing([_is_missing(each) for each in labels], name)
+        _refuse_missing([is_missing(each) for each in labels], name)
         if labels and all(isinstance(each, str | bytes) for each in labels):  # numpy would cut the members of an Enum
             indices = [_index(each, num_classes, name, class_names) for each in labels]
             return torch.tensor(indices, device="cpu")
@@ -185,7 +192,7 @@ def _ordered(labels: Any, class_names: Sequence[str] | None) -> Any:
     return labels.to_numpy()[:, places] if columns and hasattr(labels, "to_numpy") else labels
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Return whether a value stands for none: None, NaN, or those of pandas."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -210,7 +217,7 @@ def _from_array(
     if array.dtype.kind in "OT":  # text of many lengths, or numbers kept one by one
         each: list[Any] = [float(one) if isinstance(one, Decimal) else one for one in array.reshape(-1).tolist()]
         if array.ndim == 1:
-            _refuse_missing([_is_missing(one) for one in each], name)
+            _refuse_missing([is_missing(one) for one in each], name)
         if each and all(isinstance(one, np.ndarray | list | tuple) for one in each):  # a row in each cell
             return _numbers([list(one) for one in each], num_classes, name, class_names)
         if each and all(isinstance(one, str | bytes) for one in each):

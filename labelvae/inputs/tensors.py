@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from labelvae.inputs.checks import LARGEST_SIZE, as_list, check_count
+from labelvae.inputs.checks import LARGEST_SIZE, as_list, check_count, in_words
 from labelvae.inputs.conversions import ImageShape as ImageShape  # noqa: PLC0414  where it is looked for
 from labelvae.inputs.conversions import described, image_tensor
 from labelvae.inputs.labels import label_tensor
@@ -73,8 +73,8 @@ def check_image_shape(shape: Any, smallest: int = 8) -> ImageShape:
         raise ValueError(f"image_shape: expected at most {LARGEST_SIZE:,} channels and pixels a side, got {sizes}")
     if channels < 1 or height < smallest or width < smallest:
         raise ValueError(
-            f"image_shape: expected at least 1 channel and {smallest}x{smallest} pixels, got {channels} "
-            f"channels of {height}x{width}; enlarge smaller images first"
+            f"image_shape: expected at least 1 channel and {smallest}x{smallest} pixels, got "
+            f"{in_words(channels, 'channel', 'channels')} of {height}x{width}; enlarge smaller images first"
         )
     return channels, height, width
 

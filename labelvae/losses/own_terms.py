@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,8 +142,8 @@ class OwnTerms(nn.Module):
     def try_on(self, vae: ConditionalVAE, guide: Classifier | None) -> None:
         """Try the terms once, on three grey images of the model's shape.
 
-        The trial shows whether each term returns `(B,)`, and whether any term reads the counterfactual. Weights,
-        statistics and random numbers stay as they were.
+        The trial shows whether each term returns `(B,)`, and whether any term reads the counterfactual. A warning names
+        a term without a gradient. Weights, statistics and random numbers stay as they were.
 
         Raises:
             ValueError: a term that fails, or returns another shape.
@@ -150,19 +151,35 @@ class OwnTerms(nn.Module):
         if self.read_counterfactuals is not None or vae.device.type == "meta" or torch.compiler.is_compiling():
             return
         device, reads = vae.device, list[str]()
-        zeros = torch.zeros(3, vae.latent_dim, device=device)
         grey = torch.full((3, *vae.image_shape), 0.5, device=device)
         own, asked = torch.tensor([0, 1, 0], device=device), torch.tensor([1, 0, 1], device=device)
-        posterior = DiagonalGaussian(zeros, zeros)
-        trial = _Tried(grey, own, asked, posterior, zeros, grey.clone(), grey.clone(), guide, reads)
         before = {name: value.clone() for name, value in self.state_dict().items()}
         cards = [device.index or 0] if device.type == "cuda" else []
-        with torch.no_grad(), torch.random.fork_rng(devices=cards):
+        with torch.enable_grad(), torch.random.fork_rng(devices=cards):
+            code = _made(torch.zeros(3, vae.latent_dim, device=device))
+            posterior = DiagonalGaussian(code, code)
+            trial = _Tried(grey, own, asked, posterior, code, _made(grey), _made(grey), guide, reads)
             for name, function in self.functions.items():
                 if self.weights[name] > 0:
-                    _check(name, _tried(name, function, trial), len(grey))
+                    value = _tried(name, function, trial)
+                    _check(name, value, len(grey))
+                    if not value.requires_grad and not torch.is_inference_mode_enabled():
+                        _say_constant(name)
         self.load_state_dict(before)  # statistics that a trial moved
         self.read_counterfactuals = bool(reads)
+
+
+def _made(values: Tensor) -> Tensor:
+    """Return values as a training step makes them: with a gradient, and free to be changed in place."""
+    return values.clone().requires_grad_().clone()
+
+
+def _say_constant(name: str) -> None:
+    warnings.warn(
+        f"terms: {name} has no gradient on three grey images, so it is logged but trains nothing; leave out detach(), "
+        "no_grad() and choices such as argmax",
+        stacklevel=4,
+    )
 
 
 def _tried(name: str, function: Term, trial: StepRecord) -> Any:

@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from labelvae.models.articles import with_article
 from labelvae.system.whole_files import user_path
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
@@ -50,7 +51,8 @@ def locate(name: str | Path, kind: str) -> Path:
     if not str(name) or folder.is_file():
         if folder.name == "model.safetensors":
             return folder.parent
-        raise ValueError(f"folder: expected the folder of a {kind}, or a name such as 'mnist', got {str(name)!r}")
+        wanted = f"the folder of {with_article(kind)}, or a name such as 'mnist'"
+        raise ValueError(f"folder: expected {wanted}, got {str(name)!r}")
     part = PARTS.get(kind, "")
     for inside in (folder, folder / part):  # a model, or the run that it is from
         if (inside / "model.safetensors").is_file():

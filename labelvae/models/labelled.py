@@ -13,6 +13,7 @@ from labelvae.attributes.rows import Attributes
 from labelvae.inputs.checks import LARGEST_SIZE, check_count
 from labelvae.inputs.labels import counted
 from labelvae.inputs.tensors import Labels, label_weights
+from labelvae.models.articles import with_article
 from labelvae.models.saving import Pretrained
 
 
@@ -64,7 +65,7 @@ class Labelled(Pretrained):
         """
         if self._num_classes is None:
             raise ValueError(
-                f"num_classes: expected a {type(self).__name__} of one class, got one of the attributes "
+                f"num_classes: expected {with_article(type(self).__name__)} of one class, got one of the attributes "
                 f"{', '.join(self.attributes or ())}; use what takes attributes (see docs/labels.md)"
             )
         return self._num_classes

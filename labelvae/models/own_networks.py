@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from labelvae.inputs.conversions import described
 from labelvae.inputs.tensors import ImageShape
+from labelvae.models.articles import with_article
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.latent import LOG_VARIANCE_RANGE, DiagonalGaussian
 from labelvae.models.savable import plain_weights
@@ -197,9 +198,9 @@ def check_given(saved: Mapping[str, str], given: Mapping[str, nn.Module | None],
     for name in PARTS:
         if name in saved and given.get(name) is None:
             raise ValueError(
-                f"{folder}: the model was saved with a {name} of your own ({saved[name]}), which a folder cannot hold; "
-                f"pass from_pretrained(..., {name}={saved[name]}(...)) in Python, which then gets the saved weights; "
-                "commands cannot load such a model"
+                f"{folder}: the model was saved with {with_article(name)} of your own ({saved[name]}), which a folder "
+                f"cannot hold; pass from_pretrained(..., {name}={saved[name]}(...)) in Python, which then gets the "
+                "saved weights; commands cannot load such a model"
             )
         if name not in saved and given.get(name) is not None:
             raise ValueError(

@@ -12,6 +12,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from labelvae.models.articles import with_article
 from labelvae.models.inference import evaluation_mode
 
 
@@ -40,8 +41,8 @@ def savable_weights(model: Any, own: Collection[str] = ()) -> dict[str, Tensor]:
     odd = next((name for name, value in weights.items() if not isinstance(value, Tensor) or value.is_quantized), None)
     if odd is not None:
         raise ValueError(
-            f"model: expected a {kind} with plain weights, got {odd!r} of a quantized one; save it before it is "
-            "quantized (bits= of save_pretrained makes a small file)"
+            f"model: expected {with_article(kind)} with plain weights, got {odd!r} of a quantized one; save it before "
+            "it is quantized (bits= of save_pretrained makes a small file)"
         )
     if any(value.device.type == "meta" for value in weights.values()):
         raise ValueError("model: expected weights, got a model on the meta device, which has none; load them first")
@@ -53,8 +54,8 @@ def savable_weights(model: Any, own: Collection[str] = ()) -> dict[str, Tensor]:
         wrong = _wrong(weights, expected, own)
         if wrong:
             raise ValueError(
-                f"model: {len(wrong)} of its weights are not those of a {kind} with its arguments, the first is "
-                f"{wrong[0]!r}, so the folder could not be loaded; a layer was replaced or added. Save "
+                f"model: {len(wrong)} of its weights are not those of {with_article(kind)} with its arguments, the "
+                f"first is {wrong[0]!r}, so the folder could not be loaded; a layer was replaced or added. Save "
                 "model.state_dict() with torch.save, and load it into a model that was changed in the same way"
             )
     return {name: value.detach().cpu().contiguous() for name, value in weights.items()}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from labelvae.inputs.checks import check_count
 from labelvae.inputs.class_names import check_names, read_classes, write_classes
+from labelvae.models.articles import with_article
 from labelvae.models.hub import LARGEST_CONFIGURATION, is_pointer, locate, upload
 from labelvae.models.own_networks import check_given, check_weights
 from labelvae.models.packing import pack, unpack
@@ -251,7 +252,9 @@ def _read(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, A
     """Return the weights in a folder, and their configuration: that in the weights file, or else config.json."""
     path = folder / "model.safetensors"
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the folder of a {kind} written by save_pretrained")
+        raise ValueError(
+            f"{path}: no such file; expected the folder of {with_article(kind)} written by save_pretrained"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -292,5 +295,8 @@ def _checked_header(text: str | bytes, path: Path, kind: str) -> dict[str, Any]:
             "use the version of labelvae that wrote it, or train again"
         )
     if header["model"] != kind:
-        raise ValueError(f"{path}: holds a {header['model']}, expected a {kind}; use {header['model']}.from_pretrained")
+        held = header["model"]
+        raise ValueError(
+            f"{path}: holds {with_article(str(held))}, expected {with_article(kind)}; use {held}.from_pretrained"
+        )
     return header

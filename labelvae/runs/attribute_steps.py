@@ -11,6 +11,7 @@ from labelvae.data.image_sets import StoredImages
 from labelvae.evaluation.attribute_scores import AttributeScores, evaluate_attributes
 from labelvae.evaluation.references import UnchangedImages
 from labelvae.evaluation.scores import save_scores, scores_table
+from labelvae.evaluation.weaknesses import advice
 from labelvae.inputs.class_names import printable
 from labelvae.photos.picture_files import save_picture
 from labelvae.visual.attribute_sheets import attribute_sheet
@@ -39,6 +40,7 @@ def attribute_steps(experiment: Any) -> list[AttributeScores]:
     ]
     save_scores(scores, experiment.out / "scores.json")
     print(f"\n{scores_table(scores)}\n")
+    experiment.wrong |= {} if settings.fast_dev_run else advice(scores[0])
     known = torch.where(rows.isnan(), judge.rows(images), rows)
     save_picture(attribute_sheet(vae, images, known), experiment.out / "attributes.png")
     experiment.finish(scores)

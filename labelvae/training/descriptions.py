@@ -16,6 +16,7 @@ from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
 from labelvae.losses.likelihoods import settings_of
 from labelvae.losses.objective import Objective
+from labelvae.models.articles import with_article
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.classifier import LabelClassifier
 from labelvae.models.discriminator import Discriminator
@@ -160,7 +161,7 @@ class SavedLoss:
             ValueError: a part that is not in the file and was not passed.
         """
         if self.objective is None or self.kind not in LOSSES:
-            raise ValueError(_of_your_own("loss", f"a {self.kind}", "loss=..."))
+            raise ValueError(_of_your_own("loss", with_article(self.kind), "loss=..."))
         if self.likelihood:
             whole = "loss=GuidedELBO(guide, objective=..., likelihood=..., terms=...) as it was"
             raise ValueError(_of_your_own("loss", " and ".join(self.own_parts), whole))
@@ -204,7 +205,7 @@ def built(name: str, value: Any) -> Any:
             return SavedLoss.read(value).built()
         if arguments is None:
             passed = "loss" if name == "discriminator" else name
-            raise ValueError(_of_your_own(name, f"a {kind or 'class'}", f"{passed}=..."))
+            raise ValueError(_of_your_own(name, with_article(kind or "class"), f"{passed}=..."))
         network: Any = NETWORKS[str(kind)](**arguments)
         if "names" in value:
             network.class_names = value["names"]
