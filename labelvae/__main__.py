@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from labelvae.cli import commands, explaining, picture_commands
 from labelvae.cli.mistakes import alike, model_meant
-from labelvae.cli.parser import DashParser, run
+from labelvae.cli.parser import DashParser, quick_start, run
 from labelvae.cli.surroundings import check_here, keep_printing, plain_warnings, said
 from labelvae.runs import presets
 from labelvae.runs.settings import Settings
@@ -104,8 +104,9 @@ class _ImagesOfRun:
         """
         if settings.data.name != "folder":
             return settings
-        from labelvae.runs.building import check_networks, read_images
-        from labelvae.runs.folder_looks import folder_settings, kind_of
+        with quick_start():
+            from labelvae.runs.building import check_networks, read_images
+            from labelvae.runs.folder_looks import folder_settings, kind_of
 
         self.data = [read_images(settings)]
         data = self.data[0]
@@ -124,10 +125,12 @@ class _ImagesOfRun:
         is_new = not (settings.resume or settings.fast_dev_run or settings.find_learning_rate)
         is_free = settings.overwrite or not (settings.out / "settings.yaml").is_file()
         if settings.data.name == "digits" and is_new and is_free:  # they are the demo
-            from labelvae.runs.first_look import first_look
+            with quick_start():
+                from labelvae.runs.first_look import first_look
 
             first_look(settings.out)
-        from labelvae.runs.experiment import run_experiment
+        with quick_start():
+            from labelvae.runs.experiment import run_experiment
 
         run_experiment(settings, *self.data)
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -12,7 +13,7 @@ from labelvae import GuidedELBO, VAETraining
 from labelvae.training import dashboard
 from labelvae.training.dashboard import Relabelled
 from labelvae.visual import charts
-from labelvae.visual.charts import confusion, latent_by_label
+from labelvae.visual.charts import confusion, kl_bars, latent_by_label, latent_by_value
 from labelvae.visual.letters import chart_text
 
 ODD = ["$5_to_$10", "caf\udce9", "猫"]
@@ -113,3 +114,43 @@ def test_a_chart_that_cannot_be_drawn_does_not_end_a_training(logged):
         pictures = logged("kl_bars")
     assert "latent/kl" not in pictures
     assert {"relabel/confusion", "latent/by_label", "samples/wrong_labels"} <= set(pictures)
+
+
+def test_small_integers_do_not_overflow_in_a_confusion():
+    asked = torch.tensor([19, 20, 24])
+    names = [f"class {label}" for label in range(25)]
+    wanted = confusion(asked, asked, names).tobytes()
+    assert confusion(asked.byte(), asked.byte(), names).tobytes() == wanted
+    assert confusion(asked.numpy(), [names[label] for label in asked], names).tobytes() == wanted
+
+
+def test_charts_are_drawn_of_arrays_halves_and_gradients():
+    codes = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).bfloat16().float()
+    labels = torch.arange(9) % 3
+    wanted = latent_by_label(codes, labels, ["a", "b", "c"]).tobytes()
+    for form in (codes.numpy(), codes.bfloat16(), codes.clone().requires_grad_()):
+        assert latent_by_label(form, labels.numpy(), np.array(["a", "b", "c"])).tobytes() == wanted
+    wanted = latent_by_value(codes, codes[:, 0], "ink").tobytes()
+    assert latent_by_value(codes, codes[:, 0].bfloat16().requires_grad_(), "ink").tobytes() == wanted
+    wanted = kl_bars(codes[0]).tobytes()
+    assert kl_bars(codes[0].bfloat16().requires_grad_()).tobytes() == kl_bars(codes[0].numpy()).tobytes() == wanted
+
+
+CODES = torch.ones(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (lambda: confusion(torch.tensor([0]), torch.tensor([2]), ["a", "b"]), "judged: expected class indices from 0"),
+        (lambda: confusion(torch.tensor([0, 1]), torch.tensor([0]), ["a", "b"]), "judged: expected one class index"),
+        (lambda: latent_by_label(CODES / 0, [0, 0, 1], ["a", "b"]), "codes: expected finite numbers"),
+        (lambda: latent_by_label(CODES[:0], [], ["a", "b"]), "codes: expected finite numbers"),
+        (lambda: latent_by_label(CODES, [0, 0, 2], ["a", "b"]), "labels: expected class indices from 0 to 1, got 2"),
+        (lambda: latent_by_value(CODES, [1.0], "ink"), "values: expected 3, one for each code, got 1"),
+        (lambda: kl_bars(CODES), "kl: expected numbers of shape"),
+    ],
+)
+def test_what_cannot_be_charted_is_said(draw, says):
+    with pytest.raises(ValueError, match=says):
+        draw()

@@ -57,6 +57,11 @@ def test_an_empty_section_of_a_settings_file_changes_nothing(tmp_path, text):
     assert settings_of(f"--config={tmp_path / 'some.yaml'}") == replace(DIGITS, rounds=4)
 
 
+def test_a_settings_file_with_an_empty_section_alone_changes_nothing(tmp_path):
+    (tmp_path / "some.yaml").write_text("vae:\n  # latent_dim: 5\n")
+    assert settings_of(f"--config={tmp_path / 'some.yaml'}") == DIGITS
+
+
 def test_a_section_keeps_what_an_earlier_file_says(tmp_path):
     for name, text in (("a", "vae: {latent_dim: 5}"), ("b", "vae:\n  # none\n"), ("c", "vae: {hidden_dim: 7}")):
         (tmp_path / name).write_text(text)
@@ -72,7 +77,13 @@ def test_a_section_keeps_what_an_earlier_file_says(tmp_path):
         (b"out: ~", "out: expected a folder in"),
         (b"data_dir: null", "data_dir: expected a folder in"),
         (b"\xff\xfe", "bad.yaml: expected a text file in UTF-8"),
-        (b"out: 5", "out: expected a path"),
+        (b"out: 20240501", "bad.yaml, got the number 20240501; write out: '20240501'"),
+        (b"rounds: 4\ndata_dir: no", "bad.yaml, got the switch no; write data_dir: 'no'"),
+        (b"rounds:", "rounds: expected a value in"),
+        (b"vae: {5: 3}", "bad.yaml: line 1: expected the name of a setting, got 5"),
+        (b"vae:\n  optimization: {learning_rate: 1,5}", "bad.yaml: line 2: expected the name of a setting, got 5"),
+        (b"compile: on", "got true; in a file, put on and off in quotes"),
+        (b"print_config: x", "print_config: is no setting; --print-config lists all"),
         (b"", "bad.yaml: expected settings by name, such as rounds: 4, got none"),
         (b"[1, 2]", "bad.yaml: expected settings by name, such as rounds: 4, got others"),
         (b"rounds: 4\n\tout: x", "bad.yaml: is not YAML (line 2: "),
@@ -138,6 +149,8 @@ def test_an_option_counts_for_more_than_a_file_wherever_it_stands(tmp_path, opti
         (["--config="], "config: expected a file of settings, got an empty name"),
         (["--config=nothing.yaml"], "got 'nothing.yaml': no such file"),
         (["--config=."], "got '.': a folder"),
+        (["--config=/dev/null"], "got '/dev/null': a pipe or a device"),
+        (["\u2014rounds", "3"], "\u2014rounds: begins with a dash that is no hyphen; write --rounds"),
     ],
 )
 def test_bad_words_exit_with_2_and_say_so_in_one_line(words, says, capsys, monkeypatch):

@@ -72,6 +72,15 @@ def test_an_encoder_that_sees_the_label_is_told_each_images_own():
     torch.testing.assert_close(answers[1].images, vae.relabel(images[1:], 0, 2))
 
 
+def test_the_player_takes_pictures_in_any_plain_form(models):
+    bright = torch.full((3, 8, 8), 255, dtype=torch.uint8)
+    assert Player(models[0], NAMES, None, bright.numpy()).pictures.equal(torch.ones(3, 1, 8, 8))
+    with pytest.raises(ValueError, match="pictures: expected shape"):
+        Player(models[0], NAMES, None, torch.rand(3, 1, 9, 9))
+    with pytest.raises(ValueError, match="class_names: expected 10 names, one a class, got 2"):
+        Player(models[0], NAMES[:2])
+
+
 def test_many_wishes_are_answered_as_each_alone(player):
     wishes = [
         Wish(

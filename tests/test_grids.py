@@ -8,7 +8,15 @@ import pytest
 import torch
 from PIL import ImageFont
 
-from labelvae.visual.grids import grid, wrong_labels_grid
+from labelvae.visual.grids import (
+    grid,
+    one_of_each,
+    reconstructions_grid,
+    samples_grid,
+    style_transfer_grid,
+    to_picture,
+    wrong_labels_grid,
+)
 from labelvae.visual.letters import drawable
 
 
@@ -84,3 +92,62 @@ def test_the_title_of_a_row_leaves_room_for_the_images():
     image = torch.zeros(1, 28, 28)
     assert grid([[image]], row_titles=["m" * 3000]).width < 6 * grid([[image]]).width
     assert grid([[image]], row_titles=["Ankle boot"]).size != grid([[image]], row_titles=["Ankle"]).size
+
+
+def test_an_image_is_drawn_in_any_plain_form():
+    image = torch.rand(3, 8, 9, generator=torch.Generator().manual_seed(0))
+    levels = (image * 255).round().byte()
+    drawn = np.asarray(to_picture(image))
+    for form in (levels, levels.numpy(), levels.permute(1, 2, 0).numpy(), image.numpy(), image.double()):
+        np.testing.assert_array_equal(np.asarray(to_picture(form)), drawn)
+    np.testing.assert_array_equal(np.asarray(to_picture(levels[0])), np.asarray(to_picture(image[:1])))
+    assert np.asarray(to_picture(image > 0.5)).max() == 255
+    for wrong in (image[None], image.int(), torch.zeros(1, 0, 8), "image.png"):
+        with pytest.raises(ValueError, match=r"^image: expected "):
+            to_picture(wrong)
+
+
+def test_pairs_are_drawn_from_arrays_and_names():
+    images = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    own, asked, names = torch.arange(7) % 2, 1 - torch.arange(7) % 2, ["cat", "dog"]
+    wanted = wrong_labels_grid(images, images, own, asked, names).tobytes()
+    words = [names[label] for label in asked]
+    assert wrong_labels_grid(images.numpy(), list(images), own.numpy(), words, names).tobytes() == wanted
+    assert wrong_labels_grid(images, images, torch.eye(2)[own], asked.byte(), tuple(names)).tobytes() == wanted
+
+
+IMAGES, PAIR = torch.rand(3, 1, 8, 8), ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (lambda: grid([]), "rows: expected images of one size, got none"),
+        (lambda: grid([[torch.zeros(1, 28, 28), torch.zeros(1, 32, 32)]]), "got 84x84, 96x96; resize them"),
+        (lambda: grid([IMAGES], captions=[]), "captions: expected one for each of 1 rows, got 0"),
+        (lambda: grid([IMAGES], row_titles=np.array(PAIR)), "row_titles: expected one for each of 1 rows, got 2"),
+        (lambda: grid([IMAGES], column_titles=[1, 2, 3, 4]), "column_titles: expected at most 3, one for each column"),
+        (lambda: grid([IMAGES], group=0), "group: expected an integer of at least 1"),
+        (lambda: wrong_labels_grid(IMAGES, IMAGES, [0, -1, 0], 1, PAIR), "own: expected class indices from 0 to 1"),
+        (lambda: wrong_labels_grid(IMAGES, IMAGES[:2], 0, 1, PAIR), "counterfactuals: expected 3 of them, one for"),
+        (lambda: wrong_labels_grid(IMAGES, IMAGES, 0, [[0.5, 0.5]] * 3, PAIR), "asked: expected one class for each"),
+        (
+            lambda: wrong_labels_grid(IMAGES[:0], IMAGES[:0], 0, 1, PAIR),
+            "images: expected at least one image, got none",
+        ),
+        (lambda: reconstructions_grid(IMAGES[0], IMAGES[0]), r"images: .*images\[None\] for one image"),
+        (lambda: reconstructions_grid(IMAGES, IMAGES[:1]), "reconstructions: expected 3 of them"),
+        (lambda: samples_grid(IMAGES, PAIR), r"samples: expected images \(N, K, C, H, W\)"),
+        (lambda: samples_grid(IMAGES[None], PAIR), "class_names: expected 1, one for each class, got 2"),
+        (lambda: style_transfer_grid(IMAGES, IMAGES[:, None], PAIR), "class_names: expected 1, one for each class"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(draw, says):
+    with pytest.raises(ValueError, match=says):
+        draw()
+
+
+def test_one_of_each_takes_lists_and_arrays():
+    for labels in ([1, 1, 0, 0], np.array([1, 1, 0, 0]), torch.tensor([1, 1, 0, 0], dtype=torch.uint8)):
+        assert one_of_each(labels, 3).tolist() == [2, 0, 3]
+    assert one_of_each([], 3).dtype == torch.int64

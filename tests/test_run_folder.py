@@ -9,8 +9,11 @@ import yaml
 from labelvae import ConditionalVAE, ImageData
 from labelvae.flows import LatentFlow
 from labelvae.inputs.class_names import write_classes
-from labelvae.runs.presets import DIGITS
+from labelvae.runs import experiment
+from labelvae.runs.building import check_apart
+from labelvae.runs.presets import DIGITS, FOLDER
 from labelvae.runs.run_folder import claim_folder, class_order, keep_prior
+from labelvae.system.sole_use import sole_use
 
 
 def data(names):
@@ -145,3 +148,56 @@ def test_the_folders_of_a_run_are_written_as_they_are_found_from_anywhere(tmp_pa
 def test_the_home_folder_is_meant(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert replace(DIGITS, out="~/runs/x", data_dir="~").out == tmp_path / "runs" / "x"
+
+
+def test_a_second_process_is_kept_out_of_the_folder_of_a_run(tmp_path):
+    out = tmp_path / "run"
+    settings = replace(DIGITS, out=out, wandb="disabled", overwrite=True)
+    with sole_use(out):
+        with pytest.raises(ValueError, match="out: another process is at work in .*run; wait until it ends, or choose"):
+            experiment.run_experiment(settings, data(["a", "b"]))
+        with sole_use(out / "fast-dev-run"):  # a trial disturbs nobody
+            pass
+        assert not (out / "settings.yaml").exists()
+    assert not out.exists()
+    with sole_use(out):
+        (out / "something").touch()
+    with sole_use(out):
+        assert (out / "something").exists()
+
+
+def test_a_folder_is_not_claimed_by_a_run_whose_log_cannot_be_opened(tmp_path, monkeypatch):
+    def fails(*_):
+        raise ValueError("wandb: no network today")
+
+    settings = replace(DIGITS, out=tmp_path, wandb="disabled")
+    opened = experiment.open_log
+    monkeypatch.setattr(experiment, "open_log", fails)
+    with pytest.raises(ValueError, match="no network today"):
+        experiment.Experiment(settings, data(["a", "b"]))
+    monkeypatch.setattr(experiment, "open_log", opened)
+    experiment.Experiment(settings, data(["a", "b"]))
+    monkeypatch.setattr(experiment, "open_log", fails)
+    with pytest.raises(ValueError, match="no network today"):
+        experiment.Experiment(replace(settings, resume=True), data(["a", "b"]))
+    assert (tmp_path / "settings.yaml").is_file()
+
+
+def test_a_run_among_its_images_is_refused(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+    for out in ("images", "images/run", "images/a/run", "other/../images/runs/folder"):
+        with pytest.raises(ValueError, match="out: .* lies in the folder of the images, .*; choose another --out"):
+            experiment.read_images(replace(FOLDER, data_dir=tmp_path / "images", out=tmp_path / out))
+    check_apart(tmp_path / "images and runs", tmp_path / "images")
+    check_apart(tmp_path / "images" / ".run", tmp_path / "images")
+    check_apart(tmp_path / "run", tmp_path / "missing")
+
+
+def test_a_run_beside_its_splits_is_taken(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+    check_apart(tmp_path / "run", tmp_path)
+    for out in ("train/run", "test/a"):
+        with pytest.raises(ValueError, match="lies in the folder of the images"):
+            check_apart(tmp_path / out, tmp_path)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
+from labelvae.cli.parser import quick_start
 from labelvae.runs import presets
 from labelvae.runs.experiment import run_experiment
 from labelvae.system.process import check_one_process, environment, kept_process, quiet
@@ -137,3 +138,22 @@ print([name for name, old, new in zip(names, before, state()) if old != new])
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_ctrl_c_waits_until_an_import_is_done():
+    before, made = signal.getsignal(signal.SIGINT), []
+
+    def imported(stops):
+        with quick_start():
+            for _ in range(stops):
+                signal.raise_signal(signal.SIGINT)
+            made.append("imported")
+        made.append("used")
+
+    with pytest.raises(KeyboardInterrupt):
+        imported(1)
+    assert made == ["imported"]
+    with pytest.raises(KeyboardInterrupt):
+        imported(2)  # the second does not wait
+    assert made == ["imported"]
+    assert signal.getsignal(signal.SIGINT) is before

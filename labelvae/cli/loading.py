@@ -83,7 +83,9 @@ def order_of(
         mine = label_of(own, names) if own is not None else None
         return Order(refining(vae, model, refine), _labels(name, words, names), names, mine)
     if refine:
-        raise ValueError(f"refine: expected 0 for a model of attributes, got {refine:g}; only models of one class are refined")
+        raise ValueError(
+            f"refine: expected 0 for a model of attributes, got {refine:g}; only models of one class are refined"
+        )
     from labelvae.attributes.words import expected_words, labels_of_words, words_of_label
     from labelvae.models.asked import Asked
     from labelvae.models.attribute_classifier import AttributeClassifier

@@ -63,6 +63,8 @@ def model_meant(sentence: str, given: Mapping[str, Any]) -> str:
 
 def _unknown(found: re.Match[str], actions: Sequence[Any], usage: str) -> str:
     name = found[1].split(maxsplit=1)[0].partition("=")[0]
+    if name.startswith(("–", "—")):  # noqa: RUF001  into which editors turn two hyphens
+        return f"{name}: begins with a dash that is no hyphen; write --{name.lstrip('–—-')}"  # noqa: RUF001
     if not name.startswith("-") or name == "--":
         return f"expected no other words than options, got {found[1]!r}; {usage} --help lists the options"
     if not name.startswith("--"):
@@ -94,7 +96,7 @@ def _ambiguous(found: re.Match[str], *_: Any) -> str:
 
 def _no_setting(found: re.Match[str], actions: Sequence[Any], _: str) -> str:
     name = f"{found[1]}.{found[2]}" if found[1] else found[2]
-    known = [each.dest for each in actions if each.option_strings]
+    known = [each.dest for each in actions if each.option_strings and each.dest != name]  # --help is no setting
     return f"{name}: is no setting{_meant(name, known) or '; --print-config lists all'}"
 
 
@@ -128,6 +130,8 @@ def _wrong_value(found: re.Match[str], actions: Sequence[Any], _: str) -> str:
     if not given:
         return f"{name}: expected {_expected(action)}, got something else"
     choices = [choice for part in (_kind(action), *get_args(_kind(action))) for choice in _choices(part)]
+    if given[-1] in ("True", "False") and "on" in choices:  # YAML takes them for true and false
+        return f"{name}: expected {_expected(action)}, got {given[-1].lower()}; in a file, put on and off in quotes"
     return f"{name}: expected {_expected(action)}, got {given[-1]!r}{alike(given[-1], choices)}"
 
 

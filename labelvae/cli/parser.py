@@ -23,7 +23,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 
 from labelvae.cli.mistakes import in_one_line
 from labelvae.cli.settings_files import SettingsFile
-from labelvae.cli.surroundings import check_here, check_place, said
+from labelvae.cli.surroundings import check_here, check_place, said, stops_wait
 from labelvae.inputs.dotted import flat
 from labelvae.runs.settings import Settings
 from labelvae.system.allocator import keep_freed_memory
@@ -67,13 +67,14 @@ def quick_start() -> Iterator[None]:
     """Import torch in a tenth less time in this context, by not collecting garbage: imports make little.
 
     What was imported stays, so no later collection looks at it again. Idle threads then sleep instead of spinning,
-    unless the environment says otherwise; see `run`.
+    unless the environment says otherwise; see `run`. Ctrl-C waits for the end; see `stops_wait`.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     was_on = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with stops_wait():
+            yield
     finally:
         gc.freeze()
         if was_on:

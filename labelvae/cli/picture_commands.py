@@ -143,10 +143,13 @@ def sample(
         refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
             it, the radius saved with the model is used.
     """
-    import torch
-    from tqdm import tqdm
+    from labelvae.cli.parser import quick_start
 
-    from labelvae.cli.relabelling import refuse_other
+    with quick_start():
+        import torch
+        from tqdm import tqdm
+
+        from labelvae.cli.relabelling import refuse_other
     from labelvae.inputs.checks import check_count
     from labelvae.inputs.class_names import file_names, printable
     from labelvae.photos.picture_files import exact_picture, is_picture_name, refuse_other_picture, save_picture

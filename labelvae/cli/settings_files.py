@@ -19,11 +19,17 @@ class SettingsFile(ActionConfigFile):
         """Read the file into what was found before.
 
         Raises:
-            TypeError: no file, or one that is not UTF-8 or not YAML; names that are there twice; a section without
-                names; a folder that is null.
+            TypeError: no file, or one that is not UTF-8 or not YAML; names that are there twice, or that are no text; a
+                section without names; a folder that is null or a number.
         """
         before = found.clone()
-        _check(word)
+        settings = _checked(word)
+        if len(settings) == 1 and None in settings.values():  # which jsonargparse takes for no settings
+            (name,) = settings
+            if name in _sections(Settings()):
+                return
+            expected = "a folder" if name in ("out", "data_dir") else "a value"
+            raise TypeError(f"{name}: expected {expected} in {word}, got null")
         super().__call__(parser, found, str(user_path(word)), option)  # type: ignore[no-untyped-call]
         for name in _sections(Settings()):
             value = found.get(name)
@@ -36,11 +42,11 @@ class SettingsFile(ActionConfigFile):
                 raise TypeError(f"{name}: expected a folder in {word}, got null")
 
 
-def _check(word: str) -> None:
-    """Make sure that a word names a file of settings that can be read.
+def _checked(word: str) -> dict[str, Any]:
+    """Return what is in the file of settings that a word names.
 
     Raises:
-        TypeError: it does not.
+        TypeError: it names no such file.
     """
     import yaml
 
@@ -48,7 +54,7 @@ def _check(word: str) -> None:
     if not word:
         raise TypeError("config: expected a file of settings, got an empty name")
     if not path.is_file():
-        there = "a folder" if path.is_dir() else "no such file"
+        there = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "no such file"
         raise TypeError(f"config: expected a file of settings such as settings.yaml of a run, got {word!r}: {there}")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -65,9 +71,15 @@ def _check(word: str) -> None:
         raise TypeError(f"{word}: expected settings by name, such as rounds: 4, got {'others' if node else 'none'}")
     _check_names(word, node, [])
     try:
-        yaml.safe_load(text)
+        settings: dict[str, Any] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError) as error:  # by a tag such as !!python/object, or !!int abc
         raise TypeError(f"{word}: expected plain values ({_where(error)})") from error
+    for name in ("out", "data_dir"):
+        if type(value := settings.get(name)) in (bool, int, float):
+            said = next((each.value for key, each in node.value if key.value == name), value)
+            got = f"{'switch' if isinstance(value, bool) else 'number'} {said}"
+            raise TypeError(f"{name}: expected a folder in {word}, got the {got}; write {name}: '{said}'")
+    return settings
 
 
 def _where(error: Any) -> str:
@@ -79,7 +91,7 @@ def _where(error: Any) -> str:
 
 
 def _check_names(word: str, node: Any, outer: list[Any]) -> None:
-    """Make sure that no name is in one section twice, and no section in itself. YAML would take the last.
+    """Make sure that names are texts, none in one section twice, and no section in itself. YAML would take the last.
 
     Raises:
         TypeError: There is such a name or section.
@@ -93,6 +105,10 @@ def _check_names(word: str, node: Any, outer: list[Any]) -> None:
     seen: set[str] = set()
     for key, value in node.value:
         name = str(key.value)
+        if isinstance(key, yaml.ScalarNode) and key.tag.rpartition(":")[2] not in ("str", "merge"):
+            raise TypeError(
+                f"{word}: line {key.start_mark.line + 1}: expected the name of a setting, got {name or None}"
+            )
         if name in seen:
             raise TypeError(f"{word}: line {key.start_mark.line + 1}: {name} is there twice in one section; keep one")
         seen.add(name)

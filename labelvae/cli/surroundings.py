@@ -1,10 +1,12 @@
-"""What a command finds around it: where it may write, who reads what it prints and warns of, its current folder."""
+"""What a command finds around it: where it may write, who reads what it prints, who stops it, its current folder."""
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +67,35 @@ def plain_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+@contextmanager
+def stops_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of this context. A second one does not wait.
+
+    In the middle of an import they may be lost, or be taken for a library that is not installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: handler for number, handler in handlers.items() if callable(handler)}
+    came: list[int] = []
+
+    def wait(number: int, frame: Any) -> None:
+        came.append(number)
+        if len(came) > 1:
+            before[number](number, frame)
+
+    for number in before:
+        signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def check_here() -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from labelvae.inputs.tensors import Images, as_images
 from labelvae.models.attribute_classifier import AttributeClassifier
 from labelvae.models.vae import ConditionalVAE
 from labelvae.page.player import MOST_PICTURES
@@ -39,18 +40,19 @@ class AttributePlayer:
         vae: the model.
         reader: a classifier that reads the attributes, best an independent one; without it sent images are taken for
             ones in the middle of every range, and nothing is read from results.
-        pictures: images to pick from `(N, C, H, W)` in [0, 1]; None takes samples of the model.
+        pictures: images to pick from, in a form of `Images`; None takes samples of the model.
         who: what the classifier is called on the page.
 
     Raises:
-        ValueError: a model of one class, or that shows no other label; a reader of other images or attributes.
+        ValueError: a model of one class, or that shows no other label; a reader of other images or attributes;
+            pictures of another size.
     """
 
     def __init__(
         self,
         vae: ConditionalVAE,
         reader: AttributeClassifier | None = None,
-        pictures: Tensor | None = None,
+        pictures: Images | None = None,
         who: str = "judge",
     ) -> None:
         if vae.attributes is None:
@@ -67,7 +69,7 @@ class AttributePlayer:
         rows = self.attributes.examples(MOST_PICTURES)
         if pictures is None:
             pictures = vae.sample(rows, torch.Generator().manual_seed(0)).cpu()
-        self.pictures = pictures[:MOST_PICTURES]
+        self.pictures = as_images(pictures, vae.image_shape, "pictures")[:MOST_PICTURES].cpu()
         self.rows = self.reading(self.pictures, rows[: len(self.pictures)])
 
     def reading(self, images: Tensor, otherwise: Tensor) -> Tensor:

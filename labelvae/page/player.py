@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from labelvae.inputs.checks import check_same_data
-from labelvae.inputs.tensors import label_weights
+from labelvae.inputs.class_names import check_names
+from labelvae.inputs.tensors import Images, as_images, label_weights
 from labelvae.models.inference import evaluation_mode
 
 if TYPE_CHECKING:
@@ -96,11 +97,12 @@ class Player:
         vae: the model.
         class_names: name of each label.
         judge: a classifier, best an independent one; None leaves its opinion out.
-        pictures: images to pick from `(N, C, H, W)` in [0, 1]; None takes samples of the model, of every class.
+        pictures: images to pick from, in a form of `Images`; None takes samples of the model, of every class.
         who: what the classifier is called on the page.
 
     Raises:
-        ValueError: a judge of other images or classes; a model that shows no other label.
+        ValueError: a judge of other images or classes; pictures of another size; another number of names; a model that
+            shows no other label.
     """
 
     def __init__(
@@ -108,9 +110,10 @@ class Player:
         vae: ConditionalVAE,
         class_names: list[str],
         judge: LabelClassifier | None = None,
-        pictures: Tensor | None = None,
+        pictures: Images | None = None,
         who: str = "judge",
     ) -> None:
+        class_names = check_names("class_names", class_names, vae.num_classes)
         if judge is not None:
             check_same_data("judge", judge, vae)
         if not vae.decoder_sees_label:
@@ -123,7 +126,7 @@ class Player:
             count = MOST_PICTURES // vae.num_classes + 1
             labels = torch.arange(vae.num_classes).repeat(count)[:MOST_PICTURES]
             pictures = vae.sample(labels, torch.Generator().manual_seed(0)).cpu()
-        self.pictures = pictures[:MOST_PICTURES]
+        self.pictures = as_images(pictures, vae.image_shape, "pictures")[:MOST_PICTURES].cpu()
         self.guesses = self._guesses(self.pictures)
         self.directions = torch.zeros(0, vae.latent_dim)
         if len(self.pictures) >= LEAST_FOR_STYLE and vae.encoder_label == "none":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 from labelvae.attributes.rows import Attributes
 from labelvae.data.image_data import ImageData
 from labelvae.data.settings import DataSettings
+from labelvae.data.split_folders import split_folders
 from labelvae.inputs.tensors import ImageShape
 from labelvae.losses.attribute_elbo import AttributeELBO
 from labelvae.losses.guided_elbo import GuidedELBO
@@ -55,10 +58,34 @@ def read_images(settings: Settings) -> ImageData:
     """Read the images that settings name. A run that goes on keeps the order of its classes.
 
     Raises:
-        ValueError: files that are missing, broken or of another kind.
+        ValueError: files that are missing, broken or of another kind; a run's folder among the images.
     """
+    if settings.data.name == "folder":
+        check_apart(settings.out, settings.data_dir)
     order = class_order(settings.out) if settings.resume else None
     return ImageData(data_dir=settings.data_dir, class_names=order, **asdict(settings.data))
+
+
+def check_apart(out: Path, images: Path) -> None:
+    """Make sure that the pictures of a run are not taken for images of a class when the folder is read again.
+
+    Args:
+        out: the folder of the run.
+        images: the folder of the images.
+
+    Raises:
+        ValueError: the run's folder lies where the images are looked for.
+    """
+    place, root = (os.path.realpath(folder) for folder in (out, images))
+    if not os.path.isdir(root) or not Path(place).is_relative_to(root):
+        return
+    for folder in split_folders(root).values():
+        inner = Path(os.path.relpath(place, folder)).parts
+        if not any(part.startswith(".") for part in inner):  # outside, or hidden
+            raise ValueError(
+                f"out: {out} lies in the folder of the images, {images}, so its pictures would be taken for images of "
+                "a class; choose another --out"
+            )
 
 
 @overload
@@ -148,7 +175,10 @@ def check_networks(settings: Settings, image_shape: ImageShape, label: int | Att
             classifier_task(settings.judge, judge)
             classifier_task(settings.guide, guide)
             if settings.vae.refine > 0:
-                raise ValueError(f"vae.refine: expected 0 with labels of attributes, got {settings.vae.refine}")
+                raise ValueError(
+                    f"vae.refine: expected 0 with labels of attributes, got {settings.vae.refine}; only models of one "
+                    "class are refined"
+                )
         vae_task(settings.vae, new_vae(settings.vae, image_shape, label), guide)
 
 

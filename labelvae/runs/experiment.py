@@ -8,12 +8,10 @@ Each step leaves its whole result before the next step begins. A resumed run con
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -43,10 +41,11 @@ from labelvae.runs.building import (
 )
 from labelvae.runs.machine import choose, device_of, machine_of, threads_at_work
 from labelvae.runs.reference import CURVES, reference_process
-from labelvae.runs.run_folder import checked_checkpoint, claim_folder, keep_prior
+from labelvae.runs.run_folder import checked_checkpoint, claim_folder, folder_of, keep_prior
 from labelvae.runs.run_log import check_log, open_log
 from labelvae.runs.settings import ClassifierSettings, Settings, VAESettings
 from labelvae.system.process import check_one_process, kept_process, quiet
+from labelvae.system.sole_use import sole_use
 from labelvae.training.base import Task
 from labelvae.training.callbacks import Bar, Diagnosed, LastCheckpoint, MovingAverage
 from labelvae.training.dashboard import Relabelled
@@ -71,7 +70,8 @@ def run_experiment(settings: Settings, data: Any = None) -> list[Scores]:
         `AttributeScores`. Empty with `find_learning_rate`.
 
     Raises:
-        ValueError: settings or data that cannot be used; a folder that holds another run.
+        ValueError: settings or data that cannot be used; a folder that holds another run, or where another process is
+            at work.
     """
     with kept_process():
         quiet()
@@ -83,9 +83,10 @@ def _run(settings: Settings, data: Any) -> list[Scores]:
     data = read_images(settings) if data is None else image_data(data, settings.data)
     named = data.origin == (settings.data, settings.data_dir)  # so that another process can read them
     check_networks(settings, data.image_shape, data.label_form)
-    experiment = Experiment(settings, data)
-    with threads_at_work(experiment.choice.threads):
-        return _steps(experiment, named and experiment.core_left and not settings.fast_dev_run)
+    with sole_use(folder_of(settings)):
+        experiment = Experiment(settings, data)
+        with threads_at_work(experiment.choice.threads):
+            return _steps(experiment, named and experiment.core_left and not settings.fast_dev_run)
 
 
 def _steps(experiment: Experiment, side_by_side: bool) -> list[Scores]:
@@ -135,8 +136,7 @@ class Experiment:
         self.settings = settings
         self.data = data
         self.device = device_of(settings.accelerator)
-        aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
-        self.out = Path(os.path.abspath(settings.out)) / aside  # wherever the program goes next
+        self.out = folder_of(settings)
         there = machine_of(self.device)
         self.choice = choose(settings, data.image_shape, there)
         self.core_left = self.device.type == "cpu" and self.choice.threads == 1 < there.threads
@@ -144,9 +144,16 @@ class Experiment:
         self.wrong: dict[str, str] = {}
         if claim:
             check_log(settings)
+            said = self.out / "settings.yaml"
+            is_new = not said.exists()
             claim_folder(self.out, settings, data, self.choice.line())
             self.choice.say()
-            self.logger = open_log(settings, self.out, data, self.choice)
+            try:
+                self.logger = open_log(settings, self.out, data, self.choice)
+            except ValueError:
+                if is_new:  # no run has begun
+                    said.unlink()
+                raise
         elif settings.log != "none":
             self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
 

@@ -38,6 +38,12 @@ The epochs may only grow, and those of the guide stay once a model has learned f
 """
 
 
+def folder_of(settings: Settings) -> Path:
+    """Return the folder of a run, wherever the program goes next. A trial has a folder of its own in it."""
+    aside = "fast-dev-run" if settings.fast_dev_run else "learning-rate" if settings.find_learning_rate else ""
+    return Path(os.path.abspath(settings.out)) / aside
+
+
 def claim_folder(out: Path, how: Settings, data: ImageData, runs_as: str) -> None:
     """Write settings.yaml, unless the folder holds a run that these settings must not touch.
 

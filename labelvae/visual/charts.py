@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from labelvae.visual.given import given_labels, given_numbers
 from labelvae.visual.letters import chart_text
 
 LARGEST_SIDE = 16.0
@@ -28,21 +29,25 @@ def confusion(asked: Tensor, judged: Tensor, class_names: Sequence[str]) -> Imag
     """Draw how often each asked label was judged as each label.
 
     Args:
-        asked: the labels that were asked, int64 `(N,)`: the rows.
-        judged: the judge's labels of the counterfactuals, int64 `(N,)`: the columns.
+        asked: the labels that were asked, `(N,)`: the rows.
+        judged: the judge's labels of the counterfactuals, `(N,)`: the columns.
         class_names: the name of each class.
 
     Returns:
         The chart: counts, shaded by their share of the row. Of many classes, some are named, and the counts left out.
+
+    Raises:
+        ValueError: labels of no class; another number of judged labels than of asked ones.
     """
     classes = len(class_names)
+    asked, judged = (given_labels(*each, class_names, len(asked)) for each in (("asked", asked), ("judged", judged)))
     counts = torch.bincount(asked * classes + judged, minlength=classes**2).reshape(classes, classes).numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(5.0, 0.45 * classes + 1.5), LARGEST_SIDE)
     figure, axes = _axes(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     named = range(0, classes, math.ceil(classes / MOST_NAMED))
-    names = [chart_text(class_names[label]) for label in named]
+    names = [chart_text(str(class_names[label])) for label in named]
     axes.set_xticks(named, names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(named, names)
     axes.set_xlabel("judged")
@@ -61,7 +66,13 @@ def principal_plane(codes: Tensor) -> Tensor:
 
     Returns:
         The coordinates, `(N, 2)`. The largest entry of each axis is positive, so that its direction is fixed.
+
+    Raises:
+        ValueError: no codes; codes of another shape; codes that are not finite.
     """
+    codes = given_numbers("codes", codes, 2)
+    if not codes.numel() or not bool(codes.isfinite().all()):
+        raise ValueError(f"codes: expected finite numbers (N, D), got {'others' if codes.numel() else 'none'}")
     centred = (codes - codes.mean(dim=0)).double()
     axes = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
     if len(axes) < 2:
@@ -76,18 +87,22 @@ def latent_by_label(codes: Tensor, labels: Tensor, class_names: Sequence[str]) -
 
     Args:
         codes: the codes, `(N, D)`.
-        labels: the labels of the images, int64 `(N,)`.
+        labels: the labels of the images, `(N,)`.
         class_names: the name of each class.
 
     Returns:
         The chart.
+
+    Raises:
+        ValueError: codes that cannot be projected; labels of no class; another number of labels than of codes.
     """
+    labels = given_labels("labels", labels, class_names, len(codes))
     figure, axes = _axes(6.5, 5.0)
     plane = principal_plane(codes).numpy()
     shown = axes.scatter(*plane.T, c=labels.numpy(), cmap="tab10" if len(class_names) <= 10 else "turbo", s=10)
     if len(class_names) <= 20:
         handles = shown.legend_elements(num=None)[0]
-        present = [chart_text(class_names[label]) for label in labels.unique().tolist()]
+        present = [chart_text(str(class_names[label])) for label in labels.unique().tolist()]
         axes.legend(handles, present, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     _name_plane(axes)
     return rasterized(figure)
@@ -103,8 +118,14 @@ def latent_by_value(codes: Tensor, values: Tensor, name: str) -> Image.Image:
 
     Returns:
         The chart.
+
+    Raises:
+        ValueError: codes that cannot be projected; another number of values than of codes.
     """
     figure, axes = _axes(6.5, 5.0, (0.13, 0.12, 0.82, 0.84))
+    values = given_numbers("values", values, 1)
+    if len(values) != len(codes):
+        raise ValueError(f"values: expected {len(codes)}, one for each code, got {len(values)}")
     shown = axes.scatter(*principal_plane(codes).numpy().T, c=values.numpy(), cmap="viridis", s=10)
     figure.colorbar(shown, ax=axes, label=chart_text(name))
     _name_plane(axes)
@@ -119,7 +140,11 @@ def kl_bars(kl: Tensor) -> Image.Image:
 
     Returns:
         The chart.
+
+    Raises:
+        ValueError: no numbers `(D,)`.
     """
+    kl = given_numbers("kl", kl, 1)
     figure, axes = _axes(6.5, 3.5, (0.12, 0.17, 0.85, 0.71))
     axes.bar(range(len(kl)), kl.sort(descending=True).values.numpy(), width=0.8)
     axes.set_xlabel("latent dimension, sorted")
