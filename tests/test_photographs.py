@@ -284,14 +284,14 @@ def test_a_folder_of_photographs(run, four, digits):
     four.save("in/four.png")
     drawn().save("in/blank.png")
     drawn((digits[2], 100, 60, 120)).save("in/two.png")
-    with pytest.warns(UserWarning, match=r"1 images cannot be read and are left out, such as in/blank\.png"):
+    with pytest.warns(UserWarning, match=r"1 image cannot be read and is left out, such as in/blank\.png"):
         said = run("--skip-unreadable", "--debug", "in", "out")
     assert "2 images as 8: out, 1 could not be read" in said
     names = {path.name for path in Path("out").iterdir()}
     assert names == {"four_as_8.png", "two_as_8.png", "four_seen.png", "two_seen.png", "blank_seen.png"}
     assert opened("out/two_as_8.png").size == four.size
     kept = Path("out/two_as_8.png").stat().st_mtime_ns
-    with pytest.warns(UserWarning, match="1 images cannot be read"):
+    with pytest.warns(UserWarning, match="1 image cannot be read"):
         assert "0 images as 8: out, 2 were there" in run("--skip-unreadable", "--resume", "in", "out")
     assert Path("out/two_as_8.png").stat().st_mtime_ns == kept
 

@@ -2,21 +2,25 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from on_paper import ACROSS, DOWN, HEIGHT, KINDS, SQUARES, WIDTH, ink_of, packaged, photo, sure_digits
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from labelvae import ConditionalVAE
-from labelvae.photos.found import Found, in_reading_order, joined, turned
+from labelvae.photos.found import Found, PassedOver, Writing, in_reading_order, joined, turned
 from labelvae.photos.frames import fit_ink
+from labelvae.photos.letters import letters_among
 from labelvae.photos.marks import marks_among
 from labelvae.photos.morphology import closed, opened
+from labelvae.photos.outlines import is_outline
 from labelvae.photos.paper_lines import run_lengths, without_lines
 from labelvae.photos.pasting import paste
+from labelvae.photos.photographs import read_photo
 from labelvae.photos.pieces import _alone, grouped, pieces_of
 from labelvae.photos.reading import (
     LEAST_CONFIDENCE,
@@ -243,7 +247,7 @@ def test_a_bar_among_faint_creases_is_read(digits, models):
 def test_a_short_stroke_is_a_part_and_no_digit(digits):
     ink = ink_of((digits[0], 40, 60, 180))
     ink[100:104, 300:340] = 1
-    found, parts = find_writing(photo(ink))
+    found, parts, _ = find_writing(photo(ink))
     assert len(found) == 1
     assert np.abs(np.subtract(parts[0].box, (300, 100, 340, 104))).max() <= 3
 
@@ -258,7 +262,7 @@ def test_the_parts_of_a_digit_on_its_side_are_joined(digits, models, monkeypatch
         replace(whole, ink=whole.ink[:, :middle], box=(left, top, edge, bottom)),
         replace(whole, ink=whole.ink[:, middle:], box=(edge, top, right, bottom)),
     )
-    monkeypatch.setattr("labelvae.photos.reading.find_writing", lambda *_: ([body], [part]))
+    monkeypatch.setattr("labelvae.photos.reading.find_writing", lambda *_: Writing([body], [part]))
     read = read_digits(on_its_side, *models)
     assert ([one.label for one in read.readings], read.turn) == ([7], 90)
 
@@ -652,3 +656,102 @@ def test_half_of_what_was_found_will_do_if_it_is_read_plainly(digits, models):
         readings(0.1), ["five"] * 6
     )
     assert "found 2 pieces of writing that look like no digit (the surest reads as" in _unread(readings(0.1, 0.2), None)
+
+
+def test_what_the_pictures_edge_may_cut_is_told_of(digits, models):
+    ink = ink_of((digits[3], 30, 80, 120), (digits[8], 220, 80, 120))
+    columns = np.flatnonzero((ink[:, 220:, 0] > 0.5).any(0)) + 220
+    for right, labels, at_edge in ((columns[-1] + 4, [3, 8], 0), (columns[-1] - 20, [3], 1), (columns[-1] + 1, [3], 1)):
+        read = read_digits(photo(ink).crop((0, 0, right, HEIGHT)), *models)
+        assert ([one.label for one in read.readings], read.passed_over.at_edge) == (labels, at_edge), right
+    with Image.open(Path(__file__).parent / "ten_digits.png") as row:
+        strip = read_photo(row, models[1], models[0])
+        short = read_photo(row.crop((8, 0, 280, 28)), models[1], models[0])
+    assert strip.labels.tolist() == list(range(10)), "a stem across a strip is no line of the paper"
+    assert "passed over" not in strip.said("0123456789")
+    assert short.said("0123456789").endswith("; passed over: 1 mark at the picture's edge"), "of the 0"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sheet_alone_has_nothing_that_is_passed_over(kind, digits):
+    assert find_writing(photo(ink_of((digits[5], 130, 80, 140)), **KINDS[kind])).passed_over.said() == ""
+
+
+def test_a_bowed_stroke_that_is_taken_for_a_bracket_is_told_of(digits, models):
+    ink = np.maximum(ink_of((digits[7], 130, 80, 140))[..., 0], line_of(bow_of(270, 70, 230, 0.12), 3))
+    said = read_digits(photo(ink[..., None]), *models).passed_over.said()
+    assert said == "passed over: 1 line, bracket or frame beside the digits"
+    both = PassedOver(2, 0, 3).said()
+    assert both == "passed over: 2 marks at the picture's edge and 3 small letters"
+
+
+def lettered(text, left, top, size):
+    """Ink of a printed word on a sheet."""
+    sheet = Image.new("L", (WIDTH, HEIGHT))
+    ImageDraw.Draw(sheet).text((left, top), text, fill=255, font=ImageFont.load_default(size))
+    return np.asarray(sheet)[..., None] / 255
+
+
+@pytest.mark.parametrize(("text", "left", "top", "size"), [("Gate", 250, 120, 48), ("Total", 120, 225, 56)])
+@pytest.mark.parametrize("label", [2, 4])
+def test_a_printed_word_beside_a_digit_is_no_digit(label, text, left, top, size, digits, models):
+    ink = np.maximum(ink_of((digits[label], 100, 60, 170)), lettered(text, left, top, size))
+    read = read_digits(photo(ink), *models)
+    assert [(one.label, one.doubted) for one in read.readings] == [(label, False)]
+    assert read.passed_over.letters >= 3
+
+
+def test_letters_are_small_and_three_in_a_row():
+    def box(left, top, width, height):
+        return slice(top, top + height), slice(left, left + width)
+
+    word = {index: box(150 + 25 * index, 100, 20, 30) for index in (1, 2, 3)}
+    digit, capital = {7: box(20, 60, 60, 100)}, {8: box(135, 85, 30, 45)}
+    assert letters_among({**word, **digit}) == [1, 2, 3]
+    assert letters_among({**word, **digit, **capital}) == [1, 2, 3, 8]
+    assert letters_among({1: word[1], 2: word[2], **digit}) == [], "two strokes of a digit"
+    assert letters_among(word) == [], "as tall as all writing"
+    assert letters_among({index: box(250 * index, 100, 20, 30) for index in (1, 2, 3)} | digit) == [], "far apart"
+    assert letters_among({}) == []
+
+
+def outline_of(stroke, reach=2):
+    far = ndimage.distance_transform_edt(stroke) + ndimage.distance_transform_edt(~stroke)
+    return (reach + 0.5 - abs(far - 0.5)).clip(0, 1)
+
+
+@pytest.mark.parametrize("gap", [0, 6])
+def test_a_digit_in_outline_is_refused_and_no_other_digit(gap, models):
+    bar = (abs(ACROSS - 200 - 0.1 * (150 - DOWN)) < 15) & (abs(DOWN - 150) < 90)
+    ink = outline_of(bar) * (abs(DOWN - 150) >= gap / 2)
+    with pytest.raises(UnreadError, match=r"looks? like no digit .* \(not in outline\)"):
+        read_digits(photo(ink[..., None]), *models)
+
+
+def test_outlines_are_about_long_or_bent_strokes(digits):
+    corner = (abs(ACROSS - 150) < 15) & (abs(DOWN - 150) < 90)
+    corner |= (abs(ACROSS - 200) < 60) & (abs(DOWN - 70) < 15)
+    (found,) = find_digits(photo(outline_of(corner)[..., None]))
+    assert is_outline(found.ink)
+    for label, digit in enumerate(digits):
+        (found,) = find_digits(photo(ink_of((digit, 130, 80, 140))))
+        assert not is_outline(found.ink), label
+    (narrow,) = find_digits(photo(outline_of((abs(ACROSS - 200) < 8) & (abs(DOWN - 150) < 90))[..., None]))
+    assert not is_outline(narrow.ink), "its middle closes in a model's frame"
+
+
+@pytest.mark.parametrize("label", [4, 7])
+def test_a_bright_spot_over_a_part_of_a_digit_is_no_paper(label, digits, models):
+    """A flash hides the upper half of a 7, and what is left reads as a 1; a lamp's light hides nothing."""
+    ink = ink_of((digits[label], 130, 80, 140))
+    rows, columns = np.nonzero(ink[..., 0] > 0.5)
+    across = columns[rows < rows.min() + 12].mean() if label == 7 else columns.max() - 10
+    down = rows.min() + 8 if label == 7 else np.median(rows)
+    spot = np.exp(-(((DOWN - down) ** 2 + (ACROSS - across) ** 2) / 900))[..., None]
+    paper = np.array((0.7, 0.68, 0.64))
+    hidden = Image.fromarray((255 - (255 - np.asarray(photo(ink, paper))) * np.exp(-6 * spot)).astype(np.uint8))
+    (found,) = find_digits(photo(ink, paper, light=1 + 0.3 * spot))
+    assert found.with_spot is None
+    assert any(one.with_spot is not None for one in find_digits(hidden))
+    with pytest.raises(UnreadError, match="a bright spot may hide a part of a digit .* without the flash"):
+        read_digits(hidden, *models)

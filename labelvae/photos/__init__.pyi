@@ -2,6 +2,8 @@ from .fits import draws_strokes as draws_strokes
 from .fits import is_bright_at_its_edge as is_bright_at_its_edge
 from .fits import usual_fit as usual_fit
 from .found import Found as Found
+from .found import PassedOver as PassedOver
+from .found import Writing as Writing
 from .found import cut_out as cut_out
 from .found import in_reading_order as in_reading_order
 from .found import joined as joined

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
 from labelvae.photos.frames import fit_ink
-from labelvae.photos.pieces import Box
+from labelvae.photos.pieces import Box, longer_side, on_paper
+
+LEAST_CUT = 0.25
+"""Length of a stroke at the picture's edge that is told of, over that of the longest digit."""
+
+MOST_CUT = 2.0
+"""The same at most; a longer one is the edge of a table or a line of the paper."""
+
+MOST_UNLIKE = 2.5
+"""How much thicker or thinner than the digits' such a stroke is, at most."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Found:
         bright: whether the strokes are brighter than the paper.
         width: width of the strokes, in pixels of `ink`.
         contrast: how far the ink is from the paper, in (0, 1].
+        with_spot: the same strokes and a bright spot that may hide a part of them, taken for ink; None without one.
     """
 
     box: tuple[int, int, int, int]
@@ -31,6 +42,7 @@ class Found:
     bright: bool
     width: float
     contrast: float
+    with_spot: Found | None = None
 
     def fit(self, height: int, width: int) -> Tensor:
         """Scale and centre the strokes as MNIST's were, `(1, H, W)` in [0, 1].
@@ -39,6 +51,44 @@ class Found:
         fine pen are widened to 1.8/28 of the frame.
         """
         return fit_ink(self.ink, height, width, self.width).image
+
+
+class PassedOver(NamedTuple):
+    """How many marks in a photograph were seen, and taken for no digits.
+
+    Attributes:
+        at_edge: strokes that the picture's edge may cut.
+        beside: lines, brackets, frames and pens beside the digits.
+        letters: small letters, three and more in a row.
+    """
+
+    at_edge: int = 0
+    beside: int = 0
+    letters: int = 0
+
+    def said(self) -> str:
+        """Return in words what was passed over; nothing where nothing was."""
+        kinds = (
+            (self.at_edge, "mark{s} at the picture's edge"),
+            (self.beside, "line{s}, bracket{s} or frame{s} beside the digits"),
+            (self.letters, "small letter{s}"),
+        )
+        listed = [f"{count} {name.replace('{s}', 's' if count > 1 else '')}" for count, name in kinds if count]
+        return f"passed over: {' and '.join(listed)}" if listed else ""
+
+
+class Writing(NamedTuple):
+    """What was found in a photograph.
+
+    Attributes:
+        digits: in reading order.
+        parts: smaller strokes that may be parts of the digits, such as a 5's hat that lies far from it.
+        passed_over: what was taken for no digit.
+    """
+
+    digits: list[Found]
+    parts: list[Found]
+    passed_over: PassedOver = PassedOver()
 
 
 def cut_out(ink: np.ndarray, labels: np.ndarray, place: Box, members: list[int], bright: bool, scale: float) -> Found:
@@ -68,6 +118,32 @@ def cut_out(ink: np.ndarray, labels: np.ndarray, place: Box, members: list[int],
     right, bottom = left + cover.shape[1], top + cover.shape[0]
     box = (round(left * scale), round(top * scale), round(right * scale), round(bottom * scale))
     return Found(box, cover.astype(np.float32), scale, bright, max(width, 1.0), full)
+
+
+def like_strokes(levels: np.ndarray, ink: np.ndarray, labels: np.ndarray, cut: list[int], found: list[Found]) -> int:
+    """Return how many of the pieces at the picture's edge are as thick, as dark and as long as strokes of the digits.
+
+    Args:
+        levels: the picture, `(H, W, 3)` in [0, 1].
+        ink: how far each pixel is from its paper, `(H, W)`.
+        labels: the label of each pixel, `(H, W)`.
+        cut: the labels of the pieces at the edge.
+        found: the digits.
+    """
+    if not found:
+        return 0
+    tallest = max(max(one.ink.shape) for one in found)
+    widths, contrasts = [one.width for one in found], [one.contrast for one in found]
+    boxes, count = ndimage.find_objects(labels), 0
+    for index in cut:
+        box = boxes[index - 1]
+        piece = labels[box] == index
+        thick = 2 * float(ndimage.distance_transform_edt(np.pad(piece, 1)).max())
+        as_thick = min(widths) / MOST_UNLIKE < thick < MOST_UNLIKE * max(widths)
+        as_dark = float(np.quantile(ink[box][piece], 0.8)) > 0.6 * max(contrasts)
+        as_long = LEAST_CUT < longer_side(box) / tallest < MOST_CUT
+        count += as_thick and as_dark and as_long and on_paper(levels, labels, index, box, thick)
+    return count
 
 
 def turned(found: Found, quarters: int, size: tuple[int, int]) -> Found:

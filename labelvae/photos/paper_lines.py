@@ -13,6 +13,8 @@ THICKEST = 0.008
 REACH = 0.3
 """Share of the picture's width that the pieces of a line cover together."""
 
+STRIP = 0.5
+"""Width over height of a picture below which its width is no measure: the strokes of a strip of digits cross it."""
 
 FAR = 0.12
 """How far from a line's pieces the rest of it is looked for, as a share of the picture's width."""
@@ -71,7 +73,8 @@ def _horizontal(ink: np.ndarray, floor: float) -> np.ndarray:
             lines[-1].append(piece)
         else:
             lines.append([piece])
-    long_lines = [line for line in lines if sum(piece[3] - piece[2] for piece in line) > REACH * width]
+    reach = REACH * max(width, STRIP * height)
+    long_lines = [line for line in lines if sum(piece[3] - piece[2] for piece in line) > reach]
     edge = 0.03 * width
     chosen = np.zeros(count + 1, bool)
     for line in long_lines:

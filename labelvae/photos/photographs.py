@@ -12,7 +12,7 @@ An image of the model's own size is taken as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from labelvae.inputs.checks import check_choice
 from labelvae.models.inference import evaluation_mode
 from labelvae.models.vae import ConditionalVAE
 from labelvae.photos.fits import draws_strokes, is_bright_at_its_edge, usual_fit
-from labelvae.photos.found import Found
+from labelvae.photos.found import Found, PassedOver
 from labelvae.photos.pasting import paste, paste_crop
 from labelvae.photos.reading import PhotoReading, Reading, UnreadError, read_digits
 from labelvae.photos.scans import FITS, Fit, Picture, as_picture, check_fit, fit_scan, frame_box, on_contrast
 from labelvae.photos.seen import seen_sheet
-from labelvae.photos.strokes import find_digits, ink_maps
+from labelvae.photos.strokes import find_writing, ink_maps
 from labelvae.visual.grids import to_picture
 
 Box = tuple[int, int, int, int]
@@ -58,6 +58,7 @@ class Photograph:
         inverted: Whether dark and bright were swapped for the model.
         turn: Degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
         mode: The mode of what comes back, "RGB" or "L".
+        passed_over: What was seen and taken for no digit.
     """
 
     picture: Image.Image
@@ -67,6 +68,7 @@ class Photograph:
     inverted: bool = False
     turn: int = 0
     mode: str = "RGB"
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
     def labels(self) -> Tensor | None:
@@ -112,7 +114,7 @@ class Photograph:
         return rows
 
     def said(self, names: Sequence[str]) -> str:
-        """Return in one line what was seen: whether ink is dark or bright, and each digit with its confidence."""
+        """Return in one line what was seen: dark or bright ink, each digit with its confidence, what is left out."""
         parts = ["dark on bright: inverted"] if self.inverted else []
         if any(isinstance(place, Found) and place.bright for place in self.places):
             parts = ["bright on dark"]
@@ -123,7 +125,7 @@ class Photograph:
             parts.append(f"{_counted(len(self.readings))} found: {listed}")
         elif isinstance(self.places[0], Found):
             parts.append(f"{_counted(len(self.places))} found, not read: there is no guide beside the model")
-        return "; ".join(parts)
+        return "; ".join([*parts, *filter(None, [self.passed_over.said()])])
 
     def seen(self, names: Sequence[str]) -> Image.Image:
         """Draw what the model sees: each digit with its place and its confidence, or the crop."""
@@ -249,11 +251,11 @@ def _strokes(photo: Image.Image, vae: ConditionalVAE, guide: nn.Module | None, i
     bright = None if invert is None else not invert
     if guide is None or not vae.decoder_sees_label:
         try:
-            found = find_digits(photo, bright)
+            found, _, passed_over = find_writing(photo, bright)
         except ValueError as error:
             raise UnreadError(str(error)) from error
         images = torch.stack([one.fit(*vae.image_shape[1:]) for one in found])
-        return Photograph(photo, images, tuple(found), inverted=not found[0].bright)
+        return Photograph(photo, images, tuple(found), inverted=not found[0].bright, passed_over=passed_over)
     with evaluation_mode(guide) as reader:
         reading = read_digits(photo, reader, vae, bright)
     sure = [one for one in reading.readings if not one.doubted]
@@ -264,6 +266,7 @@ def _strokes(photo: Image.Image, vae: ConditionalVAE, guide: nn.Module | None, i
         tuple(reading.readings),
         not sure[0].found.bright,
         reading.turn,
+        passed_over=reading.passed_over,
     )
 
 

@@ -73,7 +73,7 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
         piece = np.pad(labels[box] == index, 1)
         thick = 2 * float(ndimage.distance_transform_edt(piece).max())
         sharp = thick < 0.5 * max(tall, wide) and _edge_width(ink, labels, index, box) < 8 + 0.25 * thick
-        if sharp and _on_paper(levels, labels, index, box, thick):
+        if sharp and on_paper(levels, labels, index, box, thick):
             boxes[index] = box
     longest = max((longer_side(box) for box in boxes.values()), default=0)
     for index, box in enumerate(ndimage.find_objects(labels), 1):
@@ -82,11 +82,10 @@ def _plausible(levels: np.ndarray, ink: np.ndarray, level: float) -> Pieces:
     return labels, boxes
 
 
-def at_border(labels: np.ndarray) -> np.ndarray:
-    """Return the labels that occur within three pixels of the border."""
-    return np.unique(
-        np.concatenate([part.ravel() for part in (labels[:3], labels[-3:], labels[:, :3], labels[:, -3:])])
-    )
+def at_border(labels: np.ndarray, near: int = 1) -> np.ndarray:
+    """Return the labels that occur within so many pixels of the border."""
+    sides = labels[:near], labels[-near:], labels[:, :near], labels[:, -near:]
+    return np.unique(np.concatenate([side.ravel() for side in sides]))
 
 
 def beyond_paper(mask: np.ndarray) -> np.ndarray:
@@ -103,7 +102,7 @@ def beyond_paper(mask: np.ndarray) -> np.ndarray:
     return np.asarray((border & thick)[labels])
 
 
-def _on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
+def on_paper(levels: np.ndarray, labels: np.ndarray, index: int, box: Box, thick: float) -> bool:
     """Return whether a piece has paper on all sides: what lies around it differs from it, on both sides, alike."""
     far = int(0.5 * thick) + 6
     place = tuple(slice(max(0, side.start - far), side.stop + far) for side in box)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from labelvae.data.pixels import eight_bits, plain
 from labelvae.models.inference import shallow_copy
 from labelvae.models.vae import ConditionalVAE
-from labelvae.photos.found import Found, in_reading_order, joined, turned
+from labelvae.photos.found import Found, PassedOver, in_reading_order, joined, turned
+from labelvae.photos.outlines import is_outline
 from labelvae.photos.strokes import find_writing
 
 LEAST_CONFIDENCE = 0.5
@@ -89,11 +90,13 @@ class PhotoReading:
         photo: upright, in RGB; turned by `turn`.
         readings: the digits in reading order; some may be doubted, but not most of them.
         turn: degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
+        passed_over: what was taken for no digit.
     """
 
     photo: Image.Image
     readings: list[Reading]
     turn: int
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 class UnreadError(ValueError):
@@ -134,7 +137,7 @@ def read_digits(
         )
     picture = eight_bits(plain(picture, "RGB"))
     try:
-        found, parts = find_writing(picture, bright)
+        found, parts, passed_over = find_writing(picture, bright)
     except ValueError as error:
         raise UnreadError(str(error), None) from error
     usual = usual_energy(guide, vae)
@@ -145,7 +148,11 @@ def read_digits(
     readings = _parts_joined(read(found), parts, read)
     readable = _is_readable(readings)
     if readable and _least(readings) >= UPRIGHT:
-        return PhotoReading(picture, readings, 0)
+        return PhotoReading(picture, readings, 0, passed_over)
+    if any(one.with_spot is not None for one in found):  # what is hidden may be what tells how it is held
+        if readable:
+            return PhotoReading(picture, readings, 0, passed_over)
+        raise UnreadError(_unread(readings, vae.class_names), PhotoReading(picture, readings, 0, passed_over))
 
     def turned_by(quarters: int) -> list[Reading]:
         whole, small = ([turned(one, quarters, picture.size) for one in each] for each in (found, parts))
@@ -163,7 +170,7 @@ def read_digits(
         raise UnreadError(reason, PhotoReading(picture, readings, 0))
     quarters, best = max(ways, key=_strength, default=(0, readings))
     if readable and (_labels(best) == _labels(readings) or _least(best) < SURE):
-        return PhotoReading(picture, readings, 0)
+        return PhotoReading(picture, readings, 0, passed_over)
     if quarters and _least(best) >= SURE:
         others = [way for way in ways if _labels(way[1]) != _labels(best)]
         if len(others) > 1 or not all(_is_clear((quarters, best), way) for way in others):
@@ -171,7 +178,7 @@ def read_digits(
             reason = f"photo: may lie on its side: it reads as {said}; turn it upright"
             raise UnreadError(reason, PhotoReading(picture, readings, 0))
         upright = picture.transpose(Image.Transpose.ROTATE_90 if quarters == 1 else Image.Transpose.ROTATE_270)
-        return PhotoReading(upright, best, 90 * quarters)
+        return PhotoReading(upright, best, 90 * quarters, passed_over)
     raise UnreadError(_unread(readings, vae.class_names), PhotoReading(picture, readings, 0))
 
 
@@ -190,6 +197,11 @@ def _unread(readings: list[Reading], names: Sequence[str] | None) -> str:
     name = repr(names[surest.label]) if names else f"class {surest.label}"
     said = f"reads as {name}, confidence {surest.confidence:.2f}"
     doubted = sum(one.doubted for one in readings)
+    if any(one.doubted and one.found.with_spot is not None for one in readings):
+        return (
+            f"strokes: a bright spot may hide a part of a digit (the surest of {len(readings)} {said}); take the "
+            "photograph again without the flash or the lamp's reflection"
+        )
     look = "looks" if doubted == 1 else "look"
     if doubted < len(readings):
         return (
@@ -198,8 +210,8 @@ def _unread(readings: list[Reading], names: Sequence[str] | None) -> str:
         )
     found, who = ("1 piece", "it") if doubted == 1 else (f"{doubted} pieces", "the surest")
     return (
-        f"strokes: found {found} of writing that {look} like no digit ({who} {said}); write the digit plainly, or crop "
-        "the photograph to it"
+        f"strokes: found {found} of writing that {look} like no digit ({who} {said}); write the digit plainly "
+        "(not in outline), or crop the photograph to it"
     )
 
 
@@ -275,6 +287,9 @@ def _reading(found: Found, guide: nn.Module, vae: ConditionalVAE, usual: float) 
     known, drawn_like = expit([3 * (energy - LEAST_ENERGY * usual), 40 * (0.2 - float(missed))]).tolist()
     confidence = float(belief[label]) * known * drawn_like
     is_digit = _holes(found.ink) <= MOST_HOLES and found.ink.shape[0] > FLATTEST * found.ink.shape[1]
+    is_digit = is_digit and not is_outline(found.ink)
+    if found.with_spot is not None:
+        is_digit = is_digit and int(guide(found.with_spot.fit(*vae.image_shape[1:])[None]).argmax()) == label
     return Reading(found, image, label, confidence if is_digit else 0.0)
 
 

@@ -17,11 +17,21 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from labelvae.data.pixels import eight_bits, plain
-from labelvae.photos.found import Found, cut_out, in_reading_order
+from labelvae.photos.found import Found, PassedOver, Writing, cut_out, in_reading_order, like_strokes
+from labelvae.photos.glare import spots_beside, with_spot_inked
+from labelvae.photos.letters import letters_among
 from labelvae.photos.marks import marks_among
 from labelvae.photos.morphology import closed, opened
 from labelvae.photos.paper_lines import without_lines
-from labelvae.photos.pieces import MOST_DIGITS, at_border, beyond_paper, bounds, drawn_inside, grouped, pieces_of
+from labelvae.photos.pieces import (
+    MOST_DIGITS,
+    at_border,
+    beyond_paper,
+    bounds,
+    drawn_inside,
+    grouped,
+    pieces_of,
+)
 from labelvae.photos.things import is_label, rods_among, things_in
 
 WORKING_SIDE = 800
@@ -63,8 +73,14 @@ FULLEST = 0.75
 FAINT = 0.3
 """Ink this much fainter than the digits, as a share of their contrast, is none: the creases of paper."""
 
+MOST_GROUPS = 6 * MOST_DIGITS
+"""More pieces of writing than this are text or a pattern, whatever bright spots lie on it."""
+
 BAR = 0.3
 """Shorter side of a bar over its longer one, at most."""
+
+NEAR_EDGE = 3
+"""What comes as close to the picture's edge, in pixels, and was taken for no piece of a digit, may be cut."""
 
 TIGHT = 0.06
 """A digit that comes closer to all four sides, as a share of the longer one, fills its picture: it gets a border."""
@@ -89,42 +105,43 @@ def find_digits(picture: Image.Image, bright: bool | None = None) -> list[Found]
     Raises:
         ValueError: no strokes were found, or too many to be digits.
     """
-    return find_writing(picture, bright)[0]
+    return find_writing(picture, bright).digits
 
 
-def find_writing(picture: Image.Image, bright: bool | None = None) -> tuple[list[Found], list[Found]]:
-    """Find the written digits in a photograph, and smaller strokes that may be parts of them.
+def find_writing(picture: Image.Image, bright: bool | None = None) -> Writing:
+    """Find the written digits in a photograph, smaller strokes that may be parts of them, and what is passed over.
 
     Args:
         picture: a photograph, scan or drawing of any size and mode.
         bright: whether the strokes are brighter than the paper; None finds out.
 
     Returns:
-        The digits in reading order, at least one, and the smaller strokes, such as a 5's hat that lies far from it.
+        The digits, at least one, and what else was seen.
 
     Raises:
         ValueError: no strokes were found, or too many to be digits.
     """
     picture = eight_bits(plain(picture, "RGB"))
-    best, parts = list[Found](), list[Found]()
+    best = Writing([], [])
     colour = _paper_about(picture)
     if colour is not None:
         border = round(BORDER * max(picture.size))
-        best, parts = _writing(ImageOps.expand(picture, border, colour), bright)
-        best, parts = ([_moved(one, -border) for one in each] for each in (best, parts))
-    if not best:
-        best, parts = _writing(picture, bright)
-    if not best:
+        best = _writing(ImageOps.expand(picture, border, colour), bright)
+        digits, parts = ([_moved(one, -border) for one in each] for each in (best.digits, best.parts))
+        best = Writing(digits, parts, best.passed_over)
+    if not best.digits:
+        best = _writing(picture, bright)
+    if not best.digits:
         raise ValueError(
             "strokes: found no digit; expected dark strokes on bright paper or bright strokes on a dark board, "
             "inside the picture; write larger or darker, or crop the photograph to the digit"
         )
-    if len(best) > MOST_DIGITS:
+    if len(best.digits) > MOST_DIGITS:
         raise ValueError(
-            f"strokes: found {len(best)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the photograph "
-            "to the digits"
+            f"strokes: found {len(best.digits)} pieces of writing, expected 1 to {MOST_DIGITS} digits; crop the "
+            "photograph to the digits"
         )
-    return best, parts
+    return best
 
 
 def _paper_about(picture: Image.Image) -> tuple[int, ...] | None:
@@ -152,19 +169,19 @@ def _moved(found: Found, by: int) -> Found:
     return replace(found, box=(left, top, right, bottom))
 
 
-def _writing(picture: Image.Image, bright: bool | None) -> tuple[list[Found], list[Found]]:
-    """Return the digits in an RGB picture, of the ink for which most speaks, and smaller strokes."""
+def _writing(picture: Image.Image, bright: bool | None) -> Writing:
+    """Return what is written in an RGB picture, with the ink for which most speaks."""
     longest = max(picture.size)
     factor = min(1.0, WORKING_SIDE / longest) if longest > SMALLEST_SIDE else SMALLEST_SIDE / longest
     size = (max(8, round(picture.width * factor)), max(8, round(picture.height * factor)))
     small = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) if size != picture.size else picture
     levels = ndimage.gaussian_filter(np.asarray(small, dtype=np.float32) / 255.0, (0.7, 0.7, 0))
-    best, parts = list[Found](), list[Found]()
+    best = Writing([], [])
     for kind, ink in zip((False, True), ink_maps(levels), strict=True):
-        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else ([], [])
-        if _weight(found[0]) > _weight(best):
-            best, parts = found
-    return best, parts
+        found = _digits(levels, ink, kind, picture.width / size[0]) if bright in (None, kind) else best
+        if _weight(found.digits) > _weight(best.digits):
+            best = found
+    return best
 
 
 def ink_maps(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,22 +215,27 @@ def _local_median(level: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR, cover))
 
 
-def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> tuple[list[Found], list[Found]]:
-    """Return the digits in a map of ink, and smaller strokes; `levels` are what the map was made from."""
+def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> Writing:
+    """Return what is written in a map of ink; `levels` are what the map was made from."""
     middle = float(np.median(ink))
     spread = 1.4826 * float(np.median(np.abs(ink - middle)))
     floor = max(FAINTEST, middle + 5 * spread)
     if bright:
         floor = max(FAINTEST_BRIGHT, min(floor, HIGHEST_FLOOR))
     ink = without_lines(ink, floor)
-    labels, boxes = pieces_of(levels, ink, floor)
-    marks = marks_among(labels, boxes)
-    boxes = {index: box for index, box in boxes.items() if index not in marks}
-    found = []
-    for members in grouped(labels, boxes):
-        place = bounds([boxes[index] for index in members])
-        if not drawn_inside(labels[place], members):
-            found.append(cut_out(ink, labels, place, members, bright, scale))
+    labels, pieces = pieces_of(levels, ink, floor)
+    marks = marks_among(labels, pieces)
+    boxes = {index: box for index, box in pieces.items() if index not in marks}
+    letters = letters_among(boxes)
+    boxes = {index: box for index, box in boxes.items() if index not in letters}
+    groups = [(members, bounds([boxes[index] for index in members])) for members in grouped(labels, boxes)]
+    groups = [(members, place) for members, place in groups if not drawn_inside(labels[place], members)]
+    found = [cut_out(ink, labels, place, members, bright, scale) for members, place in groups]
+    if not bright and len(groups) <= MOST_GROUPS:
+        spots = spots_beside(levels, ink, labels, [members for members, _ in groups], [one.width for one in found])
+        for at, spot in spots.items():
+            inked = with_spot_inked(ink, labels, groups[at][0], spot, found[at].width)
+            found[at] = replace(found[at], with_spot=cut_out(*inked, [1], bright, scale))
     found = [one for one in found if one.contrast > FAINTEST_DIGIT and _unevenness(one) < MOST_UNEVEN]
     found = [one for one in found if (_is_bar(one) or float(one.ink.mean()) < FULLEST) and not is_label(one.ink)]
     rods = rods_among(found)
@@ -224,11 +246,14 @@ def _digits(levels: np.ndarray, ink: np.ndarray, bright: bool, scale: float) -> 
     parts = [one for one in found if max(one.ink.shape) <= 0.5 * tallest]
     found = [one for one in found if max(one.ink.shape) > 0.5 * tallest]
     share = LEAST_SHARE_OF_BARS if all(_is_bar(one) for one in found) else LEAST_SHARE
-    beside = _ink_of(rods) + (float(ink[np.isin(labels, marks)].sum()) if marks else 0.0)
+    no_digits = [*marks, *letters]
+    beside = _ink_of(rods) + (float(ink[np.isin(labels, no_digits)].sum()) if no_digits else 0.0)
     written = _all_ink(ink, labels, max(floor, FAINT * contrast), share) - beside
     if _ink_of(found) < share * written:
-        return [], []
-    return in_reading_order(found), parts
+        return Writing([], [])
+    cut = [index for index in at_border(labels, NEAR_EDGE) if index and index not in pieces]
+    passed_over = PassedOver(like_strokes(levels, ink, labels, cut, found), len(marks) + len(rods), len(letters))
+    return Writing(in_reading_order(found), parts, passed_over)
 
 
 def _ink_of(found: list[Found]) -> float:
@@ -251,7 +276,7 @@ def _unevenness(found: Found) -> float:
 def _all_ink(ink: np.ndarray, labels: np.ndarray, floor: float, share: float) -> float:
     """Return the ink on the paper, without stickers, coins and what reaches in; for bars, lines that reach in count."""
     if share == LEAST_SHARE:
-        mask = (labels > 0) & ~np.isin(labels, at_border(labels))
+        mask = (labels > 0) & ~np.isin(labels, at_border(labels, NEAR_EDGE))
     else:
         mask = (ink > floor) & ~beyond_paper(ink > floor)
     return float(ink[mask & ~things_in(mask)].sum())
