@@ -54,17 +54,17 @@ def draw(
     """Held-out images, under wrong labels or as they are, on sheets with numbers; what they shall be goes to key.json.
 
     Args:
-        out: Folder of sheets, key and reading.
-        model: Folder of the model, or its name.
-        real: Show the images as they are, without a model.
-        samples: Show what the model draws from the prior under the same labels, not the counterfactuals.
-        refine: Radius by which the model's guide refines them; 0 for none. Without it, what is saved beside the model.
-        mixed: So many of the pictures, drawn by seed, are images as they are.
-        split: Which images of the data set.
-        data: Which images.
-        data_dir: Where their files are.
-        count: Pictures, at most as many as there are images.
-        seed: Of the images, of the labels asked and of those that are shown as they are.
+        out: folder of sheets, key and reading.
+        model: folder of the model, or its name.
+        real: show the images as they are, without a model.
+        samples: show what the model draws from the prior under the same labels, not the counterfactuals.
+        refine: radius by which the model's guide refines them; 0 for none. Without it, what is saved beside the model.
+        mixed: so many of the pictures, drawn by seed, are images as they are.
+        split: which images of the data set.
+        data: which images.
+        data_dir: where their files are.
+        count: pictures, at most as many as there are images.
+        seed: of the images, of the labels asked and of those that are shown as they are.
 
     Raises:
         SystemExit: a model and real images, or neither; more images mixed in than there are pictures.
@@ -107,7 +107,7 @@ def score(out: Path) -> None:
     """Compares every reading*.csv, a line "number,class" or "number,class,high" for each picture, with key.json.
 
     Args:
-        out: Folder of key and readings.
+        out: folder of key and readings.
 
     Raises:
         SystemExit: a file that is missing, a line of another form, a picture that was not read, a class that is none.

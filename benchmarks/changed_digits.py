@@ -136,13 +136,13 @@ def main(
     """Scores and draws.
 
     Args:
-        models: Folders with a `vae` and a `guide`, by name.
-        judges: Two classifiers that were in no loss.
-        data_dir: Where MNIST's files are.
-        out: Folder for the results.
+        models: folders with a `vae` and a `guide`, by name.
+        judges: two classifiers that were in no loss.
+        data_dir: where MNIST's files are.
+        out: folder for the results.
         split: Held-out images.
-        count: Only so many of them.
-        kinds: Only these kinds of change.
+        count: only so many of them.
+        kinds: only these kinds of change.
     """
     torch.set_num_threads(1)
     held_out = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data)).splits[split].load()

@@ -32,9 +32,9 @@ def timed(words: list[str], out: Path, environment: dict[str, str], busy: bool) 
     """Run a preset and say what it printed of its times.
 
     Args:
-        words: The preset and its options.
-        out: Folder of the run.
-        environment: Variables besides this process's own.
+        words: the preset and its options.
+        out: folder of the run.
+        environment: variables besides this process's own.
         busy: Whether another process computes without end meanwhile.
 
     Raises:

@@ -65,12 +65,12 @@ def main(
     """Draws.
 
     Args:
-        data: Whose preset.
-        data_dir: Where the files of the images are.
-        folder: They are images in class folders.
-        run: Folder of a run over all recipes.
-        study: Folder of a run over the label weight, the latent size, or both.
-        out: Where the pictures go.
+        data: whose preset.
+        data_dir: where the files of the images are.
+        folder: they are images in class folders.
+        run: folder of a run over all recipes.
+        study: folder of a run over the label weight, the latent size, or both.
+        out: where the pictures go.
     """
     preset = getattr(known, data.upper())
     source = replace(preset.data, name="folder") if folder else preset.data

@@ -32,11 +32,11 @@ class OnTheClock(Callback):
     task's own count, which warms the objective up. Where the host runs ahead of the card, it waits when it logs.
 
     Args:
-        job: Whose lines it prints.
-        name: Of what is trained.
-        seconds: For everything but the looks. The clock begins after the first `WARM_UP` steps, with what they left.
-        most: Steps on the clock at most; None for as many as there is time for.
-        look: Called after an epoch, at most once a second; its time is not counted. What it returns is kept with the
+        job: whose lines it prints.
+        name: of what is trained.
+        seconds: for everything but the looks. The clock begins after the first `WARM_UP` steps, with what they left.
+        most: steps on the clock at most; None for as many as there is time for.
+        look: called after an epoch, at most once a second; its time is not counted. What it returns is kept with the
             seconds gone.
     """
 

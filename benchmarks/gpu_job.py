@@ -21,14 +21,14 @@ class Job:
     """What a step is given.
 
     Attributes:
-        name: Of the step.
-        data_dir: Folder of the images.
-        out: Where pictures and weights go.
-        scratch: Folder of what the steps share and nobody keeps.
-        rehearse: Two batches of everything, on made-up images.
-        seconds: The limit.
-        end: When the limit is reached, by `time.time()`.
-        result: What was found so far.
+        name: of the step.
+        data_dir: folder of the images.
+        out: where pictures and weights go.
+        scratch: folder of what the steps share and nobody keeps.
+        rehearse: two batches of everything, on made-up images.
+        seconds: the limit.
+        end: when the limit is reached, by `time.time()`.
+        result: what was found so far.
     """
 
     name: str

@@ -39,10 +39,10 @@ class Step:
     """One step.
 
     Attributes:
-        name: What `--only` and `--then` call it.
-        seconds: Its limit; what it leaves of it falls to the last steps.
+        name: what `--only` and `--then` call it.
+        seconds: its limit; what it leaves of it falls to the last steps.
         work: "module:function", called with a `Job`.
-        before: A function called with the same job before the step's time begins; it reads images.
+        before: a function called with the same job before the step's time begins; it reads images.
     """
 
     name: str
@@ -126,11 +126,11 @@ class Runner:
     """Runs steps and keeps `summary.json` and `log.txt`.
 
     Args:
-        out: Folder of everything that is kept.
-        scratch: Folder of what is not.
+        out: folder of everything that is kept.
+        scratch: folder of what is not.
         told: `data_dir` and `rehearse`, for the steps.
-        minutes: The time for everything.
-        facts: What else stands in the summary.
+        minutes: the time for everything.
+        facts: what else stands in the summary.
     """
 
     def __init__(

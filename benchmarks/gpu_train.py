@@ -34,11 +34,11 @@ class Plan:
     """What the seconds of a data set go to, at the full time.
 
     Attributes:
-        guide: Training of the guide.
-        judge: Training of the judge.
-        model: Training of the model, with its compiling.
-        aim: The guide's accuracy on the test images, whose first time is noted.
-        whole: The step's limit; what is not named goes to scores and sheets.
+        guide: training of the guide.
+        judge: training of the judge.
+        model: training of the model, with its compiling.
+        aim: the guide's accuracy on the test images, whose first time is noted.
+        whole: the step's limit; what is not named goes to scores and sheets.
     """
 
     guide: float

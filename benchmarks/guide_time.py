@@ -57,15 +57,15 @@ def main(
     """Measure, and write `guide_time.md` and `guide_time.json`.
 
     Args:
-        preset: Whose classifier is trained.
-        which: The guide or the judge.
-        data_dir: Folder of the data set's files.
-        out: Folder of the tables and of the classifiers.
-        accuracy: Share of validation images that are to be read right.
-        every: Steps between two looks.
-        images: Validation images of a look, at most.
-        epochs: Lengths of the trainings; None takes the preset's.
-        folder: The images lie in class folders, not in the data set's own files.
+        preset: whose classifier is trained.
+        which: the guide or the judge.
+        data_dir: folder of the data set's files.
+        out: folder of the tables and of the classifiers.
+        accuracy: share of validation images that are to be read right.
+        every: steps between two looks.
+        images: validation images of a look, at most.
+        epochs: lengths of the trainings; None takes the preset's.
+        folder: the images lie in class folders, not in the data set's own files.
     """
     keep_freed_memory()
     chosen = getattr(presets, preset.upper())
@@ -119,10 +119,10 @@ class Accuracy(Callback):
     """Stop the clock and read held-out images, every so many steps and at the end.
 
     Args:
-        network: The classifier that is trained.
-        images: The held-out images, `(N, C, H, W)` in [0, 1].
-        labels: Their labels, int64 `(N,)`.
-        every: Steps between two looks.
+        network: the classifier that is trained.
+        images: the held-out images, `(N, C, H, W)` in [0, 1].
+        labels: their labels, int64 `(N,)`.
+        every: steps between two looks.
     """
 
     def __init__(self, network: LabelClassifier, images: Tensor, labels: Tensor, every: int) -> None:

@@ -46,11 +46,11 @@ def main(
     """Measure, and write `inference.md` and `inference.json`.
 
     Args:
-        models: Whose networks.
-        batches: Images of a call.
-        rounds: Rounds of every comparison.
-        kept_memory: Let glibc keep freed memory, as `labelvae relabel` does.
-        out: Folder of the tables and of the exported models.
+        models: whose networks.
+        batches: images of a call.
+        rounds: rounds of every comparison.
+        kept_memory: let glibc keep freed memory, as `labelvae relabel` does.
+        out: folder of the tables and of the exported models.
     """
     if kept_memory:
         keep_freed_memory()

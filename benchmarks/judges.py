@@ -46,7 +46,7 @@ class Features(nn.Module):
 
     Args:
         name: `lite0` or `lite2`.
-        side: Height and width to which images are resized.
+        side: height and width to which images are resized.
     """
 
     def __init__(self, name: str, side: int) -> None:

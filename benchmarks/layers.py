@@ -33,7 +33,7 @@ def main(out: Path = Path("runs/layers")) -> None:
     """Measures and writes `layers.md`.
 
     Args:
-        out: Folder of the tables.
+        out: folder of the tables.
     """
     keep_freed_memory()
     torch.manual_seed(0)

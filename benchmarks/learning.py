@@ -31,13 +31,13 @@ def learned(
     """Train on images that are shifted by up to an eighth and mirrored, and write the network.
 
     Args:
-        network: From images `(B, C, H, W)` in [0, 1] to logits `(B, K)`.
-        images: The set of training images.
-        data: The data whose shape and classes they have.
-        epochs: Times that each image is seen.
-        out: The file of the network, .pt2. The checkpoint beside it, .ckpt, lets the same call go on after a stop.
-        learning_rate: The highest one.
-        bfloat16: Compute in it where the processor has instructions for it. Convolutions of one channel are slower so.
+        network: from images `(B, C, H, W)` in [0, 1] to logits `(B, K)`.
+        images: the set of training images.
+        data: the data whose shape and classes they have.
+        epochs: times that each image is seen.
+        out: the file of the network, .pt2. The checkpoint beside it, .ckpt, lets the same call go on after a stop.
+        learning_rate: the highest one.
+        bfloat16: compute in it where the processor has instructions for it. Convolutions of one channel are slower so.
 
     Returns:
         The network, trained and in evaluation mode.

@@ -58,10 +58,10 @@ def main(
     """Measure, and write `loop_cost.md` and `loop_cost.json`.
 
     Args:
-        out: Folder of the tables.
-        rounds: Rounds of every comparison; medians and least count.
-        models: The models whose steps are timed.
-        clock: Processor time, or seconds on the wall, for a machine that does nothing else.
+        out: folder of the tables.
+        rounds: rounds of every comparison; medians and least count.
+        models: the models whose steps are timed.
+        clock: processor time, or seconds on the wall, for a machine that does nothing else.
     """
     keep_freed_memory()
     warnings.filterwarnings("ignore")

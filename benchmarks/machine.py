@@ -93,7 +93,7 @@ def machine_line(*packages: str) -> str:
     """The processor or GPU, its instructions, the threads, and the versions, as one line for the head of a table.
 
     Args:
-        packages: Further packages whose versions are of interest.
+        packages: further packages whose versions are of interest.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts = machine_of(device)

@@ -56,9 +56,9 @@ def main(out: Path = Path("runs/many-files"), listed: int = 1_000_000, relabelle
     """Makes the folders, runs each part and writes `many_files.json`.
 
     Args:
-        out: Folder of everything, which is made anew.
-        listed: Images of the folder that is listed and streamed.
-        relabelled: Pictures of the folder that is relabelled.
+        out: folder of everything, which is made anew.
+        listed: images of the folder that is listed and streamed.
+        relabelled: pictures of the folder that is relabelled.
     """
     shutil.rmtree(out, ignore_errors=True)
     make_folder(out / "listed", listed)

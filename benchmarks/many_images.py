@@ -26,10 +26,10 @@ def main(out: Path = Path("runs/many"), model: Path | None = None, count: int = 
     """Relabels images of noise and writes `many.json` beside them.
 
     Args:
-        out: Folder of the results, which take a byte a pixel.
-        model: Folder of a model; none takes an untrained one of MNIST's shape.
-        count: Images.
-        chunk: Images that are in memory at once.
+        out: folder of the results, which take a byte a pixel.
+        model: folder of a model; none takes an untrained one of MNIST's shape.
+        count: images.
+        chunk: images that are in memory at once.
     """
     keep_freed_memory()
     vae = ConditionalVAE((1, 28, 28), 10).eval() if model is None else ConditionalVAE.from_pretrained(model)

@@ -42,12 +42,12 @@ def main(
     """Measures and prints a table.
 
     Args:
-        models: Their folders.
-        data: Which images, of even height and width.
-        data_dir: Where their files are.
-        smoothing: Weight of either neighbour in a filter over three pixels, across and then down; at most 0.25.
-        count: Test images, at most.
-        seed: Of the images and of the labels asked.
+        models: their folders.
+        data: which images, of even height and width.
+        data_dir: where their files are.
+        smoothing: weight of either neighbour in a filter over three pixels, across and then down; at most 0.25.
+        count: test images, at most.
+        seed: of the images and of the labels asked.
     """
     check_number("smoothing", smoothing, at_least=0, at_most=0.25)
     images = ImageData(data, data_dir)

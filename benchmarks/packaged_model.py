@@ -72,20 +72,20 @@ def main(
     """Halves, compares and writes.
 
     Args:
-        run: Folder of the run.
-        data: The data set, whose name the model gets.
-        data_dir: Where its files are.
-        folder: They are images in class folders, not the data set's own files.
-        vae: Folder of the model, if not the run's.
-        guide: Folder of the guide, if not the run's.
-        judge: Folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
-        refine: Radius that is saved beside the model; without it, the preset's.
-        residual_blur: Blur, in pixels, of the residual that is added before the refinement; saved beside the radius.
-        images: So many test images are scored, as many of each class; without it, all.
-        bits: So many for a weight of the model; without it, half precision.
-        guide_bits: So many for a weight of the guide; without it, half precision.
-        made: How the model was made, for the card; without it, what the run says.
-        out: Folder of the packaged model; without it, its place in the package.
+        run: folder of the run.
+        data: the data set, whose name the model gets.
+        data_dir: where its files are.
+        folder: they are images in class folders, not the data set's own files.
+        vae: folder of the model, if not the run's.
+        guide: folder of the guide, if not the run's.
+        judge: folder of the judge, if not the run's; or any classifier of these images in a .pt2 file.
+        refine: radius that is saved beside the model; without it, the preset's.
+        residual_blur: blur, in pixels, of the residual that is added before the refinement; saved beside the radius.
+        images: so many test images are scored, as many of each class; without it, all.
+        bits: so many for a weight of the model; without it, half precision.
+        guide_bits: so many for a weight of the guide; without it, half precision.
+        made: how the model was made, for the card; without it, what the run says.
+        out: folder of the packaged model; without it, its place in the package.
     """
     preset = PRESETS[data]
     out, radius = out or PACKAGED / data, preset.vae.refine if refine is None else refine

@@ -61,11 +61,11 @@ def main(
     """Trains what is not there yet.
 
     Args:
-        start: Folder of the model and the guide to begin with.
-        out: Folder for what is trained.
-        data_dir: Where MNIST's files are.
-        steps: Only these.
-        epochs: Of the model; null takes the settings'.
+        start: folder of the model and the guide to begin with.
+        out: folder for what is trained.
+        data_dir: where MNIST's files are.
+        steps: only these.
+        epochs: of the model; null takes the settings'.
     """
     torch.set_num_threads(1)
     data = ImageData(data_dir=data_dir, **asdict(MNIST_VARIED.data))

@@ -46,12 +46,12 @@ def main(
     """Measures and prints a table.
 
     Args:
-        models: Their folders.
-        data: Which images, of one channel on a black ground.
-        data_dir: Where their files are.
-        split: Which of them.
-        count: Images, at most, the first ones.
-        seed: Of the labels asked.
+        models: their folders.
+        data: which images, of one channel on a black ground.
+        data_dir: where their files are.
+        split: which of them.
+        count: images, at most, the first ones.
+        seed: of the labels asked.
     """
     images = ImageData(data, data_dir)
     some = images.splits[split].load()

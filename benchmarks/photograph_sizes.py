@@ -60,12 +60,12 @@ def main(
     """Measure, and write `photograph_sizes.md` and `.json`.
 
     Args:
-        sizes: Heights and widths of the images.
-        count: Training images, by which the number of steps is chosen.
-        classes: Classes.
-        steps: Steps that are measured, after a first one.
-        out: Folder of the tables.
-        one: Measure one size, in this process, and print it; for the processes of the sizes.
+        sizes: heights and widths of the images.
+        count: training images, by which the number of steps is chosen.
+        classes: classes.
+        steps: steps that are measured, after a first one.
+        out: folder of the tables.
+        one: measure one size, in this process, and print it; for the processes of the sizes.
     """
     if one is not None:
         print(json.dumps(measured(one, count, classes, steps)))

@@ -131,11 +131,11 @@ def main(
     """Draws, reads, relabels and prints the table, or writes a sheet of one photograph of each kind.
 
     Args:
-        data_dir: Where MNIST's files are.
-        count: Photographs of each kind.
-        seed: Of the drawing.
-        kinds: Only kinds whose names contain one of these.
-        sheet: A picture file; no table is printed.
+        data_dir: where MNIST's files are.
+        count: photographs of each kind.
+        seed: of the drawing.
+        kinds: only kinds whose names contain one of these.
+        sheet: a picture file; no table is printed.
     """
     guide, vae = LabelClassifier.from_pretrained("mnist").eval(), ConditionalVAE.from_pretrained("mnist").eval()
     photographer, names = Photographer(data_dir, guide), [*KINDS, *(f"none: {name}" for name in NO_DIGITS)]

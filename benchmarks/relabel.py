@@ -275,17 +275,17 @@ def main(
     """Trains, evaluates, draws, and writes the tables.
 
     Args:
-        data: Whose preset.
-        data_dir: Where the files of the images are.
-        folder: They are images in class folders, not the data set's own files.
-        recipe: One row of the study by name, or all.
-        minutes: Of training for labelvae, its guide included; the others see as many images.
-        epochs: Of every model, instead of what the minutes leave.
-        seeds: Models of each recipe.
-        study: Recipes; or labelvae with one term taken away; or what else was tried; or over its label weight or
+        data: whose preset.
+        data_dir: where the files of the images are.
+        folder: they are images in class folders, not the data set's own files.
+        recipe: one row of the study by name, or all.
+        minutes: of training for labelvae, its guide included; the others see as many images.
+        epochs: of every model, instead of what the minutes leave.
+        seeds: models of each recipe.
+        study: recipes; or labelvae with one term taken away; or what else was tried; or over its label weight or
             latent size.
-        precision: Of the models' training, if not the preset's; the rows then name it.
-        out: Folder for rows, models and pictures; a folder for each data set and number of minutes or epochs.
+        precision: of the models' training, if not the preset's; the rows then name it.
+        out: folder for rows, models and pictures; a folder for each data set and number of minutes or epochs.
     """
     epochs = None if epochs is None else check_count("epochs", epochs)
     keep_freed_memory()

@@ -37,10 +37,10 @@ def main(
     """Train, and print.
 
     Args:
-        names: The presets.
-        steps: Steps of a guide, and of a model.
-        channels_last: Keep the channels of a pixel next to each other in memory.
-        losses: Print the loss of every step in place of a fingerprint.
+        names: the presets.
+        steps: steps of a guide, and of a model.
+        channels_last: keep the channels of a pixel next to each other in memory.
+        losses: print the loss of every step in place of a fingerprint.
     """
     torch.set_num_threads(1)
     for name in names:

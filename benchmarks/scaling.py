@@ -58,10 +58,10 @@ def main(
     """Measure, and write `scaling.md`, `scaling.json` and `scaling.png`.
 
     Args:
-        out: Folder of the results.
-        axes: What grows.
-        rounds: Rounds of each point; the least time counts.
-        point: Measure one point, in this process, and print it; for the processes of the points.
+        out: folder of the results.
+        axes: what grows.
+        rounds: rounds of each point; the least time counts.
+        point: measure one point, in this process, and print it; for the processes of the points.
     """
     torch.set_num_threads(1)
     if point is not None:

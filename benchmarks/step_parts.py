@@ -59,11 +59,11 @@ def main(
     """Measure, and write `step_parts-PRESET.md` and `.json`.
 
     Args:
-        preset: Whose training is measured, with its networks, terms and batch size.
-        steps: Steps that are measured.
-        threads: Threads that compute.
-        precision: Precision of the arithmetic; auto takes what a run takes on this machine.
-        out: Folder of the tables.
+        preset: whose training is measured, with its networks, terms and batch size.
+        steps: steps that are measured.
+        threads: threads that compute.
+        precision: precision of the arithmetic; auto takes what a run takes on this machine.
+        out: folder of the tables.
     """
     keep_freed_memory()
     torch.set_num_threads(threads)

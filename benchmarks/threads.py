@@ -49,12 +49,12 @@ def main(
     """Measure, and write `threads.md` and `threads.json`.
 
     Args:
-        out: Folder of the results.
-        only: The presets.
-        instructions: All that the processor has, or AVX2 alone.
-        seconds: How long a point is measured, after its first two steps.
-        rounds: Rounds of all points.
-        point: Measure one point, in this process, and print it; for the processes of the points.
+        out: folder of the results.
+        only: the presets.
+        instructions: all that the processor has, or AVX2 alone.
+        seconds: how long a point is measured, after its first two steps.
+        rounds: rounds of all points.
+        point: measure one point, in this process, and print it; for the processes of the points.
     """
     if point is not None:
         print(json.dumps(measured(*point, seconds)))

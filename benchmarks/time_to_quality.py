@@ -96,21 +96,21 @@ def main(
     """Measure, and write `time_to_quality.md` and `time_to_quality.json`.
 
     Args:
-        preset: Whose networks and settings are trained.
-        data_dir: Folder of the data set's files.
-        out: Folder of the tables, of the guide and of the judge.
-        effectiveness: Share of counterfactuals that the judge is to take for the asked label.
-        decibel: Mean PSNR that reconstructions under the own label are to have.
-        every: Steps between two looks.
+        preset: whose networks and settings are trained.
+        data_dir: folder of the data set's files.
+        out: folder of the tables, of the guide and of the judge.
+        effectiveness: share of counterfactuals that the judge is to take for the asked label.
+        decibel: mean PSNR that reconstructions under the own label are to have.
+        every: steps between two looks.
         images: Held-out images of a look, at most.
-        variants: Settings that differ from the preset's, by the variant's name.
-        ways: Who drives the steps of the preset itself; all by default. Variants are driven by `Trainer.fit`.
-        seed: Seed of the weights and of the draws.
-        minutes: Minutes of training, without the looks, after which a row ends.
-        folder: The images lie in class folders, not in the data set's own files.
-        guide: Folder of a trained guide; None trains the preset's.
-        judge: Folder of a trained judge; None trains the preset's.
-        recipes: Train every other recipe of the relabelling table too, with its own objective.
+        variants: settings that differ from the preset's, by the variant's name.
+        ways: who drives the steps of the preset itself; all by default. Variants are driven by `Trainer.fit`.
+        seed: seed of the weights and of the draws.
+        minutes: minutes of training, without the looks, after which a row ends.
+        folder: the images lie in class folders, not in the data set's own files.
+        guide: folder of a trained guide; None trains the preset's.
+        judge: folder of a trained judge; None trains the preset's.
+        recipes: train every other recipe of the relabelling table too, with its own objective.
     """
     keep_freed_memory()
     chosen = getattr(presets, preset.upper())
@@ -147,12 +147,12 @@ class Prepared:
     """Images, guide and judge: what every row has in common.
 
     Args:
-        settings: The preset.
+        settings: the preset.
         count: Held-out images of a look, at most.
-        given: Folders of a trained guide and judge, or None.
+        given: folders of a trained guide and judge, or None.
 
     Attributes:
-        before: Seconds that the training of guide and judge took, where they were not there yet.
+        before: seconds that the training of guide and judge took, where they were not there yet.
     """
 
     def __init__(self, settings: Settings, count: int, given: dict[str, Path | None]) -> None:

@@ -183,9 +183,9 @@ class Grouped:
     """A loader's batches, `count` to a list.
 
     Args:
-        batches: The loader.
-        count: Batches of a list.
-        size: Images of a batch, if the loader's batches are `count` times as large and are only to be cut; or None.
+        batches: the loader.
+        count: batches of a list.
+        size: images of a batch, if the loader's batches are `count` times as large and are only to be cut; or None.
     """
 
     def __init__(self, batches: Any, count: int, size: int | None = None) -> None:

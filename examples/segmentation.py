@@ -30,16 +30,16 @@ def segment(
     """Trains a U-Net, scores it on images held out, and draws what it finds.
 
     Args:
-        data_dir: Folder of the images and masks.
-        out: Folder of the results.
-        size: Height and width that images and masks are scaled and cropped to.
-        downsampling: How the resolution is halved.
-        upsampling: How the resolution is doubled.
-        loss: What is minimized.
-        epochs: Times every training image is seen.
-        seed: Of the weights, the order of the images and the mirroring.
-        resume: Go on from the last whole epoch in `out`.
-        fast_dev_run: Try one batch.
+        data_dir: folder of the images and masks.
+        out: folder of the results.
+        size: height and width that images and masks are scaled and cropped to.
+        downsampling: how the resolution is halved.
+        upsampling: how the resolution is doubled.
+        loss: what is minimized.
+        epochs: times every training image is seen.
+        seed: of the weights, the order of the images and the mirroring.
+        resume: go on from the last whole epoch in `out`.
+        fast_dev_run: try one batch.
     """
     import json
 

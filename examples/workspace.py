@@ -69,8 +69,8 @@ def save(entity: str, project: str = "labelvae") -> None:
     """Saves the workspace in a project.
 
     Args:
-        entity: Your user or team on Weights & Biases.
-        project: The project that the runs were sent to.
+        entity: your user or team on Weights & Biases.
+        project: the project that the runs were sent to.
     """
     try:
         made = workspace(entity, project)

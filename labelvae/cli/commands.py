@@ -32,15 +32,15 @@ def run_evaluate(
     They are split as in the run, so that no image is scored that the model was trained on.
 
     Args:
-        model: Folder of a trained model, or its name.
-        judge: Folder of an independent classifier, or a file ending in .pt2 that torch.export.save wrote.
-        guide: Folder or file of the classifier in the loss, for the guide-judge gap.
-        data: Data set to score on. Images of a folder are brought to the model's size.
-        data_dir: Folder of the data set's files.
-        rounds: Wrong labels drawn for each test image.
-        out: A .json file that the scores are also written to.
-        skip_unreadable: Leave out images of a folder that cannot be read.
-        refine: Also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
+        model: folder of a trained model, or its name.
+        judge: folder of an independent classifier, or a file ending in .pt2 that torch.export.save wrote.
+        guide: folder or file of the classifier in the loss, for the guide-judge gap.
+        data: data set to score on. Images of a folder are brought to the model's size.
+        data_dir: folder of the data set's files.
+        rounds: wrong labels drawn for each test image.
+        out: a .json file that the scores are also written to.
+        skip_unreadable: leave out images of a folder that cannot be read.
+        refine: also score counterfactuals that the guide refined by this radius; 0 for none. Without it, the radius
             saved with the model is used.
     """
     from labelvae.evaluation.evaluator import evaluate
@@ -160,11 +160,11 @@ def prior(
     to the model's folder, or of --data. The model's files are written anew, with the same weights and the prior.
 
     Args:
-        model: Folder of a trained model, or of its run.
-        data: Data set whose training images are taken. Images of a folder are brought to the model's size.
-        data_dir: Folder of the data set's files.
-        epochs: Times that every image's code is seen.
-        skip_unreadable: Leave out images of a folder that cannot be read.
+        model: folder of a trained model, or of its run.
+        data: data set whose training images are taken. Images of a folder are brought to the model's size.
+        data_dir: folder of the data set's files.
+        epochs: times that every image's code is seen.
+        skip_unreadable: leave out images of a folder that cannot be read.
     """
     from labelvae.flows.fitting import fit_prior
     from labelvae.inputs.checks import check_count
@@ -190,8 +190,8 @@ def compare(runs: list[Path], *, html: Path | None = None) -> None:
     """Print the scores of several runs, side by side.
 
     Args:
-        runs: Folders of finished runs.
-        html: A file for scores and pictures, as one page that loads nothing from elsewhere.
+        runs: folders of finished runs.
+        html: a file for scores and pictures, as one page that loads nothing from elsewhere.
     """
     from labelvae.models.finished_run import read_run
     from labelvae.runs.comparison import comparison_page, comparison_table
@@ -211,8 +211,8 @@ def export(out: Path, *, model: str) -> None:
     The file takes images and labels, and gives images, for any batch size.
 
     Args:
-        out: A file ending in .onnx, or in .pt2 for torch.export.
-        model: Folder of a trained model, or its name.
+        out: a file ending in .onnx, or in .pt2 for torch.export.
+        model: folder of a trained model, or its name.
     """
     from labelvae.models.export import export_onnx, export_program
     from labelvae.models.vae import ConditionalVAE
@@ -240,12 +240,12 @@ def demo(
     Nothing leaves this machine.
 
     Args:
-        model: Folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
-        judge: Folder of an independent classifier, whose opinion is shown. Without it, the guide's is shown if there is
+        model: folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
+        judge: folder of an independent classifier, whose opinion is shown. Without it, the guide's is shown if there is
             one.
-        images: A folder of images to pick from.
-        port: Port of the page; 0 takes a free one.
-        host: Address to listen on: this machine only, or 0.0.0.0 in a container. From other machines, the page asks for
+        images: a folder of images to pick from.
+        port: port of the page; 0 takes a free one.
+        host: address to listen on: this machine only, or 0.0.0.0 in a container. From other machines, the page asks for
             the token in the printed address.
     """
     from labelvae.page.server import serve

@@ -50,19 +50,19 @@ def explain(
     with the measures of each image, and explanations.png with the images whose cout is highest, and the two of least.
 
     Args:
-        paths: Pictures, and last the folder for the results; or the folder alone.
-        model: Folder of a trained model, or its name.
-        classifier: What is explained: the folder of a classifier, its name, or a file ending in .pt2 that
+        paths: pictures, and last the folder for the results; or the folder alone.
+        model: folder of a trained model, or its name.
+        classifier: what is explained: the folder of a classifier, its name, or a file ending in .pt2 that
             torch.export.save wrote, from images in [0, 1] to logits, for any number of images.
-        to: The label of the counterfactuals, its name or index; without it, the classifier's second choice.
-        judge: A second classifier, in the forms of the first.
-        data: A data set whose test images are explained.
-        data_dir: Where the files of the data set are.
-        count: Most images; of more, as many are taken at even distances.
-        threshold: Change of a pixel, of 0 to 1, above which it counts as changed.
-        invert: Ink is dark on bright; found out where it is not said.
-        fit: How pictures come into the model's frame; see labelvae relabel.
-        skip_unreadable: Go on without pictures that cannot be read.
+        to: the label of the counterfactuals, its name or index; without it, the classifier's second choice.
+        judge: a second classifier, in the forms of the first.
+        data: a data set whose test images are explained.
+        data_dir: where the files of the data set are.
+        count: most images; of more, as many are taken at even distances.
+        threshold: change of a pixel, of 0 to 1, above which it counts as changed.
+        invert: ink is dark on bright; found out where it is not said.
+        fit: how pictures come into the model's frame; see labelvae relabel.
+        skip_unreadable: go on without pictures that cannot be read.
     """
     if "" in paths:  # which a shell makes of a variable that is not set
         raise ValueError("paths: expected pictures and last the folder for the results, got an empty name")

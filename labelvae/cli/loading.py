@@ -127,9 +127,9 @@ def load_classifier(name: str, word: str, vae: Any) -> Any:
     """Return a classifier of a model's images and classes.
 
     Args:
-        name: The option. Of a run's folder, the part of this name is taken, if there is one.
-        word: A folder, the name of a packaged model, or a file ending in .pt2 that `torch.export.save` wrote.
-        vae: The model.
+        name: the option. Of a run's folder, the part of this name is taken, if there is one.
+        word: a folder, the name of a packaged model, or a file ending in .pt2 that `torch.export.save` wrote.
+        vae: the model.
 
     Raises:
         ValueError: No such classifier; one of other images or classes.

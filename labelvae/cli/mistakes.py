@@ -22,9 +22,9 @@ def in_one_line(message: str, actions: Sequence[Any], usage: str) -> str:
     """Return what is wrong with a command line in one line.
 
     Args:
-        message: What jsonargparse says.
-        actions: The arguments of the parser.
-        usage: The command, which `--help` may follow.
+        message: what jsonargparse says.
+        actions: the arguments of the parser.
+        usage: the command, which `--help` may follow.
     """
     said = message.strip()
     for pattern, worded in _PATTERNS.items():
@@ -48,8 +48,8 @@ def model_meant(sentence: str, given: Mapping[str, Any]) -> str:
     """Return a question for the end of an error of a model that is not there: which packaged model was meant.
 
     Args:
-        sentence: The error.
-        given: The arguments of the command, of which one may name the model.
+        sentence: the error.
+        given: the arguments of the command, of which one may name the model.
     """
     from labelvae.models.hub import PACKAGED
 

@@ -46,24 +46,24 @@ def relabel(
     own size are used as they are. Grey pictures with 16 bits give PNG and TIFF files with 16 bits.
 
     Args:
-        paths: Pictures, and last the output.
-        model: Folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
-        to: The label: the name of a class, its index, several separated by commas, or all for each of them; * where a
+        paths: pictures, and last the output.
+        model: folder of a trained model, or the name of one that comes with the package: mnist, cifar10, scenes.
+        to: the label: the name of a class, its index, several separated by commas, or all for each of them; * where a
             class is called all. Of several attributes those that shall change, such as digit=8,thickness=3.5; the
             others stay.
-        own: What the images are; only a model whose encoder sees the label needs it, and a model of several attributes
+        own: what the images are; only a model whose encoder sees the label needs it, and a model of several attributes
             without its guide.
-        invert: Ink is dark on bright; found out where it is not said.
+        invert: ink is dark on bright; found out where it is not said.
         fit: strokes finds written digits, crop cuts off at the sides, pad fills up with the colour of the edge; auto
             takes strokes for a model of strokes, else crop.
-        paste: Put results back into their pictures; --no-paste gives the model's images.
-        enlarge: Whole factor that the model's images are enlarged by. They are then not put back.
-        resume: Continue a folder of results. Whole results that are there are kept.
-        skip_unreadable: Leave out pictures that cannot be read, and print their number.
-        debug: Also write what the model sees, next to each result, and list every picture.
-        refine: Largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
+        paste: put results back into their pictures; --no-paste gives the model's images.
+        enlarge: whole factor that the model's images are enlarged by. They are then not put back.
+        resume: continue a folder of results. Whole results that are there are kept.
+        skip_unreadable: leave out pictures that cannot be read, and print their number.
+        debug: also write what the model sees, next to each result, and list every picture.
+        refine: largest change by which the model's guide takes results further towards their label, 2 for 32x32 in
             colour; 0 for none. Without it, the radius saved with the model is used.
-        mask: A picture as large as the image, bright where the image may change. The rest stays as it is. For one image
+        mask: a picture as large as the image, bright where the image may change. The rest stays as it is. For one image
             and one label.
     """
     if "" in paths:  # which a shell makes of a variable that is not set
@@ -133,14 +133,14 @@ def sample(
     """Draw new images of a label.
 
     Args:
-        out: A picture, for a sheet with one row for each label; or a folder, for one file for each image.
-        model: Folder of a trained model, or its name.
-        label: The name of a class, its index, several separated by commas, or all for each of them; * where a class is
+        out: a picture, for a sheet with one row for each label; or a folder, for one file for each image.
+        model: folder of a trained model, or its name.
+        label: the name of a class, its index, several separated by commas, or all for each of them; * where a class is
             called all. Of several attributes every one, such as digit=all,thickness=3.5.
-        count: Images of each label.
-        seed: Seed of the draw. Every label uses the same random numbers.
-        enlarge: Whole factor that the files in a folder are enlarged by.
-        refine: Largest change by which the model's guide takes images further towards their label; 0 for none. Without
+        count: images of each label.
+        seed: seed of the draw. Every label uses the same random numbers.
+        enlarge: whole factor that the files in a folder are enlarged by.
+        refine: largest change by which the model's guide takes images further towards their label; 0 for none. Without
             it, the radius saved with the model is used.
     """
     from labelvae.cli.parser import quick_start

@@ -63,24 +63,24 @@ class Relabelling:
     """The way to relabel pictures, and what became of them.
 
     Attributes:
-        vae: The model, or the model with its guide, or a model of attributes that is asked for some labels.
-        names: The name of each class.
-        labels: The labels to relabel each picture to.
-        own: The label of the pictures. Needed by a model whose encoder sees the label.
-        guide: A classifier of the model's images, which reads the digits in photographs.
-        invert: Swap dark and bright first. Otherwise a model of strokes finds out.
-        fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
-        paste: Put results back into their pictures. A picture of the model's size keeps its dark and bright.
-        enlarge: Pixels for each pixel of a result that is not put back. None makes results from photographs large
+        vae: the model, or the model with its guide, or a model of attributes that is asked for some labels.
+        names: the name of each class.
+        labels: the labels to relabel each picture to.
+        own: the label of the pictures. Needed by a model whose encoder sees the label.
+        guide: a classifier of the model's images, which reads the digits in photographs.
+        invert: swap dark and bright first. Otherwise a model of strokes finds out.
+        fit: how pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
+        paste: put results back into their pictures. A picture of the model's size keeps its dark and bright.
+        enlarge: pixels for each pixel of a result that is not put back. None makes results from photographs large
             enough to be seen.
-        resume: Keep results that are there and whole.
-        skip_unreadable: Leave out pictures that cannot be read.
-        debug: Also write what the model sees, next to each result.
-        chunk: Most pictures in memory at a time.
-        mask: Where a picture may change; for `into_picture` only.
-        written: Number of files that were written.
-        kept: Number of files that were there.
-        broken: The reason why a picture cannot be read, by its file.
+        resume: keep results that are there and whole.
+        skip_unreadable: leave out pictures that cannot be read.
+        debug: also write what the model sees, next to each result.
+        chunk: most pictures in memory at a time.
+        mask: where a picture may change; for `into_picture` only.
+        written: number of files that were written.
+        kept: number of files that were there.
+        broken: the reason why a picture cannot be read, by its file.
     """
 
     vae: ConditionalVAE | Refined | Asked

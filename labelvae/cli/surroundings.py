@@ -114,8 +114,8 @@ def check_place(name: str, path: Path | None, folder: bool = False) -> None:
     """Make sure that results can be written, before any work is done.
 
     Args:
-        name: The option, for the error.
-        path: The file or folder for the results. None passes.
+        name: the option, for the error.
+        path: the file or folder for the results. None passes.
         folder: Whether it is a folder.
 
     Raises:

@@ -33,10 +33,10 @@ class Shares:
     """How images are split, and how much memory they may take. A number out of range raises `ValueError`.
 
     Attributes:
-        validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
-        test_share: Share of the images held out for the final table, in (0, 0.5), if there are no test images.
-        memory_share: Largest share of the free memory that images may take, in [0, 1).
-        seed: Seed of the split.
+        validation_share: share of the training images held out for choosing settings, in (0, 0.5).
+        test_share: share of the images held out for the final table, in (0, 0.5), if there are no test images.
+        memory_share: largest share of the free memory that images may take, in [0, 1).
+        seed: seed of the split.
     """
 
     validation_share: float = 0.1
@@ -56,17 +56,17 @@ class DataSettings:
     """The images of a run, and how they are split. A number out of range raises `ValueError`.
 
     Attributes:
-        name: Data set; `folder` reads images in class folders, `table` a folder with labels.csv, `celeba`
+        name: data set; `folder` reads images in class folders, `table` a folder with labels.csv, `celeba`
             the faces of that data set.
-        image_size: Height and width to resize the images of a folder to, such as 64, 64x48 or [64, 48]; null keeps
+        image_size: height and width to resize the images of a folder to, such as 64, 64x48 or [64, 48]; null keeps
             their own if all have the same and it is at most 128x128, and takes 64x64 otherwise.
-        validation_share: Share of the training images held out for choosing settings, in (0, 0.5).
-        test_share: Share of the images held out for the final table, in (0, 0.5), if the data set has no test images.
-        memory_share: Largest share of the free memory that images may take, in [0, 1). More images of a folder stay in
+        validation_share: share of the training images held out for choosing settings, in (0, 0.5).
+        test_share: share of the images held out for the final table, in (0, 0.5), if the data set has no test images.
+        memory_share: largest share of the free memory that images may take, in [0, 1). More images of a folder stay in
             their files, and are decoded while the network trains.
-        seed: Seed of the split.
-        skip_unreadable: Leave out images of a folder that cannot be read, with a warning. Otherwise they are an error.
-        attributes: What the columns of labels.csv are, such as {"angle": {"kind": "continuous", "low": 0, "high": 360,
+        seed: seed of the split.
+        skip_unreadable: leave out images of a folder that cannot be read, with a warning. Otherwise they are an error.
+        attributes: what the columns of labels.csv are, such as {"angle": {"kind": "continuous", "low": 0, "high": 360,
             "periodic": true}, "object": null}. null infers a column. Columns that are not named are left out. Without
             this setting all columns are inferred. Of CelebA it names attributes, such as {"Smiling": null}.
     """
@@ -112,22 +112,22 @@ class Augmentation:
     A number out of range raises `ValueError`.
 
     Attributes:
-        rotation: Largest angle, in degrees.
-        scale: Largest relative change of the size, in [0, 1). The size is divided by 1 - scale to 1 + scale; 0.1 is
+        rotation: largest angle, in degrees.
+        scale: largest relative change of the size, in [0, 1). The size is divided by 1 - scale to 1 + scale; 0.1 is
             0.91 to 1.11.
-        sizes: Smallest and largest size, as shares of the image's own, from 0.1 to 10. The logarithm is drawn evenly;
+        sizes: smallest and largest size, as shares of the image's own, from 0.1 to 10. The logarithm is drawn evenly;
             scale comes on top.
-        shear: Largest horizontal shear, as a share of the height.
-        shift: Largest translation, as a share of the side.
-        flip: Mirror half of the images left to right.
-        thickness: Largest share of a pixel, below 1, by which bright strokes grow or shrink at every edge.
-        strokes: Smallest and largest thickness of bright strokes, as shares of their own, from 0.2 to 3. The logarithm
+        shear: largest horizontal shear, as a share of the height.
+        shift: largest translation, as a share of the side.
+        flip: mirror half of the images left to right.
+        thickness: largest share of a pixel, below 1, by which bright strokes grow or shrink at every edge.
+        strokes: smallest and largest thickness of bright strokes, as shares of their own, from 0.2 to 3. The logarithm
             is drawn evenly. A stroke grows at each edge by at most a seventh of the image's shorter side, and a thin
             stroke never vanishes.
-        blur: Largest standard deviation of a Gaussian blur, in pixels, at most 100.
-        noise: Largest standard deviation of Gaussian noise, in the range [0, 1] of a pixel.
-        interpolation: How moved pixels are computed. nearest moves whole pixels, without blur.
-        share: Share of the images that are changed, in [0, 1].
+        blur: largest standard deviation of a Gaussian blur, in pixels, at most 100.
+        noise: largest standard deviation of Gaussian noise, in the range [0, 1] of a pixel.
+        interpolation: how moved pixels are computed. nearest moves whole pixels, without blur.
+        share: share of the images that are changed, in [0, 1].
     """
 
     rotation: float = 0.0

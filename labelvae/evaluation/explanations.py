@@ -58,16 +58,16 @@ class Explanations:
       and not the change of label flipped the classifier.
 
     Attributes:
-        images: What is explained, `(B, C, H, W)` in [0, 1].
-        reconstructions: The images as the model draws them under what the classifier says of them.
-        flipped: The first images on the way of which the classifier says something else; the counterfactuals where
+        images: what is explained, `(B, C, H, W)` in [0, 1].
+        reconstructions: the images as the model draws them under what the classifier says of them.
+        flipped: the first images on the way of which the classifier says something else; the counterfactuals where
             there are none.
-        counterfactuals: The images as the asked labels.
-        said: What the classifier says of the images, `(B,)`.
-        asked: The labels of the counterfactuals, `(B,)`.
-        flipped_to: What the classifier says of `flipped`, `(B,)`.
-        verdicts: What the classifier says of the counterfactuals, `(B,)`.
-        measures: The measures by name.
+        counterfactuals: the images as the asked labels.
+        said: what the classifier says of the images, `(B,)`.
+        asked: the labels of the counterfactuals, `(B,)`.
+        flipped_to: what the classifier says of `flipped`, `(B,)`.
+        verdicts: what the classifier says of the counterfactuals, `(B,)`.
+        measures: the measures by name.
     """
 
     images: Tensor
@@ -116,15 +116,15 @@ def explain(
     A warning is given if the mean of `kept` is below `LEAST_KEPT`.
 
     Args:
-        vae: The model that makes the counterfactuals.
-        images: What is explained, in any form that `ConditionalVAE.relabel` takes.
-        classifier: A `LabelClassifier`, or any network from the model's images to logits `(B, K)`. It may be one that
+        vae: the model that makes the counterfactuals.
+        images: what is explained, in any form that `ConditionalVAE.relabel` takes.
+        classifier: a `LabelClassifier`, or any network from the model's images to logits `(B, K)`. It may be one that
             has no gradient.
-        labels: What each image is asked to be, one class for each; None asks for the classifier's second choice.
-        judge: Another classifier of the same labels, for `oracle_score`.
-        steps: Images on the way from a reconstruction to its counterfactual, both ends among them, at least 2.
-        threshold: Change of a pixel, in any of its channels, above which it counts as changed, in [0, 1).
-        progress: Show a progress bar.
+        labels: what each image is asked to be, one class for each; None asks for the classifier's second choice.
+        judge: another classifier of the same labels, for `oracle_score`.
+        steps: images on the way from a reconstruction to its counterfactual, both ends among them, at least 2.
+        threshold: change of a pixel, in any of its channels, above which it counts as changed, in [0, 1).
+        progress: show a progress bar.
 
     Returns:
         The counterfactuals and their measures, on the CPU.
@@ -183,9 +183,9 @@ def explanation_sheet(found: Explanations, indices: Sequence[int], class_names: 
     before each row.
 
     Args:
-        found: What `explain` returned.
-        indices: The images.
-        class_names: The name of each label.
+        found: what `explain` returned.
+        indices: the images.
+        class_names: the name of each label.
 
     Returns:
         The sheet.

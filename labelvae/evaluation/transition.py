@@ -31,12 +31,12 @@ def counterfactual_transition(
     says of the image (Khorram & Fuxin, 2022, arXiv 2203.15064).
 
     Args:
-        classifier: The classifier.
+        classifier: the classifier.
         images: `(B, C, H, W)` in [0, 1].
-        counterfactuals: The images as the asked labels, of the same shape.
-        said: What the classifier says of the images, `(B,)`.
-        asked: The asked labels, `(B,)`.
-        steps: Parts; at most the pixels of an image.
+        counterfactuals: the images as the asked labels, of the same shape.
+        said: what the classifier says of the images, `(B,)`.
+        asked: the asked labels, `(B,)`.
+        steps: parts; at most the pixels of an image.
 
     Returns:
         `(B,)`.

@@ -22,11 +22,11 @@ class Codes:
     An epoch has every code once, in batches of about the same size.
 
     Args:
-        vae: The model, of one class.
-        batches: Images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data`. Each image is
+        vae: the model, of one class.
+        batches: images `(B, C, H, W)` in [0, 1] and labels `(B,)`, in a form of `data.given_data`. Each image is
             encoded once.
-        batch_size: Codes a batch, at most.
-        seed: Seed of the order and of the draws.
+        batch_size: codes a batch, at most.
+        seed: seed of the order and of the draws.
 
     Raises:
         ValueError: no batches; images or labels of another shape, type or range; a model of several attributes.

@@ -16,10 +16,10 @@ class MapNetwork(nn.Module):
     """A residual block on maps with the label as planes beside them; its first answer is 0.
 
     Args:
-        kept: Channels that it sees.
-        changed: Channels that it scales and shifts.
+        kept: channels that it sees.
+        changed: channels that it scales and shifts.
         label_dim: K.
-        width: Channels inside.
+        width: channels inside.
     """
 
     def __init__(self, kept: int, changed: int, label_dim: int, width: int) -> None:

@@ -31,13 +31,13 @@ def fit_prior(
     the flow with the model.
 
     Args:
-        vae: The model, of one class.
-        batches: The images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`, in a form
+        vae: the model, of one class.
+        batches: the images that the model was trained on, `(B, C, H, W)` in [0, 1], and their labels `(B,)`, in a form
             of `data.given_data`.
-        epochs: Times every code is seen.
-        couplings: Layers of the flow.
-        hidden_dim: Units inside each layer.
-        seed: Seed of the flow's weights and of the codes.
+        epochs: times every code is seen.
+        couplings: layers of the flow.
+        hidden_dim: units inside each layer.
+        seed: seed of the flow's weights and of the codes.
 
     Returns:
         The flow, in evaluation mode, on the model's device.

@@ -36,11 +36,11 @@ class RealNVP(ConditionalFlow):
     Args:
         image_shape: `(C, H, W)`; height and width can be halved as often as there are widths.
         num_classes: K, at least 2.
-        widths: Channels inside the layers at each resolution, the finest (half the image's) first; an empty list for
+        widths: channels inside the layers at each resolution, the finest (half the image's) first; an empty list for
             layers on all entries alone.
-        couplings: Layers at each resolution.
-        hidden_dim: Units inside the layers on all entries.
-        flat_couplings: Layers on all entries, after the others.
+        couplings: layers at each resolution.
+        hidden_dim: units inside the layers on all entries.
+        flat_couplings: layers on all entries, after the others.
 
     Raises:
         ValueError: an argument out of range.
@@ -98,8 +98,8 @@ class RealNVP(ConditionalFlow):
         """Return the noise u `(B, C * H * W)` of images under their labels, and `log |det du/dx|` `(B,)`.
 
         Args:
-            x: Images `(B, C, H, W)` in [0, 1]; each pixel stands for the middle of its grey level.
-            labels: What they are.
+            x: images `(B, C, H, W)` in [0, 1]; each pixel stands for the middle of its grey level.
+            labels: what they are.
 
         Raises:
             ValueError: images or labels of another shape, type or range.
@@ -151,8 +151,8 @@ class RealNVP(ConditionalFlow):
         Each pixel is drawn uniformly from its grey level (Theis et al., 2016, arXiv 1511.01844).
 
         Args:
-            x: Images `(B, C, H, W)` in [0, 1].
-            labels: What they are.
+            x: images `(B, C, H, W)` in [0, 1].
+            labels: what they are.
 
         Raises:
             ValueError: images or labels of another shape, type or range.
@@ -172,9 +172,9 @@ class RealNVP(ConditionalFlow):
 
         Args:
             images: `(B, C, H, W)` in [0, 1], or in any form that `ConditionalVAE.relabel` takes.
-            labels: What each image is asked to be.
-            own_labels: What each image is.
-            chunk_size: Images at a time.
+            labels: what each image is asked to be.
+            own_labels: what each image is.
+            chunk_size: images at a time.
 
         Returns:
             `(B, C, H, W)` in [0, 1], on the device of `images`.

@@ -18,12 +18,12 @@ class FlowTraining(TaskWithHistory):
     """Trains a flow by maximum likelihood with AdamW, a linear warm-up and a cosine.
 
     Args:
-        flow: What is trained, in place.
-        learning_rate: Largest step size of AdamW.
-        weight_decay: Weight decay of AdamW.
+        flow: what is trained, in place.
+        learning_rate: largest step size of AdamW.
+        weight_decay: weight decay of AdamW.
 
     Attributes:
-        history: For each epoch, the means of `train_nats` and, where there are held-out data, of `nats`: the negative
+        history: for each epoch, the means of `train_nats` and, where there are held-out data, of `nats`: the negative
             log-likelihood in nats per image or code.
 
     Raises:

@@ -26,8 +26,8 @@ class WithFlow:
     images of that label have. `sample` draws codes from the flow, as a model does whose `prior` the flow is.
 
     Args:
-        vae: The model, of one class.
-        flow: A flow on its codes.
+        vae: the model, of one class.
+        flow: a flow on its codes.
 
     Raises:
         ValueError: a flow on other codes or classes.
@@ -93,11 +93,11 @@ class WithFlow:
         """Return the counterfactuals of images from carried codes.
 
         Args:
-            images: As `ConditionalVAE.relabel` takes them.
-            labels: What each image is asked to be.
-            own_labels: What each image is, from which its code is carried.
-            chunk_size: Images at a time.
-            mask: Where images may change, see `confined`; None for everywhere.
+            images: as `ConditionalVAE.relabel` takes them.
+            labels: what each image is asked to be.
+            own_labels: what each image is, from which its code is carried.
+            chunk_size: images at a time.
+            mask: where images may change, see `confined`; None for everywhere.
 
         Returns:
             `(B, C, H, W)` in [0, 1], on the device of `images`.
@@ -117,9 +117,9 @@ class WithFlow:
         """Return new images `(B, C, H, W)` in [0, 1], on the model's device, of codes drawn from the flow.
 
         Args:
-            labels: An index or a name, for one image; or `(B,)` or `(B, K)`.
-            generator: Of the noise; None takes torch's own.
-            chunk_size: Images at a time.
+            labels: an index or a name, for one image; or `(B,)` or `(B, K)`.
+            generator: of the noise; None takes torch's own.
+            chunk_size: images at a time.
 
         Raises:
             ValueError: labels of another type or range.

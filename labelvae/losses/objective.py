@@ -28,40 +28,40 @@ class Objective:
     term out. Weights are at least 0; a number out of range raises `ValueError`.
 
     Attributes:
-        likelihood: Likelihood of a pixel. Bernoulli takes grey levels as probabilities.
-        scale: Standard deviation (gaussian) or scale (laplace) of a pixel whose range is [0, 1], at least 0.001. The
+        likelihood: likelihood of a pixel. Bernoulli takes grey levels as probabilities.
+        scale: standard deviation (gaussian) or scale (laplace) of a pixel whose range is [0, 1], at least 0.001. The
             smaller it is, the more the reconstruction outweighs every other term.
-        learn_scale: Learn the scale (sigma-VAE). It can shrink until the label is ignored.
-        beta: Weight of the KL divergence of the posterior from the prior.
-        free_bits: Nats that each latent dimension may hold at no cost.
-        label_weight: Lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
-        label_constraint: Learn lambda for each asked class, starting from label_weight. It grows while counterfactuals
+        learn_scale: learn the scale (sigma-VAE). It can shrink until the label is ignored.
+        beta: weight of the KL divergence of the posterior from the prior.
+        free_bits: nats that each latent dimension may hold at no cost.
+        label_weight: lambda, weight of the guide's cross-entropy on counterfactuals, under the wrong label.
+        label_constraint: learn lambda for each asked class, starting from label_weight. It grows while counterfactuals
             of the class convince the guide less than real images do, and shrinks while they convince it more. So it
             suits any likelihood.
-        own_label_weight: Weight of the guide's cross-entropy on reconstructions, under the own label.
-        perceptual_weight: Weight of the distance between image and reconstruction in the guide's finest maps. It helps
+        own_label_weight: weight of the guide's cross-entropy on reconstructions, under the own label.
+        perceptual_weight: weight of the distance between image and reconstruction in the guide's finest maps. It helps
             where a likelihood of single pixels blurs.
-        label_smoothing: Label smoothing of both cross-entropies, in [0, 1).
-        label_loss: Categorical is the cross-entropy of the softmax. Binary is a yes or no for each class.
-        label_noise: Share of the training labels that are replaced by wrong ones, everywhere in the loss, in [0, 1).
-        latent_noise: Largest standard deviation of the noise added to a code before it is decoded, in standard
+        label_smoothing: label smoothing of both cross-entropies, in [0, 1).
+        label_loss: categorical is the cross-entropy of the softmax. Binary is a yes or no for each class.
+        label_noise: share of the training labels that are replaced by wrong ones, everywhere in the loss, in [0, 1).
+        latent_noise: largest standard deviation of the noise added to a code before it is decoded, in standard
             deviations of the prior. Each code draws its own.
-        class_mean_weight: Weight of the distance of each class's mean code from the prior's mean. This removes the
+        class_mean_weight: weight of the distance of each class's mean code from the prior's mean. This removes the
             label from the code.
-        cycle_weight: Weight of the latent cycle: a counterfactual is encoded to the code it came from.
-        image_cycle_weight: Weight of the image cycle: a counterfactual that is relabelled back gives the image again.
-        cycle_noise: Largest standard deviation of the noise added to a counterfactual before it is encoded again, in
+        cycle_weight: weight of the latent cycle: a counterfactual is encoded to the code it came from.
+        image_cycle_weight: weight of the image cycle: a counterfactual that is relabelled back gives the image again.
+        cycle_noise: largest standard deviation of the noise added to a counterfactual before it is encoded again, in
             the range [0, 1] of a pixel. Each image draws its own. The noise keeps the code from hiding in specks.
-        style_weight: Weight of the change in style. The style is thickness and slant of strokes for images of one
+        style_weight: weight of the change in style. The style is thickness and slant of strokes for images of one
             channel, and the mean colours of windows of a quarter of the size for other images.
-        equivariance_weight: Weight of equivariance: changing the style and relabelling give the same in either order.
-        style_change: The changes of style for equivariance. Its blur and noise are not used.
-        adversarial_weight: Weight of the discriminator's score of the counterfactuals.
-        guide_augmentation: Random changes made to an image before the guide sees it.
-        discriminator_augmentation: Random changes made to an image and, alike, to its counterfactual, before the
+        equivariance_weight: weight of equivariance: changing the style and relabelling give the same in either order.
+        style_change: the changes of style for equivariance. Its blur and noise are not used.
+        adversarial_weight: weight of the discriminator's score of the counterfactuals.
+        guide_augmentation: random changes made to an image before the guide sees it.
+        discriminator_augmentation: random changes made to an image and, alike, to its counterfactual, before the
             discriminator sees them (Zhao et al., 2020, arXiv 2006.10738). Its blur and noise are not used. Shifts by
             whole pixels (interpolation nearest) keep a checkerboard from growing.
-        warm_up_share: Share of the training, in [0, 1), over which the weights grow from 0. The weights of the
+        warm_up_share: share of the training, in [0, 1), over which the weights grow from 0. The weights of the
             reconstruction and of the discriminator's own loss are 1 from the start.
     """
 

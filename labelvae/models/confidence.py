@@ -53,15 +53,15 @@ def relabel_to_confidence(
     Requested confidences: Singla et al., 2020, arXiv 1911.00483; Haselhoff et al., 2024, "GdVAE", arXiv 2409.12952.
 
     Args:
-        vae: The model.
-        guide: The classifier whose probability is meant, the softmax of its logits: a `LabelClassifier`, or any network
+        vae: the model.
+        guide: the classifier whose probability is meant, the softmax of its logits: a `LabelClassifier`, or any network
             from the model's images to logits `(B, K)`.
-        images: The images, in any form that `ConditionalVAE.relabel` takes.
-        labels: What each image is asked to be, one class for each.
-        confidence: The probability, above 0 and below 1: one for all images, or `(B,)`.
-        own_labels: What each image is, one class for each; None takes what the guide says of it.
-        tolerance: Largest distance of a result from its confidence without a warning.
-        chunk_size: Images at a time.
+        images: the images, in any form that `ConditionalVAE.relabel` takes.
+        labels: what each image is asked to be, one class for each.
+        confidence: the probability, above 0 and below 1: one for all images, or `(B,)`.
+        own_labels: what each image is, one class for each; None takes what the guide says of it.
+        tolerance: largest distance of a result from its confidence without a warning.
+        chunk_size: images at a time.
 
     Returns:
         `(B, C, H, W)` in [0, 1], on the device of `images`. A warning says how many missed their confidence, because

@@ -21,9 +21,9 @@ class Coupling(nn.Module):
     """One affine coupling layer on codes `(B, N)` or on maps `(B, N, H, W)`.
 
     Args:
-        order: The N entries or channels, those that stay first.
-        kept: How many of them stay.
-        network: From the part that stays `(B, kept, ...)` and label weights `(B, K)` to `(B, 2 (N - kept), ...)`: a
+        order: the N entries or channels, those that stay first.
+        kept: how many of them stay.
+        network: from the part that stays `(B, kept, ...)` and label weights `(B, K)` to `(B, 2 (N - kept), ...)`: a
             log-scale for each entry that changes, then a shift for each.
     """
 
@@ -72,10 +72,10 @@ class FlatNetwork(nn.Module):
     """Two hidden layers on entries and the label beside them; its first answer is 0, which changes nothing.
 
     Args:
-        kept: Entries that it sees.
-        changed: Entries that it scales and shifts.
+        kept: entries that it sees.
+        changed: entries that it scales and shifts.
         label_dim: K.
-        hidden_dim: Units of each hidden layer.
+        hidden_dim: units of each hidden layer.
     """
 
     def __init__(self, kept: int, changed: int, label_dim: int, hidden_dim: int) -> None:

@@ -26,7 +26,7 @@ class ConditionalFlow(Pretrained):
     their own label they come back as they were. Subclasses have `forward` and `inverse`.
 
     Args:
-        config: The arguments of the subclass, see `Pretrained`.
+        config: the arguments of the subclass, see `Pretrained`.
         entries: N, entries of the noise.
         num_classes: K.
     """
@@ -53,10 +53,10 @@ class ConditionalFlow(Pretrained):
         """Return data as `labels`: to noise under what they are, and back under what they are asked to be.
 
         Args:
-            x: Data, as `forward` takes them.
-            own_labels: What they are.
-            labels: What they are asked to be.
-            chunk_size: Data at a time.
+            x: data, as `forward` takes them.
+            own_labels: what they are.
+            labels: what they are asked to be.
+            chunk_size: data at a time.
 
         Returns:
             Of the shape and on the device of `x`.
@@ -81,9 +81,9 @@ class ConditionalFlow(Pretrained):
         """Return new data of labels, on the flow's device.
 
         Args:
-            labels: An index or a name, for one; or `(B,)` or `(B, K)`.
-            generator: Of the noise; None takes torch's own.
-            chunk_size: Data at a time.
+            labels: an index or a name, for one; or `(B,)` or `(B, K)`.
+            generator: of the noise; None takes torch's own.
+            chunk_size: data at a time.
 
         Raises:
             ValueError: labels of another type or range.

@@ -25,8 +25,8 @@ class LatentFlow(ConditionalFlow):
     Args:
         latent_dim: D, entries of a code, at least 2.
         num_classes: K, at least 2.
-        couplings: Layers.
-        hidden_dim: Units inside each layer.
+        couplings: layers.
+        hidden_dim: units inside each layer.
 
     Raises:
         ValueError: an argument out of range.

@@ -22,8 +22,8 @@ def read_mask(path: str | os.PathLike[str], picture: str | os.PathLike[str]) -> 
     transparent may not change.
 
     Args:
-        path: The mask's file, as large as the picture.
-        picture: The picture's file.
+        path: the mask's file, as large as the picture.
+        picture: the picture's file.
 
     Returns:
         Levels from 0 to 255, as large as the picture when it is read.
@@ -76,9 +76,9 @@ def keep_outside(picture: str | os.PathLike[str], result: Image.Image, mask: Ima
     """Return a result with the picture's own pixels where the mask is 0, mixed where it is grey.
 
     Args:
-        picture: The picture's file.
-        result: What was made of it, as large as it is, with 8 bits a channel.
-        mask: See `read_mask`.
+        picture: the picture's file.
+        result: what was made of it, as large as it is, with 8 bits a channel.
+        mask: see `read_mask`.
 
     Raises:
         ValueError: a result of another size or depth.

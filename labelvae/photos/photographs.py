@@ -51,14 +51,14 @@ class Photograph:
     """A photograph as a model sees it, and where relabelled images go back.
 
     Attributes:
-        picture: The photograph in RGB, upright, and turned as it was read.
-        images: What the model sees, `(N, C, H, W)` in [0, 1]: each digit that is not doubted, or one crop.
-        places: Where each image goes back: strokes, or a box in pixels of the photograph.
-        readings: Every digit with its confidence; none without a guide, and none for a crop.
+        picture: the photograph in RGB, upright, and turned as it was read.
+        images: what the model sees, `(N, C, H, W)` in [0, 1]: each digit that is not doubted, or one crop.
+        places: where each image goes back: strokes, or a box in pixels of the photograph.
+        readings: every digit with its confidence; none without a guide, and none for a crop.
         inverted: Whether dark and bright were swapped for the model.
-        turn: Degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
-        mode: The mode of what comes back, "RGB" or "L".
-        passed_over: What was seen and taken for no digit.
+        turn: degrees by which the photograph was turned counterclockwise to be read: 0, 90 or 270.
+        mode: the mode of what comes back, "RGB" or "L".
+        passed_over: what was seen and taken for no digit.
     """
 
     picture: Image.Image
@@ -101,7 +101,7 @@ class Photograph:
 
         Args:
             images: `(K, N, C, H, W)` in [0, 1], each image as K labels.
-            size: Width and height of a cell, in pixels.
+            size: width and height of a cell, in pixels.
 
         Returns:
             A row of `K + 1` pictures for each of the N places.
@@ -169,12 +169,12 @@ def relabel_photo(
     """Relabel what a photograph shows: every written digit, or the middle of the picture.
 
     Args:
-        vae: The model.
-        guide: A classifier of the model's images, from images `(B, C, H, W)` in [0, 1] to logits `(B, K)`. With it,
+        vae: the model.
+        guide: a classifier of the model's images, from images `(B, C, H, W)` in [0, 1] to logits `(B, K)`. With it,
             digits are read, and what is no digit is refused. A model that draws no strokes does not need it.
-        picture: A photograph of any size, as `fit_scan` takes it.
-        label: What it is asked to be: an index, or a name of `vae.class_names`.
-        own_label: What it is; only a model whose encoder sees the label needs it, unless the guide reads it.
+        picture: a photograph of any size, as `fit_scan` takes it.
+        label: what it is asked to be: an index, or a name of `vae.class_names`.
+        own_label: what it is; only a model whose encoder sees the label needs it, unless the guide reads it.
 
     Returns:
         The picture at its own size and in its own colours, upright by its EXIF.
@@ -203,12 +203,12 @@ def read_photo(
     """Find in a photograph what a model can relabel.
 
     Args:
-        picture: A photograph of any size, as `fit_scan` takes it.
-        vae: The model.
-        guide: A classifier of the model's images, which reads digits; without it they are not read.
-        fit: How the picture comes into the model's frame: `usual_fit`'s choice, or one of `fit_scan`'s.
+        picture: a photograph of any size, as `fit_scan` takes it.
+        vae: the model.
+        guide: a classifier of the model's images, which reads digits; without it they are not read.
+        fit: how the picture comes into the model's frame: `usual_fit`'s choice, or one of `fit_scan`'s.
         invert: Whether ink is dark on bright paper; None finds out, for a model of strokes.
-        levels: What is black and white in a picture with more than 8 bits; by default the picture's own range.
+        levels: what is black and white in a picture with more than 8 bits; by default the picture's own range.
 
     Raises:
         UnreadError: No digit is found, or what is found is doubted; a ValueError that says what was seen.

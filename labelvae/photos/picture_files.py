@@ -51,9 +51,9 @@ class Pictures:
     """Picture files, each once, in the order in which they were named.
 
     Attributes:
-        paths: The files.
-        others: Files that were passed over, because they are no images.
-        example: One of them.
+        paths: the files.
+        others: files that were passed over, because they are no images.
+        example: one of them.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -89,8 +89,8 @@ def find_pictures(words: Sequence[str], leave_out: str | None = None) -> Picture
     Litter is passed over. A hidden file that a path names is taken if it is an image by its content.
 
     Args:
-        words: What the user wrote.
-        leave_out: A folder that is not looked into.
+        words: what the user wrote.
+        leave_out: a folder that is not looked into.
 
     Raises:
         ValueError: A word that names no file; no image for all words.
@@ -154,9 +154,9 @@ def exact_picture(image: Tensor, enlarge: int = 1, white: int = 255) -> Image.Im
     """Return one image `(C, H, W)` in [0, 1] with 1 or 3 channels, each pixel `enlarge` pixels wide and high.
 
     Args:
-        image: The image.
-        enlarge: Pixels for each pixel.
-        white: The level of 1; above 255, for grey images alone, the picture has 16 bits.
+        image: the image.
+        enlarge: pixels for each pixel.
+        white: the level of 1; above 255, for grey images alone, the picture has 16 bits.
 
     Raises:
         ValueError: A picture of more pixels than one that is read may have.
@@ -214,7 +214,7 @@ def refuse_other_picture(out: Path, is_result: Callable[[int, int], bool]) -> No
     """Refuse to write over a file that is no earlier result, such as the last picture of `*.png`.
 
     Args:
-        out: The file that would be written.
+        out: the file that would be written.
         is_result: Whether a picture of a width and a height that carries no mark is an earlier result.
 
     Raises:

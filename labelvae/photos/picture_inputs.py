@@ -29,12 +29,12 @@ class Input:
     """A picture that was read.
 
     Attributes:
-        images: What the model sees, `(N, C, H, W)` in [0, 1].
-        white: The level that is white in the result.
+        images: what the model sees, `(N, C, H, W)` in [0, 1].
+        white: the level that is white in the result.
         own_size: Whether the picture has the model's size.
         inverted: Whether dark and bright were swapped for the model.
-        photo: Where results go back to.
-        smaller: By how much a large photograph is smaller than its file.
+        photo: where results go back to.
+        smaller: by how much a large photograph is smaller than its file.
     """
 
     images: Tensor
@@ -55,13 +55,13 @@ class PictureReader:
     """How a picture is read for a model, and how it comes back.
 
     Attributes:
-        vae: The model.
-        guide: A classifier of the model's images, which reads the digits in photographs.
-        invert: Swap dark and bright first; otherwise a model of strokes finds it out.
-        fit: How pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
-        paste: Put what is relabelled back into its picture, but for grey pictures with more than 8 bits: results keep
+        vae: the model.
+        guide: a classifier of the model's images, which reads the digits in photographs.
+        invert: swap dark and bright first; otherwise a model of strokes finds it out.
+        fit: how pictures come into the frame: "auto", see `usual_fit`, or one of `fit_scan`'s.
+        paste: put what is relabelled back into its picture, but for grey pictures with more than 8 bits: results keep
             their bits, and have the model's size.
-        enlarge: Pixels for each pixel of a result that is not put back; None makes those of photographs large
+        enlarge: pixels for each pixel of a result that is not put back; None makes those of photographs large
             enough to be seen.
     """
 
@@ -81,8 +81,8 @@ class PictureReader:
         """Read the picture in a file.
 
         Args:
-            path: The file.
-            form: What the pictures have in common, for the range of those with more than 8 bits.
+            path: the file.
+            form: what the pictures have in common, for the range of those with more than 8 bits.
 
         Raises:
             ValueError: A file that cannot be read as a picture; a photograph without a digit, or with one in doubt.
@@ -136,9 +136,9 @@ class PictureReader:
         """Return what stands on a sheet for a picture.
 
         Args:
-            read: The picture.
+            read: the picture.
             images: `(K, N, C, H, W)`, each of its images as K labels.
-            cell: Pixels of the longer side of each picture, about.
+            cell: pixels of the longer side of each picture, about.
 
         Returns:
             For each of the N images: itself, and itself as each label.

@@ -40,10 +40,10 @@ class Machine:
     """The facts about a machine.
 
     Attributes:
-        device: Type of the device that trains: cpu, cuda or mps.
-        instructions: Name of the processor's instructions, or of the GPU.
+        device: type of the device that trains: cpu, cuda or mps.
+        instructions: name of the processor's instructions, or of the GPU.
         bfloat16: Whether it computes in bfloat16. Emulating bfloat16 is slower than float32.
-        threads: Number of threads that torch would use.
+        threads: number of threads that torch would use.
     """
 
     device: str
@@ -60,10 +60,10 @@ class Choice:
         precision: Lightning's name of the precision.
         channels_last: Whether the channels of a pixel lie next to each other in memory.
         compiled: Whether the training step is compiled.
-        threads: Number of the processor's threads that compute.
-        reason: Reason for the precision.
+        threads: number of the processor's threads that compute.
+        reason: reason for the precision.
         graphed: Whether the training step is recorded as a CUDA graph.
-        warning: Why a precision that was asked for is slow, or "".
+        warning: why a precision that was asked for is slow, or "".
     """
 
     precision: Literal["32-true", "bf16-mixed"]
@@ -96,9 +96,9 @@ def choose(settings: Settings, image_shape: tuple[int, int, int], machine: Machi
     """Decide how a run uses a machine. A setting other than auto is obeyed.
 
     Args:
-        settings: The settings of the run.
+        settings: the settings of the run.
         image_shape: `(C, H, W)` of the images.
-        machine: The facts about the machine.
+        machine: the facts about the machine.
 
     Returns:
         Precision, memory layout, graph, compiling and threads, and the reason.
@@ -155,7 +155,7 @@ def machine_of(device: torch.device) -> Machine:
     """Return the facts about a device's machine, as torch knows them.
 
     Args:
-        device: The device that would train.
+        device: the device that would train.
     """
     import torch
 

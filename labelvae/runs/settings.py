@@ -41,16 +41,16 @@ class ClassifierSettings:
     """A guide or a judge. A number out of range raises `ValueError`.
 
     Attributes:
-        kind: Architecture: convolutional; pooled, slower and better on natural images; or mlp, fully connected layers
+        kind: architecture: convolutional; pooled, slower and better on natural images; or mlp, fully connected layers
             on the pixels.
-        widths: Channels after each halving of the resolution, or units of each layer of an mlp.
-        blocks: Residual blocks at each resolution.
-        feature_dim: Units of the last hidden layer.
-        dropout: Share of the last hidden layer's units dropped in training, in [0, 1).
-        label_smoothing: Label smoothing of the cross-entropy, in [0, 1).
-        augmentation: Random changes of the training images. A guide trained with them is hard to fool.
-        optimization: How the classifier is trained.
-        adversarial: Size of the attack on each training image, in the range [0, 1] of a pixel (0.0157 is 4 grey levels
+        widths: channels after each halving of the resolution, or units of each layer of an mlp.
+        blocks: residual blocks at each resolution.
+        feature_dim: units of the last hidden layer.
+        dropout: share of the last hidden layer's units dropped in training, in [0, 1).
+        label_smoothing: label smoothing of the cross-entropy, in [0, 1).
+        augmentation: random changes of the training images. A guide trained with them is hard to fool.
+        optimization: how the classifier is trained.
+        adversarial: size of the attack on each training image, in the range [0, 1] of a pixel (0.0157 is 4 grey levels
             of 255); 0 trains without attacks. Attacks nearly double the time. What convinces a classifier trained with
             them looks more like the class to a person (Santurkar et al., 2019, arXiv 1906.09453).
     """
@@ -82,26 +82,26 @@ class VAESettings:
     """The conditional VAE and its objective. A number out of range raises `ValueError`.
 
     Attributes:
-        latent_dim: Dimensions of the latent code.
-        encoder_widths: Channels after each halving of the resolution; null chooses by the image's size, an empty list
+        latent_dim: dimensions of the latent code.
+        encoder_widths: channels after each halving of the resolution; null chooses by the image's size, an empty list
             gives fully connected layers only.
-        decoder_widths: Channels before each doubling, coarsest first; null mirrors the encoder.
-        hidden_dim: Units between the maps and the code.
-        blocks: Residual blocks at each resolution.
-        encoder_label: How the label enters the encoder; see `ConditionalVAE`.
-        decoder_label: How the label enters the decoder; see `ConditionalVAE`.
-        embedding_dim: Entries of the label's embedding, if there is one.
-        spatial_latent: Make the code channels of the coarsest maps, without hidden units. This keeps the layout of an
+        decoder_widths: channels before each doubling, coarsest first; null mirrors the encoder.
+        hidden_dim: units between the maps and the code.
+        blocks: residual blocks at each resolution.
+        encoder_label: how the label enters the encoder; see `ConditionalVAE`.
+        decoder_label: how the label enters the decoder; see `ConditionalVAE`.
+        embedding_dim: entries of the label's embedding, if there is one.
+        spatial_latent: make the code channels of the coarsest maps, without hidden units. This keeps the layout of an
             image.
-        upsampling: How the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
-        discriminator_widths: Channels of the discriminator, which is used if adversarial_weight is above 0.
-        discriminator_learning_rate: Largest step size of the discriminator.
+        upsampling: how the decoder doubles the resolution; nearest is slower and less prone to checkerboards.
+        discriminator_widths: channels of the discriminator, which is used if adversarial_weight is above 0.
+        discriminator_learning_rate: largest step size of the discriminator.
         discriminator_sees_guide: Whether the discriminator also sees the guide's maps; for natural images.
-        augmentation: Random changes of the training images, so that the model also serves such images.
-        refine: Radius by which the guide refines what `labelvae relabel` makes (see `Refined`), saved with the model; 0
+        augmentation: random changes of the training images, so that the model also serves such images.
+        refine: radius by which the guide refines what `labelvae relabel` makes (see `Refined`), saved with the model; 0
             refines nothing.
-        objective: The loss.
-        optimization: How the model is trained.
+        objective: the loss.
+        optimization: how the model is trained.
     """
 
     latent_dim: int = 16
@@ -147,31 +147,31 @@ class Settings:
     """The settings of a run, and of where and how it runs.
 
     Attributes:
-        data_dir: Folder of the data set's files. Missing files are downloaded to it.
-        out: Folder for everything that the run makes.
-        accelerator: Device of the run; auto takes a GPU if there is one.
-        precision: Precision of the arithmetic; auto takes bf16-mixed if the processor or GPU computes in it and the
+        data_dir: folder of the data set's files. Missing files are downloaded to it.
+        out: folder for everything that the run makes.
+        accelerator: device of the run; auto takes a GPU if there is one.
+        precision: precision of the arithmetic; auto takes bf16-mixed if the processor or GPU computes in it and the
             model is not small, else 32-true. Losses are computed in float32.
-        log: Where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves only), or nowhere.
-        channels_last: Keep the channels of a pixel next to each other in memory; auto does so where it is faster.
-        compile: Compile the training step, which takes half a minute to minutes once; auto is off.
-        graphs: Record the training step as a CUDA graph; auto does so on an NVIDIA GPU. Use false for an objective of
+        log: where curves and pictures go: Weights & Biases, TensorBoard's files, a CSV file (curves only), or nowhere.
+        channels_last: keep the channels of a pixel next to each other in memory; auto does so where it is faster.
+        compile: compile the training step, which takes half a minute to minutes once; auto is off.
+        graphs: record the training step as a CUDA graph; auto does so on an NVIDIA GPU. Use false for an objective of
             your own in which Python code decides something at every step.
-        threads: Number of the processor's threads that compute; auto takes one for small steps (of two cores, also for
+        threads: number of the processor's threads that compute; auto takes one for small steps (of two cores, also for
             MNIST's), else torch's number.
-        keep_memory: On Linux, keep freed memory for the next step instead of returning it to the kernel.
-        wandb: Mode of Weights & Biases. Online needs an account, offline writes files to send later; auto takes
+        keep_memory: on Linux, keep freed memory for the next step instead of returning it to the kernel.
+        wandb: mode of Weights & Biases. Online needs an account, offline writes files to send later; auto takes
             WANDB_MODE, else offline.
-        find_learning_rate: Train the guide, then only try learning rates for the model, and draw the loss over them in
+        find_learning_rate: train the guide, then only try learning rates for the model, and draw the loss over them in
             the folder learning-rate under `out`. With resume, an existing guide there is used.
-        resume: Continue the run in `out` from its last checkpoint.
-        overwrite: Replace the run in `out`. Otherwise a folder that holds a run is left alone.
-        fast_dev_run: Run two batches of everything, as a trial. Results go to a folder of their own.
-        rounds: Wrong labels drawn for each test image. More rounds give steadier figures for a small test set.
-        data: The images.
-        guide: The frozen classifier inside the loss.
-        judge: The independent classifier that scores the model.
-        vae: The model.
+        resume: continue the run in `out` from its last checkpoint.
+        overwrite: replace the run in `out`. Otherwise a folder that holds a run is left alone.
+        fast_dev_run: run two batches of everything, as a trial. Results go to a folder of their own.
+        rounds: wrong labels drawn for each test image. More rounds give steadier figures for a small test set.
+        data: the images.
+        guide: the frozen classifier inside the loss.
+        judge: the independent classifier that scores the model.
+        vae: the model.
     """
 
     data_dir: Path = Path("data")

@@ -17,8 +17,8 @@ def pixel_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Return the cross-entropy of the pixels' classes, summed over the pixels: `(B,)`, in nats per image.
 
     Args:
-        logits: The logits, `(B, K, H, W)`.
-        masks: The class of every pixel, integers `(B, H, W)` in [0, K).
+        logits: the logits, `(B, K, H, W)`.
+        masks: the class of every pixel, integers `(B, H, W)` in [0, K).
 
     Raises:
         ValueError: masks of another shape, type or range.
@@ -39,9 +39,9 @@ def dice_loss(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
         (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)
 
     Args:
-        logits: The logits, `(B, K, H, W)`.
-        masks: The class of every pixel, integers `(B, H, W)` in [0, K).
-        smooth: A number of pixels. With it, a class that is neither in the image nor predicted counts as right.
+        logits: the logits, `(B, K, H, W)`.
+        masks: the class of every pixel, integers `(B, H, W)` in [0, K).
+        smooth: a number of pixels. With it, a class that is neither in the image nor predicted counts as right.
 
     Raises:
         ValueError: masks of another shape, type or range.

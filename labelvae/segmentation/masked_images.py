@@ -31,11 +31,11 @@ class ShuffledOrder(Sampler[int]):
     """An order of images that is drawn anew every epoch, from a seed and the epoch.
 
     Args:
-        count: The number of images.
-        seed: The seed of the draws.
+        count: the number of images.
+        seed: the seed of the draws.
 
     Attributes:
-        epoch: The epoch of the next order, counted from 0.
+        epoch: the epoch of the next order, counted from 0.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -60,9 +60,9 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
     """Images and their masks.
 
     Attributes:
-        images: The images, uint8 `(N, C, H, W)`.
-        masks: The class of every pixel, uint8 `(N, H, W)`.
-        class_names: The name of each class.
+        images: the images, uint8 `(N, C, H, W)`.
+        masks: the class of every pixel, uint8 `(N, H, W)`.
+        class_names: the name of each class.
 
     Raises:
         ValueError: images or masks of another shape, type or range.
@@ -115,8 +115,8 @@ class MaskedImages(Dataset[tuple[Tensor, Tensor]]):
         """Return the images in random parts: first the rest, then one part for each share.
 
         Args:
-            *shares: The share of the images in each further part, in (0, 1). Their sum must be below 1.
-            seed: The seed of the draw.
+            *shares: the share of the images in each further part, in (0, 1). Their sum must be below 1.
+            seed: the seed of the draw.
 
         Raises:
             ValueError: shares out of range; a part without an image.
@@ -152,9 +152,9 @@ def read_masked_folder(
     have two classes.
 
     Args:
-        folder: The folder.
-        size: The height and width to scale and crop images and masks to. None takes them as they are, all of one size.
-        class_names: The name of each class. None names them by their values.
+        folder: the folder.
+        size: the height and width to scale and crop images and masks to. None takes them as they are, all of one size.
+        class_names: the name of each class. None names them by their values.
 
     Returns:
         The images with their masks.
@@ -186,9 +186,9 @@ def read_pets(
     """Read the Oxford-IIIT Pet images and their trimaps (Parkhi et al., 2012) with torchvision.
 
     Args:
-        root: The folder with torchvision's `oxford-iiit-pet/`.
-        size: The height and width to scale and crop images and trimaps to.
-        download: Download the files if they are missing.
+        root: the folder with torchvision's `oxford-iiit-pet/`.
+        size: the height and width to scale and crop images and trimaps to.
+        download: download the files if they are missing.
 
     Returns:
         The images of `trainval` and of `test`, with the classes pet, background and border.

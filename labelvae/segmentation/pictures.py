@@ -27,9 +27,9 @@ def segmentation_grid(images: Tensor, masks: Tensor, found: Mapping[str, Tensor]
     """Return a picture with one row for each image: the image, its truth, and every prediction.
 
     Args:
-        images: The images, `(N, C, H, W)` in [0, 1], with 1 or 3 channels.
-        masks: The true class of every pixel, integers `(N, H, W)`.
-        found: The predicted classes, integers `(N, H, W)`, by the title of their column.
+        images: the images, `(N, C, H, W)` in [0, 1], with 1 or 3 channels.
+        masks: the true class of every pixel, integers `(N, H, W)`.
+        found: the predicted classes, integers `(N, H, W)`, by the title of their column.
     """
     columns = [images.expand(-1, 3, -1, -1), coloured(masks), *(coloured(each) for each in found.values())]
     rows = [list(row) for row in zip(*columns, strict=True)]
@@ -40,9 +40,9 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], valu
     """Return a chart of one value of each training over the epochs.
 
     Args:
-        histories: The `SegmentationTraining.history` of each training, by name.
-        value: The name of the value, such as "pixel_accuracy".
-        title: The title of the vertical axis.
+        histories: the `SegmentationTraining.history` of each training, by name.
+        value: the name of the value, such as "pixel_accuracy".
+        title: the title of the vertical axis.
     """
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()

@@ -20,8 +20,8 @@ class SegmentationScores:
     """The scores of a segmentation. A class that is in neither the truth nor the prediction is NaN.
 
     Attributes:
-        pixel_accuracy: Share of pixels whose class is right, in [0, 1].
-        mean_iou: Mean of `iou` over the classes, in [0, 1].
+        pixel_accuracy: share of pixels whose class is right, in [0, 1].
+        mean_iou: mean of `iou` over the classes, in [0, 1].
         iou: Intersection over union of each class, in [0, 1].
         dice: Dice coefficient of each class, in [0, 1]: 2 x intersection / (pixels of the truth + pixels of the
             prediction).
@@ -37,7 +37,7 @@ class SegmentationScores:
         """Compute the scores from counts of pixels.
 
         Args:
-            counts: The pixels of each true class (row) and predicted class (column), `(K, K)`.
+            counts: the pixels of each true class (row) and predicted class (column), `(K, K)`.
 
         Returns:
             The scores.
@@ -69,8 +69,8 @@ def segmentation_scores(network: UNet, batches: Batches) -> SegmentationScores:
     """Score a network on batches.
 
     Args:
-        network: The network. It is used in evaluation mode.
-        batches: Images `(B, C, H, W)` in [0, 1] and masks, integers `(B, H, W)`: a `MaskedImages` or another torch
+        network: the network. It is used in evaluation mode.
+        batches: images `(B, C, H, W)` in [0, 1] and masks, integers `(B, H, W)`: a `MaskedImages` or another torch
             `Dataset`, a `DataLoader`, or a list of batches.
 
     Returns:

@@ -22,18 +22,18 @@ class SegmentationTraining(TaskWithHistory):
     pass its file to `Trainer.fit` as `ckpt_path`.
 
     Args:
-        network: The network to train, in place.
+        network: the network to train, in place.
         loss: "cross-entropy", in nats per image, or "dice".
-        learning_rate: The largest step size of AdamW.
-        weight_decay: The weight decay of AdamW.
-        flip: Mirror half of the training images, with their masks, left to right.
-        turn: Also mirror half of them top to bottom, and half of square ones along the diagonal. For images without an
+        learning_rate: the largest step size of AdamW.
+        weight_decay: the weight decay of AdamW.
+        flip: mirror half of the training images, with their masks, left to right.
+        turn: also mirror half of them top to bottom, and half of square ones along the diagonal. For images without an
             up.
-        crop: The side, in pixels, of the squares to train on, cut at one random place in each batch. None trains on
+        crop: the side, in pixels, of the squares to train on, cut at one random place in each batch. None trains on
             whole images.
 
     Attributes:
-        history: For each epoch, the means of `train_loss` and, with held-out images, of their `loss` and
+        history: for each epoch, the means of `train_loss` and, with held-out images, of their `loss` and
             `pixel_accuracy`.
 
     Raises:
@@ -125,9 +125,9 @@ def cropped(images: Tensor, masks: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Cut a square out of images and their masks, at one random place for the whole batch.
 
     Args:
-        images: The images, `(B, C, H, W)`.
-        masks: The class of every pixel, `(B, H, W)`.
-        side: The side of the square, in pixels.
+        images: the images, `(B, C, H, W)`.
+        masks: the class of every pixel, `(B, H, W)`.
+        side: the side of the square, in pixels.
 
     Returns:
         Images `(B, C, side, side)` and masks `(B, side, side)`.
@@ -147,10 +147,10 @@ def mirrored(images: Tensor, masks: Tensor, left_right: bool, turn: bool) -> tup
     """Mirror images and their masks at random, each image by its own draw.
 
     Args:
-        images: The images, `(B, C, H, W)`.
-        masks: The class of every pixel, `(B, H, W)`.
-        left_right: Mirror half of the images left to right.
-        turn: Mirror half of them top to bottom, and half of square ones along the diagonal.
+        images: the images, `(B, C, H, W)`.
+        masks: the class of every pixel, `(B, H, W)`.
+        left_right: mirror half of the images left to right.
+        turn: mirror half of them top to bottom, and half of square ones along the diagonal.
 
     Returns:
         The images and masks, of the same shapes.

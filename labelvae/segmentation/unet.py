@@ -38,14 +38,14 @@ class UNet(Pretrained):
     and cropped on the way up.
 
     Args:
-        channels: The channels of the images.
+        channels: the channels of the images.
         num_classes: K, from 2 to 256.
-        widths: The channels at each resolution, starting with the images' own resolution.
-        downsampling: How the resolution is halved: "max" by max pooling and a 3x3 convolution, "strided" by a 3x3
+        widths: the channels at each resolution, starting with the images' own resolution.
+        downsampling: how the resolution is halved: "max" by max pooling and a 3x3 convolution, "strided" by a 3x3
             convolution of stride 2. Both have the same number of weights.
-        upsampling: How the resolution is doubled: "transposed" by a 2x2 transposed convolution, "nearest" by repeating
+        upsampling: how the resolution is doubled: "transposed" by a 2x2 transposed convolution, "nearest" by repeating
             pixels and a 3x3 convolution.
-        blocks: The residual blocks at each resolution, on the way down and on the way up.
+        blocks: the residual blocks at each resolution, on the way down and on the way up.
 
     Raises:
         ValueError: an argument out of range.
@@ -121,9 +121,9 @@ class UNet(Pretrained):
         The network is used in evaluation mode and without gradients.
 
         Args:
-            images: The images, `(B, C, H, W)` in [0, 1], or in any form that `ConditionalVAE.relabel` takes, all of one
+            images: the images, `(B, C, H, W)` in [0, 1], or in any form that `ConditionalVAE.relabel` takes, all of one
                 size.
-            chunk_size: The number of images at a time.
+            chunk_size: the number of images at a time.
 
         Raises:
             ValueError: images of another shape, type or range.
@@ -148,9 +148,9 @@ class UNet(Pretrained):
         """Return a mask for `ConditionalVAE.relabel`: the probability that a pixel is of one of some classes.
 
         Args:
-            images: The images, `(B, C, H, W)` in [0, 1].
-            classes: The index or the name of a class, or several of them.
-            chunk_size: The number of images at a time.
+            images: the images, `(B, C, H, W)` in [0, 1].
+            classes: the index or the name of a class, or several of them.
+            chunk_size: the number of images at a time.
 
         Returns:
             The mask, `(B, 1, H, W)` in [0, 1].

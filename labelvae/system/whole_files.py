@@ -29,7 +29,7 @@ def sweep(*folders: str | Path) -> None:
     Files that a process may still be writing are left alone.
 
     Args:
-        folders: The folders to look into. Their sub-folders are left alone. A folder may be missing.
+        folders: the folders to look into. Their sub-folders are left alone. A folder may be missing.
     """
     for folder in folders:
         for path in Path(folder).glob(f".*{_PART}*"):
@@ -55,9 +55,9 @@ def write_whole(path: str | Path, content: bytes | str, flush: bool = True) -> N
     """Write a file whole or not at all. An existing file stays until then. Missing folders are made.
 
     Args:
-        path: The file.
-        content: What to write. Text is written as UTF-8.
-        flush: Wait for the disk, so that a power failure cannot leave a part of the file either. For many files that
+        path: the file.
+        content: what to write. Text is written as UTF-8.
+        flush: wait for the disk, so that a power failure cannot leave a part of the file either. For many files that
             are checked again anyway, waiting takes longer than everything else.
     """
     path = Path(path)

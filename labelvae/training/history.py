@@ -18,11 +18,11 @@ class TaskWithHistory(CheckedTask):
     """Train with AdamW, a linear warm-up and a cosine, and keep the means of each epoch.
 
     Args:
-        learning_rate: The largest step size of AdamW.
-        weight_decay: The weight decay of AdamW.
+        learning_rate: the largest step size of AdamW.
+        weight_decay: the weight decay of AdamW.
 
     Attributes:
-        history: For each epoch, the mean of each value that `keep` got, by name.
+        history: for each epoch, the mean of each value that `keep` got, by name.
 
     Raises:
         ValueError: an argument out of range.

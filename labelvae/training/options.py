@@ -18,20 +18,20 @@ class Optimization:
     """How a model is trained. A number out of range raises `ValueError`.
 
     Attributes:
-        epochs: Number of times that every training image is seen.
-        least_steps: Smallest number of steps. Epochs are added until it is reached, so that few images train long
+        epochs: number of times that every training image is seen.
+        least_steps: smallest number of steps. Epochs are added until it is reached, so that few images train long
             enough.
-        batch_size: Images in a step.
-        tuned_batch_size: Batch size that learning_rate was chosen for; null for batch_size. At another batch size the
+        batch_size: images in a step.
+        tuned_batch_size: batch size that learning_rate was chosen for; null for batch_size. At another batch size the
             step size is learning_rate * sqrt(batch_size / tuned_batch_size), Adam's rule (Malladi et al., 2022, arXiv
             2205.10287).
-        learning_rate: Largest step size of AdamW.
-        schedule: How the learning rate moves: a linear warm-up and a cosine, or one cycle of two cosines.
-        weight_decay: Weight decay of AdamW.
-        average_decay: Decay at a step of a moving average of the weights, in [0, 1), less over the first steps. The
+        learning_rate: largest step size of AdamW.
+        schedule: how the learning rate moves: a linear warm-up and a cosine, or one cycle of two cosines.
+        weight_decay: weight decay of AdamW.
+        average_decay: decay at a step of a moving average of the weights, in [0, 1), less over the first steps. The
             average is kept in place of the last weights; 0 keeps the last weights (Polyak & Juditsky, 1992; for
             generators, Yazici et al., 2019, arXiv 1806.04498).
-        seed: Seed of the weights, of the order of the images and of every random draw.
+        seed: seed of the weights, of the order of the images and of every random draw.
     """
 
     epochs: int = 10
