@@ -33,7 +33,7 @@ MOST_PARAMETERS = 2**31
 """Largest number of weights, 8 GB. A configuration with more is taken for a mistake."""
 
 
-def image_data(data: Any, how: DataSettings) -> ImageData:
+def image_data(data: Any, settings: DataSettings) -> ImageData:
     """Return the images of a run as an `ImageData`, made of a `Dataset`, a `DataLoader` or a dict of them if needed.
 
     Raises:
@@ -47,10 +47,10 @@ def image_data(data: Any, how: DataSettings) -> ImageData:
         raise ValueError(f"data: expected the keys train, test and validation, got {', '.join(map(str, splits))}")
     return ImageData.from_datasets(
         **splits,
-        validation_share=how.validation_share,
-        test_share=how.test_share,
-        memory_share=how.memory_share,
-        seed=how.seed,
+        validation_share=settings.validation_share,
+        test_share=settings.test_share,
+        memory_share=settings.memory_share,
+        seed=settings.seed,
     )
 
 
@@ -89,18 +89,18 @@ def check_apart(out: Path, images: Path) -> None:
 
 
 @overload
-def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int) -> LabelClassifier: ...
+def new_classifier(settings: ClassifierSettings, image_shape: ImageShape, label: int) -> LabelClassifier: ...
 
 
 @overload
-def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any: ...
+def new_classifier(settings: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any: ...
 
 
-def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any:
+def new_classifier(settings: ClassifierSettings, image_shape: ImageShape, label: int | Attributes) -> Any:
     """Make an untrained guide or judge.
 
     Args:
-        how: its settings.
+        settings: its settings.
         image_shape: `(C, H, W)` of its images.
         label: K; or what a label is made of.
 
@@ -115,20 +115,20 @@ def new_classifier(how: ClassifierSettings, image_shape: ImageShape, label: int 
         lambda: make(
             image_shape,
             label,
-            kind=how.kind,
-            widths=how.widths,
-            blocks=how.blocks,
-            feature_dim=how.feature_dim,
-            dropout=how.dropout,
+            kind=settings.kind,
+            widths=settings.widths,
+            blocks=settings.blocks,
+            feature_dim=settings.feature_dim,
+            dropout=settings.dropout,
         )
     )
 
 
-def new_vae(how: VAESettings, image_shape: ImageShape, label: int | Attributes) -> ConditionalVAE:
+def new_vae(settings: VAESettings, image_shape: ImageShape, label: int | Attributes) -> ConditionalVAE:
     """Make an untrained model.
 
     Args:
-        how: its settings.
+        settings: its settings.
         image_shape: `(C, H, W)` of its images.
         label: K; or what a label is made of.
 
@@ -142,16 +142,16 @@ def new_vae(how: VAESettings, image_shape: ImageShape, label: int | Attributes) 
         lambda: ConditionalVAE(
             image_shape,
             **({"attributes": label} if isinstance(label, Attributes) else {"num_classes": label}),
-            latent_dim=how.latent_dim,
-            encoder_widths=how.encoder_widths,
-            decoder_widths=how.decoder_widths,
-            hidden_dim=how.hidden_dim,
-            blocks=how.blocks,
-            encoder_label=how.encoder_label,
-            decoder_label=how.decoder_label,
-            embedding_dim=how.embedding_dim,
-            spatial_latent=how.spatial_latent,
-            upsampling=how.upsampling,
+            latent_dim=settings.latent_dim,
+            encoder_widths=settings.encoder_widths,
+            decoder_widths=settings.decoder_widths,
+            hidden_dim=settings.hidden_dim,
+            blocks=settings.blocks,
+            encoder_label=settings.encoder_label,
+            decoder_label=settings.decoder_label,
+            embedding_dim=settings.embedding_dim,
+            spatial_latent=settings.spatial_latent,
+            upsampling=settings.upsampling,
         )
     )
 
@@ -192,39 +192,39 @@ def _built(network: Callable[[], Network]) -> Network:
 
 
 def classifier_task(
-    how: ClassifierSettings, classifier: LabelClassifier | AttributeClassifier, **others: Any
+    settings: ClassifierSettings, classifier: LabelClassifier | AttributeClassifier, **others: Any
 ) -> ClassifierTraining:
     """Make the training of a classifier.
 
     Args:
-        how: the classifier's settings.
+        settings: the classifier's settings.
         classifier: the classifier to train.
         others: further arguments of `ClassifierTraining`: prefix, channels_last, compiled and graphed.
 
     Returns:
         The task.
     """
-    optimization = how.optimization
+    optimization = settings.optimization
     return ClassifierTraining(
         classifier,
-        how.augmentation,
-        how.label_smoothing,
+        settings.augmentation,
+        settings.label_smoothing,
         optimization.rate_factor * optimization.learning_rate,
         optimization.weight_decay,
         schedule=optimization.schedule,
-        adversarial=how.adversarial,
+        adversarial=settings.adversarial,
         **others,
     )
 
 
-def without_label_loss(how: VAESettings) -> VAESettings:
+def without_label_loss(settings: VAESettings) -> VAESettings:
     """Return the settings of the same model without the guide: lambda is 0, and nothing sees its maps."""
-    objective = replace(how.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
-    return replace(how, objective=objective, discriminator_sees_guide=False, refine=0.0)
+    objective = replace(settings.objective, label_weight=0.0, own_label_weight=0.0, perceptual_weight=0.0)
+    return replace(settings, objective=objective, discriminator_sees_guide=False, refine=0.0)
 
 
 def vae_task(
-    how: VAESettings,
+    settings: VAESettings,
     vae: ConditionalVAE,
     guide: Any,
     **others: Any,
@@ -232,7 +232,7 @@ def vae_task(
     """Make the training task of a model, with a discriminator if its weight is above 0.
 
     Args:
-        how: the model's settings.
+        settings: the model's settings.
         vae: what is trained.
         guide: the classifier in the loss, an `AttributeClassifier` for a model of attributes; None for none.
         others: `VAETraining`'s prefix, channels_last, compiled and graphed.
@@ -243,29 +243,29 @@ def vae_task(
     Raises:
         ValueError: a discriminator that is to see the guide's maps, and a guide without maps.
     """
-    optimization = how.optimization
+    optimization = settings.optimization
     discriminator = None
-    if vae.attributes is None and how.objective.adversarial_weight > 0:
-        beside = guide.map_widths if guide is not None and how.discriminator_sees_guide else ()
-        discriminator = Discriminator(vae.image_shape, vae.num_classes, how.discriminator_widths, beside)
-        if how.discriminator_sees_guide and not discriminator.beside:
+    if vae.attributes is None and settings.objective.adversarial_weight > 0:
+        beside = guide.map_widths if guide is not None and settings.discriminator_sees_guide else ()
+        discriminator = Discriminator(vae.image_shape, vae.num_classes, settings.discriminator_widths, beside)
+        if settings.discriminator_sees_guide and not discriminator.beside:
             kind = "none" if guide is None else guide.config["kind"]
             raise ValueError(
                 "discriminator_sees_guide: expected a guide with maps, convolutional or pooled, and at least 2 "
-                f"discriminator_widths, got a guide of kind {kind} and {how.discriminator_widths}"
+                f"discriminator_widths, got a guide of kind {kind} and {settings.discriminator_widths}"
             )
     loss = (
-        GuidedELBO(guide, discriminator, how.objective)
+        GuidedELBO(guide, discriminator, settings.objective)
         if vae.attributes is None
-        else AttributeELBO(guide, how.objective)
+        else AttributeELBO(guide, settings.objective)
     )
     return VAETraining(
         vae,
         loss,
         optimization.rate_factor * optimization.learning_rate,
         optimization.weight_decay,
-        optimization.rate_factor * how.discriminator_learning_rate,
+        optimization.rate_factor * settings.discriminator_learning_rate,
         schedule=optimization.schedule,
-        augmentation=how.augmentation,
+        augmentation=settings.augmentation,
         **others,
     )

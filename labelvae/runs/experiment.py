@@ -157,12 +157,12 @@ class Experiment:
         elif settings.log != "none":
             self.logger = CSVLogger(self.out / CURVES, name="", version=str(time.time_ns()))
 
-    def classifier(self, name: str, how: ClassifierSettings) -> LabelClassifier:
+    def classifier(self, name: str, settings: ClassifierSettings) -> LabelClassifier:
         """Return a classifier, trained on the training images, frozen, and saved as `name`."""
-        seed_everything(how.optimization.seed, verbose=False)
-        classifier: LabelClassifier = new_classifier(how, self.data.image_shape, self.data.label_form)
-        task = classifier_task(how, classifier, prefix=f"{name}/", **self.speed)
-        self._fit(name, task, how.optimization)
+        seed_everything(settings.optimization.seed, verbose=False)
+        classifier: LabelClassifier = new_classifier(settings, self.data.image_shape, self.data.label_form)
+        task = classifier_task(settings, classifier, prefix=f"{name}/", **self.speed)
+        self._fit(name, task, settings.optimization)
         classifier.class_names = self.data.class_names or None  # a table has none
         classifier.save_pretrained(self.out / name)
         return classifier.to(self.device).freeze()
@@ -170,16 +170,16 @@ class Experiment:
     def vae(
         self,
         name: str,
-        how: VAESettings,
+        settings: VAESettings,
         guide: LabelClassifier,
         judge: LabelClassifier,
         main: bool = False,
     ) -> ConditionalVAE:
         """Return a trained VAE, saved as `name`. The `main` one is diagnosed, and its curves have no prefix."""
-        task = self._vae_task(how, guide, prefix="" if main else f"{name}/")
+        task = self._vae_task(settings, guide, prefix="" if main else f"{name}/")
         vae = task.vae
         if self.data.attributes is not None:  # the looks at training know classes only
-            self._fit(name, task, how.optimization)
+            self._fit(name, task, settings.optimization)
             vae.save_pretrained(self.out / name)
             guide.to(self.device)
             return vae.to(self.device).eval()
@@ -187,37 +187,37 @@ class Experiment:
         some = held_out.subset(one_of_each(held_out.labels, 500)).load()
         images, labels = some.images.float() / 255.0, some.labels
         watch = Relabelled(images, labels, self.data.class_names, judge, self.out / "progress" / f"{name}.png", guide)
-        looks = [watch, Diagnosed(images, labels)] if how.objective.label_weight > 0 else []  # not at a reference
-        self._fit(name, task, how.optimization, *looks)
+        looks = [watch, Diagnosed(images, labels)] if settings.objective.label_weight > 0 else []  # not at a reference
+        self._fit(name, task, settings.optimization, *looks)
         vae.class_names = self.data.class_names
         keep_prior(vae, self.out / name)
         vae.save_pretrained(self.out / name)
-        save_radius(self.out / name, how.refine)
+        save_radius(self.out / name, settings.refine)
         guide.to(self.device)  # Lightning took it to the CPU with the rest of the task
         vae.to(self.device).eval()
         if main and not self.settings.fast_dev_run:
             self.wrong = diagnose(vae, images, labels, guide).warnings()
         return vae
 
-    def find_learning_rate(self, how: VAESettings, guide: LabelClassifier) -> None:
+    def find_learning_rate(self, settings: VAESettings, guide: LabelClassifier) -> None:
         """Draw the loss over a learning rate that grows at every step, and print the rate that Lightning suggests.
 
         This is the range test of Smith, 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv
         1506.01186).
         """
-        train = self.data.loader("train", how.optimization.batch_size, self.device, shuffle=True, drop_last=True)
+        train = self.data.loader("train", settings.optimization.batch_size, self.device, shuffle=True, drop_last=True)
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
             plugins=[LightningEnvironment()],  # one process, also in a job of a cluster
             precision=self.choice.precision,
-            max_epochs=how.optimization.epochs,
+            max_epochs=settings.optimization.epochs,
             logger=False,
             enable_checkpointing=False,
             default_root_dir=self.out,
             enable_model_summary=False,
         )
-        task = self._vae_task(how, guide)
+        task = self._vae_task(settings, guide)
         held = self.data.loader("validation", device=self.device)
         found = Tuner(trainer).lr_find(task, train, held, min_lr=1e-5, max_lr=0.3, num_training=200, update_attr=False)
         if found is None:
@@ -228,10 +228,10 @@ class Experiment:
         said = "none: the loss did not fall" if suggested is None else f"{suggested:.2g}"
         print(f"suggested learning rate: {said}; the curve is {self.out / 'learning_rate.png'}")
 
-    def _vae_task(self, how: VAESettings, guide: LabelClassifier, prefix: str = "") -> VAETraining:
-        seed_everything(how.optimization.seed, verbose=False)
-        vae = new_vae(how, self.data.image_shape, self.data.label_form)
-        return vae_task(how, vae, guide, prefix=prefix, **self.speed)
+    def _vae_task(self, settings: VAESettings, guide: LabelClassifier, prefix: str = "") -> VAETraining:
+        seed_everything(settings.optimization.seed, verbose=False)
+        vae = new_vae(settings, self.data.image_shape, self.data.label_form)
+        return vae_task(settings, vae, guide, prefix=prefix, **self.speed)
 
     def scores(self, models: Mapping[str, Relabeller], judge: LabelClassifier, guide: LabelClassifier) -> list[Scores]:
         """Return the scores of every model on the test images. Write `scores.json`, and print the table."""
@@ -264,12 +264,14 @@ class Experiment:
             say(self.wrong)
         print(f"models, scores and pictures are under {self.out}")
 
-    def _fit(self, name: str, task: Task, how: Optimization, *callbacks: Callback) -> None:
-        train = self.data.loader("train", how.batch_size, self.device, shuffle=True, drop_last=True, seed=how.seed)
-        epochs = max(how.epochs, math.ceil(how.least_steps / len(train)))
+    def _fit(self, name: str, task: Task, optimization: Optimization, *callbacks: Callback) -> None:
+        train = self.data.loader(
+            "train", optimization.batch_size, self.device, shuffle=True, drop_last=True, seed=optimization.seed
+        )
+        epochs = max(optimization.epochs, math.ceil(optimization.least_steps / len(train)))
         seldom = max(every for every in range(1, max(1, epochs // 10) + 1) if epochs % every == 0)
         last = self.out / "checkpoints" / f"{name}.ckpt"
-        averaging = [MovingAverage(how.average_decay)] if how.average_decay > 0 else []
+        averaging = [MovingAverage(optimization.average_decay)] if optimization.average_decay > 0 else []
         trainer = Trainer(
             accelerator=self.settings.accelerator,
             devices=1,
