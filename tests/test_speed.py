@@ -1,7 +1,9 @@
 """Counts that do not jitter: waits, memory that is kept, modules, the size of what inference holds."""
 
 import copy
+import io
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -194,8 +196,29 @@ def test_options_may_be_added_to_a_run_that_is_resumed_and_then_exported(
     torch.testing.assert_close(made, fast.vae.relabel(images, 3), rtol=1e-4, atol=1e-5)
 
 
-def test_the_bar_is_drawn_every_twenty_steps_at_most():
-    assert Bar().refresh_rate >= 20
+class Stream(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.isatty = lambda: terminal
+
+
+def test_the_bar_is_drawn_every_twenty_steps(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Stream(terminal=True))
+    assert Bar().refresh_rate == 20
+    assert Bar().is_enabled
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(3, [1, 2, 3]), (25, [3, 6, 9, 12, 15, 18, 21, 24, 25])])
+def test_a_file_gets_a_few_lines_in_place_of_the_bar(tmp_path, digits, monkeypatch, epochs, told):
+    monkeypatch.setattr(sys, "stdout", Stream(terminal=False))
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    how = {"enable_progress_bar": True, "log_every_n_steps": 1, "limit_train_batches": 2}
+    fit(tmp_path, task(), digits, epochs, callbacks=[Bar()], **how)
+    printed = sys.stdout.getvalue()
+    assert "\r" not in printed
+    lines = [line for line in printed.splitlines() if line.startswith("epoch ")]
+    assert [int(line.split()[1]) for line in lines] == told
+    assert all(re.fullmatch(rf"epoch \d+ of {epochs}, loss [\d.e+-]+", line) for line in lines)
 
 
 class Stop(Callback):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -47,16 +49,30 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's progress bar, drawn every 20 steps, with the loss that was logged last."""
+    """Lightning's progress bar, drawn every 20 steps, with the loss that was logged last.
+
+    In a file or a pipe, where every drawing would be kept, ten lines tell of a training instead.
+    """
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=20)
+        if not (sys.stdout.isatty() or "ipykernel" in sys.modules):
+            self.disable()
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """Return the loss, and what was logged for the bar."""
         return super().get_metrics(trainer, pl_module) | (pl_module.shown if isinstance(pl_module, Task) else {})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the epoch's end, or print its line."""
+        super().on_train_epoch_end(trainer, pl_module)
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
+        if self.is_disabled and (epochs < 0 or epoch % math.ceil(epochs / 10) == 0 or epoch == epochs):
+            shown = pl_module.shown if isinstance(pl_module, Task) else {}
+            loss = "".join(f", {name} {value:.4g}" for name, value in shown.items())
+            print(f"epoch {epoch}{f' of {epochs}' if epochs > 0 else ''}{loss}", flush=True)
 
 
 class LastCheckpoint(Checkpoint):
