@@ -7,9 +7,9 @@
 are enlarged to 299x299 as TensorFlow 1 did it, grey ones are repeated, and values lie in [-1, 1), as for published
 figures. Test images, as many of each class, are reconstructed, relabelled under a random wrong label, and as many
 samples are drawn, all as `labelvae relabel` and `labelvae sample` make them; "not refined" stands beside a model that
-refines. Each is compared with the first training images, all classes together. The floor is that of the test images
-themselves. An FID grows as fewer images are compared, so the figures compare with each other, and with published ones
-of 50,000 images only as upper bounds. Leaves `table.md` under `--out`.
+refines. Each is compared with training images, as many of each class, all classes together. The floor is that of the
+test images themselves. An FID grows as fewer images are compared, so the figures compare with each other, and with
+published ones of 50,000 images only as upper bounds. Leaves `table.md` under `--out`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
         ways["wrong labels, not refined"] = lambda: vae.relabel(images, asked, own)
         ways["samples, not refined"] = lambda: vae.sample(own, torch.Generator().manual_seed(0))
     features = inception_features()
-    chosen = train.subset(torch.arange(min(options.real, len(train)))).load()
+    chosen = train.subset(one_of_each(train.labels, options.real)).load()
     real = moments_of(features(chosen.images.float() / 255.0))
     lines = [f"| {len(images):,} images, against {len(chosen.labels):,} | FID |", "| --- | --- |"]
     for name, make in ways.items():
