@@ -224,7 +224,7 @@ def test_help_needs_no_torch():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "--vae.objective.label-weight" in result.stdout
-    assert "Lambda, weight of the guide's cross-entropy on counterfactuals" in " ".join(result.stdout.split())
+    assert "lambda, weight of the guide's cross-entropy on counterfactuals" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("words", [["--help"], ["relabel", "--help"], ["train", "digits", "--help"]])
