@@ -175,6 +175,8 @@ def test_a_broken_radius_is_named(run, said):
     (run / "vae" / FILE).write_text(said)
     with pytest.raises(ValueError, match=r"refinement.json: expected \{\"radius\": a number\} .*; delete it"):
         saved_radius(run)
+    vae = ConditionalVAE.from_pretrained(run)
+    assert refining(vae, run, 0) is vae
 
 
 def test_a_guide_that_is_missing_or_another_is_refused(run):

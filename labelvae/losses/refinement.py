@@ -199,7 +199,7 @@ class Refined:
         """Return what the guide takes images for, `(B,)`."""
         with evaluation_mode(self.guide) as guide:
             parts = [guide(some.to(guide.device)).argmax(dim=1) for some in images.split(chunk_size)]
-        return torch.cat(parts)
+        return torch.cat(parts).to(images.device)
 
     @property
     def decoder_sees_label(self) -> bool:
@@ -243,6 +243,8 @@ def refining(vae: ConditionalVAE, name: str | Path, radius: float | None = None)
     """
     if radius is not None:
         radius = check_radius("refine", radius, vae.image_shape)
+    if radius == 0:
+        return vae
     saved, blur = saved_refinement(name)
     wanted = saved if radius is None else radius
     return Refined(vae, guide_of(name, vae.device), wanted, residual_blur=blur) if wanted > 0 else vae
